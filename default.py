@@ -1,0 +1,108 @@
+"""Presets: `get_config(loss, dataset, network)` puts one loss, one data set and one network together.
+
+Edit this file, or override a key for one run with `--set key=value`. A key that is not here is an error.
+"""
+
+from easydict import EasyDict
+
+
+def common():
+    """What every preset starts from: the hyper-parameters of the paper (arXiv 2010.05222, section 4)."""
+    return EasyDict(
+        # model
+        embedding_size=512,
+        net_output="FC",  # FC: BN-FC-BN; E: the same with dropout
+        image_size=112,
+        pretrained="",  # PREFIX,EPOCH of a model to start from: PREFIX-EPOCH.params
+        # optimization
+        batch_size=64,  # images a rank
+        backbone_lr=0.1,
+        memory_bank_lr=0.1,  # of the class centers
+        lr_steps=[],  # updates at which both learning rates are multiplied by lr_factor
+        lr_factor=0.1,
+        momentum=0.9,
+        wd=5e-4,
+        max_update=0,  # updates to train for
+        sample_ratio=1.0,  # share of the class centers that takes part in an update
+        # data
+        source="records",  # records; demo: drawn where they are missing; synthetic: noise, random labels, no files
+        rec="",  # train.rec, with train.idx beside it; a preset's is in the folder $PARTIAL_FC_DATA, or else in data/
+        num_classes=0,  # identities; 0: as many as the record file lists
+        val_targets=[],  # verification sets: NAME.bin beside train.rec
+        num_workers=2,  # decoding threads a rank
+        # the run
+        seed=0,
+        device="auto",  # cpu, gpu, or auto: GPUs if MXNet sees any
+        models_root="",  # where model, centers and logs go; empty: models/DATASET-NETWORK-LOSS
+        frequent=20,  # updates between two lines of the log
+        verbose=2000,  # updates between two verifications
+    )
+
+
+# logit = s * (cos(m1 * theta + m2) - m3) for the sample's own class, s * cos(theta) for all others
+LOSSES = {
+    "arcface": dict(loss_s=64.0, loss_m1=1.0, loss_m2=0.5, loss_m3=0.0),
+    "cosface": dict(loss_s=64.0, loss_m1=1.0, loss_m2=0.0, loss_m3=0.4),
+    "softmax": dict(loss_s=64.0, loss_m1=1.0, loss_m2=0.0, loss_m3=0.0),
+}
+
+def _records(name, num_classes, lr_steps, max_update, val_targets=("lfw", "cfp_fp", "agedb_30")):
+    """Faces in a record file, with their published schedule."""
+    return dict(
+        rec=f"{name}/train.rec",
+        num_classes=num_classes,
+        lr_steps=list(lr_steps),
+        max_update=max_update,
+        val_targets=list(val_targets),
+    )
+
+
+def _synthetic(num_classes):
+    """As many identities without any data: measures computing, and what fits into memory."""
+    return dict(source="synthetic", num_classes=num_classes, lr_steps=[20000, 28000], max_update=32000)
+
+
+# The schedules are for 8 ranks of 64 images, that of glint360k_16GPU for 16.
+DATASETS = {
+    # Cartoon faces of 350 people, drawn on the spot; on two cores under two minutes, about 94 % on 250 other people.
+    "demo": dict(
+        source="demo",
+        rec="demo/train.rec",
+        val_targets=["demo"],
+        image_size=48,
+        embedding_size=128,
+        loss_s=32.0,  # 64 is for tens of thousands of identities
+        wd=1e-3,
+        lr_steps=[480, 680],
+        max_update=800,
+        verbose=200,
+        frequent=50,
+    ),
+    "webface": _records("webface", 10575, [20000, 28000], 32000),
+    "emore": _records("faces_emore", 85742, [100000, 160000], 180000),
+    "ms1m-v3": _records("ms1m-retinaface-t1", 93431, [100000, 160000], 180000),
+    "glint360k_8GPU": _records("glint360k", 360232, [200000, 400000, 500000, 550000], 600000),
+    "glint360k_16GPU": _records("glint360k", 360232, [200000, 280000, 360000], 400000),
+    # w: ten thousand
+    "100w": _synthetic(1000000),
+    "1000w": _synthetic(10000000),
+    "2000w": _synthetic(20000000),
+    "3000w": _synthetic(30000000),
+    "10000w": _synthetic(100000000),
+}
+
+NETWORKS = ("demo", "r18", "r34", "r50", "r100", "r124", "r152", "r200")
+
+
+def get_config(loss, dataset, network):
+    """A fresh configuration; what stands further right overrides: common values, loss, data set, network.
+
+    Raises:
+        KeyError: there is no such loss, data set or network.
+    """
+    if network not in NETWORKS:
+        raise KeyError(network)
+    config = common()
+    config.update(LOSSES[loss], **DATASETS[dataset])
+    config.update(loss=loss, dataset=dataset, network=network)
+    return config

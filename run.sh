@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Train with mpirun:
+#
+#   bash run.sh [-np N] [--hostfile FILE] [-- ARGS]
+#
+# -np         number of ranks; default: one a core, at least 2 (with --hostfile: all its slots)
+# --hostfile  hosts and their slots, see setup-utils/hosts/; the checkout has the same path on each
+# ARGS        for the trainer, see `bash config.sh --help`; none: the demo
+#
+# Where there is no environment yet, it is installed first.
+set -euo pipefail
+here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+
+usage() {
+    echo "error: $1; usage: bash run.sh [-np N] [--hostfile FILE] [-- ARGS]" >&2
+    exit 2
+}
+
+ranks='' hostfile=''
+while (($#)); do
+    case $1 in
+    -np | --hostfile) [[ -n ${2:-} ]] || usage "$1 needs a value" ;;&
+    -np) ranks=$2 && shift 2 ;;
+    --hostfile) hostfile=$2 && shift 2 ;;
+    --) shift && break ;;
+    *) usage "$1 is not an option of run.sh (the trainer's follow --)" ;;
+    esac
+done
+[[ -z $ranks || $ranks =~ ^[1-9][0-9]*$ ]] || usage "-np $ranks is not a number of ranks"
+[[ -z $hostfile || -f $hostfile ]] || usage "--hostfile $hostfile: no such file"
+
+# shellcheck source=setup-utils/env.sh
+if ! . "$here/setup-utils/env.sh" 2>/dev/null; then
+    bash "$here/setup-utils/install.sh"
+    . "$here/setup-utils/env.sh"
+fi
+
+cores=$(nproc)
+options=(--bind-to none --map-by slot) # Open MPI's default binds a rank to one core, its decoding threads too
+if [[ -n $hostfile ]]; then
+    options+=(--hostfile "$hostfile" ${ranks:+-np "$ranks"})
+else
+    ranks=${ranks:-$((cores > 2 ? cores : 2))}
+    options+=(-np "$ranks" --oversubscribe)
+fi
+# What the user set for the libraries holds on every host.
+for name in $(compgen -e); do
+    [[ ! $name =~ ^(HOROVOD|MXNET|OMP|NCCL|PARTIAL_FC)_ ]] || options+=(-x "$name")
+done
+exec mpirun "${options[@]}" bash "$here/config.sh" "$@"

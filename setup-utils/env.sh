@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# The environment of a run, to be sourced: finds the virtual environment, puts it first on PATH, and sets what its MPI and
+# CUDA libraries need. Returns 1 and says what to do if there is none. It knows its own place, so it works in any folder
+# and on any host that has the checkout.
+
+# Which environment: PARTIAL_FC_VENV, else an active one that has Horovod's MXNet part, else .venv of this checkout.
+_partial_fc_venv() {
+    local root
+    root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+    if [[ -n ${PARTIAL_FC_VENV:-} ]]; then
+        echo "$PARTIAL_FC_VENV"
+    elif [[ -n ${VIRTUAL_ENV:-} ]] && compgen -G "$VIRTUAL_ENV/lib/python3*/site-packages/horovod/mxnet/mpi_lib*.so" >/dev/null; then
+        echo "$VIRTUAL_ENV"
+    elif [[ -f $root/.venv/partial-fc.stamp && $(<"$root/.venv/partial-fc.home") == "$root/.venv" ]]; then
+        # finished, and not a copy of another checkout's
+        echo "$root/.venv"
+    fi
+}
+
+_partial_fc_enter() {
+    local venv setting
+    venv=$(_partial_fc_venv)
+    if [[ ! -x $venv/bin/python ]]; then
+        echo "error: no environment to run in${venv:+ at $venv}: run setup-utils/install.sh first" >&2
+        return 1
+    fi
+    export VIRTUAL_ENV=$venv
+    # what install.sh found out about this machine: the place of MPI, CUDA's libraries
+    for setting in "$venv"/partial-fc.d/*.sh; do
+        # shellcheck disable=SC1090
+        [[ ! -f $setting ]] || . "$setting"
+    done
+    [[ $PATH == "$venv/bin:"* ]] || export PATH=$venv/bin:$PATH
+    # Open MPI refuses to run as root unless told twice.
+    [[ $EUID -ne 0 ]] || export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+}
+
+_partial_fc_enter

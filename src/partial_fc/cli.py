@@ -1,0 +1,29 @@
+"""The command `partial-fc`."""
+
+import argparse
+import sys
+
+from . import __version__
+from .config import parser as train_parser
+from .data.commands import main as data
+from .data.commands import parser as data_parser
+
+
+def main(argv=None):
+    """Run the command line; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = _parser().parse_args(argv)
+    if args.command == "data":
+        return data(argv[1:])
+    from .train import main as train  # imports MXNet: --help need not wait for it
+
+    return train(argv[1:])
+
+
+def _parser():
+    result = argparse.ArgumentParser(prog="partial-fc", description="Partial FC for MXNet and Horovod.")
+    result.add_argument("--version", action="version", version=__version__)
+    commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("train", parents=[train_parser()], add_help=False, help="train a model")
+    commands.add_parser("data", parents=[data_parser()], add_help=False, help="make and take apart data sets")
+    return result

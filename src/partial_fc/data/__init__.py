@@ -1,0 +1,1 @@
+"""Reading, writing and making face data: record files, image folders, synthetic identities."""

@@ -1,0 +1,36 @@
+"""Batches without data: noise for images and really random labels, to measure computing alone."""
+
+import itertools
+
+from ..randomness import generator
+from .batches import Batch
+
+
+class SyntheticBatches:
+    """This rank's slice of global batches of noise, labels drawn uniformly from all classes.
+
+    The images are the same in every update, so that they cost nothing; the labels are a function of (seed, update).
+
+    Args:
+        num_classes: number of identities.
+        image_size: height and width of the images.
+        batch_size: images a rank.
+        comm: communicator, or anything with `rank` and `world_size`.
+        seed: of images and labels.
+    """
+
+    def __init__(self, num_classes, image_size, batch_size, comm, seed=0):
+        self.num_classes, self.seed, self.rank, self.batch_size = num_classes, seed, comm.rank, batch_size
+        self.global_batch_size = batch_size * comm.world_size
+        shape = (batch_size, image_size, image_size, 3)
+        self.images = generator(seed, "noise", comm.rank).integers(0, 256, shape, dtype="uint8")
+
+    def batches(self, num_update=0):
+        """The batches of update `num_update` and all that follow, without end."""
+        return map(self.read, itertools.count(num_update))
+
+    def read(self, num_update):
+        """The Batch of one update; its record numbers are the positions in the global batch."""
+        labels = generator(self.seed, "labels", num_update).integers(0, self.num_classes, self.global_batch_size)
+        own = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+        return Batch(self.images, labels[own], range(own.start, own.stop))

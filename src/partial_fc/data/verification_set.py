@@ -1,0 +1,80 @@
+"""InsightFace's verification sets: `.bin` files, each a pickle of `(bins, issame_list)`.
+
+`bins` holds two encoded images for each pair, in the order of the pairs; `issame_list` tells for each pair
+whether both show the same person.
+"""
+import pickle
+from typing import List, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+from ..files import atomic_path
+from .safe_pickle import PickledArray, load_plain
+
+
+class VerificationSet(NamedTuple):
+    """`images`: 2P encoded images (bytes), those of pair p at 2p and 2p+1; `issame`: bool `(P,)`."""
+
+    images: List[bytes]
+    issame: np.ndarray
+
+
+def load_verification_set(path):
+    """The `VerificationSet` in the file `path`, made by Python 2 or 3; nothing in the file is executed.
+
+    Raises InputError naming the file (and image or pair) where it is damaged, asks for names which data
+    does not need, or does not hold two non-empty images for each of at least one pair.
+    """
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        content = load_plain(data)
+        if not isinstance(content, (list, tuple)) or len(content) != 2:
+            raise ValueError("it does not hold (images, issame)")
+        return _checked([_image_bytes(image) for image in _sequence(content[0])], _sequence(content[1]))
+    except ValueError as error:
+        raise InputError(f"{path}: not a readable verification set: {error}") from error
+
+
+def save_verification_set(path, images, issame):
+    """Writes 2P encoded `images` (bytes) and `issame` (P booleans) so that InsightFace's tools can read them.
+
+    The file appears under its name whole or not at all. Raises InputError as `load_verification_set` does.
+    """
+    try:
+        content = _checked(list(images), np.atleast_1d(issame).tolist())
+    except ValueError as error:
+        raise InputError(f"{path}: not written: {error}") from error
+    # Protocol 4 stores bytes as they are and is read by every Python since 3.4.
+    with atomic_path(path) as unfinished, open(unfinished, "wb") as file:
+        pickle.dump((content.images, content.issame.tolist()), file, protocol=4)
+
+
+def _checked(images, issame):
+    if not issame or len(images) != 2 * len(issame):
+        raise ValueError(f"{len(images)} images for {len(issame)} pairs: expected two for each, and a pair")
+    for index, image in enumerate(images):
+        if not isinstance(image, bytes) or not image:
+            raise ValueError(f"image {index} is empty or not bytes")
+    for pair, same in enumerate(issame):
+        if same not in (0, 1):
+            raise ValueError(f"pair {pair}: issame is neither true nor false")
+    return VerificationSet(images, np.array(issame, dtype=bool))
+
+
+def _sequence(value):
+    if isinstance(value, PickledArray):
+        return value.numpy().tolist()
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("images or issame are not a list")
+    return list(value)
+
+
+def _image_bytes(image):
+    if not isinstance(image, PickledArray):
+        return image
+    if image.dtype != np.uint8:
+        raise ValueError("an image is a NumPy array of another type than uint8")
+    # The pickled bytes themselves: many references to one array must not become many copies.
+    return image.data

@@ -1,0 +1,1 @@
+"""Measures of a trained network: verification of pairs of faces."""

@@ -1,0 +1,116 @@
+"""Are two faces the same person? InsightFace's k-fold protocol for verification accuracy.
+
+The embeddings of an image and of its mirror image are added and normalised; a pair counts as the same
+person where the squared Euclidean distance of its two embeddings is below a threshold. On each fold the
+threshold is used that is best on all the others, as in the protocol of Labeled Faces in the Wild (Huang et
+al. 2007).
+"""
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+THRESHOLDS = np.arange(0, 4, 0.01)   # squared distances of unit vectors reach 4
+THRESHOLDS.setflags(write=False)
+NUM_FOLDS = 10
+_ROWS_AT_ONCE = 1024
+
+
+class VerificationResult(NamedTuple):
+    """Mean and standard deviation of the folds' accuracies, and the mean of the folds' thresholds.
+
+    `xnorm` is the mean norm of the network's embeddings, of images and of mirror images, before these are
+    added; None from `evaluate`, which does not see them.
+    """
+
+    accuracy: float
+    accuracy_std: float
+    threshold: float
+    xnorm: Optional[float] = None
+
+
+def evaluate(embeddings, issame, num_folds=NUM_FOLDS):
+    """Accuracy of `embeddings` `(2P, D)`, rows 2p and 2p+1 being pair p, against `issame` `(P,)`.
+
+    Rows need not be normalised; a row of zeros stays zero. Folds are contiguous and differ by at most one
+    pair, the longer ones first; of equally good thresholds the lowest is taken; `num_folds` = 1 tests on
+    the pairs the threshold was chosen on. A set of one kind of pairs only is measured like any other.
+    Raises ValueError on shapes that do not fit, fewer pairs than folds, and embeddings that are not finite.
+    """
+    embeddings = np.asarray(embeddings)
+    issame = _checked_pairs(embeddings, issame, num_folds)
+    if embeddings.ndim != 2:
+        raise ValueError(f"embeddings of shape {embeddings.shape}, expected (2 * pairs, embedding size)")
+    distances = [_pair_distances(embeddings[start:start + _ROWS_AT_ONCE], start)
+                 for start in range(0, len(embeddings), _ROWS_AT_ONCE)]
+    return _cross_validate(np.concatenate(distances), issame, num_folds)
+
+
+def verify(embed, images, issame, num_folds=NUM_FOLDS, batch_size=128):
+    """Accuracy of `embed`, a function from uint8 RGB `(n, H, W, 3)` to embeddings `(n, D)`, on pairs.
+
+    `images`: uint8 `(2P, H, W, 3)`, those of pair p at 2p and 2p+1; `issame`: `(P,)`. `embed` gets at most
+    `batch_size` (even) images a call, every image as it is and mirrored. Only distances are kept, so D may
+    be large. Raises ValueError as `evaluate` does.
+    """
+    issame = _checked_pairs(images, issame, num_folds)
+    if batch_size < 2 or batch_size % 2:
+        raise ValueError(f"batch_size {batch_size} must be even: a batch holds whole pairs")
+    distances, norms = [], []
+    for start in range(0, len(images), batch_size):
+        batch = images[start:start + batch_size]
+        plain = _checked_embeddings(embed(batch), len(batch))
+        mirrored = _checked_embeddings(embed(np.ascontiguousarray(batch[:, :, ::-1])), len(batch))
+        norms += [np.linalg.norm(plain, axis=1), np.linalg.norm(mirrored, axis=1)]
+        distances.append(_pair_distances(plain + mirrored, start))
+    result = _cross_validate(np.concatenate(distances), issame, num_folds)
+    return result._replace(xnorm=float(np.mean(np.concatenate(norms))))
+
+
+def pixel_embeddings(images):
+    """Images `(n, H, W, 3)` as float32 embeddings `(n, H*W*3)` in [-1, 1]: the baseline without a network."""
+    return ((np.asarray(images, dtype=np.float32) - 127.5) / 128).reshape(len(images), -1)
+
+
+def _checked_pairs(rows, issame, num_folds):
+    issame = np.asarray(issame)
+    if issame.ndim != 1 or issame.dtype.kind not in "biu" or len(rows) != 2 * len(issame):
+        raise ValueError(f"{len(rows)} rows for issame of shape {issame.shape} and type {issame.dtype}: "
+                         "expected two rows for each of its booleans")
+    if not 1 <= num_folds <= len(issame):
+        raise ValueError(f"{len(issame)} pairs cannot be split into {num_folds} folds")
+    return issame.astype(bool)
+
+
+def _checked_embeddings(embeddings, num_rows):
+    embeddings = np.asarray(embeddings, dtype=np.float64)
+    if embeddings.ndim != 2 or len(embeddings) != num_rows:
+        raise ValueError(f"embed returned shape {embeddings.shape} for {num_rows} images")
+    return embeddings
+
+
+def _pair_distances(embeddings, first_row):
+    """Squared distances `(n,)` between rows 2i and 2i+1 of `embeddings` `(2n, D)`, normalised, in float64."""
+    embeddings = embeddings.astype(np.float64)
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)   # (2n, 1)
+    if not np.isfinite(norms).all():
+        row = first_row + int(np.argmin(np.isfinite(norms)))
+        raise ValueError(f"the embedding of image {row} is not finite")
+    embeddings /= np.where(norms == 0, 1, norms)
+    return np.square(embeddings[0::2] - embeddings[1::2]).sum(axis=1)
+
+
+def _cross_validate(distances, issame, num_folds):
+    folds = np.array_split(np.arange(len(issame)), num_folds)
+    correct = np.stack([_num_correct(distances[fold], issame[fold]) for fold in folds])   # (folds, 400)
+    train_correct = correct.sum(axis=0) - correct if num_folds > 1 else correct
+    best = np.argmax(train_correct, axis=1)   # the first of equals
+    accuracies = correct[np.arange(num_folds), best] / [len(fold) for fold in folds]
+    threshold = THRESHOLDS[best].mean()
+    return VerificationResult(float(accuracies.mean()), float(accuracies.std()), float(threshold))
+
+
+def _num_correct(distances, issame):
+    """How many pairs each threshold judges rightly, `(400,)`: the same person where distance < threshold."""
+    same_below = np.searchsorted(np.sort(distances[issame]), THRESHOLDS, side="left")
+    different_below = np.searchsorted(np.sort(distances[~issame]), THRESHOLDS, side="left")
+    return same_below + np.count_nonzero(~issame) - different_below

@@ -1,0 +1,142 @@
+"""Backbone and head, trained together over all ranks."""
+
+import json
+import math
+import time
+from typing import NamedTuple
+
+import mxnet as mx
+import numpy as np
+
+from .errors import AgreedError, InputError
+from .randomness import random_key
+
+
+class Report(NamedTuple):
+    """State of the training after an update.
+
+    Attributes:
+        num_update: updates done.
+        loss: of the last one.
+        seconds: spent in all of them, the wait for their data included.
+    """
+
+    num_update: int
+    loss: float
+    seconds: float
+
+
+class FaceModule:
+    """A symbol that computes embeddings, under data parallelism, and the head that holds the classes.
+
+    Args:
+        symbol: from `data` (b, 3, H, W) to embeddings (b, D).
+        head: PartialFC.
+        comm: communicator.
+        ctx: device of the backbone.
+        batch_size: images a rank, b.
+        image_size: H = W.
+        seed: of the initial parameters and of dropout.
+        momentum, wd: of the backbone's SGD.
+    """
+
+    def __init__(self, symbol, head, comm, ctx, batch_size, image_size, seed=0, momentum=0.9, wd=5e-4):
+        self.symbol, self.head, self.comm, self.ctx, self.seed = symbol, head, comm, ctx, seed
+        self.batch_size = batch_size
+        self.module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=ctx)
+        self.module.bind([("data", (batch_size, 3, image_size, image_size))], for_training=True)
+        self._initialize()
+        self.broadcast_parameters()
+        # The head's gradients hold the 1 / B of the mean, and ranks are summed: nothing is left to rescale.
+        self.module.init_optimizer(
+            kvstore=None, optimizer="sgd", optimizer_params=dict(momentum=momentum, wd=wd, rescale_grad=1.0)
+        )
+        self._draws = any(node["op"] == "Dropout" for node in json.loads(symbol.tojson())["nodes"])
+
+    def _initialize(self):
+        mx.random.seed(random_key(self.seed, "backbone") % 2**31)
+        self.module.init_params(mx.init.Xavier(rnd_type="gaussian", factor_type="out", magnitude=2))
+        # Module gives out copies only (get_params); the collectives need the arrays it trains.
+        executor, names = self.module._exec_group.execs[0], self.module._param_names
+        self.arg_params = {name: executor.arg_dict[name] for name in names}
+        self.aux_params = dict(executor.aux_dict)
+        self._gradients = {"grad/" + name: executor.grad_dict[name] for name in names}
+
+    def broadcast_parameters(self):
+        """Give every rank the parameters of rank 0."""
+        self.comm.broadcast({"init/" + name: array for name, array in {**self.arg_params, **self.aux_params}.items()})
+
+    def fit(self, batches, schedule, max_update, callbacks):
+        """Train from update 0 on.
+
+        Args:
+            batches: iterator of Batch.
+            schedule: function from the update (counted from 0) to the learning rates of backbone and centers.
+            max_update: updates to do.
+            callbacks: functions of a Report, called after every update on every rank.
+
+        Raises:
+            AgreedError: on every rank, for a wrong image or label on any of them, and for a loss that is not finite.
+        """
+        seconds = 0.0
+        for num_update in range(max_update):
+            start = time.perf_counter()
+            loss = self.update(self._next(batches), num_update, *schedule(num_update))
+            seconds += time.perf_counter() - start
+            for callback in callbacks:
+                callback(Report(num_update + 1, loss, seconds))
+
+    def _next(self, batches):
+        try:
+            return next(batches)
+        except InputError as error:
+            return self.head.fail(str(error), self.batch_size)
+
+    def update(self, batch, num_update, backbone_lr, memory_bank_lr):
+        """One update of backbone and centers with this rank's Batch; returns the loss over the global batch."""
+        choice = self.head.choose(batch.labels, num_update, batch.records)
+        self._reseed(num_update)
+        self.module.forward(self._data(batch.images), is_train=True)
+        loss, grad = self.head.step(self.module.get_outputs()[0], choice, memory_bank_lr)
+        self.module.backward([grad])
+        self.comm.all_reduce(self._gradients)
+        self.module._optimizer.set_learning_rate(backbone_lr)
+        self.module.update()
+        # Known since the head's second collective: reading it waits for nothing behind that, and keeps the host from
+        # running ahead of the device.
+        loss = float(loss.asscalar())
+        if not math.isfinite(loss):
+            raise AgreedError(f"update {num_update + 1}: the loss is {loss}; try a smaller backbone_lr or loss_s")
+        return loss
+
+    def embed(self, images):
+        """Embeddings (n, D) of uint8 RGB images (n, H, W, 3), the same on every rank, each of which computes its share.
+
+        Batch statistics must agree between the ranks: see `average_statistics`.
+        """
+        share = -(-len(images) // self.comm.world_size)
+        own = images[self.comm.rank * share : (self.comm.rank + 1) * share]
+        embeddings = np.zeros((share, self.module.output_shapes[0][1][1]), np.float32)
+        for start in range(0, len(own), self.batch_size):
+            part = own[start : start + self.batch_size]
+            padding = np.zeros((self.batch_size - len(part),) + part.shape[1:], np.uint8)
+            self.module.forward(self._data(np.concatenate([part, padding])), is_train=False)
+            embeddings[start : start + len(part)] = self.module.get_outputs()[0].asnumpy()[: len(part)]
+        total = self.comm.all_gather(mx.nd.array(embeddings, ctx=self.ctx), name="verification")
+        return total.asnumpy()[: len(images)]
+
+    def average_statistics(self):
+        """Replace the running means and variances of batch normalization, each rank's own, by their average."""
+        self.comm.all_reduce({"statistics/" + name: array for name, array in self.aux_params.items()})
+        for array in self.aux_params.values():
+            array /= self.comm.world_size
+
+    def _data(self, images):
+        """Module's input from uint8 (b, H, W, 3); bytes travel to the device, floats are made there."""
+        data = mx.nd.array(images, ctx=self.ctx, dtype="uint8").transpose((0, 3, 1, 2)).astype("float32")
+        return mx.io.DataBatch([data])
+
+    def _reseed(self, num_update):
+        """Make dropout a function of (seed, update, rank), so that a run which is taken up again goes on exactly."""
+        if self._draws:
+            mx.random.seed(random_key(self.seed, "dropout", num_update, self.comm.rank) % 2**31)

@@ -1,0 +1,41 @@
+"""Rows of unit length and the gradient through them."""
+
+import mxnet as mx
+
+# Rows shorter than this have no direction: their unit vector and their gradient are 0.
+_SMALLEST_NORM = 1e-15
+
+
+def row_sum(array):
+    """Sums over the rows of an (n, D) array, (n, 1): a product with ones, several times as fast as `sum` on a CPU."""
+    ones = mx.nd.ones((1, array.shape[1]), ctx=array.context)
+    return mx.nd.FullyConnected(array, ones, no_bias=True, num_hidden=1, flatten=True)
+
+
+def l2_normalize(array):
+    """x / |x| for every row x.
+
+    Args:
+        array: (n, D) float32.
+
+    Returns:
+        unit rows (n, D) and 1 / |x| (n, 1); both 0 for a row of zeros.
+    """
+    square_norm = row_sum(mx.nd.square(array))
+    inverse_norm = (square_norm > _SMALLEST_NORM**2) * mx.nd.rsqrt(mx.nd.maximum(square_norm, _SMALLEST_NORM**2))
+    return mx.nd.broadcast_mul(array, inverse_norm), inverse_norm
+
+
+def l2_normalize_backward(grad_unit, unit, inverse_norm):
+    """Gradient with respect to x from the one with respect to x / |x|: (g - (g . x^) x^) / |x|.
+
+    Args:
+        grad_unit: (n, D); its memory is reused for the result.
+        unit: (n, D) and `inverse_norm` (n, 1): what `l2_normalize` returned.
+
+    Returns:
+        (n, D).
+    """
+    along = row_sum(grad_unit * unit)
+    mx.nd.elemwise_sub(grad_unit, mx.nd.broadcast_mul(unit, along), out=grad_unit)
+    return mx.nd.broadcast_mul(grad_unit, inverse_norm, out=grad_unit)

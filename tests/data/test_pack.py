@@ -1,0 +1,321 @@
+import io
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from partial_fc.data import commands
+from partial_fc.data.image import decode_image, encode_jpeg
+from partial_fc.data.pack import fit_image, natural_key, pack
+from partial_fc.data.records import RecordFile
+from partial_fc.data.verification_set import load_verification_set
+from partial_fc.errors import InputError
+
+from faces import face
+
+
+def encode(ending, pixels):
+    done, encoded = cv2.imencode(ending, pixels)
+    assert done
+    return encoded.tobytes()
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Identities 1, 2, 10, named so that 10 comes before 2 in the order of letters, with 12, 1 and 3 images."""
+    folder = tmp_path / "faces"
+    for person, images in ((1, 12), (2, 1), (10, 3)):
+        for image in range(1, images + 1):
+            write(folder / f"p{person}" / f"p{person}_{image}.jpg", encode_jpeg(face(person, image)))
+    return folder
+
+
+def read_all(path):
+    records = RecordFile(str(path))
+    return [records.read(key) for key in records.keys]
+
+
+def test_images_and_labels_in_natural_order(folder, tmp_path):
+    packed = pack(str(folder), str(tmp_path / "out"), size=32)
+    assert packed == (16, ["p1", "p2", "p10"], [])
+    assert sorted(os.listdir(tmp_path / "out")) == ["identities.txt", "property", "train.idx", "train.rec"]
+    expected = [(1, image, 0) for image in range(1, 13)] + [(2, 1, 1)] + [(10, image, 2) for image in (1, 2, 3)]
+    assert read_all(tmp_path / "out" / "train.rec") == [
+        ((folder / f"p{person}" / f"p{person}_{image}.jpg").read_bytes(), label) for person, image, label in expected
+    ]
+    assert RecordFile(str(tmp_path / "out" / "train.rec")).num_identities == 3
+    assert (tmp_path / "out" / "property").read_text().splitlines() == ["3,32,32"]
+    assert (tmp_path / "out" / "identities.txt").read_text().splitlines() == ["p1", "p2", "p10"]
+
+
+def test_natural_order():
+    names = ["a", "2", "10", "01", "1", "a10b2", "a2b10", "a2b9"]
+    assert sorted(names[::-1], key=natural_key) == ["01", "1", "2", "10", "a", "a2b9", "a2b10", "a10b2"]
+
+
+def test_jpeg_of_the_size_stays_as_it_is():
+    content = encode(".jpg", face(1, 1)[..., 0]) + b"trailing bytes"
+    assert fit_image(content, 32) is content
+    assert fit_image(encode(".png", face(1, 1)), 32).startswith(b"\xff\xd8\xff")
+
+
+@pytest.mark.parametrize("ending, tolerance", [(".png", 6), (".bmp", 6), (".jpg", 12)])
+@pytest.mark.parametrize("size", [16, 48])
+def test_other_images_are_fitted(ending, tolerance, size):
+    """A smooth picture survives the change of size; its edges left and right, outside the square, do not."""
+    ramp = np.tile(np.linspace(40, 200, 32)[:, None, None], (1, 44, 3)) * [1, 0.8, 0.5]
+    ramp[:, :6], ramp[:, -6:] = 255, 0
+    image = decode_image(fit_image(encode(ending, ramp.astype(np.uint8)[..., ::-1]), size), (size, size)).astype(int)
+    rows = (np.arange(size) + 0.5) / size * 32 - 0.5
+    expected = (40 + rows * 160 / 31)[:, None, None] * np.array([1, 0.8, 0.5])
+    assert np.abs(image - expected)[2:-2, 2:-2].max() < tolerance
+
+
+def test_shrinking_averages():
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::4] = 200
+    image = decode_image(fit_image(encode(".png", stripes), 16), (16, 16))
+    assert np.abs(image.astype(int) - 50).max() <= 3
+
+
+FLAT = np.full((32, 32, 3), [30, 90, 200], np.uint8)  # blue, green, red
+
+
+@pytest.mark.parametrize("pixels, expected", [
+    (FLAT[..., 0], [30, 30, 30]),
+    (np.dstack([FLAT, FLAT[..., 0]]), [200, 90, 30]),
+    (FLAT.astype(np.uint16) * 257, [200, 90, 30]),
+], ids=["grey", "alpha", "16 bit"])
+def test_other_kinds_of_pixels(pixels, expected):
+    image = decode_image(fit_image(encode(".png", pixels), 32), (32, 32)).astype(int)
+    assert np.abs(image - expected).max() <= 3
+
+
+def test_what_cannot_be_read_is_listed(folder, tmp_path):
+    good = (folder / "p1" / "p1_1.jpg").read_bytes()
+    write(folder / "p1" / "p1_2.jpg", good[: len(good) // 2])
+    write(folder / "p2" / "p2_1.jpg", b"")
+    write(folder / "p2" / "Thumbs.db", b"no image")
+    write(folder / "p3" / "more" / "image.jpg", good)
+    write(folder / ".hidden" / "image.jpg", good)
+    (folder / "p4").mkdir()
+    (folder / "p10" / "gone.jpg").symlink_to("nowhere")
+    write(folder / "readme.txt", b"no image either")
+    packed = pack(str(folder), str(tmp_path / "out"), size=32)
+    assert packed.num_images == 14 and packed.identities == ["p1", "p10"]
+    skipped = [line.split("\t") for line in (tmp_path / "out" / "skipped.txt").read_text().splitlines()]
+    assert skipped == [list(pair) for pair in packed.skipped]
+    assert sorted(path for path, _ in skipped) == [
+        "p1/p1_2.jpg", "p10/gone.jpg", "p2", "p2/Thumbs.db", "p2/p2_1.jpg", "p3", "p3/more", "p4", "readme.txt",
+    ]
+    assert all(reason for _, reason in skipped) and dict(map(tuple, skipped))["p10/gone.jpg"].startswith("No such file")
+    assert [label for _, label in read_all(tmp_path / "out" / "train.rec")] == [0] * 11 + [1] * 3
+    assert (tmp_path / "out" / "property").read_text() == "2,32,32\n"
+    assert (tmp_path / "out" / "identities.txt").read_text() == "p1\np10\n"
+
+
+def test_list_of_an_earlier_run_goes(folder, tmp_path):
+    write(folder / "p1" / "damaged.jpg", b"\xff\xd8\xff")
+    pack(str(folder), str(tmp_path / "out"), size=32)
+    assert (tmp_path / "out" / "skipped.txt").exists()
+    (folder / "p1" / "damaged.jpg").unlink()
+    pack(str(folder), str(tmp_path / "out"), size=32, overwrite=True)
+    assert not (tmp_path / "out" / "skipped.txt").exists()
+
+
+def test_nothing_readable(tmp_path):
+    write(tmp_path / "faces" / "a" / "1.jpg", b"nothing")
+    with pytest.raises(InputError, match=r"faces: not one readable image.* a.1\.jpg: damaged"):
+        pack(str(tmp_path / "faces"), str(tmp_path / "out"), size=32)
+    assert os.listdir(tmp_path / "out") == ["skipped.txt"]
+
+
+def test_images_of_one_identity_at_a_time(folder, tmp_path, monkeypatch):
+    read, read_before_writing = [], []
+
+    def fit(content, size):
+        read.append(content)
+        return content
+
+    def write(path, identities):
+        read_before_writing.extend(len(read) for _ in identities)
+
+    monkeypatch.setattr("partial_fc.data.pack.fit_image", fit)
+    monkeypatch.setattr("partial_fc.data.pack.write_records", write)
+    pack(str(folder), str(tmp_path / "out"), size=32)
+    assert read_before_writing == [12, 13, 16]
+
+
+def test_broken_off_run_leaves_no_file(folder, tmp_path):
+    def progress(people):
+        yield people[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(str(folder), str(tmp_path / "out"), size=32, progress=progress)
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_files_that_exist_are_kept(folder, tmp_path):
+    out = tmp_path / "out"
+    pack(str(folder), str(out), size=32)
+    before = (out / "train.rec").read_bytes()
+    with pytest.raises(InputError, match=r"train\.rec exists: --overwrite"):
+        pack(str(folder), str(out), size=48)
+    assert (out / "train.rec").read_bytes() == before
+    pack(str(folder), str(out), size=48, overwrite=True)
+    assert (out / "property").read_text() == "3,48,48\n" and (out / "train.rec").read_bytes() != before
+    (out / "train.rec").unlink()
+    (out / "own.bin").touch()
+    with pytest.raises(InputError, match=r"own\.bin exists: --overwrite"):
+        pack(str(folder), str(out), size=32, random_pairs=2, name="own")
+
+
+def test_wrong_folders(folder, tmp_path):
+    out = str(tmp_path / "out")
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        pack(str(tmp_path / "nowhere"), out)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: no sub-folders; expected one for each identity"):
+        pack(str(tmp_path / "empty"), out)
+    with pytest.raises(InputError, match=r"p2: image p2_1\.jpg lies here; expected one sub-folder"):
+        pack(str(folder / "p2"), out)
+    with pytest.raises(InputError, match="--size 15: at least 16"):
+        pack(str(folder), out, size=15)
+    with pytest.raises(InputError, match="--name a/b"):
+        pack(str(folder), out, random_pairs=1, name="a/b")
+    for inside in (folder, folder / "out"):
+        with pytest.raises(InputError, match="is inside"):
+            pack(str(folder), str(inside))
+    write(tmp_path / "file", b"")
+    for not_writable in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(InputError, match="file.*: cannot be made"):
+            pack(str(folder), str(not_writable))
+
+
+def test_folder_that_is_not_writable(folder, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # root may write everywhere
+    with pytest.raises(InputError, match="out: not writable"):
+        pack(str(folder), str(tmp_path / "out"))
+
+
+def write_lfw(folder):
+    for name, images in (("Ann", 2), ("Bo", 2)):
+        for image in range(1, images + 1):
+            write(folder / name / f"{name}_{image:04d}.png", encode(".png", face(len(name), image)))
+    write(folder.parent / "own pairs.txt", b"1\t1\nAnn\t1\t2\nBo\t2\tAnn\t1\n")
+    return str(folder.parent / "own pairs.txt")
+
+
+def test_pairs_of_a_file(tmp_path):
+    pairs = write_lfw(tmp_path / "lfw")
+    pack(str(tmp_path / "lfw"), str(tmp_path / "out"), size=32, pairs=pairs)
+    images, issame = load_verification_set(str(tmp_path / "out" / "own pairs.bin"))
+    assert issame.tolist() == [True, False]
+    ann1, ann2, bo1, bo2 = (image for image, _ in read_all(tmp_path / "out" / "train.rec"))
+    assert images == [ann1, ann2, bo2, ann1]
+
+
+def test_damaged_image_of_a_pair_names_the_line(tmp_path):
+    pairs = write_lfw(tmp_path / "lfw")
+    write(tmp_path / "lfw" / "Bo" / "Bo_0002.png", b"\x89PNG")
+    with pytest.raises(InputError, match=r"own pairs\.txt, line 3: .*Bo_0002\.png: damaged"):
+        pack(str(tmp_path / "lfw"), str(tmp_path / "out"), size=32, pairs=pairs)
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_random_pairs_are_of_the_images_packed(folder, tmp_path):
+    write(folder / "p1" / "p1_0.jpg", b"damaged")
+    pack(str(folder), str(tmp_path / "out"), size=32, random_pairs=20)
+    images, issame = load_verification_set(str(tmp_path / "out" / "faces.bin"))
+    labels = dict(read_all(tmp_path / "out" / "train.rec"))
+    pairs = list(zip(images[::2], images[1::2]))
+    assert issame.tolist() == [True, False] * 20 and len(set(map(frozenset, pairs))) == 40
+    assert [labels[first] == labels[second] for first, second in pairs] == issame.tolist()
+    pack(str(folder), str(tmp_path / "again"), size=32, random_pairs=20, name="val")
+    assert load_verification_set(str(tmp_path / "again" / "val.bin")).images == images
+    pack(str(folder), str(tmp_path / "other"), size=32, random_pairs=20, seed=1)
+    assert load_verification_set(str(tmp_path / "other" / "faces.bin")).images != images
+
+
+def test_too_many_random_pairs_write_nothing(folder, tmp_path):
+    with pytest.raises(InputError, match="--random-pairs 1000: the readable images make 69 pairs"):
+        pack(str(folder), str(tmp_path / "out"), size=32, random_pairs=1000)
+    assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.fixture
+def log():
+    """What the commands log."""
+    handlers, level = commands.log.handlers[:], commands.log.level
+    stream = io.StringIO()
+    commands.log.handlers[:] = [commands.logging.StreamHandler(stream)]
+    yield stream
+    commands.log.handlers[:] = handlers
+    commands.log.setLevel(level)
+
+
+def test_command(folder, tmp_path, log):
+    write(folder / "p1" / "damaged.jpg", b"")
+    out = str(tmp_path / "out")
+    arguments = ["pack", str(folder), out, "--size", "32", "--random-pairs", "3", "--name", "val", "--seed", "5"]
+    assert commands.main(arguments) == 0
+    lines = log.getvalue().splitlines()
+    assert lines[0].startswith("skipped p1/damaged.jpg: ")
+    assert lines[1:] == [f"{out}: 16 images of 3 identities; skipped 1, see skipped.txt"]
+    pack(str(folder), str(tmp_path / "same"), 32, None, 3, "val", 5)
+    assert (tmp_path / "out" / "val.bin").read_bytes() == (tmp_path / "same" / "val.bin").read_bytes()
+
+
+def test_long_lists_are_cut_short_in_the_log(folder, tmp_path, log):
+    for image in range(25):
+        write(folder / "p1" / f"damaged_{image}.jpg", b"")
+    assert commands.main(["pack", str(folder), str(tmp_path / "out"), "--size", "32"]) == 0
+    assert len(log.getvalue().splitlines()) == 22 and "... and 5 more" in log.getvalue()
+
+
+def test_command_tells_errors(folder, tmp_path, log, capsys):
+    assert commands.main(["pack", str(tmp_path / "nowhere"), str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path}/nowhere: no such folder\n"
+    pairs = ["pack", str(folder), str(tmp_path / "out"), "--pairs", "pairs.txt", "--random-pairs", "3"]
+    for arguments in (pairs, ["pack", str(folder)], [], pairs[:3] + ["--random-pairs", "0"]):
+        with pytest.raises(SystemExit) as exit:
+            commands.main(arguments)
+        assert exit.value.code == 2
+
+
+def test_progress_without_a_terminal(monkeypatch, log):
+    monkeypatch.setattr(commands, "_SECONDS_BETWEEN_LINES", 0)
+    commands.log.setLevel("INFO")
+    assert list(commands._progress([7, 8], "images")) == [7, 8]
+    assert log.getvalue() == "0 of 2 images\n1 of 2 images\n"
+    monkeypatch.setattr(commands, "_SECONDS_BETWEEN_LINES", 10)
+    assert list(commands._progress([7, 8], "images")) == [7, 8]
+    assert len(log.getvalue().splitlines()) == 2
+
+
+def test_parser_as_a_parent_and_help_without_mxnet():
+    code = """if True:
+        import argparse, sys
+        from partial_fc.data.commands import parser
+        cli = argparse.ArgumentParser(prog="partial-fc")
+        data = cli.add_subparsers(dest="command").add_parser("data", parents=[parser()], add_help=False)
+        args = cli.parse_args(["data", "pack", "FOLDER", "OUT"])
+        assert (args.command, args.data_command, args.folder, args.size) == ("data", "pack", "FOLDER", 112)
+        assert not {"mxnet", "cv2"} & set(sys.modules)
+        cli.parse_args(["data", "pack", "--help"])
+    """
+    source = os.path.dirname(os.path.dirname(os.path.dirname(commands.__file__)))
+    environment = {**os.environ, "PYTHONPATH": source}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("usage: partial-fc data pack") and "no test of it" in " ".join(run.stdout.split())

@@ -1,0 +1,65 @@
+"""One rank of test_head_on_ranks.py: every case of the head, the collectives, and a label that is wrong on one rank."""
+
+import os
+import sys
+
+import mxnet as mx
+import numpy as np
+
+from partial_fc.collectives import connect
+from partial_fc.errors import AgreedError
+from partial_fc.head import PartialFC
+from partial_fc.margin_softmax import MarginSoftmax
+from partial_fc.memory_bank import MemoryBank
+from partial_fc.optimizer import CenterSGD
+
+from problem import LOSSES, Problem
+
+
+def check_collectives(comm):
+    ranks = np.arange(comm.world_size)
+    gathered = comm.all_gather(mx.nd.full((2, 3), comm.rank), name="test_gather").asnumpy()
+    assert np.array_equal(gathered, np.repeat(ranks, 2)[:, None] * np.ones(3))
+    rows = mx.nd.arange(4 * comm.world_size) * (comm.rank + 1)
+    scattered = comm.reduce_scatter(rows, name="test_scatter").asnumpy()
+    assert np.array_equal(scattered, np.arange(4 * comm.rank, 4 * comm.rank + 4) * (ranks + 1).sum())
+    arrays = {"a": mx.nd.full(3, comm.rank), "b": mx.nd.full((2, 2), 1)}
+    comm.all_reduce(arrays)
+    assert (arrays["a"].asnumpy() == ranks.sum()).all() and (arrays["b"].asnumpy() == comm.world_size).all()
+    labels = np.array([2**24 + 1, 2**40 + comm.rank], dtype=np.int64)
+    assert comm.all_gather_host(labels).tolist() == [x for r in ranks for x in (2**24 + 1, 2**40 + r)]
+    values = comm.all_gather_object({"rank": comm.rank, "name": "é" * comm.rank})
+    assert values == [{"rank": r, "name": "é" * r} for r in ranks]
+
+
+def check_broadcast(comm):
+    arrays = {"value": mx.nd.full(3, comm.rank + 5)}
+    comm.broadcast(arrays)
+    assert (arrays["value"].asnumpy() == 5).all()
+
+
+def check_wrong_label(comm):
+    head = PartialFC(MemoryBank(10, 4, comm), MarginSoftmax(), CenterSGD(), comm)
+    labels = [1, 10] if comm.rank == comm.world_size - 1 else [1, 2]
+    try:
+        head.choose(labels, 0, records=["a", "b"])
+    except AgreedError as error:
+        assert str(error).startswith(f"rank {comm.world_size - 1}: record b has label 10, outside [0, 10)"), error
+    else:
+        raise AssertionError("no error")
+
+
+def main(folder):
+    comm = connect()
+    check_collectives(comm)
+    check_broadcast(comm)
+    check_wrong_label(comm)
+    for loss, margin in LOSSES.items():
+        for ratio in (1.0, 0.3):
+            for name, problem in (("plain", Problem()), ("saturated", Problem().saturate())):
+                part = problem.step_on(comm, margin, ratio)
+                np.savez(os.path.join(folder, f"{loss}-{ratio}-{name}-{comm.rank}.npz"), *part)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,49 @@
+"""One rank of test_model_on_ranks.py: two updates of a whole model."""
+
+import os
+import sys
+
+import mxnet as mx
+import numpy as np
+
+from partial_fc.checkpoint import save_centers
+from partial_fc.collectives import connect
+from partial_fc.data.batches import Batch
+from partial_fc.head import PartialFC
+from partial_fc.margin_softmax import MarginSoftmax
+from partial_fc.memory_bank import MemoryBank
+from partial_fc.module import FaceModule
+from partial_fc.optimizer import CenterSGD
+
+NUM_CLASSES, GLOBAL_BATCH_SIZE = 101, 12
+
+
+def symbol():
+    """A network without batch statistics, which would be those of the rank's own images."""
+    body = (mx.sym.Variable("data") - 127.5) * 0.0078125
+    body = mx.sym.Convolution(body, num_filter=8, kernel=(3, 3), stride=(2, 2), no_bias=True, name="conv0")
+    body = mx.sym.LeakyReLU(body, act_type="prelu", name="relu0")
+    return mx.sym.FullyConnected(body, num_hidden=16, flatten=True, name="fc1")
+
+
+def train(comm, folder):
+    """Two updates on this rank's share of fixed global batches; parameters, centers and losses go to ``folder``."""
+    bank = MemoryBank(NUM_CLASSES, 16, comm)
+    head = PartialFC(bank, MarginSoftmax(32, m2=0.3), CenterSGD(), comm)
+    batch_size = GLOBAL_BATCH_SIZE // comm.world_size
+    module = FaceModule(symbol(), head, comm, mx.cpu(), batch_size, image_size=16)
+    random = np.random.RandomState(0)
+    losses = []
+    for num_update in range(2):
+        images = random.randint(0, 256, (GLOBAL_BATCH_SIZE, 16, 16, 3)).astype(np.uint8)
+        labels = random.randint(0, NUM_CLASSES, GLOBAL_BATCH_SIZE)
+        own = slice(comm.rank * batch_size, (comm.rank + 1) * batch_size)
+        losses.append(module.update(Batch(images[own], labels[own], labels[own]), num_update, 0.1, 0.2))
+    embeddings = module.embed(random.randint(0, 256, (7, 16, 16, 3)).astype(np.uint8))
+    arrays = {name: array.asnumpy() for name, array in module.arg_params.items()}
+    np.savez(os.path.join(folder, f"model-{comm.rank}.npz"), losses=losses, embeddings=embeddings, **arrays)
+    save_centers(folder, bank, comm.world_size)
+
+
+if __name__ == "__main__":
+    train(connect(), sys.argv[1])

@@ -1,0 +1,21 @@
+"""The head on real ranks against the dense float64 reference."""
+
+import numpy as np
+import pytest
+
+from parallel.launch import LAUNCHERS, launch, succeed
+from problem import LOSSES, Problem, assemble, assert_close, float32_bound
+
+CASES = [(loss, ratio, name) for loss in LOSSES for ratio in (1.0, 0.3) for name in ("plain", "saturated")]
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_step_equals_the_reference(launcher, ranks, tmp_path):
+    succeed(launch(launcher, ranks, "head_worker.py", tmp_path))
+    for loss, ratio, name in CASES:
+        parts = [np.load(tmp_path / f"{loss}-{ratio}-{name}-{rank}.npz") for rank in range(ranks)]
+        result, chosen = assemble([[part[key] for key in part.files] for part in parts])
+        problem = Problem().saturate() if name == "saturated" else Problem()
+        bound = float32_bound(problem, chosen, LOSSES[loss]) if name == "saturated" else 1e-5
+        assert_close(result, problem.truth(chosen, LOSSES[loss]), bound)

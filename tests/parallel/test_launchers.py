@@ -1,0 +1,113 @@
+"""run.sh and config.sh as a user starts them."""
+
+import csv
+import json
+import re
+
+import mxnet as mx
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from faces import write_faces
+from parallel.launch import ROOT, run, succeed
+
+SMALL = ["--set", "val_targets=val", "--set", "image_size=32", "--set", "embedding_size=16", "--set", "max_update=6"]
+SMALL += ["--batch-size", "8", "--sample-ratio", "0.4", "--set", "frequent=2", "--set", "lr_steps=4"]
+
+
+def mpirun(ranks):
+    return ["bash", f"{ROOT}/run.sh", "-np", str(ranks), "--"]
+
+
+def horovodrun(ranks, *options):
+    return ["horovodrun", *options, "-np", str(ranks), "-H", f"localhost:{ranks}", "bash", f"{ROOT}/config.sh"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_faces(tmp_path_factory.mktemp("data"))
+
+
+def train(prefix, data, folder, *arguments):
+    """Train with a launcher; returns what the run left: losses as text, parameters and centers by name."""
+    command = [*prefix, *SMALL, "--set", f"rec={data}", "--models-root", str(folder), *arguments]
+    output = succeed(run(command, cwd=folder))
+    with open(folder / "losses.csv") as file:
+        losses = [row["loss"] for row in csv.DictReader(file)]
+    assert len(losses) == 6 and "update 6/6" in output and "Try next" in output
+    arrays = {name: array.asnumpy() for name, array in mx.nd.load(str(folder / "model-0000.params")).items()}
+    for file in folder.glob("centers/*"):
+        arrays.update({file.name + name: array for name, array in load_file(file).items()})
+    return losses, arrays
+
+
+@pytest.mark.parametrize("ranks, others", [(1, [horovodrun(1)]), (3, [horovodrun(3)]),
+                                           (2, [mpirun(2), horovodrun(2), horovodrun(2, "--gloo")])])
+def test_same_seed_and_ranks_same_bits(ranks, others, data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    losses, arrays = train(mpirun(ranks), data, folder)
+    for other in others:
+        other_losses, other_arrays = train(other, data, tmp_path_factory.mktemp("other"))
+        assert other_losses == losses and set(other_arrays) == set(arrays), other
+        assert all(np.array_equal(other_arrays[name], array) for name, array in arrays.items()), other
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["ranks"] == ranks and summary["updates"] == 6 and summary["images_per_second"] > 0
+    keys = ("accuracy_pixels", "accuracy_untrained", "accuracy")
+    assert summary["verification"] == {"val": {key: summary[key] for key in keys}}
+    assert all(0.4 <= summary[key] <= 1 for key in keys)
+    symbol, arg_params, _ = mx.model.load_checkpoint(summary["files"]["model"], 0)
+    assert symbol.list_outputs() == ["fc1_output"] and arg_params["pre_fc1_weight"].shape[0] == 16
+
+
+def test_another_seed_other_losses(data, tmp_path_factory):
+    runs = [train(mpirun(1), data, tmp_path_factory.mktemp("run"), "--seed", seed)[0] for seed in "01"]
+    assert runs[0][0] != runs[1][0]
+
+
+def test_fine_tuning_starts_from_the_model_on_every_rank(data, tmp_path_factory):
+    folders = [tmp_path_factory.mktemp("run") for _ in range(2)]
+    train(mpirun(2), data, folders[0])
+    train(mpirun(2), data, folders[1], "--pretrained", f"{folders[0]}/model,0")
+    first, second = (json.loads((folder / "summary.json").read_text()) for folder in folders)
+    assert second["accuracy_untrained"] == first["accuracy"]
+
+
+def fails(prefix, *arguments, cwd):
+    process = run([*prefix, *SMALL, *arguments], cwd=cwd)
+    # After this line horovodrun prints a traceback of its own.
+    ours, _, _ = process.stdout.partition("Terminating remaining workers")
+    assert process.returncode != 0 and "Traceback" not in ours, process.stdout
+    return [line for line in ours.splitlines() if "error:" in line]
+
+
+def test_wrong_label_stops_all_ranks_and_says_so_once(data, tmp_path):
+    errors = fails(mpirun(3), "--set", f"rec={data}", "--set", "num_classes=13", cwd=tmp_path)
+    assert len(errors) == 1 and "record " in errors[0] and "outside [0, 13)" in errors[0]
+
+
+@pytest.mark.parametrize("launcher", [mpirun(2), horovodrun(2, "--gloo")])
+def test_missing_file_is_named(launcher, tmp_path):
+    errors = fails(launcher, "--set", "rec=nowhere/train.rec", cwd=tmp_path)
+    assert len(errors) == 1 and "nowhere/train.rec: no such file" in errors[0]
+
+
+def test_unreadable_record_is_named(data, tmp_path):
+    path = write_faces(tmp_path)
+    content = bytearray(open(path, "rb").read())
+    middle = len(content) // 2
+    content[middle : middle + 4000] = bytes(4000)
+    open(path, "wb").write(content)
+    errors = fails(mpirun(2), "--set", f"rec={path}", "--set", "max_update=30", cwd=tmp_path)
+    assert len(errors) == 1 and re.search(r"train.rec: record \d+", errors[0])
+
+
+def test_unknown_key_names_the_nearest(tmp_path):
+    errors = fails(mpirun(2), "--set", "max_updates=3", cwd=tmp_path)
+    assert errors and all("did you mean max_update?" in error for error in errors)
+
+
+@pytest.mark.parametrize("arguments", [["-np", "two"], ["-np"], ["--host"], ["--hostfile", "nowhere"]])
+def test_run_sh_refuses_wrong_arguments(arguments, tmp_path):
+    process = run(["bash", f"{ROOT}/run.sh", *arguments], cwd=tmp_path)
+    assert process.returncode == 2 and "usage: bash run.sh" in process.stdout

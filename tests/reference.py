@@ -1,0 +1,74 @@
+"""The truth the head is held against: one process, all centers, the whole batch, one-hot matrices, dense NumPy.
+
+Nothing is shared with the library, and nothing is clever. ``dtype`` is float64; float32 shows what rounding alone does.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Margin(NamedTuple):
+    s: float = 64.0
+    m1: float = 1.0
+    m2: float = 0.0
+    m3: float = 0.0
+
+
+class Step(NamedTuple):
+    """What one step computes: loss (), gradients (B, D) and (N, D), updated centers and momentum (N, D)."""
+
+    loss: np.ndarray
+    grad_embeddings: np.ndarray
+    grad_weight: np.ndarray
+    weight: np.ndarray
+    weight_mom: np.ndarray
+
+
+def margin_target(cos, margin, dtype=np.float64):
+    """Cosine with the margin (before s) and its derivative; cosines (B,)."""
+    if margin.m1 == 1 and margin.m2 == 0:
+        return cos - dtype(margin.m3), np.ones_like(cos)
+    cos = np.clip(cos, -1, 1)
+    theta = np.arccos(cos)
+    angle = dtype(margin.m1) * theta + dtype(margin.m2)
+    sine = np.maximum(np.sqrt((1 - cos) * (1 + cos)), dtype(5e-4))
+    value, slope = np.cos(angle), dtype(margin.m1) * np.sin(angle) / sine
+    if margin.m1 == 1:
+        past = angle > np.pi
+        value = np.where(past, cos - dtype(margin.m2 * np.sin(margin.m2)), value)
+        slope = np.where(past, dtype(1), slope)
+    return value - dtype(margin.m3), slope
+
+
+def step(embeddings, labels, weight, weight_mom, chosen, margin, lr, momentum=0.9, wd=5e-4, dtype=np.float64):
+    """One step of the head over the classes ``chosen`` (ascending ids)."""
+    embeddings, weight, weight_mom = (np.asarray(x, dtype) for x in (embeddings, weight, weight_mom))
+    batch_size, s = len(embeddings), dtype(margin.s)
+    norm_e = np.sqrt((embeddings**2).sum(1, keepdims=True))
+    norm_w = np.sqrt((weight[chosen] ** 2).sum(1, keepdims=True))
+    unit_e, unit_w = embeddings / norm_e, weight[chosen] / norm_w
+    cos = unit_e @ unit_w.T  # (B, C)
+    one_hot = (np.asarray(labels)[:, None] == np.asarray(chosen)[None, :]).astype(dtype)
+    assert (one_hot.sum(1) == 1).all(), "every label must be among the chosen classes"
+    value, slope = margin_target((cos * one_hot).sum(1), margin, dtype)
+    logits = s * (cos * (1 - one_hot) + value[:, None] * one_hot)
+    largest = logits.max(1, keepdims=True)
+    exp = np.exp(logits - largest)
+    log_softmax = logits - largest - np.log(exp.sum(1, keepdims=True))
+    loss = -(log_softmax * one_hot).sum() / batch_size
+    grad_cos = s / batch_size * (np.exp(log_softmax) - one_hot) * (1 - one_hot + slope[:, None] * one_hot)
+    grad_unit_e, grad_unit_w = grad_cos @ unit_w, grad_cos.T @ unit_e
+    grad_e = (grad_unit_e - (grad_unit_e * unit_e).sum(1, keepdims=True) * unit_e) / norm_e
+    grad_w = np.zeros_like(weight)
+    grad_w[chosen] = (grad_unit_w - (grad_unit_w * unit_w).sum(1, keepdims=True) * unit_w) / norm_w
+    new_weight, new_mom = weight.copy(), weight_mom.copy()
+    new_mom[chosen] = dtype(momentum) * weight_mom[chosen] - dtype(lr) * (grad_w[chosen] + dtype(wd) * weight[chosen])
+    new_weight[chosen] += new_mom[chosen]
+    return Step(loss, grad_e, grad_w, new_weight, new_mom)
+
+
+def relative_error(value, truth):
+    """|value - truth| / |truth|, the norm over all entries."""
+    difference = np.asarray(value, np.float64) - np.asarray(truth, np.float64)
+    return np.linalg.norm(difference) / np.linalg.norm(np.asarray(truth, np.float64))

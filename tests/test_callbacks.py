@@ -1,0 +1,140 @@
+import csv
+import logging
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from partial_fc.callbacks import LossLog, Verification
+from partial_fc.eval.verification import pixel_embeddings
+from partial_fc.module import Report
+
+
+@pytest.fixture(autouse=True)
+def log_level(caplog):
+    caplog.set_level(logging.INFO, logger="partial_fc")
+
+
+def schedule(num_update):
+    return 0.1 if num_update < 4 else 0.01, 1.0
+
+
+def loss_log(folder, rank=0, frequent=4, max_update=10):
+    config = SimpleNamespace(models_root=str(folder), frequent=frequent, max_update=max_update)
+    return LossLog(config, schedule, global_batch_size=6, rank=rank)
+
+
+def reports(losses, seconds=0.5):
+    return [Report(n, loss, n * seconds) for n, loss in enumerate(losses, start=1)]
+
+
+def lines(caplog):
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_every_loss_is_written_with_all_digits_of_a_float32(tmp_path):
+    random = np.random.RandomState(0)
+    losses = (random.rand(200) * 10.0 ** random.randint(-20, 20, 200)).astype(np.float32)
+    with loss_log(tmp_path, max_update=200) as log:
+        for report in reports(map(float, losses)):
+            log(report)
+    with open(tmp_path / "losses.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["num_update", "loss"]
+    assert [int(row[0]) for row in rows[1:]] == list(range(1, 201))
+    assert np.array_equal(np.array([row[1] for row in rows[1:]]).astype(np.float32), losses)
+
+
+def test_other_ranks_write_nothing(tmp_path):
+    with loss_log(tmp_path, rank=1) as log:
+        for report in reports([1.0] * 10):
+            log(report)
+    assert os.listdir(tmp_path) == []
+    assert log.images_per_second == pytest.approx(12)
+
+
+def test_images_per_second_leave_out_the_first_update(tmp_path):
+    with loss_log(tmp_path) as log:
+        log(Report(1, 5.0, 100.0))
+        assert log.images_per_second == 0  # nothing to tell yet
+        log(Report(2, 4.0, 101.0))
+        assert log.images_per_second == pytest.approx(6)
+        log(Report(3, 3.0, 104.0))
+        assert log.images_per_second == pytest.approx(6 * 2 / 4)
+    assert log.first == Report(1, 5.0, 100.0) and log.last == Report(3, 3.0, 104.0)
+
+
+def test_lines_of_the_log(tmp_path, caplog):
+    with loss_log(tmp_path) as log:
+        for number, seconds in enumerate(np.cumsum([1, 1, 1, 1, 3, 3, 3, 3, 0.5, 0.5]), start=1):
+            log(Report(number, number / 3, float(seconds)))
+    assert lines(caplog) == [
+        "update 4/10  loss 1.3333  lr 0.1  6 images/s  0:00:06 left",
+        "update 8/10  loss 2.6667  lr 0.01  2 images/s  0:00:06 left",
+        "update 10/10  loss 3.3333  lr 0.01  12 images/s  0:00:00 left",
+    ]
+
+
+def test_losses_are_in_the_file_whenever_a_line_is_logged(tmp_path):
+    with loss_log(tmp_path, frequent=2) as log:
+        for report in reports([1.0, 2.0, 3.0]):
+            log(report)
+        assert len((tmp_path / "losses.csv").read_text().splitlines()) >= 3
+
+
+class Module:
+    """Embeds by pixels; counts what it is asked for."""
+
+    batch_size = 3
+    comm = SimpleNamespace(world_size=2)
+
+    def __init__(self):
+        self.events = []
+
+    def average_statistics(self):
+        self.events.append("average")
+
+    def embed(self, images):
+        self.events.append(len(images))
+        return pixel_embeddings(images)
+
+
+def pairs(agree, num_pairs=30):
+    """Images of black and white halves, and issame, which tells the truth for `agree` of the pairs."""
+    issame = np.arange(num_pairs) % 2 == 0
+    images = np.zeros((2 * num_pairs, 4, 4, 3), np.uint8)
+    images[:, :2] = 255
+    shown_same = issame.copy()
+    shown_same[agree:] = ~issame[agree:]
+    images[1::2][~shown_same] = 255 - images[1::2][~shown_same]
+    return images, issame
+
+
+@pytest.mark.parametrize("verbose, max_update, measured", [(3, 10, [3, 6, 9, 10]), (5, 10, [5, 10]), (20, 10, [10]),
+                                                           (1, 3, [1, 2, 3])])
+def test_verification_runs_every_few_updates_and_at_the_end(verbose, max_update, measured):
+    module = Module()
+    verification = Verification(module, {"val": pairs(30)}, verbose, max_update)
+    for report in reports([1.0] * max_update):
+        verification(report)
+    assert [num_update for num_update, _ in verification.history] == measured
+    assert module.events.count("average") == len(measured)
+
+
+def test_accuracies_by_name(caplog):
+    module = Module()
+    sets = {"good": pairs(30), "bad": pairs(0)}
+    verification = Verification(module, sets, 3, 10)
+    accuracies = verification.measure(0)
+    assert accuracies["good"] == 1 and accuracies["bad"] < 0.6 and list(accuracies) == ["good", "bad"]
+    assert verification.history == [(0, accuracies)]
+    assert lines(caplog)[0] == "update 0  good: accuracy 1.0000 +- 0.0000" and "bad: accuracy" in lines(caplog)[1]
+    # Statistics are averaged before anything is embedded; a batch is one image for each place on each rank, times two.
+    assert module.events[0] == "average" and module.events.count("average") == 1
+    assert max(module.events[1:]) == 2 * 3 * 2 and sum(module.events[1:]) == 2 * 2 * 60
+
+
+def test_without_sets():
+    verification = Verification(Module(), {}, 3, 10)
+    assert verification.measure(0) == {} and verification.history == [(0, {})]

@@ -1,0 +1,87 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+import partial_fc
+from partial_fc import train
+from partial_fc.cli import main
+
+
+def exit_status(*arguments):
+    with pytest.raises(SystemExit) as exit:
+        main(list(arguments))
+    return exit.value.code or 0
+
+
+def test_version(capsys):
+    assert exit_status("--version") == 0
+    assert capsys.readouterr().out.strip() == partial_fc.__version__
+
+
+def test_help_of_the_trainer_names_every_option(capsys):
+    assert exit_status("train", "--help") == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage: partial-fc train")
+    options = "--dataset --network --loss --sample-ratio --batch-size --models-root --seed --set".split()
+    assert all(option in printed for option in options)
+
+
+def test_help_names_the_commands(capsys):
+    assert exit_status("--help") == 0
+    assert "train a model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [(), ("traim",), ("--nothing",), ("train", "--nothing"), ("train", "more")])
+def test_wrong_command_lines(arguments, capsys):
+    assert exit_status(*arguments) == 2
+    printed = capsys.readouterr()
+    assert "usage: partial-fc" in printed.err and not printed.out
+
+
+def test_status_and_arguments_of_the_trainer(monkeypatch):
+    seen = []
+    monkeypatch.setattr(train, "main", lambda argv: seen.append(argv) or 3)
+    assert main(["train", "--set", "a=b", "--seed", "1"]) == 3
+    assert seen == [["--set", "a=b", "--seed", "1"]]
+
+
+def test_arguments_of_the_process(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["partial-fc", "train", "--batch-size", "many"])
+    assert main() == 1
+    assert capsys.readouterr().err == "error: --set batch_size=many: expected a whole number\n"
+
+
+def python(*arguments):
+    """Run the library in a process of its own."""
+    source = os.path.dirname(os.path.dirname(partial_fc.__file__))
+    paths = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": paths},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
+def test_help_does_not_wait_for_mxnet(arguments):
+    code = f"""if True:
+        import sys, partial_fc.cli
+        try:
+            partial_fc.cli.main({arguments})
+        except SystemExit:
+            sys.exit("mxnet" in sys.modules)
+    """
+    process = python("-c", code)
+    assert process.returncode == 0 and "usage: partial-fc" in process.stdout
+
+
+def test_module_prints_one_line_and_no_traceback():
+    process = python("-m", "partial_fc.train", "--set", "nokey=1")
+    assert process.returncode == 1 and process.stdout == ""
+    errors = process.stderr.splitlines()
+    assert len(errors) == 1 and errors[0].startswith("error: --set nokey=1: no such key; did you mean ")

@@ -1,0 +1,213 @@
+import itertools
+import os
+import re
+
+import pytest
+
+from partial_fc import config as configuration
+from partial_fc.config import check, describe, from_command_line, get_config, load_presets, override
+from partial_fc.errors import InputError
+
+PRESETS = load_presets()
+CHOICES = list(itertools.product(PRESETS.LOSSES, PRESETS.DATASETS, PRESETS.NETWORKS))
+
+
+def demo():
+    return get_config("cosface", "demo", "demo")
+
+
+@pytest.mark.parametrize("loss, dataset, network", CHOICES)
+def test_every_combination(loss, dataset, network):
+    config = get_config(loss, dataset, network)
+    check(config)
+    assert (config.loss, config.dataset, config.network) == (loss, dataset, network)
+    margin = {key: value for key, value in PRESETS.LOSSES[loss].items() if key not in PRESETS.DATASETS[dataset]}
+    for key, value in {**margin, **PRESETS.DATASETS[dataset]}.items():
+        assert config[key] == value
+    assert set(config) >= set(PRESETS.common())
+
+
+def test_presets_are_fresh_at_every_call():
+    for presets in (PRESETS, configuration):
+        before = dict(presets.get_config("cosface", "demo", "demo"))
+        changed = presets.get_config("cosface", "demo", "demo")
+        changed.lr_steps.append(7)
+        changed.val_targets.clear()
+        changed.batch_size += 1
+        assert dict(presets.get_config("cosface", "demo", "demo")) == before != dict(changed)
+
+
+def test_an_edited_preset_file_is_seen(tmp_path):
+    with open(configuration.PRESETS) as file:
+        text = file.read()
+    path = tmp_path / "default.py"
+    for value in (71, 72):
+        path.write_text(re.sub(r"\bbatch_size=\d+", f"batch_size={value}", text))
+        os.utime(path, (value, value))  # Python keeps what it compiled until the time or the size changes
+        assert load_presets(str(path)).get_config("cosface", "demo", "demo").batch_size == value
+
+
+@pytest.mark.parametrize("names, option, known", [
+    (("nothing", "demo", "demo"), "--loss nothing", "arcface, cosface, softmax"),
+    (("cosface", "nothing", "demo"), "--dataset nothing", "demo"),
+    (("cosface", "demo", "nothing"), "--network nothing", "demo, r18, r34"),
+])
+def test_unknown_names_come_with_the_choices(names, option, known):
+    with pytest.raises(InputError, match=f"{option}: .*{known}"):
+        get_config(*names)
+
+
+@pytest.mark.parametrize("assignment, key, value", [
+    ("batch_size=8", "batch_size", 8),
+    ("seed=-3", "seed", -3),
+    ("wd=1e-4", "wd", 1e-4),
+    ("wd=0", "wd", 0.0),
+    ("net_output=E", "net_output", "E"),
+    ("models_root=a=b", "models_root", "a=b"),
+    ("models_root=", "models_root", ""),
+    ("lr_steps=10,20", "lr_steps", [10, 20]),
+    ("lr_steps=[10, 20]", "lr_steps", [10, 20]),
+    ("lr_steps=10", "lr_steps", [10]),
+    ("lr_steps=", "lr_steps", []),
+    ("val_targets=lfw,agedb_30", "val_targets", ["lfw", "agedb_30"]),
+    ("val_targets=", "val_targets", []),
+])
+def test_override_reads_the_type_of_the_key(assignment, key, value):
+    config = demo()
+    override(config, [assignment])
+    assert config[key] == value and type(config[key]) is type(value)
+    unchanged = demo()
+    assert all(config[other] == unchanged[other] for other in unchanged if other != key)
+
+
+@pytest.mark.parametrize("text, value", [("true", True), ("False", False)])
+def test_override_of_a_boolean(text, value):
+    config = demo()
+    config.flag = not value
+    override(config, [f"flag={text}"])
+    assert config.flag is value
+    with pytest.raises(InputError, match="--set flag=1: expected true or false"):
+        override(config, ["flag=1"])
+
+
+def test_names_in_a_list_stay_names_though_one_looks_like_a_number():
+    config = demo()
+    override(config, ["val_targets=lfw,2019"])
+    assert config.val_targets == ["lfw", "2019"]
+
+
+def test_the_last_override_counts():
+    config = demo()
+    override(config, ["batch_size=8", "batch_size=9"])
+    assert config.batch_size == 9
+
+
+@pytest.mark.parametrize("assignment, message", [
+    ("batch_sise=8", "no such key; did you mean batch_size?"),
+    ("Seed=8", "no such key; did you mean seed?"),
+    ("=8", "no such key"),
+    ("batch_size", "expected key=value"),
+    ("batch_size=eight", "expected a whole number"),
+    ("batch_size=8.0", "expected a whole number"),
+    ("batch_size=", "expected a whole number"),
+    ("wd=much", "expected a number"),
+])
+def test_what_cannot_be_overridden(assignment, message):
+    config = demo()
+    with pytest.raises(InputError) as error:
+        override(config, [assignment])
+    assert str(error.value).startswith(f"--set {assignment}: ") and message in str(error.value)
+    assert config == demo()
+
+
+def test_command_line():
+    config = from_command_line([])
+    assert (config.dataset, config.network, config.loss) == ("demo", "demo", "cosface")
+    assert config.models_root == os.path.join("models", "demo-demo-cosface")
+    config = from_command_line("--network r18 --loss arcface --sample-ratio 0.1 --batch-size 7 --seed 3".split())
+    assert (config.network, config.loss, config.loss_m2) == ("r18", "arcface", 0.5)
+    assert (config.sample_ratio, config.batch_size, config.seed) == (0.1, 7, 3)
+    assert config.models_root == os.path.join("models", "demo-r18-arcface")
+    config = from_command_line("--models-root there --set wd=1 --set momentum=0.5 --batch-size 5".split())
+    assert (config.models_root, config.wd, config.momentum, config.batch_size) == ("there", 1.0, 0.5, 5)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ("--batch-size eight", "batch_size=eight: expected a whole number"),
+    ("--batch-size 0", "batch_size must be at least 1"),
+    ("--dataset none", "--dataset none: unknown"),
+    ("--set nokey=1", "did you mean"),
+])
+def test_wrong_command_line(arguments, message):
+    with pytest.raises(InputError, match=message):
+        from_command_line(arguments.split())
+
+
+@pytest.mark.parametrize("key, value", [
+    ("embedding_size", 0), ("image_size", 0), ("batch_size", -1), ("max_update", 0), ("frequent", 0), ("verbose", 0),
+    ("num_workers", 0), ("sample_ratio", 0.0), ("sample_ratio", 1.1), ("sample_ratio", float("nan")),
+    ("sample_ratio", -0.5), ("device", "tpu"), ("lr_steps", [20, 10]),
+])
+def test_values_that_no_run_can_start_with(key, value):
+    config = demo()
+    check(config)
+    config[key] = value
+    with pytest.raises(InputError, match=key):
+        check(config)
+
+
+@pytest.mark.parametrize("assignment", [
+    "lr_steps=soon", "lr_steps=10,soon", "network=r19", "net_output=GAP", "num_classes=-1", "loss_s=0"
+])
+def test_other_values_that_no_run_can_start_with(assignment):
+    key = assignment.split("=")[0]
+    with pytest.raises(InputError, match=key):
+        from_command_line(["--set", assignment])
+
+
+@pytest.mark.parametrize("key, value", [("sample_ratio", 1.0), ("sample_ratio", 1e-6), ("device", "cpu"),
+                                        ("device", "gpu"), ("lr_steps", [10, 10, 20]), ("batch_size", 1)])
+def test_values_at_the_edge(key, value):
+    config = demo()
+    config[key] = value
+    check(config)
+
+
+def test_describe_shows_every_key():
+    config = demo()
+    config.batch_size, config.lr_steps = 77, [10, 20]
+    lines = describe(config).splitlines()
+    assert [line.split()[0] for line in lines] == sorted(config)
+    assert f"  {'batch_size':14} 77" in lines and f"  {'lr_steps':14} [10, 20]" in lines
+
+
+def test_where_the_records_are(monkeypatch):
+    monkeypatch.delenv("PARTIAL_FC_DATA", raising=False)
+    emore = ["--dataset", "emore"]
+    assert from_command_line(emore).rec == os.path.join("data", "faces_emore", "train.rec")
+    monkeypatch.setenv("PARTIAL_FC_DATA", "/faces")
+    assert from_command_line(emore).rec == "/faces/faces_emore/train.rec"
+    assert from_command_line([*emore, "--rec", "own/train.rec"]).rec == "own/train.rec"
+
+
+@pytest.mark.parametrize("option", [["--rec", "own/train.rec"], ["--set", "rec=own/train.rec"]])
+def test_records_of_ones_own_take_the_place_of_those_the_demo_draws(option):
+    assert from_command_line([]).source == "demo"
+    config = from_command_line(option)
+    assert (config.source, config.rec) == ("records", "own/train.rec")
+
+
+def test_published_schedules():
+    def schedule(dataset):
+        config = get_config("cosface", dataset, "r100")
+        return config.num_classes, config.lr_steps, config.max_update
+
+    assert schedule("glint360k_8GPU") == (360232, [200000, 400000, 500000, 550000], 600000)
+    assert schedule("glint360k_16GPU") == (360232, [200000, 280000, 360000], 400000)
+    assert schedule("emore")[0] == 85742 and schedule("webface")[0] == 10575
+    for n in (100, 1000, 2000, 3000, 10000):
+        assert schedule(f"{n}w")[0] == n * 10000 and get_config("softmax", f"{n}w", "r18").source == "synthetic"
+    config = get_config("arcface", "emore", "r50")
+    assert config.backbone_lr == config.memory_bank_lr == config.lr_factor == 0.1
+    assert (config.momentum, config.wd) == (0.9, 5e-4)
+    assert (config.embedding_size, config.batch_size, config.loss_s, config.loss_m2) == (512, 64, 64, 0.5)

@@ -1,0 +1,78 @@
+from types import SimpleNamespace
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from partial_fc.memory_bank import MemoryBank, initial_centers
+from partial_fc.optimizer import CenterSGD
+
+
+def bank(num_classes, world_size=1, rank=0, sample_ratio=1.0, seed=0):
+    return MemoryBank(num_classes, 8, SimpleNamespace(rank=rank, world_size=world_size), sample_ratio, seed=seed)
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 7])
+def test_initial_centers_do_not_depend_on_the_ranks(world_size):
+    # More classes than one block of the generator, and shards that begin within blocks.
+    parts = [bank(10007, world_size, rank).weight.asnumpy() for rank in range(world_size)]
+    assert np.array_equal(np.concatenate(parts), bank(10007).weight.asnumpy())
+
+
+def test_initial_centers():
+    centers = initial_centers(0, 9000, 64, seed=0)
+    assert centers.dtype == np.float32
+    assert centers.std() == pytest.approx(0.01, rel=0.01) and abs(centers.mean()) < 1e-4
+    assert len(np.unique(centers[:, 0])) > 8900
+    assert not np.array_equal(centers, initial_centers(0, 9000, 64, seed=1))
+    assert not bank(10).weight_mom.asnumpy().any()
+
+
+def test_rows_and_the_whole_shard():
+    full = bank(101)
+    assert full.get() is full.weight
+    rows = np.array([3, 50, 100])
+    assert np.array_equal(full.get(rows).asnumpy(), full.weight.asnumpy()[rows])
+
+
+def test_sample():
+    assert bank(101).sample(np.array([3, -1]), 0) is None
+    sampled = bank(101, sample_ratio=0.1)
+    rows = sampled.sample(np.array([3, -1, 77, 3]), 5)
+    assert {3, 77} <= set(rows) and len(rows) == 11
+    assert rows.tolist() == sampled.sample(np.array([3, -1, 77, 3]), 5).tolist()
+    assert rows.tolist() != sampled.sample(np.array([3, -1, 77, 3]), 6).tolist()
+
+
+def test_set_and_what_does_not_fit():
+    third = bank(101, 3, 1)
+    start, end = third.partition
+    values = np.arange(16, dtype=np.float32).reshape(2, 8)
+    third.set(start + 1, values, -values)
+    assert np.array_equal(third.weight.asnumpy()[1:3], values)
+    assert np.array_equal(third.weight_mom.asnumpy()[1:3], -values)
+    for arguments in [(start - 1, values, values), (end - 1, values, values), (start, values, values[:1])]:
+        with pytest.raises(ValueError):
+            third.set(*arguments)
+
+
+@pytest.mark.parametrize("ratio", [0, -0.1, 1.01, float("nan")])
+def test_share_out_of_range(ratio):
+    with pytest.raises(ValueError, match="sample_ratio"):
+        bank(10, sample_ratio=ratio)
+
+
+@pytest.mark.parametrize("rows", [None, [0, 2]])
+def test_update_is_sgd_with_momentum(rows):
+    random = np.random.RandomState(0)
+    weight, weight_mom, grad = (random.randn(3, 8).astype(np.float32) for _ in range(3))
+    chosen = slice(None) if rows is None else rows
+    expected_mom = weight_mom.copy()
+    expected_mom[chosen] = 0.8 * weight_mom[chosen] - 0.1 * (grad[chosen] + 0.01 * weight[chosen])
+    expected = weight.copy()
+    expected[chosen] += expected_mom[chosen]
+    arrays = mx.nd.array(weight), mx.nd.array(weight_mom)
+    rows = None if rows is None else np.array(rows)
+    CenterSGD(momentum=0.8, wd=0.01).update(*arrays, rows, mx.nd.array(grad[chosen]), lr=0.1)
+    np.testing.assert_allclose(arrays[0].asnumpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(arrays[1].asnumpy(), expected_mom, rtol=1e-5)

@@ -1,0 +1,38 @@
+"""The reference itself: its gradients are the slopes of its loss."""
+
+import numpy as np
+import pytest
+
+from problem import LOSSES, Problem
+from reference import step
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("name, gradient", [("embeddings", "grad_embeddings"), ("weight", "grad_weight")])
+def test_gradients_are_slopes_of_the_loss(loss, name, gradient):
+    problem, chosen = Problem(20, 8, 5), np.arange(20)
+    arrays = {"embeddings": problem.embeddings.astype(float), "weight": problem.weight.astype(float)}
+
+    def evaluate():
+        fixed = dict(labels=problem.labels, weight_mom=problem.weight_mom, chosen=chosen)
+        return step(margin=LOSSES[loss], lr=1, **fixed, **arrays)
+
+    analytic = getattr(evaluate(), gradient)
+    random = np.random.RandomState(2)
+    for _ in range(5):
+        direction = random.randn(*arrays[name].shape)
+        start, h = arrays[name], 1e-6
+        arrays[name] = start + h * direction
+        above = evaluate().loss
+        arrays[name] = start - h * direction
+        below = evaluate().loss
+        arrays[name] = start
+        assert (above - below) / (2 * h) == pytest.approx((analytic * direction).sum(), rel=1e-5)
+
+
+def test_only_chosen_classes_enter():
+    problem = Problem()
+    chosen = np.union1d(problem.labels, np.arange(0, 101, 3))
+    reduced = problem.truth(chosen, LOSSES["arcface"])
+    problem.weight[np.setdiff1d(np.arange(101), chosen)] *= 100
+    assert problem.truth(chosen, LOSSES["arcface"]).loss == reduced.loss

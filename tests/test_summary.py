@@ -1,0 +1,91 @@
+import json
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from partial_fc.config import from_command_line
+from partial_fc.module import Report
+from partial_fc.summary import print_summary, write_summary
+
+
+@pytest.fixture
+def config(tmp_path):
+    arguments = ["--models-root", str(tmp_path), "--sample-ratio", "0.25", "--set", "num_classes=77"]
+    return from_command_line([*arguments, "--set", "val_targets=a,b"])
+
+
+def summary_of(config):
+    losses = SimpleNamespace(
+        first=Report(1, 31.25, 2.0), last=Report(100, 1.5, 21.8049), images_per_second=1234.56
+    )
+    history = [(0, {"a": 0.5, "b": 0.6}), (50, {"a": 0.7, "b": 0.7}), (100, {"a": 0.95, "b": 0.9})]
+    files = dict(model="there/model", centers="there/centers", log="there/train.log")
+    return write_summary(config, 3, losses, {"a": 0.66, "b": 0.61}, history, files)
+
+
+def test_file_holds_what_is_returned(config, tmp_path):
+    summary = summary_of(config)
+    text = (tmp_path / "summary.json").read_text()
+    assert json.loads(text) == summary and text.endswith("}\n")
+    assert os.listdir(tmp_path) == ["summary.json"]
+    assert summary == dict(
+        dataset="demo", network="demo", loss="cosface", sample_ratio=0.25, seed=0, num_classes=77, ranks=3,
+        updates=100, first_loss=31.25, last_loss=1.5, train_seconds=21.8, images_per_second=1234.6,
+        accuracy_pixels=0.66, accuracy_untrained=0.5, accuracy=0.95,
+        verification={
+            "a": dict(accuracy_pixels=0.66, accuracy_untrained=0.5, accuracy=0.95),
+            "b": dict(accuracy_pixels=0.61, accuracy_untrained=0.6, accuracy=0.9),
+        },
+        files={"model": "there/model", "centers": "there/centers", "log": "there/train.log"},
+    )
+
+
+def test_failed_write_leaves_the_old_summary(config, tmp_path, monkeypatch):
+    summary_of(config)
+    old = (tmp_path / "summary.json").read_text()
+
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(json, "dump", fail)
+    with pytest.raises(OSError, match="disk full"):
+        summary_of(config)
+    assert (tmp_path / "summary.json").read_text() == old and os.listdir(tmp_path) == ["summary.json"]
+
+
+def test_printed_for_people(config, capsys):
+    print_summary(summary_of(config))
+    printed = capsys.readouterr().out
+    for line in (
+        "Trained demo on demo with 3 ranks:",
+        "  100 updates in 22 s, 1235 images/s; loss 31.25 -> 1.50",
+        "  accuracy on a: raw pixels 66.0%, untrained 50.0%, trained 95.0%",
+        "  accuracy on b: raw pixels 61.0%, untrained 60.0%, trained 90.0%",
+        "  model    there/model-symbol.json, there/model-0000.params",
+        "  centers  there/centers/",
+        "  log      there/train.log",
+        "Try next:",
+    ):
+        assert line in printed.splitlines()
+
+
+def test_what_to_try_next_are_commands_that_can_be_run(config, capsys):
+    print_summary(summary_of(config))
+    lines = capsys.readouterr().out.split("Try next:\n")[1].splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        command, _ = line.split("#")
+        prefix, arguments = command.split(" -- ")
+        assert prefix.strip() == "bash run.sh"
+        from_command_line(arguments.split())  # no unknown option or key
+
+
+def test_without_verification_sets(config, capsys):
+    config.val_targets = []
+    losses = SimpleNamespace(first=Report(1, 2.0, 1.0), last=Report(1, 2.0, 1.0), images_per_second=0.0)
+    files = dict(model="m", centers="c", log="l")
+    summary = write_summary(config, 1, losses, {}, [(0, {}), (1, {})], files)
+    assert summary["accuracy"] is None and summary["verification"] == {}
+    print_summary(summary)
+    assert "accuracy" not in capsys.readouterr().out

@@ -1,0 +1,131 @@
+"""A whole run on one rank, without a launcher."""
+
+import json
+import logging
+import os
+
+import pytest
+
+from partial_fc import train as train_file
+from partial_fc.checkpoint import load_centers
+from partial_fc.collectives import Communicator
+from partial_fc.config import from_command_line
+from partial_fc.data.batches import BatchReader
+from partial_fc.data.image import encode_jpeg
+from partial_fc.data.verification_set import save_verification_set
+from partial_fc.errors import AgreedError
+from partial_fc.memory_bank import MemoryBank
+
+from faces import face, write_faces
+
+SMALL = "val_targets=val image_size=32 embedding_size=8 max_update=4 frequent=2 verbose=2 batch_size=8 num_workers=1"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    path = write_faces(folder, num_identities=6, images=6)
+    (folder / "damaged.bin").write_bytes(b"xx")
+    for name, image in (("garbage", b"no image"), ("large", encode_jpeg(face(0, 0, 64)))):
+        save_verification_set(str(folder / f"{name}.bin"), [image] * 40, [True, False] * 10)
+    save_verification_set(str(folder / "few.bin"), [encode_jpeg(face(0, 0))] * 8, [True] * 4)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def log():
+    """Leaves the library's log as it was."""
+    logger = logging.getLogger("partial_fc")
+    handlers, level = logger.handlers, logger.level
+    yield
+    for handler in logger.handlers:
+        handler.close()
+    logger.handlers = handlers
+    logger.setLevel(level)
+
+
+def run(data, folder, *assignments):
+    arguments = [f"--set={each}" for each in (*SMALL.split(), f"rec={data}", *assignments)]
+    train_file.train(from_command_line(["--models-root", str(folder), *arguments]), Communicator())
+
+
+def test_what_a_run_leaves_behind(data, tmp_path, capsys):
+    run(data, tmp_path)
+    printed = capsys.readouterr().out
+    assert "36 images, 4 updates an epoch" in printed and "1 ranks, 6 identities: 4 updates of 8 images" in printed
+    assert "Trained demo on demo with 1 ranks:" in printed
+    assert sorted(os.listdir(tmp_path)) == ["centers", "losses.csv", "model-0000.params", "model-symbol.json",
+                                            "summary.json", "train.log"]
+    assert len((tmp_path / "losses.csv").read_text().splitlines()) == 5
+    log = (tmp_path / "train.log").read_text()
+    assert "update 4/4" in log
+    assert [line.split()[2] for line in log.splitlines() if "val: accuracy" in line] == ["0", "2", "4"]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["updates"] == 4 and summary["num_classes"] == 6 and set(summary["verification"]) == {"val"}
+    bank = MemoryBank(6, 8, Communicator())
+    load_centers(str(tmp_path / "centers"), bank)
+    assert bank.weight_mom.asnumpy().any()
+
+
+def test_same_seed_same_losses(data, tmp_path):
+    losses = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(data, tmp_path / name, f"seed={seed}", "val_targets=", "net_output=E")
+        losses.append((tmp_path / name / "losses.csv").read_text())
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_seed_reaches_the_data(data, tmp_path, monkeypatch):
+    seeds = []
+
+    class Reader(BatchReader):
+        def read(self, num_update):
+            seeds.append(self.seed)
+            return super().read(num_update)
+
+    monkeypatch.setattr(train_file, "BatchReader", Reader)
+    run(data, tmp_path, "seed=5", "val_targets=", "max_update=1")
+    assert set(seeds) == {5}
+
+
+@pytest.mark.parametrize("name, message", [
+    ("nothing", "no such verification set"),
+    ("damaged", "not a readable verification set"),
+    ("garbage", "image 0: "),
+    ("large", "image 0: 64x64"),
+    ("few", "4 pairs"),
+])
+def test_verification_set_that_cannot_be_used_is_an_error_of_all_ranks(name, message, data, tmp_path):
+    with pytest.raises(AgreedError, match=rf"{name}\.bin.*{message}"):
+        run(data, tmp_path, f"val_targets={name}")
+
+
+def test_images_of_another_size_are_an_error_of_all_ranks(data, tmp_path):
+    with pytest.raises(AgreedError, match=r"train\.rec: record \d+: 32x32 pixels"):
+        run(data, tmp_path, "val_targets=", "image_size=48")
+
+
+def test_too_few_images_are_an_error_of_all_ranks(data, tmp_path):
+    with pytest.raises(AgreedError, match=r"train\.rec: 36 images do not fill a global batch of 1 x 37"):
+        run(data, tmp_path, "batch_size=37")
+
+
+def test_models_root_that_cannot_be_written_is_an_error_of_all_ranks(data, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AgreedError, match="--models-root: cannot write there"):
+        run(data, tmp_path / "file")
+
+
+def test_fine_tuning_starts_from_the_model(data, tmp_path, capsys):
+    run(data, tmp_path / "first")
+    run(data, tmp_path / "second", f"pretrained={tmp_path / 'first' / 'model'},0")
+    first, second = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("first", "second"))
+    assert second["accuracy_untrained"] == first["accuracy"] != first["accuracy_untrained"]
+    assert second["first_loss"] != first["first_loss"]
+    printed = capsys.readouterr().out
+    assert "0 parameters are not in it" in printed and "0 parameters have no use" in printed
+
+
+def test_fine_tuning_from_nothing_is_an_error_of_all_ranks(data, tmp_path):
+    with pytest.raises(AgreedError, match=r"nowhere/model-0003\.params: no such file"):
+        run(data, tmp_path, "pretrained=nowhere/model,3")
