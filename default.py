@@ -36,6 +36,7 @@ def common():
         models_root="",  # where model, centers and logs go; empty: models/DATASET-NETWORK-LOSS
         frequent=20,  # updates between two lines of the log
         verbose=2000,  # updates between two verifications
+        save_interval=10000,  # updates between two savings of model and centers; there is one at the end, too
     )
 
 

@@ -141,6 +141,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("checkpoint", {"errors", "files", "memory_bank"}),
     ("config", {"errors"}),
     ("summary", {"files"}),
+    ("curves", {"files"}),
     ("callbacks", {"eval.verification"}),
 ])
 def test_imports_point_one_way(name, allowed):

@@ -1,12 +1,15 @@
 import csv
+import json
 import logging
 import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from partial_fc.callbacks import LossLog, Verification
+from partial_fc.callbacks import LossLog, Periodic, TensorBoard, Verification
 from partial_fc.eval.verification import pixel_embeddings
 from partial_fc.module import Report
 
@@ -20,9 +23,19 @@ def schedule(num_update):
     return 0.1 if num_update < 4 else 0.01, 1.0
 
 
-def loss_log(folder, rank=0, frequent=4, max_update=10):
+class Board:
+    """Keeps what is added."""
+
+    def __init__(self):
+        self.added = []
+
+    def add(self, num_update, scalars):
+        self.added += [(num_update, name, value) for name, value in scalars.items()]
+
+
+def loss_log(folder, rank=0, frequent=4, max_update=10, board=None):
     config = SimpleNamespace(models_root=str(folder), frequent=frequent, max_update=max_update)
-    return LossLog(config, schedule, global_batch_size=6, rank=rank)
+    return LossLog(config, schedule, global_batch_size=6, rank=rank, board=board or Board())
 
 
 def reports(losses, seconds=0.5):
@@ -65,14 +78,20 @@ def test_images_per_second_leave_out_the_first_update(tmp_path):
     assert log.first == Report(1, 5.0, 100.0) and log.last == Report(3, 3.0, 104.0)
 
 
-def test_lines_of_the_log(tmp_path, caplog):
-    with loss_log(tmp_path) as log:
+def test_lines_of_the_log_and_scalars(tmp_path, caplog):
+    board = Board()
+    with loss_log(tmp_path, board=board) as log:
         for number, seconds in enumerate(np.cumsum([1, 1, 1, 1, 3, 3, 3, 3, 0.5, 0.5]), start=1):
             log(Report(number, number / 3, float(seconds)))
     assert lines(caplog) == [
         "update 4/10  loss 1.3333  lr 0.1  6 images/s  0:00:06 left",
         "update 8/10  loss 2.6667  lr 0.01  2 images/s  0:00:06 left",
         "update 10/10  loss 3.3333  lr 0.01  12 images/s  0:00:00 left",
+    ]
+    assert board.added == [
+        (4, "loss", 4 / 3), (4, "lr", 0.1), (4, "images_per_second", 6),
+        (8, "loss", 8 / 3), (8, "lr", 0.01), (8, "images_per_second", 2),
+        (10, "loss", 10 / 3), (10, "lr", 0.01), (10, "images_per_second", 12),
     ]
 
 
@@ -111,30 +130,82 @@ def pairs(agree, num_pairs=30):
     return images, issame
 
 
-@pytest.mark.parametrize("verbose, max_update, measured", [(3, 10, [3, 6, 9, 10]), (5, 10, [5, 10]), (20, 10, [10]),
-                                                           (1, 3, [1, 2, 3])])
-def test_verification_runs_every_few_updates_and_at_the_end(verbose, max_update, measured):
-    module = Module()
-    verification = Verification(module, {"val": pairs(30)}, verbose, max_update)
+@pytest.mark.parametrize("interval, max_update, expected", [(3, 10, [3, 6, 9, 10]), (5, 10, [5, 10]), (20, 10, [10]),
+                                                            (1, 3, [1, 2, 3])])
+def test_periodic_acts_every_few_updates_and_at_the_end(interval, max_update, expected):
+    done = []
+    periodic = Periodic(done.append, interval, max_update)
     for report in reports([1.0] * max_update):
-        verification(report)
-    assert [num_update for num_update, _ in verification.history] == measured
-    assert module.events.count("average") == len(measured)
+        periodic(report)
+    assert done == expected
 
 
 def test_accuracies_by_name(caplog):
-    module = Module()
+    module, board = Module(), Board()
     sets = {"good": pairs(30), "bad": pairs(0)}
-    verification = Verification(module, sets, 3, 10)
-    accuracies = verification.measure(0)
+    verification = Verification(module, sets, board)
+    accuracies = verification.measure(7)
     assert accuracies["good"] == 1 and accuracies["bad"] < 0.6 and list(accuracies) == ["good", "bad"]
-    assert verification.history == [(0, accuracies)]
-    assert lines(caplog)[0] == "update 0  good: accuracy 1.0000 +- 0.0000" and "bad: accuracy" in lines(caplog)[1]
+    assert verification.history == [(7, accuracies)]
+    assert lines(caplog)[0] == "update 7  good: accuracy 1.0000 +- 0.0000, best 1.0000 at update 7"
+    assert "bad: accuracy" in lines(caplog)[1]
+    assert board.added == [(7, "accuracy/good", 1), (7, "accuracy/bad", accuracies["bad"])]
     # Statistics are averaged before anything is embedded; a batch is one image for each place on each rank, times two.
     assert module.events[0] == "average" and module.events.count("average") == 1
     assert max(module.events[1:]) == 2 * 3 * 2 and sum(module.events[1:]) == 2 * 2 * 60
 
 
+def test_best_accuracy_is_kept(caplog):
+    images = {"rises": pairs(30), "falls": pairs(30)}
+    verification = Verification(Module(), images, Board())
+    for num_update, (rises, falls) in enumerate([(24, 30), (30, 24), (30, 30)]):
+        images.update(rises=pairs(rises), falls=pairs(falls))
+        verification.measure(num_update)
+    assert verification.best == {"rises": (1, 1), "falls": (1, 0)}
+    assert lines(caplog)[3].endswith("best 1.0000 at update 0") and " accuracy 1.0000" not in lines(caplog)[3]
+
+
 def test_without_sets():
-    verification = Verification(Module(), {}, 3, 10)
-    assert verification.measure(0) == {} and verification.history == [(0, {})]
+    verification = Verification(Module(), {}, Board())
+    assert verification.measure(0) == {} and verification.history == [(0, {})] and verification.best == {}
+
+
+READ = """
+import json, sys
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+events = EventAccumulator(sys.argv[1]).Reload()
+tags = events.Tags()["scalars"]
+print(json.dumps({tag: [(scalar.step, scalar.value) for scalar in events.Scalars(tag)] for tag in tags}))
+"""
+
+
+def read_by_tensorboard(folder):
+    # In a process of its own: beside mxboard, TensorBoard cannot be imported.
+    return json.loads(subprocess.check_output([sys.executable, "-c", READ, str(folder)], stderr=subprocess.DEVNULL))
+
+
+def test_tensorboard_reads_the_scalars_of_the_last_run(tmp_path):
+    with TensorBoard(str(tmp_path), 0) as board:
+        board.add(3, {"loss": 9.0})
+    (old,) = tmp_path.glob("events.out.tfevents.*")
+    old.rename(str(old) + ".1")  # as if it were of another second or host
+    with TensorBoard(str(tmp_path), 0) as board:
+        board.add(10, {"loss": 1.5, "lr": 0.1})
+        board.add(2**33, {"accuracy/lfw": 0.75})
+        read = read_by_tensorboard(tmp_path)  # while the run goes on
+    assert len(os.listdir(tmp_path)) == 1
+    assert read == {"loss": [[10, 1.5]], "lr": [[10, pytest.approx(0.1)]], "accuracy/lfw": [[2**33, 0.75]]}
+
+
+def test_tensorboard_of_other_ranks_leaves_files_alone(tmp_path):
+    (tmp_path / "events.out.tfevents.1").write_text("rank 0")
+    with TensorBoard(str(tmp_path), 1) as board:
+        board.add(10, {"loss": 1.5})
+    assert os.listdir(tmp_path) == ["events.out.tfevents.1"]
+
+
+def test_tensorboard_that_cannot_be_written_fails_at_once(tmp_path):
+    folder = str(tmp_path / "nowhere")
+    TensorBoard(folder, 1)
+    with pytest.raises(OSError, match=folder):
+        TensorBoard(folder, 0)

@@ -8,6 +8,8 @@ from partial_fc.config import from_command_line
 from partial_fc.module import Report
 from partial_fc.summary import print_summary, write_summary
 
+FILES = dict(model="there/model", centers="there/centers", log="there/train.log", curves="there/curves.png")
+
 
 @pytest.fixture
 def config(tmp_path):
@@ -19,9 +21,11 @@ def summary_of(config):
     losses = SimpleNamespace(
         first=Report(1, 31.25, 2.0), last=Report(100, 1.5, 21.8049), images_per_second=1234.56
     )
-    history = [(0, {"a": 0.5, "b": 0.6}), (50, {"a": 0.7, "b": 0.7}), (100, {"a": 0.95, "b": 0.9})]
-    files = dict(model="there/model", centers="there/centers", log="there/train.log")
-    return write_summary(config, 3, losses, {"a": 0.66, "b": 0.61}, history, files)
+    verification = SimpleNamespace(
+        history=[(0, {"a": 0.5, "b": 0.6}), (50, {"a": 0.97, "b": 0.7}), (100, {"a": 0.95, "b": 0.9})],
+        best={"a": (0.97, 50), "b": (0.9, 100)},
+    )
+    return write_summary(config, 3, losses, {"a": 0.66, "b": 0.61}, verification, FILES)
 
 
 def test_file_holds_what_is_returned(config, tmp_path):
@@ -32,12 +36,12 @@ def test_file_holds_what_is_returned(config, tmp_path):
     assert summary == dict(
         dataset="demo", network="demo", loss="cosface", sample_ratio=0.25, seed=0, num_classes=77, ranks=3,
         updates=100, first_loss=31.25, last_loss=1.5, train_seconds=21.8, images_per_second=1234.6,
-        accuracy_pixels=0.66, accuracy_untrained=0.5, accuracy=0.95,
+        accuracy_pixels=0.66, accuracy_untrained=0.5, accuracy=0.95, accuracy_best=0.97, best_update=50,
         verification={
-            "a": dict(accuracy_pixels=0.66, accuracy_untrained=0.5, accuracy=0.95),
-            "b": dict(accuracy_pixels=0.61, accuracy_untrained=0.6, accuracy=0.9),
+            "a": dict(accuracy_pixels=0.66, accuracy_untrained=0.5, accuracy=0.95, accuracy_best=0.97, best_update=50),
+            "b": dict(accuracy_pixels=0.61, accuracy_untrained=0.6, accuracy=0.9, accuracy_best=0.9, best_update=100),
         },
-        files={"model": "there/model", "centers": "there/centers", "log": "there/train.log"},
+        files=FILES,
     )
 
 
@@ -60,11 +64,12 @@ def test_printed_for_people(config, capsys):
     for line in (
         "Trained demo on demo with 3 ranks:",
         "  100 updates in 22 s, 1235 images/s; loss 31.25 -> 1.50",
-        "  accuracy on a: raw pixels 66.0%, untrained 50.0%, trained 95.0%",
-        "  accuracy on b: raw pixels 61.0%, untrained 60.0%, trained 90.0%",
+        "  accuracy on a: raw pixels 66.0%, untrained 50.0%, trained 95.0% (best 97.0% at update 50)",
+        "  accuracy on b: raw pixels 61.0%, untrained 60.0%, trained 90.0% (best 90.0% at update 100)",
         "  model    there/model-symbol.json, there/model-0000.params",
         "  centers  there/centers/",
-        "  log      there/train.log",
+        "  log      there/train.log, or: tensorboard --logdir there",
+        "  curves   there/curves.png",
         "Try next:",
     ):
         assert line in printed.splitlines()
@@ -84,8 +89,7 @@ def test_what_to_try_next_are_commands_that_can_be_run(config, capsys):
 def test_without_verification_sets(config, capsys):
     config.val_targets = []
     losses = SimpleNamespace(first=Report(1, 2.0, 1.0), last=Report(1, 2.0, 1.0), images_per_second=0.0)
-    files = dict(model="m", centers="c", log="l")
-    summary = write_summary(config, 1, losses, {}, [(0, {}), (1, {})], files)
+    summary = write_summary(config, 1, losses, {}, SimpleNamespace(history=[(0, {}), (1, {})], best={}), FILES)
     assert summary["accuracy"] is None and summary["verification"] == {}
     print_summary(summary)
     assert "accuracy" not in capsys.readouterr().out

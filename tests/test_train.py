@@ -3,7 +3,10 @@
 import json
 import logging
 import os
+import re
 
+import cv2
+import mxnet as mx
 import pytest
 
 from partial_fc import train as train_file
@@ -54,8 +57,11 @@ def test_what_a_run_leaves_behind(data, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "36 images, 4 updates an epoch" in printed and "1 ranks, 6 identities: 4 updates of 8 images" in printed
     assert "Trained demo on demo with 1 ranks:" in printed
-    assert sorted(os.listdir(tmp_path)) == ["centers", "losses.csv", "model-0000.params", "model-symbol.json",
-                                            "summary.json", "train.log"]
+    files = sorted(re.sub(r"^(events\.out\.tfevents)\..*", r"\1", name) for name in os.listdir(tmp_path))
+    assert files == ["centers", "curves.png", "events.out.tfevents", "losses.csv", "model-0000.params",
+                     "model-symbol.json", "summary.json", "train.log"]
+    height, width, _ = cv2.imread(str(tmp_path / "curves.png")).shape
+    assert height == 600 and width == 800
     assert len((tmp_path / "losses.csv").read_text().splitlines()) == 5
     log = (tmp_path / "train.log").read_text()
     assert "update 4/4" in log
@@ -65,6 +71,27 @@ def test_what_a_run_leaves_behind(data, tmp_path, capsys):
     bank = MemoryBank(6, 8, Communicator())
     load_centers(str(tmp_path / "centers"), bank)
     assert bank.weight_mom.asnumpy().any()
+
+
+def test_model_and_centers_are_saved_every_few_updates_and_at_the_end(data, tmp_path, monkeypatch, capsys):
+    saved, events = [], []
+
+    def snapshot(prefix, *arrays):
+        assert events[-1] == "averaged"
+        events.append("saved")
+        save_model(prefix, *arrays)
+        bank = MemoryBank(6, 8, Communicator())
+        load_centers(str(tmp_path / "centers"), bank)
+        saved.append((bank.weight.asnumpy(), mx.nd.load(prefix + "-0000.params")["arg:pre_fc1_weight"].asnumpy()))
+
+    save_model = train_file.save_model
+    monkeypatch.setattr(train_file, "save_model", snapshot)
+    monkeypatch.setattr(train_file.FaceModule, "average_statistics", lambda _: events.append("averaged"))
+    run(data, tmp_path, "val_targets=", "max_update=5", "save_interval=2", "verbose=100")
+    printed = capsys.readouterr().out
+    assert re.findall(r"update (\d+)  saved model and centers", printed) == ["2", "4", "5"]
+    for earlier, later in zip(saved, saved[1:]):
+        assert all((old != new).any() for old, new in zip(earlier, later))
 
 
 def test_same_seed_same_losses(data, tmp_path):

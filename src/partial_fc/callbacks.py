@@ -2,9 +2,14 @@
 
 import csv
 import datetime
+import glob
 import logging
 import os
+import time
 
+from mxboard.event_file_writer import EventsWriter
+from mxboard.proto.event_pb2 import Event
+from mxboard.summary import scalar_summary
 from tqdm import tqdm
 
 from .eval.verification import verify
@@ -12,8 +17,48 @@ from .eval.verification import verify
 log = logging.getLogger("partial_fc")
 
 
+class TensorBoard:
+    """Scalars for TensorBoard, in an event file of rank 0 which replaces those of earlier runs.
+
+    It goes without mxboard's `SummaryWriter`, whose thread dies when the disk is full and leaves the program waiting.
+
+    Args:
+        folder: of the event file.
+        rank: of this process.
+
+    Raises:
+        OSError: if the file cannot be written; so do the methods.
+    """
+
+    def __init__(self, folder, rank):
+        self._writer = None
+        if rank == 0:
+            for path in glob.glob(os.path.join(glob.escape(folder), "events.out.tfevents.*")):
+                os.remove(path)
+            self._writer = EventsWriter(os.path.join(folder, "events"), verbose=False)
+            try:
+                self._writer.init_with_suffix("")
+            except ValueError as error:  # how mxboard says that it cannot open a file
+                raise OSError(str(error)) from error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._writer:
+            self._writer.close()
+
+    def add(self, num_update, scalars):
+        """Write floats by name."""
+        if self._writer:
+            for name, value in scalars.items():
+                summary = scalar_summary(name, value)
+                self._writer.write_event(Event(wall_time=time.time(), step=num_update, summary=summary))
+            self._writer.flush()
+
+
 class LossLog:
-    """Writes every loss to `losses.csv` and a line of the log every `frequent` updates, on rank 0.
+    """Writes every loss to `losses.csv`, and every `frequent` updates a line of the log and scalars, on rank 0.
 
     `losses.csv` has the columns `num_update` and `loss`, with all digits of a float32.
 
@@ -22,19 +67,21 @@ class LossLog:
         schedule: function from the update to the learning rates of backbone and centers.
         global_batch_size: images an update.
         rank: of this process.
+        board: TensorBoard.
 
     Attributes:
+        path: of `losses.csv`.
         first, last: the first and the last Report.
     """
 
-    def __init__(self, config, schedule, global_batch_size, rank):
-        path = os.path.join(config.models_root, "losses.csv") if rank == 0 else os.devnull
-        self._file = open(path, "w", newline="")
+    def __init__(self, config, schedule, global_batch_size, rank, board):
+        self.path = os.path.join(config.models_root, "losses.csv") if rank == 0 else os.devnull
+        self._file = open(self.path, "w", newline="")
         self._writer = csv.writer(self._file)
         self._writer.writerow(["num_update", "loss"])
         self._schedule, self._frequent, self._max_update = schedule, config.frequent, config.max_update
-        self._global_batch_size = global_batch_size
-        self._logged = (0, 0.0)  # updates and seconds at the last line
+        self._global_batch_size, self._board = global_batch_size, board
+        self._told = (0, 0.0)  # updates and seconds at the last line
         self.first = self.last = None
         # disable=None: a bar on a terminal only
         self._bar = tqdm(total=config.max_update, unit="update", disable=None if rank == 0 else True, leave=False)
@@ -52,7 +99,7 @@ class LossLog:
         self._bar.update()
         if report.num_update % self._frequent == 0 or report.num_update == self._max_update:
             self._file.flush()
-            self._log_line(report)
+            self._tell(report)
 
     @property
     def images_per_second(self):
@@ -60,42 +107,52 @@ class LossLog:
         updates, seconds = self.last.num_update - 1, self.last.seconds - self.first.seconds
         return self._global_batch_size * updates / seconds if updates else 0.0
 
-    def _log_line(self, report):
-        num_update, seconds = self._logged
-        self._logged = report.num_update, report.seconds
+    def _tell(self, report):
+        num_update, seconds = self._told
+        self._told = report.num_update, report.seconds
         seconds_per_update = (report.seconds - seconds) / (report.num_update - num_update)
         left = datetime.timedelta(seconds=round(seconds_per_update * (self._max_update - report.num_update)))
+        rate, lr = self._global_batch_size / seconds_per_update, self._schedule(report.num_update - 1)[0]
         log.info(
             "update %d/%d  loss %.4f  lr %g  %.0f images/s  %s left",
-            report.num_update,
-            self._max_update,
-            report.loss,
-            self._schedule(report.num_update - 1)[0],
-            self._global_batch_size / seconds_per_update,
-            left,
+            report.num_update, self._max_update, report.loss, lr, rate, left,
         )
+        self._board.add(report.num_update, {"loss": report.loss, "lr": lr, "images_per_second": rate})
+
+
+class Periodic:
+    """Calls a function every so many updates and after the last one.
+
+    Args:
+        action: function of the number of updates done.
+        interval: updates between two calls.
+        max_update: updates of the run.
+    """
+
+    def __init__(self, action, interval, max_update):
+        self._action, self._interval, self._max_update = action, interval, max_update
+
+    def __call__(self, report):
+        if report.num_update % self._interval == 0 or report.num_update == self._max_update:
+            self._action(report.num_update)
 
 
 class Verification:
-    """Measures the accuracy on verification sets every `verbose` updates, on all ranks together.
+    """Measures the accuracy on verification sets, on all ranks together.
 
     Args:
         module: FaceModule.
         sets: by name, decoded images (2P, H, W, 3) and issame (P,).
-        verbose: updates between two measurements.
-        max_update: updates of the run; the last one is always followed by a measurement.
+        board: TensorBoard.
 
     Attributes:
         history: list of (num_update, {name: accuracy}).
+        best: by name, (accuracy, num_update) of the highest accuracy, of the first one if there are several.
     """
 
-    def __init__(self, module, sets, verbose, max_update):
-        self._module, self._sets, self._verbose, self._max_update = module, sets, verbose, max_update
-        self.history = []
-
-    def __call__(self, report):
-        if report.num_update % self._verbose == 0 or report.num_update == self._max_update:
-            self.measure(report.num_update)
+    def __init__(self, module, sets, board):
+        self._module, self._sets, self._board = module, sets, board
+        self.history, self.best = [], {}
 
     def measure(self, num_update):
         """Accuracy on each set, by name; also the next entry of the history."""
@@ -104,7 +161,13 @@ class Verification:
         accuracies = {}
         for name, (images, issame) in self._sets.items():
             result = verify(self._module.embed, images, issame, batch_size=batch_size)
-            log.info("update %d  %s: accuracy %.4f +- %.4f", num_update, name, result.accuracy, result.accuracy_std)
             accuracies[name] = result.accuracy
+            if name not in self.best or result.accuracy > self.best[name][0]:
+                self.best[name] = result.accuracy, num_update
+            log.info(
+                "update %d  %s: accuracy %.4f +- %.4f, best %.4f at update %d",
+                num_update, name, result.accuracy, result.accuracy_std, *self.best[name],
+            )
+        self._board.add(num_update, {"accuracy/" + name: accuracy for name, accuracy in accuracies.items()})
         self.history.append((num_update, accuracies))
         return accuracies

@@ -11,6 +11,9 @@ PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets.py")
 
 _NAMES = ("loss", "dataset", "network")
 _NET_OUTPUTS = ("FC", "E")
+_POSITIVE = (
+    "embedding_size", "image_size", "batch_size", "max_update", "frequent", "verbose", "save_interval", "num_workers",
+)
 _SOURCES = ("records", "demo", "synthetic")
 # Options that stand for `--set key=value` of the same key.
 _OPTIONS = {
@@ -105,7 +108,7 @@ def parser():
 
 def check(config):
     """Raise InputError for values that no run can start with."""
-    for key in ("embedding_size", "image_size", "batch_size", "max_update", "frequent", "verbose", "num_workers"):
+    for key in _POSITIVE:
         if config[key] < 1:
             raise InputError(f"{key} must be at least 1, not {config[key]!r} (--set {key}=...)")
     if not 0 < config.sample_ratio <= 1:

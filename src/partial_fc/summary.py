@@ -12,17 +12,17 @@ _NEXT = (
 )
 
 
-def write_summary(config, ranks, losses, pixels, history, files):
+def write_summary(config, ranks, losses, pixels, verification, files):
     """Write `summary.json` into the models root; returns what is in it.
 
-    `accuracy_pixels`, `accuracy_untrained` and `accuracy` are those on the first verification set, null without one;
-    `verification` has all sets.
+    `accuracy_pixels`, `accuracy_untrained`, `accuracy` and `accuracy_best`, which was reached at `best_update`, are
+    those on the first verification set, null without one; `verification` has all sets.
 
     Args:
         ranks: number of ranks.
         losses: LossLog after the last update.
         pixels: accuracy of raw pixels by verification set.
-        history: of Verification; its first entry is the untrained network's, its last one the trained one's.
+        verification: Verification, whose history begins with the untrained network and ends with the trained one.
         files: paths by name.
     """
     summary = {key: config[key] for key in ("dataset", "network", "loss", "sample_ratio", "seed", "num_classes")}
@@ -35,7 +35,13 @@ def write_summary(config, ranks, losses, pixels, history, files):
         images_per_second=round(losses.images_per_second, 1),
         files=files,
     )
-    measured = dict(accuracy_pixels=pixels, accuracy_untrained=history[0][1], accuracy=history[-1][1])
+    measured = dict(
+        accuracy_pixels=pixels,
+        accuracy_untrained=verification.history[0][1],
+        accuracy=verification.history[-1][1],
+        accuracy_best={name: accuracy for name, (accuracy, _) in verification.best.items()},
+        best_update={name: num_update for name, (_, num_update) in verification.best.items()},
+    )
     first = config.val_targets[0] if config.val_targets else None
     summary.update({key: by_set.get(first) for key, by_set in measured.items()})
     summary["verification"] = {
@@ -58,11 +64,12 @@ def print_summary(summary):
     for name, measured in summary["verification"].items():
         lines.append(
             "  accuracy on {}: raw pixels {accuracy_pixels:.1%}, untrained {accuracy_untrained:.1%}, "
-            "trained {accuracy:.1%}".format(name, **measured)
+            "trained {accuracy:.1%} (best {accuracy_best:.1%} at update {best_update})".format(name, **measured)
         )
     lines.append(f"  model    {files['model']}-symbol.json, {files['model']}-0000.params")
     lines.append(f"  centers  {files['centers']}{os.sep}")
-    lines.append(f"  log      {files['log']}")
+    lines.append(f"  log      {files['log']}, or: tensorboard --logdir {os.path.dirname(files['log'])}")
+    lines.append(f"  curves   {files['curves']}")
     lines.append("Try next:")
     lines += [f"  bash run.sh -- {arguments:24} # {meaning}" for meaning, arguments in _NEXT]
     print("\n".join(lines), flush=True)

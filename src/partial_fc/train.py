@@ -11,9 +11,10 @@ import numpy as np
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from . import config as configuration
-from .callbacks import LossLog, Verification
+from .callbacks import LossLog, Periodic, TensorBoard, Verification
 from .checkpoint import load_parameters, remove_other_centers, save_centers, save_model
 from .collectives import connect
+from .curves import draw_curves
 from .data.batches import BatchReader
 from .data.demo import make_demo
 from .data.image import decode_image
@@ -83,16 +84,21 @@ def train(config, comm):
         comm.world_size, config.num_classes, config.max_update, reader.global_batch_size,
     )
     schedule = functools.partial(_learning_rates, config)
-    verification = Verification(module, sets, config.verbose, config.max_update)
     pixels = {name: verify(pixel_embeddings, *pairs).accuracy for name, pairs in sets.items()}
-    verification.measure(0)
-    losses = LossLog(config, schedule, reader.global_batch_size, comm.rank)
-    with losses, logging_redirect_tqdm([log]):  # lines of the log above the progress bar, not through it
-        module.fit(reader.batches(), schedule, config.max_update, [losses, verification])
-    files = _save(config, comm, module)
+    with TensorBoard(config.models_root, comm.rank) as board:
+        verification = Verification(module, sets, board)
+        verification.measure(0)
+        losses = LossLog(config, schedule, reader.global_batch_size, comm.rank, board)
+        callbacks = [
+            losses,
+            Periodic(functools.partial(_save, config, comm, module), config.save_interval, config.max_update),
+            Periodic(verification.measure, config.verbose, config.max_update),
+        ]
+        with losses, logging_redirect_tqdm([log]):  # lines of the log above the progress bar, not through it
+            module.fit(reader.batches(), schedule, config.max_update, callbacks)
     if comm.rank == 0:
-        summary = write_summary(config, comm.world_size, losses, pixels, verification.history, files)
-        print_summary(summary)
+        draw_curves(_files(config)["curves"], losses.path, verification.history, config.lr_steps)
+        print_summary(write_summary(config, comm.world_size, losses, pixels, verification, _files(config)))
 
 
 def build(config, comm, ctx):
@@ -190,20 +196,25 @@ def _learning_rates(config, num_update):
     )
 
 
-def _save(config, comm, module):
-    """Save model and centers; returns where they are, by name."""
-    prefix = os.path.join(config.models_root, "model")
-    centers = os.path.join(config.models_root, "centers")
+def _files(config):
+    """Where a run leaves what, by name."""
+    names = dict(model="model", centers="centers", log="train.log", curves="curves.png")
+    return {name: os.path.join(config.models_root, file) for name, file in names.items()}
+
+
+def _save(config, comm, module, num_update):
+    """Save model and centers; the files of an earlier saving are replaced one by one when the new ones are whole."""
+    files = _files(config)
     module.average_statistics()
     with comm.together():
-        os.makedirs(centers, exist_ok=True)
-        save_centers(centers, module.head.bank, comm.world_size)
+        os.makedirs(files["centers"], exist_ok=True)
+        save_centers(files["centers"], module.head.bank, comm.world_size)
         if comm.rank == 0:
-            save_model(prefix, module.symbol, module.arg_params, module.aux_params)
+            save_model(files["model"], module.symbol, module.arg_params, module.aux_params)
     with comm.together():
         if comm.local_rank == 0:
-            remove_other_centers(centers, comm.world_size)
-    return dict(model=prefix, centers=centers, log=os.path.join(config.models_root, "train.log"))
+            remove_other_centers(files["centers"], comm.world_size)
+    log.info("update %d  saved model and centers in %s", num_update, config.models_root)
 
 
 if __name__ == "__main__":
