@@ -20,11 +20,15 @@ LR = 0.1
 
 
 class RecordingSGD(CenterSGD):
-    """Keeps the gradient of the centers that it is given."""
+    """Keeps the gradient of the centers that it is given, by blocks."""
 
-    def update(self, weight, weight_mom, rows, grad, lr):
-        self.grad = grad.asnumpy()
-        super().update(weight, weight_mom, rows, grad, lr)
+    def __init__(self):
+        super().__init__()
+        self.grads = []
+
+    def update(self, weight, weight_mom, grad, lr):
+        self.grads.append(grad.asnumpy())
+        super().update(weight, weight_mom, grad, lr)
 
 
 class Problem:
@@ -60,7 +64,7 @@ class Problem:
             return loss.asnumpy(), grad.asnumpy(), nothing, nothing, nothing, np.zeros(0, int)
         rows = np.arange(bank.num_local) if choice.rows is None else choice.rows
         grad_weight = np.zeros_like(self.weight[own])
-        grad_weight[rows] = optimizer.grad
+        grad_weight[rows] = np.concatenate(optimizer.grads)
         centers = bank.weight.asnumpy(), bank.weight_mom.asnumpy()
         return (loss.asnumpy(), grad.asnumpy(), grad_weight) + centers + (rows + bank.partition.class_start,)
 

@@ -125,7 +125,8 @@ def test_cli_imports_config_and_train_when_it_needs_it():
 @pytest.mark.parametrize("name, allowed", [
     ("train", every_name() - {"cli"} | {"symbol"}),
     ("module", {"errors", "randomness", "head"}),
-    ("head", {"memory_bank", "margin_softmax", "parallel_softmax", "optimizer", "normalize", "errors", "partition"}),
+    ("head", {"memory_bank", "margin_softmax", "parallel_softmax", "optimizer", "normalize", "workspace"}),
+    ("workspace", set()),
     ("memory_bank", {"partition", "samplers", "randomness"}),
     ("margin_softmax", set()),
     ("parallel_softmax", set()),

@@ -4,7 +4,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from partial_fc.memory_bank import MemoryBank, initial_centers
+from partial_fc.memory_bank import Centers, MemoryBank, fill_initial_centers, host_array
 from partial_fc.optimizer import CenterSGD
 
 
@@ -19,20 +19,49 @@ def test_initial_centers_do_not_depend_on_the_ranks(world_size):
     assert np.array_equal(np.concatenate(parts), bank(10007).weight.asnumpy())
 
 
+def initial_centers(num_classes, embedding_size, seed):
+    centers = host_array(num_classes, embedding_size)
+    fill_initial_centers(centers, 0, seed)
+    return centers
+
+
 def test_initial_centers():
-    centers = initial_centers(0, 9000, 64, seed=0)
+    centers = initial_centers(9000, 64, seed=0)
     assert centers.dtype == np.float32
     assert centers.std() == pytest.approx(0.01, rel=0.01) and abs(centers.mean()) < 1e-4
     assert len(np.unique(centers[:, 0])) > 8900
-    assert not np.array_equal(centers, initial_centers(0, 9000, 64, seed=1))
+    assert not np.array_equal(centers, initial_centers(9000, 64, seed=1))
     assert not bank(10).weight_mom.asnumpy().any()
 
 
+# 4 MB make a block: rows of 2**18 numbers give blocks of 4.
+@pytest.mark.parametrize("rows", [None, [3], [0, 2, 4, 6], [1, 2, 3, 7, 10], list(range(1, 11))])
+def test_centers_are_worked_on_in_blocks(rows):
+    weight = np.arange(11, dtype=np.float32)[:, None] * np.ones((1, 2**18), np.float32)
+    arrays = mx.nd.array(weight), mx.nd.array(-weight)
+    centers = Centers(*arrays, None if rows is None else np.array(rows))
+    chosen = np.arange(11) if rows is None else np.array(rows)
+    assert len(centers) == len(chosen)
+    seen = []
+    for block in centers.blocks():
+        block_weight, block_mom = centers.weight(block), centers.weight_mom(block)
+        assert len(block_weight) <= 4 and np.array_equal(block_weight.asnumpy(), -block_mom.asnumpy())
+        seen += block_weight[:, 7].asnumpy().tolist()
+        block_weight += 100
+        block_mom += 1000
+        centers.put(block, block_weight, block_mom)
+    assert seen == chosen.tolist()
+    weight_mom = -weight
+    weight[chosen] += 100
+    weight_mom[chosen] += 1000
+    assert np.array_equal(arrays[0].asnumpy(), weight) and np.array_equal(arrays[1].asnumpy(), weight_mom)
+
+
 def test_rows_and_the_whole_shard():
-    full = bank(101)
-    assert full.get() is full.weight
-    rows = np.array([3, 50, 100])
-    assert np.array_equal(full.get(rows).asnumpy(), full.weight.asnumpy()[rows])
+    full, rows = bank(101), np.array([3, 50, 100])
+    everything = slice(None)
+    assert np.array_equal(full.get().weight(everything).asnumpy(), full.weight.asnumpy())
+    assert np.array_equal(full.get(rows).weight(everything).asnumpy(), full.weight.asnumpy()[rows])
 
 
 def test_sample():
@@ -62,17 +91,11 @@ def test_share_out_of_range(ratio):
         bank(10, sample_ratio=ratio)
 
 
-@pytest.mark.parametrize("rows", [None, [0, 2]])
-def test_update_is_sgd_with_momentum(rows):
+def test_update_is_sgd_with_momentum():
     random = np.random.RandomState(0)
     weight, weight_mom, grad = (random.randn(3, 8).astype(np.float32) for _ in range(3))
-    chosen = slice(None) if rows is None else rows
-    expected_mom = weight_mom.copy()
-    expected_mom[chosen] = 0.8 * weight_mom[chosen] - 0.1 * (grad[chosen] + 0.01 * weight[chosen])
-    expected = weight.copy()
-    expected[chosen] += expected_mom[chosen]
+    expected_mom = 0.8 * weight_mom - 0.1 * (grad + 0.01 * weight)
     arrays = mx.nd.array(weight), mx.nd.array(weight_mom)
-    rows = None if rows is None else np.array(rows)
-    CenterSGD(momentum=0.8, wd=0.01).update(*arrays, rows, mx.nd.array(grad[chosen]), lr=0.1)
-    np.testing.assert_allclose(arrays[0].asnumpy(), expected, rtol=1e-5)
+    CenterSGD(momentum=0.8, wd=0.01).update(*arrays, mx.nd.array(grad), lr=0.1)
+    np.testing.assert_allclose(arrays[0].asnumpy(), weight + expected_mom, rtol=1e-5)
     np.testing.assert_allclose(arrays[1].asnumpy(), expected_mom, rtol=1e-5)

@@ -4,7 +4,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from partial_fc.parallel_softmax import ShardTargets, combine, no_columns, parallel_softmax, set_entries
+from partial_fc.parallel_softmax import ShardTargets, combine, no_columns, set_entries, shard_softmax
 
 from reference import relative_error
 from shards import Shards
@@ -25,7 +25,7 @@ def shard_targets(labels, start, end):
     return ShardTargets(mx.nd.array(columns, dtype="int64"), mx.nd.array(inside, dtype="float32"))
 
 
-def sharded(logits, labels, ends, seen=None):
+def sharded(logits, labels, ends, seen=None, zero_column=False):
     """Loss and gradient by the logits (B, N), on one rank for each end of a range of columns."""
     starts = [0] + list(ends[:-1])
     target_logits = logits[np.arange(len(labels)), labels]
@@ -38,15 +38,17 @@ def sharded(logits, labels, ends, seen=None):
             return loss.asnumpy(), np.zeros((len(labels), 0))
         targets = shard_targets(labels, start, end)
         target_logit = mx.nd.array(target_logits) * targets.is_local
-        loss, grad = parallel_softmax(mx.nd.array(seen[:, start:end]), target_logit, targets, comm)
-        dense = grad.probabilities.asnumpy().astype(np.float64) * grad.row_scale.asnumpy()
+        columns = np.pad(seen[:, start:end], ((0, 0), (0, int(zero_column))))
+        shard = shard_softmax(mx.nd.array(columns), targets, zero_column)
+        loss, lse, target_grad = combine(shard.lse, target_logit, comm)
+        probabilities = shard.probabilities.asnumpy()[:, : end - start].astype(np.float64)
+        dense = probabilities * mx.nd.exp(shard.log_divisor - lse).asnumpy()[:, None]
         local = targets.is_local.asnumpy() > 0
         rows, columns = np.flatnonzero(local), targets.columns.asnumpy()[local]
         if end - start > 1:
             assert not dense[rows, columns].any(), "the targets have no share in the factors"
-        assert not grad.target.asnumpy()[~local].any()
-        dense[rows, columns] += grad.target.asnumpy()[local, 0]
-        return loss.asnumpy(), dense
+        dense[rows, columns] += target_grad.asnumpy()[local]
+        return loss.asnumpy(), dense / len(labels)
 
     losses, parts = zip(*Shards(len(ends)).run(work))
     assert losses[0].shape == (1,) and len({loss.tobytes() for loss in losses}) == 1
@@ -68,19 +70,34 @@ def dense(logits, labels):
 
 
 @every_split
+@pytest.mark.parametrize("zero_column", [False, True])
 @pytest.mark.parametrize("scale", [0.1, 5.0, 60.0])
-def test_equals_the_dense_softmax(split, scale):
+def test_equals_the_dense_softmax(split, scale, zero_column):
     logits, labels = problem(scale=scale)
-    loss, grad = sharded(logits, labels, split)
+    if zero_column:
+        logits = logits.clip(-64, 64)
+    loss, grad = sharded(logits, labels, split, zero_column=zero_column)
     exact_loss, exact_grad = dense(logits, labels)
     assert relative_error(loss, exact_loss) < 1e-5 and relative_error(grad, exact_grad) < 2e-5
 
 
 @every_split
-def test_small_losses_keep_their_digits(split):
+@pytest.mark.parametrize("level", [-64, 0, 64])
+def test_zero_column_at_the_ends_of_the_range(split, level):
+    logits, labels = problem()
+    logits[:] = level
+    logits[np.arange(len(labels)), labels] = np.linspace(-64, 64, len(labels))
+    loss, grad = sharded(logits, labels, split, zero_column=True)
+    exact_loss, exact_grad = dense(logits, labels)
+    assert relative_error(loss, exact_loss) < 1e-5 and relative_error(grad, exact_grad) < 2e-5
+
+
+@every_split
+@pytest.mark.parametrize("zero_column", [False, True])
+def test_small_losses_keep_their_digits(split, zero_column):
     logits, labels = problem(scale=1.0)
     logits[np.arange(len(labels)), labels] += 40
-    loss, grad = sharded(logits, labels, split)
+    loss, grad = sharded(logits, labels, split, zero_column=zero_column)
     exact_loss, exact_grad = dense(logits, labels)
     assert exact_loss < 1e-12
     assert relative_error(loss, exact_loss) < 1e-4 and relative_error(grad, exact_grad) < 1e-4
@@ -95,10 +112,11 @@ def test_entries_of_the_targets_do_not_matter(split):
         assert np.array_equal(result, expected)
 
 
+@pytest.mark.parametrize("zero_column", [False, True])
 @pytest.mark.parametrize("ends", [[1], [1, 1], [0, 1]])
-def test_one_class_has_no_loss_and_no_gradient(ends):
+def test_one_class_has_no_loss_and_no_gradient(ends, zero_column):
     logits, labels = problem(num_classes=1)
-    loss, grad = sharded(logits, labels, ends)
+    loss, grad = sharded(logits, labels, ends, zero_column=zero_column)
     assert loss == 0 and not grad.any()
 
 

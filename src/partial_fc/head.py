@@ -11,7 +11,11 @@ import mxnet as mx
 import numpy as np
 
 from .normalize import l2_normalize, l2_normalize_backward
-from .parallel_softmax import ShardTargets, combine, no_columns, parallel_softmax
+from .parallel_softmax import ShardTargets, combine, no_columns, shard_softmax
+from .workspace import Workspace
+
+# Up to this scale the softmax may rely on a zero column, see `shard_softmax`.
+_LARGEST_SCALE = 64
 
 
 class Choice(NamedTuple):
@@ -37,6 +41,7 @@ class PartialFC:
 
     def __init__(self, bank, margin, optimizer, comm):
         self.bank, self.margin, self.optimizer, self.comm = bank, margin, optimizer, comm
+        self._workspace = Workspace(bank.ctx)
 
     def choose(self, labels, num_update, records=None):
         """Gather the labels of all ranks and choose the centers of update `num_update`. Host work only.
@@ -91,46 +96,70 @@ class PartialFC:
                 `embeddings` (b, D).
         """
         unit_embeddings, inverse_norm = l2_normalize(embeddings)  # (b, D), (b, 1)
+        # Collectives block the host, not the device: what is asked of it before one runs while the ranks exchange.
+        shard = self._open_shard(choice) if self.bank.num_local else None
         total_embeddings = self.comm.all_gather(unit_embeddings, name="embeddings")  # (B, D)
-        shard_step = self._shard_step if self.bank.num_local else self._empty_shard_step
-        loss, grad_total = shard_step(total_embeddings, choice, lr)
+        if shard:
+            loss, grad_total = self._shard_step(total_embeddings, choice, shard, lr)
+        else:  # more ranks than classes: this one adds nothing, but takes part in every collective
+            loss, _, _ = combine(*no_columns(len(total_embeddings), total_embeddings.context), self.comm)
+            grad_total = mx.nd.zeros_like(total_embeddings)
         grad_unit = self.comm.reduce_scatter(grad_total, name="grad_embeddings")  # (b, D)
         return loss, l2_normalize_backward(grad_unit, unit_embeddings, inverse_norm)
 
-    def _shard_step(self, total_embeddings, choice, lr):
+    def _open_shard(self, choice):
+        """The chosen centers of this rank, with unit length; with a last row of zeros if the scale allows it."""
+        centers = self.bank.get(choice.rows)
+        has_zero_row = self.margin.s <= _LARGEST_SCALE
+        unit_weight = self._workspace.array("unit_weight", (len(centers) + has_zero_row, self.bank.embedding_size))
+        inverse_norms = [l2_normalize(centers.weight(block), out=unit_weight[block])[1] for block in centers.blocks()]
+        if has_zero_row:
+            unit_weight[-1:] = 0
+        return _Shard(centers, unit_weight, inverse_norms, has_zero_row)
+
+    def _shard_step(self, total_embeddings, choice, shard, lr):
         """This rank's centers: the loss, their part (B, D) of the embeddings' gradient, their own update."""
-        weight = self.bank.get(choice.rows)  # (C, D)
-        unit_weight, inverse_norm = l2_normalize(weight)  # (C, D), (C, 1)
-        targets = _shard_targets(choice.columns, weight.context)
-        s = self.margin.s
+        s, batch_size, unit_weight = self.margin.s, len(total_embeddings), shard.unit_weight
+        targets = _shard_targets(choice.columns, unit_weight.context)
+        num_columns = len(unit_weight)
         logits = mx.nd.FullyConnected(  # (B, C); s is folded into the small matrix
-            total_embeddings * s, unit_weight, no_bias=True, num_hidden=unit_weight.shape[0], flatten=True
+            total_embeddings * s, unit_weight, no_bias=True, num_hidden=num_columns, flatten=True,
+            out=self._workspace.array("logits", (batch_size, num_columns)),
         )
         cos_theta, slope = self.margin.target(mx.nd.pick(logits, targets.columns, axis=1) / s)  # (B,), (B,)
-        loss, grad_logits = parallel_softmax(logits, cos_theta * s * targets.is_local, targets, self.comm)
-        grad_logits = grad_logits._replace(target=grad_logits.target * slope.reshape((-1, 1)))  # by s cos(theta)
-        grad_total, grad_unit = self._backward(grad_logits, total_embeddings, unit_weight, targets, choice)
-        grad_weight = l2_normalize_backward(grad_unit, unit_weight, inverse_norm)
-        self.optimizer.update(self.bank.weight, self.bank.weight_mom, choice.rows, grad_weight, lr)
+        softmax = shard_softmax(logits, targets, shard.has_zero_row)
+        grad_total = mx.nd.dot(softmax.probabilities, unit_weight)
+        loss, lse, target_grad = combine(softmax.lse, cos_theta * s * targets.is_local, self.comm)
+        # By s cos(theta); the step to the softmax over all ranks is a factor a row, and belongs on the small matrices.
+        row_scale = (mx.nd.exp(softmax.log_divisor - lse) * (s / batch_size)).reshape((-1, 1))
+        target = (target_grad * targets.is_local * slope * (s / batch_size)).reshape((-1, 1))
+        # The targets' part is added as B rows: in the matrix it would be divided by row_scale, which may underflow.
+        grad_total = grad_total * row_scale + mx.nd.take(unit_weight, targets.columns) * target
+        grad_unit = mx.nd.dot(
+            softmax.probabilities, total_embeddings * row_scale, transpose_a=True,
+            out=self._workspace.array("grad_unit", unit_weight.shape),
+        )
+        _add_rows(grad_unit, choice.columns, total_embeddings * target)
+        self._update(shard, grad_unit, lr)
         return loss, grad_total
 
-    def _backward(self, grad_logits, total_embeddings, unit_weight, targets, choice):
-        """Gradients by the unit embeddings, (B, D), and by the unit centers, (C, D).
+    def _update(self, shard, grad_unit, lr):
+        """Update the chosen centers, block by block, from the gradient (C, D) by their unit vectors."""
+        centers = shard.centers
+        for block, inverse_norm in zip(centers.blocks(), shard.inverse_norms):
+            weight, weight_mom = centers.weight(block), centers.weight_mom(block)
+            grad = l2_normalize_backward(grad_unit[block], shard.unit_weight[block], inverse_norm)
+            self.optimizer.update(weight, weight_mom, grad, lr)
+            centers.put(block, weight, weight_mom)
 
-        The targets' part is added as B rows: in the matrix it would be divided by row_scale, which may underflow.
-        """
-        probabilities, row_scale, target = grad_logits
-        row_scale, target = row_scale * self.margin.s, target * self.margin.s
-        grad_embeddings = mx.nd.dot(probabilities, unit_weight) * row_scale
-        grad_embeddings += mx.nd.take(unit_weight, targets.columns) * target
-        grad_weight = mx.nd.dot(probabilities, total_embeddings * row_scale, transpose_a=True)
-        _add_rows(grad_weight, choice.columns, total_embeddings * target)
-        return grad_embeddings, grad_weight
 
-    def _empty_shard_step(self, total_embeddings, choice, lr):
-        """A rank without classes (more ranks than classes) adds nothing, but takes part in every collective."""
-        loss, _, _ = combine(*no_columns(len(total_embeddings), total_embeddings.context), self.comm)
-        return loss, mx.nd.zeros_like(total_embeddings)
+class _Shard(NamedTuple):
+    """`Centers` of this step, their unit vectors (C, D), and by block 1 / length (n, 1)."""
+
+    centers: object
+    unit_weight: mx.nd.NDArray
+    inverse_norms: list
+    has_zero_row: bool
 
 
 def _shard_targets(columns, ctx):

@@ -1,5 +1,9 @@
 """This rank's slice of the class centers and of their momentum."""
 
+import mmap
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import mxnet as mx
 import numpy as np
 
@@ -11,6 +15,46 @@ from .samplers import sample_rows
 _INITIAL_STD = 0.01
 # Classes whose initial centers come from one random stream. Part of what a seed means: not to be tuned.
 _BLOCK = 4096
+# Numbers in a block of a step's work on the centers: 4 MB, which a CPU's cache keeps from one operator to the next.
+_STEP_BLOCK = 2**20
+
+
+class Centers:
+    """Rows of a bank that take part in a step, block by block.
+
+    Args:
+        weight: (num_local, D) NDArray, and `weight_mom` likewise.
+        rows: (C,) int64 distinct rows of them; None for all in order, which are worked on in place.
+    """
+
+    def __init__(self, weight, weight_mom, rows=None):
+        self._weight, self._weight_mom, self._num_rows = weight, weight_mom, len(weight if rows is None else rows)
+        self._rows = None if rows is None else mx.nd.array(rows, ctx=weight.context, dtype="int64")
+
+    def __len__(self):
+        return self._num_rows
+
+    def blocks(self):
+        """Slices of range(C), of 4 MB each."""
+        size = max(1, _STEP_BLOCK // self._weight.shape[1])
+        return [slice(start, min(start + size, len(self))) for start in range(0, len(self), size)]
+
+    def weight(self, block):
+        """Centers (n, D) of a block; a copy, except of all rows."""
+        return self._get(self._weight, block)
+
+    def weight_mom(self, block):
+        """Momentum (n, D) of a block; a copy, except of all rows."""
+        return self._get(self._weight_mom, block)
+
+    def put(self, block, weight, weight_mom):
+        """Store what `weight` and `weight_mom` gave for a block, after it was changed in place."""
+        if self._rows is not None:
+            self._weight[self._rows[block]] = weight
+            self._weight_mom[self._rows[block]] = weight_mom
+
+    def _get(self, array, block):
+        return array[block] if self._rows is None else mx.nd.take(array, self._rows[block])
 
 
 class MemoryBank:
@@ -34,11 +78,19 @@ class MemoryBank:
         self.num_classes, self.embedding_size = num_classes, embedding_size
         self.sample_ratio, self.seed, self.rank = sample_ratio, seed, comm.rank
         self.partition = partition(num_classes, comm.world_size, comm.rank)
+        self.ctx = ctx or mx.cpu()
         self.weight = self.weight_mom = None
         if self.num_local:  # with fewer classes than ranks, some ranks hold none
-            initial = initial_centers(self.partition.class_start, self.partition.class_end, embedding_size, seed)
-            self.weight = mx.nd.array(initial, ctx=ctx, dtype="float32")
-            self.weight_mom = mx.nd.zeros_like(self.weight)
+            initial = host_array(self.num_local, embedding_size)
+            fill_initial_centers(initial, self.partition.class_start, seed)
+            self.weight = self._on_device(initial)
+            self.weight_mom = self._on_device(host_array(self.num_local, embedding_size))
+
+    def _on_device(self, array):
+        """The array's own memory if the device is the host's; else a copy."""
+        if self.ctx.device_type == "cpu":
+            return mx.nd.from_numpy(array, zero_copy=True)
+        return mx.nd.array(array, ctx=self.ctx, dtype="float32")
 
     @property
     def num_local(self):
@@ -61,10 +113,8 @@ class MemoryBank:
         return sample_rows(positives, self.num_local, self.sample_ratio, random)
 
     def get(self, rows=None):
-        """Centers of the given rows, (C, D): a copy; for None the bank's own array, not a copy."""
-        if rows is None:
-            return self.weight
-        return mx.nd.take(self.weight, mx.nd.array(rows, ctx=self.weight.context, dtype="int64"))
+        """`Centers` of the given rows, (C,) int64; of None, all."""
+        return Centers(self.weight, self.weight_mom, rows)
 
     def set(self, class_start, weight, weight_mom):
         """Overwrite the centers and the momentum of the classes from `class_start` on.
@@ -92,18 +142,28 @@ class MemoryBank:
             self.weight_mom[start:end] = weight_mom
 
 
-def initial_centers(class_start, class_end, embedding_size, seed):
-    """Initial centers of the classes [class_start, class_end): a function of (seed, class id), whatever the ranks.
+def host_array(num_rows, num_columns):
+    """float32 zeros (num_rows, num_columns) in large pages where the system has them: rows are touched at random."""
+    memory = mmap.mmap(-1, 4 * num_rows * num_columns, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.float32).reshape(num_rows, num_columns)
 
-    Returns:
-        (class_end - class_start, embedding_size) float32, normal with standard deviation 0.01.
+
+def fill_initial_centers(centers, class_start, seed):
+    """Write the initial centers of the classes from `class_start` on into `centers` (n, D) float32, on all cores.
+
+    They are normal with standard deviation 0.01, a function of (seed, class id), whatever the ranks.
     """
-    centers = np.empty((class_end - class_start, embedding_size), np.float32)
-    for block in range(class_start // _BLOCK, -(-class_end // _BLOCK)):
+    class_end = class_start + len(centers)
+
+    def fill(block):
         random = generator(seed, "centers", block)
-        block_start = block * _BLOCK
-        low, high = max(class_start, block_start), min(class_end, block_start + _BLOCK)
-        values = random.standard_normal((high - block_start, embedding_size), np.float32)
-        centers[low - class_start : high - class_start] = values[low - block_start :]
-    centers *= _INITIAL_STD
-    return centers
+        start, end = block * _BLOCK, min((block + 1) * _BLOCK, class_end)
+        skipped = max(class_start - start, 0)
+        values = random.standard_normal((end - start, centers.shape[1]), np.float32)[skipped:]
+        np.multiply(values, np.float32(_INITIAL_STD), out=centers[start + skipped - class_start : end - class_start])
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for _ in pool.map(fill, range(class_start // _BLOCK, -(-class_end // _BLOCK))):
+            pass

@@ -12,18 +12,19 @@ def row_sum(array):
     return mx.nd.FullyConnected(array, ones, no_bias=True, num_hidden=1, flatten=True)
 
 
-def l2_normalize(array):
+def l2_normalize(array, out=None):
     """x / |x| for every row x.
 
     Args:
         array: (n, D) float32.
+        out: (n, D) array to write the unit rows into.
 
     Returns:
         unit rows (n, D) and 1 / |x| (n, 1); both 0 for a row of zeros.
     """
     square_norm = row_sum(mx.nd.square(array))
     inverse_norm = (square_norm > _SMALLEST_NORM**2) * mx.nd.rsqrt(mx.nd.maximum(square_norm, _SMALLEST_NORM**2))
-    return mx.nd.broadcast_mul(array, inverse_norm), inverse_norm
+    return mx.nd.broadcast_mul(array, inverse_norm, out=out), inverse_norm
 
 
 def l2_normalize_backward(grad_unit, unit, inverse_norm):

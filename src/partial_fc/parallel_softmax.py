@@ -29,40 +29,56 @@ class ShardTargets(NamedTuple):
     is_local: mx.nd.NDArray
 
 
-class SoftmaxGradient(NamedTuple):
-    """d loss / d logits in factors: `row_scale * probabilities`, and `target` at the target entries.
+class ShardSoftmax(NamedTuple):
+    """Softmax over this rank's columns, the targets left out.
 
     Attributes:
-        probabilities: (B, C) softmax over this rank's columns but the target, 0 there; in the memory of the logits.
-        row_scale: (B, 1) the step to the softmax over all ranks' columns, times the 1 / B of the mean.
-        target: (B, 1) derivative with respect to the target logit; 0 where the target is on another rank.
+        probabilities: (B, C), 0 at the targets; in the memory of the logits.
+        log_divisor: (B,) logarithm of what the exponentials were divided by.
+        lse: (B,) log-sum-exp of the columns; the same, but for the zero column of `shard_softmax`.
     """
 
     probabilities: mx.nd.NDArray
-    row_scale: mx.nd.NDArray
-    target: mx.nd.NDArray
+    log_divisor: mx.nd.NDArray
+    lse: mx.nd.NDArray
 
 
-def parallel_softmax(logits, target_logit, targets, comm):
-    """Mean over the batch of (logsumexp over all ranks' columns - target logit), and its gradient.
+def shard_softmax(logits, targets, has_zero_column=False):
+    """What this rank can do before it knows of the others' columns.
+
+    The log-sum-exp is read off one column, z - log(softmax(z)), as going over `max`, `exp` and `sum` takes ten times as
+    long on a CPU. Without a zero column that is the row's largest, whose probability of at least 1 / C cannot
+    underflow; to find it costs as much as the softmax.
 
     Args:
         logits: (B, C) float32, this rank's columns; overwritten. The entries of the targets do not matter.
-        target_logit: (B,) logits of the targets, with margin; 0 where the target is on another rank.
         targets: ShardTargets.
-        comm: communicator.
+        has_zero_column: the last column is of no class and holds zeros. With logits from -64 to 64 neither its
+            probability, 1 / (1 + sum exp z), underflows, nor those of the others do all at once.
 
     Returns:
-        Loss (1,), bit-equal on every rank, and its SoftmaxGradient.
+        ShardSoftmax.
     """
-    batch_size = logits.shape[0]
     kept = mx.nd.pick(logits, targets.columns, axis=1)
-    set_entries(logits, targets, mx.nd.where(targets.is_local, mx.nd.full(kept.shape, _EXCLUDED, kept.context), kept))
-    lse_local = _softmax_inplace(logits)
-    loss, lse, target_grad = combine(lse_local, target_logit, comm)
-    row_scale = mx.nd.exp(lse_local - lse) / batch_size
-    target_grad = target_grad * targets.is_local / batch_size
-    return loss, SoftmaxGradient(logits, row_scale.reshape((-1, 1)), target_grad.reshape((-1, 1)))
+    excluded = mx.nd.full(kept.shape, _EXCLUDED, kept.context)
+    set_entries(logits, targets, mx.nd.where(targets.is_local, excluded, kept))
+    if not has_zero_column:
+        column = mx.nd.argmax(logits, axis=1)
+        logits_max = mx.nd.pick(logits, column, axis=1)
+        mx.nd.softmax(logits, axis=1, out=logits)
+        lse = logits_max - mx.nd.log(mx.nd.pick(logits, column, axis=1))
+        return ShardSoftmax(logits, lse, lse)
+    mx.nd.softmax(logits, axis=1, out=logits)
+    log_divisor = -mx.nd.log(mx.nd.slice_axis(logits, axis=1, begin=-1, end=None).reshape((-1,)))
+    share = _sum_of_classes(logits)  # of the columns of classes in the softmax; 0 if there are none but the target
+    return ShardSoftmax(logits, log_divisor, mx.nd.where(share == 0, excluded, mx.nd.log(share) + log_divisor))
+
+
+def _sum_of_classes(probabilities):
+    """Sums (B,) over all columns but the last."""
+    counts = mx.nd.ones((1, probabilities.shape[1]), ctx=probabilities.context)
+    counts[0, -1] = 0
+    return mx.nd.FullyConnected(probabilities, counts, no_bias=True, num_hidden=1, flatten=True).reshape((-1,))
 
 
 def no_columns(batch_size, ctx):
@@ -94,18 +110,6 @@ def combine(lse_local, target_logit, comm):
 def set_entries(matrix, targets, values):
     """matrix[i, columns[i]] = values[i], in place."""
     matrix[mx.nd.arange(matrix.shape[0], ctx=matrix.context, dtype="int64"), targets.columns] = values
-
-
-def _softmax_inplace(logits):
-    """Replace the logits (B, C) by their softmax; returns their log-sum-exp (B,).
-
-    It follows from one column, z - log(softmax(z)), here the row's largest, whose probability of at least 1 / C cannot
-    underflow. Going over `max`, `exp` and `sum` takes about ten times as long on a CPU.
-    """
-    column = mx.nd.argmax(logits, axis=1)
-    logits_max = mx.nd.pick(logits, column, axis=1)
-    mx.nd.softmax(logits, axis=1, out=logits)
-    return logits_max - mx.nd.log(mx.nd.pick(logits, column, axis=1))
 
 
 def _log_sum_exp(values):

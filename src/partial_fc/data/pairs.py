@@ -88,8 +88,8 @@ def check_enough_pairs(counts, num_pairs):
     same, different = _same(counts).sum(), _different(counts).sum()
     if num_pairs > min(same, different):
         raise InputError(
-            f"--random-pairs {num_pairs}: the readable images make {same} pairs of the same identity and {different} of "
-            f"different ones, of which {num_pairs} each are wanted: ask for {min(same, different)} or fewer"
+            f"--random-pairs {num_pairs}: the readable images make {same} pairs of the same identity and {different} "
+            f"of different ones, of which {num_pairs} each are wanted: ask for {min(same, different)} or fewer"
         )
 
 
