@@ -33,6 +33,8 @@ def common():
         # the run
         seed=0,
         device="auto",  # cpu, gpu, or auto: GPUs if MXNet sees any
+        bank="device",  # where the class centers are: device, or host, from which a step's rows travel
+        bank_dir="",  # folder for files that hold them, if there are more than the host's memory can hold
         models_root="",  # where model, centers and logs go; empty: models/DATASET-NETWORK-LOSS
         frequent=20,  # updates between two lines of the log
         verbose=2000,  # updates between two verifications

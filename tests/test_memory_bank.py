@@ -4,7 +4,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from partial_fc.memory_bank import Centers, MemoryBank, fill_initial_centers, host_array
+from partial_fc.host_arrays import memory_array
+from partial_fc.memory_bank import Centers, MemoryBank, fill_initial_centers
 from partial_fc.optimizer import CenterSGD
 
 
@@ -20,7 +21,7 @@ def test_initial_centers_do_not_depend_on_the_ranks(world_size):
 
 
 def initial_centers(num_classes, embedding_size, seed):
-    centers = host_array(num_classes, embedding_size)
+    centers = memory_array(num_classes, embedding_size)
     fill_initial_centers(centers, 0, seed)
     return centers
 

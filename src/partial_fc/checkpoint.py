@@ -65,7 +65,7 @@ def save_centers(folder, bank, world_size):
     if not bank.num_local:
         return
     metadata = {"class_start": bank.partition.class_start, "num_classes": bank.num_classes}
-    tensors = {"weight": bank.weight.asnumpy(), "weight_mom": bank.weight_mom.asnumpy()}
+    tensors = dict(zip(("weight", "weight_mom"), bank.to_numpy()))
     with _written(centers_path(folder, bank.rank, world_size)) as path:
         save_file(tensors, path, metadata={key: str(value) for key, value in metadata.items()})
 

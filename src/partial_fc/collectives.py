@@ -20,6 +20,7 @@ class Communicator:
 
     rank = 0
     local_rank = 0
+    local_size = 1
     world_size = 1
 
     def all_gather(self, array, name):
@@ -89,7 +90,8 @@ class HorovodCommunicator(Communicator):
 
     def __init__(self, hvd):
         self._hvd = hvd
-        self.rank, self.local_rank, self.world_size = hvd.rank(), hvd.local_rank(), hvd.size()
+        self.rank, self.local_rank = hvd.rank(), hvd.local_rank()
+        self.world_size, self.local_size = hvd.size(), hvd.local_size()
         self._mpi = _duplicate_world() if hvd.mpi_enabled() else None
 
     @property

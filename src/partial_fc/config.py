@@ -21,6 +21,8 @@ _OPTIONS = {
     "batch_size": "images a rank",
     "pretrained": "PREFIX,EPOCH of a model of the same network to start from",
     "rec": "record file train.rec, with train.idx beside it",
+    "bank": "where the class centers are: device, or host, from which the rows of a step travel",
+    "bank_dir": "folder for files that hold the class centers, if the memory cannot",
     "models_root": "folder for model, centers and logs",
     "seed": "of everything random",
 }
@@ -125,6 +127,8 @@ def check(config):
         raise InputError("loss_s and loss_m1 must be positive, loss_m2 and loss_m3 not negative")
     if config.device not in ("auto", "cpu", "gpu"):
         raise InputError(f"device must be auto, cpu or gpu, not {config.device!r}")
+    if config.bank not in ("device", "host"):
+        raise InputError(f"--bank {config.bank}: expected device or host")
     if list(config.lr_steps) != sorted(config.lr_steps):
         raise InputError(f"lr_steps must ascend, not {config.lr_steps!r}")
 

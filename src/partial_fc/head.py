@@ -60,6 +60,7 @@ class PartialFC:
             self.comm.agree(self._wrong_labels(labels, records))
         shard_labels = self.bank.partition.shard_labels(total_labels)
         rows = self.bank.sample(shard_labels, num_update)
+        self.bank.prefetch(rows)
         if rows is None:
             return Choice(None, shard_labels)
         return Choice(rows, np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1))

@@ -1,12 +1,12 @@
 """This rank's slice of the class centers and of their momentum."""
 
-import mmap
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import mxnet as mx
 import numpy as np
 
+from .host_arrays import memory_array
 from .partition import partition
 from .randomness import generator
 from .samplers import sample_rows
@@ -79,15 +79,24 @@ class MemoryBank:
         self.sample_ratio, self.seed, self.rank = sample_ratio, seed, comm.rank
         self.partition = partition(num_classes, comm.world_size, comm.rank)
         self.ctx = ctx or mx.cpu()
-        self.weight = self.weight_mom = None
+        self.weight = self.weight_mom = self._host_weight = self._host_weight_mom = None
         if self.num_local:  # with fewer classes than ranks, some ranks hold none
-            initial = host_array(self.num_local, embedding_size)
-            fill_initial_centers(initial, self.partition.class_start, seed)
-            self.weight = self._on_device(initial)
-            self.weight_mom = self._on_device(host_array(self.num_local, embedding_size))
+            self._host_weight, self._host_weight_mom = self._host_array(), self._host_array()
+            fill_initial_centers(self._host_weight, self.partition.class_start, seed)
+            self._place()
 
-    def _on_device(self, array):
-        """The array's own memory if the device is the host's; else a copy."""
+    def _host_array(self):
+        """float32 zeros (num_local, D) of the host."""
+        return memory_array(self.num_local, self.embedding_size)
+
+    def _place(self):
+        """Put weight and weight_mom where the steps work on them."""
+        self.weight, self.weight_mom = self._to_device(self._host_weight), self._to_device(self._host_weight_mom)
+        if self.ctx.device_type != "cpu":
+            self._host_weight = self._host_weight_mom = None
+
+    def _to_device(self, array):
+        """NDArray over the array's own memory if the device is the host's; else a copy."""
         if self.ctx.device_type == "cpu":
             return mx.nd.from_numpy(array, zero_copy=True)
         return mx.nd.array(array, ctx=self.ctx, dtype="float32")
@@ -112,9 +121,20 @@ class MemoryBank:
         random = generator(self.seed, "rows", num_update, self.rank)
         return sample_rows(positives, self.num_local, self.sample_ratio, random)
 
+    def prefetch(self, rows):
+        """Told which rows the next step will `get`."""
+
     def get(self, rows=None):
-        """`Centers` of the given rows, (C,) int64; of None, all."""
+        """`Centers` of the given rows, (C,) int64; of None, all. Changes last when all blocks are put."""
         return Centers(self.weight, self.weight_mom, rows)
+
+    def to_numpy(self):
+        """`weight` and `weight_mom` (num_local, D) after all updates so far; for reading, before the next one."""
+        if self._host_weight is None:
+            return self.weight.asnumpy(), self.weight_mom.asnumpy()
+        self.weight.wait_to_read()
+        self.weight_mom.wait_to_read()
+        return self._host_weight, self._host_weight_mom
 
     def set(self, class_start, weight, weight_mom):
         """Overwrite the centers and the momentum of the classes from `class_start` on.
@@ -125,6 +145,13 @@ class MemoryBank:
         Raises:
             ValueError: if they are not, or the shapes do not fit.
         """
+        rows = self._rows_of(class_start, weight, weight_mom)
+        if len(weight):
+            self.weight[rows] = weight
+            self.weight_mom[rows] = weight_mom
+
+    def _rows_of(self, class_start, weight, weight_mom):
+        """Slice of the rows which `set` may overwrite."""
         start = class_start - self.partition.class_start
         end = start + len(weight)
         if not 0 <= start <= end <= self.num_local:
@@ -137,17 +164,7 @@ class MemoryBank:
                 f"centers of shape {weight.shape} and momentum of shape {weight_mom.shape} "
                 f"where (n, {self.embedding_size}) was expected"
             )
-        if end > start:
-            self.weight[start:end] = weight
-            self.weight_mom[start:end] = weight_mom
-
-
-def host_array(num_rows, num_columns):
-    """float32 zeros (num_rows, num_columns) in large pages where the system has them: rows are touched at random."""
-    memory = mmap.mmap(-1, 4 * num_rows * num_columns, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.float32).reshape(num_rows, num_columns)
+        return slice(start, end)
 
 
 def fill_initial_centers(centers, class_start, seed):

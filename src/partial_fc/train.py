@@ -24,11 +24,13 @@ from .data.verification_set import load_verification_set
 from .errors import AgreedError, InputError
 from .eval.verification import NUM_FOLDS, pixel_embeddings, verify
 from .head import PartialFC
+from .host_bank import HostBank
 from .lr_scheduler import multi_step_lr
 from .margin_softmax import MarginSoftmax
 from .memory_bank import MemoryBank
 from .module import FaceModule
 from .optimizer import CenterSGD
+from .plan import check_memory, memory_plan, on_host
 from .summary import print_summary, write_summary
 from .symbol import get_symbol
 
@@ -102,14 +104,28 @@ def train(config, comm):
 
 
 def build(config, comm, ctx):
-    """The FaceModule, with its head, of a configuration."""
-    margin = MarginSoftmax(config.loss_s, config.loss_m1, config.loss_m2, config.loss_m3)
-    bank = MemoryBank(config.num_classes, config.embedding_size, comm, config.sample_ratio, ctx, config.seed)
-    head = PartialFC(bank, margin, CenterSGD(config.momentum, config.wd), comm)
+    """The FaceModule, with its head, of a configuration.
+
+    Raises:
+        AgreedError: on every rank, if the run cannot fit into the memory of any of them.
+    """
     symbol = get_symbol(config.network, config.embedding_size, config.net_output)
+    with comm.together():
+        log.info("memory: %s", check_memory(memory_plan(config, symbol, comm.world_size), config, comm, ctx))
+    with comm.together():
+        bank = _bank(config, comm, ctx)
+    margin = MarginSoftmax(config.loss_s, config.loss_m1, config.loss_m2, config.loss_m3)
+    head = PartialFC(bank, margin, CenterSGD(config.momentum, config.wd), comm)
     return FaceModule(
         symbol, head, comm, ctx, config.batch_size, config.image_size, config.seed, config.momentum, config.wd
     )
+
+
+def _bank(config, comm, ctx):
+    arguments = config.num_classes, config.embedding_size, comm, config.sample_ratio, ctx, config.seed
+    if on_host(config, comm.world_size):
+        return HostBank(*arguments, folder=config.bank_dir or None)
+    return MemoryBank(*arguments)
 
 
 def _load_pretrained(config, module):

@@ -60,6 +60,19 @@ def test_same_seed_and_ranks_same_bits(ranks, others, data, tmp_path_factory):
     assert symbol.list_outputs() == ["fc1_output"] and arg_params["pre_fc1_weight"].shape[0] == 16
 
 
+@pytest.mark.parametrize("where", ["--bank=host", "--bank-dir=bank"])
+def test_bank_on_the_host_same_bits(where, data, tmp_path_factory):
+    losses, arrays = train(mpirun(2), data, tmp_path_factory.mktemp("device"))
+    host_losses, host_arrays = train(mpirun(2), data, tmp_path_factory.mktemp("host"), where)
+    assert losses == host_losses and all(np.array_equal(host_arrays[name], array) for name, array in arrays.items())
+
+
+def test_run_that_cannot_fit_is_refused(tmp_path):
+    arguments = ["--dataset=10000w", "--sample-ratio=0.01", "--set=val_targets=", "--set=embedding_size=512"]
+    errors = fails(mpirun(2), *arguments, cwd=tmp_path)
+    assert len(errors) == 1 and re.search(r"2 ranks need \d+\.\d+ GiB on this host \(centers 190\.73, ", errors[0])
+
+
 def test_another_seed_other_losses(data, tmp_path_factory):
     runs = [train(mpirun(1), data, tmp_path_factory.mktemp("run"), "--seed", seed)[0] for seed in "01"]
     assert runs[0][0] != runs[1][0]

@@ -1,0 +1,107 @@
+"""A memory bank that stays on the host, in memory or in files, while the steps run on a device."""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+import mxnet as mx
+import numpy as np
+
+from .host_arrays import file_array, memory_array
+from .memory_bank import Centers, MemoryBank
+
+
+class HostBank(MemoryBank):
+    """Centers and momentum on the host. Only a step's rows travel: fetched ahead of it and written back behind it.
+
+    The results are those of `MemoryBank`, bit for bit: a row that two consecutive steps touch goes from the one to the
+    other on the device. The bank may have more than the 2^31 numbers that an NDArray can hold.
+
+    Args:
+        folder: for files that hold the bank, if it is larger than the memory; None for memory.
+        Others as `MemoryBank`.
+
+    Raises:
+        InputError: if the folder has no room for the bank.
+    """
+
+    def __init__(self, *args, folder=None, **kwargs):
+        self._folder = folder
+        self._worker = ThreadPoolExecutor(1)  # one thread: fetches and writes happen in the order they are asked for
+        self._ahead = None  # rows of the next step, and the future of their centers and momentum
+        self._last = self._unsent = None  # rows, centers and momentum of the last step; until they are sent back
+        self._sent = deque()  # futures of what is on its way back
+        super().__init__(*args, **kwargs)
+
+    def _host_array(self):
+        if self._folder is None:
+            return memory_array(self.num_local, self.embedding_size)
+        return file_array(self._folder, self.num_local, self.embedding_size)
+
+    def _place(self):
+        """They stay on the host."""
+
+    def prefetch(self, rows):
+        if self.num_local:
+            # The fetch goes first, not to wait for the last step. What it therefore reads too early, `get` mends.
+            self._ahead = rows, self._worker.submit(self._fetch, rows)
+            self._send_back()
+
+    def get(self, rows=None):
+        rows_ahead, arrays = self._ahead or ((), None)
+        if rows_ahead is not rows:  # chosen further ahead than the next step, or not through the head
+            self._send_back()
+            self._last, arrays = None, self._worker.submit(self._fetch, rows)
+        weight, weight_mom = arrays.result()
+        self._carry_over(rows, weight, weight_mom)
+        self._ahead = None
+        self._last = self._unsent = rows, weight, weight_mom
+        return Centers(weight, weight_mom)
+
+    def to_numpy(self):
+        self._flush()
+        return self._host_weight, self._host_weight_mom
+
+    def set(self, class_start, weight, weight_mom):
+        rows = self._rows_of(class_start, weight, weight_mom)
+        self._flush()
+        self._ahead = self._last = None
+        if len(weight):
+            self._host_weight[rows], self._host_weight_mom[rows] = weight, weight_mom
+
+    def _fetch(self, rows):
+        arrays = self._host_weight, self._host_weight_mom
+        return [self._to_device(array.copy() if rows is None else np.take(array, rows, axis=0)) for array in arrays]
+
+    def _carry_over(self, rows, weight, weight_mom):
+        """Copy what the last step has changed among `rows` into their fetched `weight` and `weight_mom`."""
+        if self._last is None:
+            return
+        last_rows, *last_arrays = self._last
+        if rows is None:
+            pairs = slice(None), slice(None)
+        else:
+            position = np.minimum(np.searchsorted(last_rows, rows), len(last_rows) - 1)
+            common = np.flatnonzero(last_rows[position] == rows)
+            if not len(common):
+                return
+            pairs = [mx.nd.array(each, ctx=self.ctx, dtype="int64") for each in (common, position[common])]
+        for array, last_array in zip((weight, weight_mom), last_arrays):
+            array[pairs[0]] = last_array[pairs[1]]
+
+    def _send_back(self):
+        while self._sent and self._sent[0].done():
+            self._sent.popleft().result()
+        if self._unsent is not None:
+            self._sent.append(self._worker.submit(self._write_back, *self._unsent))
+            self._unsent = None
+
+    def _write_back(self, rows, weight, weight_mom):
+        rows = slice(None) if rows is None else rows
+        self._host_weight[rows] = weight.asnumpy()
+        self._host_weight_mom[rows] = weight_mom.asnumpy()
+
+    def _flush(self):
+        """Wait until the host has what the last step made."""
+        self._send_back()
+        while self._sent:
+            self._sent.popleft().result()
