@@ -16,8 +16,16 @@ _GROUP_BYTES = 2**25
 
 
 class Communicator:
-    """A world of one rank: nothing to exchange. Also the interface of every other communicator."""
+    """A world of one rank: nothing to exchange. Also the interface of every other communicator.
 
+    Attributes:
+        rank, world_size: among all ranks.
+        local_rank, local_size: among those of this host.
+        bytes_sent: by this rank so far, counted for rings: once around for what is gathered or reduced and scattered,
+            twice for what is reduced for all.
+    """
+
+    bytes_sent = 0
     rank = 0
     local_rank = 0
     local_size = 1
@@ -109,15 +117,19 @@ class HorovodCommunicator(Communicator):
         self.reduce_scatter(mx.nd.ones((floats,)), name="warm_up").wait_to_read()
 
     def all_gather(self, array, name):
+        self._count(array, self.world_size)
         return self._hvd.allgather(self._reachable(array), name=name).as_in_context(array.context)
 
     def reduce_scatter(self, array, name):
+        self._count(array, 1)
         own = self._hvd.reducescatter(self._reachable(array), op=self._hvd.Sum, name=name)
         return own.as_in_context(array.context)
 
     def all_reduce(self, arrays):
         for priority, names in enumerate(_groups(arrays)):
             group = {name: self._reachable(arrays[name]) for name in names}
+            for array in group.values():
+                self._count(array, 2)
             self._hvd.grouped_allreduce_(list(group.values()), op=self._hvd.Sum, name=names[0], priority=-priority)
             _copy_back(group, arrays)
 
@@ -131,7 +143,13 @@ class HorovodCommunicator(Communicator):
         """The array itself, or its copy in host memory where Horovod was built without CUDA and cannot read a GPU's."""
         return array if self._hvd.cuda_built() else array.as_in_context(mx.cpu())
 
+    def _count(self, array, times):
+        """Count an array that goes around the ring `times` times, but for the part which stays."""
+        size = array.size * np.dtype(array.dtype).itemsize
+        self.bytes_sent += times * size * (self.world_size - 1) // self.world_size
+
     def all_gather_host(self, array):
+        self._count(array, self.world_size)
         if self._mpi is None:
             dtype = array.dtype.name
             return self._hvd.allgather(mx.nd.array(array, ctx=mx.cpu(), dtype=dtype), name="host_" + dtype).asnumpy()

@@ -32,6 +32,15 @@ def check_collectives(comm):
     assert values == [{"rank": r, "name": "é" * r} for r in ranks]
 
 
+def check_bytes_sent(comm):
+    others, before = comm.world_size - 1, comm.bytes_sent
+    comm.all_gather(mx.nd.zeros((2, 3)), name="test_gather")
+    comm.reduce_scatter(mx.nd.zeros(4 * comm.world_size), name="test_scatter")
+    comm.all_reduce({"a": mx.nd.zeros(5 * comm.world_size)})
+    comm.all_gather_host(np.zeros(2, np.int64))
+    assert comm.bytes_sent - before == others * (24 + 16 + 2 * 20 + 16)
+
+
 def check_broadcast(comm):
     arrays = {"value": mx.nd.full(3, comm.rank + 5)}
     comm.broadcast(arrays)
@@ -52,6 +61,7 @@ def check_wrong_label(comm):
 def main(folder):
     comm = connect()
     check_collectives(comm)
+    check_bytes_sent(comm)
     check_broadcast(comm)
     check_wrong_label(comm)
     for loss, margin in LOSSES.items():
