@@ -29,4 +29,5 @@ export HOROVOD_DISABLE_GROUP_FUSION=${HOROVOD_DISABLE_GROUP_FUSION:-1}
 export MXNET_SUBGRAPH_VERBOSE=${MXNET_SUBGRAPH_VERBOSE:-0}
 
 export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
-exec python -m partial_fc.train "$@"
+# Sourced, this file gives the environment only, for programs of one's own.
+[[ ${BASH_SOURCE[0]} != "$0" ]] || exec python -m partial_fc.train "$@"

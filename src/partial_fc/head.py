@@ -122,10 +122,9 @@ class PartialFC:
         """This rank's centers: the loss, their part (B, D) of the embeddings' gradient, their own update."""
         s, batch_size, unit_weight = self.margin.s, len(total_embeddings), shard.unit_weight
         targets = _shard_targets(choice.columns, unit_weight.context)
-        num_columns = len(unit_weight)
-        logits = mx.nd.FullyConnected(  # (B, C); s is folded into the small matrix
-            total_embeddings * s, unit_weight, no_bias=True, num_hidden=num_columns, flatten=True,
-            out=self._workspace.array("logits", (batch_size, num_columns)),
+        logits = mx.nd.dot(  # (B, C); s is folded into the small matrix. FullyConnected would keep a copy of the large.
+            total_embeddings * s, unit_weight, transpose_b=True,
+            out=self._workspace.array("logits", (batch_size, len(unit_weight))),
         )
         cos_theta, slope = self.margin.target(mx.nd.pick(logits, targets.columns, axis=1) / s)  # (B,), (B,)
         softmax = shard_softmax(logits, targets, shard.has_zero_row)

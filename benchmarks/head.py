@@ -1,0 +1,46 @@
+"""The head's step, held against its three matrix products and against the published method. About three minutes.
+
+    python -m benchmarks.head [--json FILE] [--runs 9]
+
+Two ranks of one thread each, 512 given embeddings of size 512 a rank; CosFace. A step goes from embeddings and labels
+to loss, gradient and updated centers, the choice of the centers included. The three take turns in each round, with the
+same embeddings and labels, fresh ones every time. A time is the median over the rounds, that of the slower rank; ratios
+are those of the medians. Memory is not measured: the ranks hold the centers of the baseline, too.
+"""
+
+import sys
+
+from .measure import on_ranks, parser, print_table, write_json
+
+RANKS = 2
+CASES = [
+    dict(num_classes=50_000, sample_ratio=1.0, embedding_size=512, global_batch_size=1024),
+    dict(num_classes=500_000, sample_ratio=0.1, embedding_size=512, global_batch_size=1024),
+]
+_HEADER = ("case", "floor s", "ours s", "ours / floor", "published s", "speed-up")
+_COLUMNS = ("floor_seconds", "step_seconds", "ratio_to_floor", "published_seconds", "speedup_vs_published")
+
+
+def main(argv=None):
+    """Measure and print; returns the exit status."""
+    args = parser("head", "Time a step of the head.", runs=9).parse_args(argv)
+    results = [_measure(case, args.runs) for case in CASES]
+    print_table(_HEADER, [[title(result)] + [f"{result[name]:.2f}" for name in _COLUMNS] for result in results])
+    ours, published = (sum(result[name] for result in results) for name in ("bytes_sent", "published_bytes_sent"))
+    print(f"\nA rank sends {ours / len(results):,.0f} bytes a step, {ours / published:.2f} of the published method's.")
+    if args.json:
+        write_json(args.json, results)
+    return 0
+
+
+def title(case):
+    """A case in few words."""
+    return "N={num_classes:,}, r={sample_ratio:g}".format(**case)
+
+
+def _measure(case, runs):
+    return dict(case, ranks=RANKS, **on_ranks("benchmarks.head_worker", dict(case=case, runs=runs), ranks=RANKS))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

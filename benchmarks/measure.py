@@ -1,0 +1,142 @@
+"""What measurements on several ranks share: starting the ranks, timing, the machine's description, tables and JSON."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import horovod
+import mxnet as mx
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_LAUNCHERS = {
+    "MPI": ["mpirun", "--oversubscribe", "--bind-to", "none", "-np"],
+    "Gloo": ["horovodrun", "--gloo", "-np"],
+}
+_RANK = '. "$0/config.sh" && exec "$@"'  # in the environment of a rank that trains
+_WARM_UP = 2
+
+
+def parser(name, description, runs):
+    """Argument parser of a benchmark: `--json FILE`, and `--runs` with its default."""
+    result = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
+    result.add_argument("--runs", type=int, default=runs, metavar="N", help=f"measured rounds ({runs})")
+    result.add_argument("--json", metavar="FILE", help="write the results there, too")
+    return result
+
+
+def on_ranks(worker, arguments, launcher="MPI", ranks=2):
+    """Run a worker on ranks of one thread each, in the environment that config.sh gives the trainer.
+
+    Args:
+        worker: name of a module that calls `work`.
+        arguments: JSON value for it.
+        launcher: `MPI` or `Gloo`.
+        ranks: how many.
+
+    Returns:
+        What rank 0's function returned.
+
+    Raises:
+        subprocess.CalledProcessError: if a rank failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "result.json")
+        command = [*_LAUNCHERS[launcher], str(ranks), "bash", "-c", _RANK, ROOT]
+        command += [sys.executable, "-m", worker, path, json.dumps(arguments)]
+        subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
+        with open(path) as file:
+            return json.load(file)
+
+
+def work(comm, function):
+    """Be a rank of `on_ranks`: call `function(comm, arguments)`, which returns a JSON value."""
+    path, arguments = sys.argv[1:]
+    result = function(comm, json.loads(arguments))
+    if comm.rank == 0:
+        with open(path, "w") as file:
+            json.dump(result, file)
+
+
+def interleave(comm, calls, runs, prepare=lambda number: (), title=None):
+    """Time calls in turns, so that whatever else the machine does hits each of them alike.
+
+    A call's time goes from a barrier to the end of all that it started in MXNet, on the slowest rank.
+
+    Args:
+        comm: communicator.
+        calls: functions by name.
+        runs: measured rounds, after two that are not.
+        prepare: function from a round's number to the arguments that each call gets in it; not timed.
+        title: begins the line that rank 0 prints after each round; None for no such lines.
+
+    Returns:
+        seconds of every measured round by name, the same on every rank.
+    """
+    seconds = {name: [] for name in calls}
+    for number in range(_WARM_UP + runs):
+        arguments = prepare(number)
+        for name, call in calls.items():
+            seconds[name].append(_slowest(comm, call, arguments))
+        if title:
+            last = ", ".join(f"{name} {values[-1]:.3f} s" for name, values in seconds.items())
+            progress(comm, f"{title}: round {number + 1}/{_WARM_UP + runs}: {last}")
+    return {name: values[_WARM_UP:] for name, values in seconds.items()}
+
+
+def _slowest(comm, call, arguments):
+    mx.nd.waitall()
+    comm.all_gather_object(None)  # a barrier
+    start = time.perf_counter()
+    call(*arguments)
+    mx.nd.waitall()
+    return max(comm.all_gather_object(time.perf_counter() - start))
+
+
+def progress(comm, line):
+    """Rank 0 tells how far it is."""
+    if comm.rank == 0:
+        print(line, file=sys.stderr, flush=True)
+
+
+def spread(name, values):
+    """Median, smallest and largest of measured values, as entries `name`, `name_min` and `name_max`."""
+    return {name: statistics.median(values), f"{name}_min": min(values), f"{name}_max": max(values)}
+
+
+def machine():
+    """What the figures depend on: processor, cores, memory in GiB, versions."""
+    return dict(
+        cpu=_cpu_model(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_gib=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        python=platform.python_version(),
+        mxnet=mx.__version__,
+        horovod=horovod.__version__,
+    )
+
+
+def _cpu_model():
+    with open("/proc/cpuinfo") as file:
+        models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    return models[0] if models else platform.machine()
+
+
+def write_json(path, cases):
+    """Write the machine's description and the measured cases, a list of dictionaries."""
+    with open(path, "w") as file:
+        json.dump(dict(machine=machine(), cases=cases), file, indent=2)
+        file.write("\n")
+
+
+def print_table(header, rows):
+    """Print a Markdown table; cells are str."""
+    print("| " + " | ".join(header) + " |")
+    print("|" + "---|" * len(header))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")

@@ -1,0 +1,71 @@
+"""One rank of benchmarks.step."""
+
+import mxnet as mx
+import numpy as np
+
+from partial_fc.collectives import connect
+from partial_fc.data.batches import Batch
+from partial_fc.head import PartialFC
+from partial_fc.margin_softmax import MarginSoftmax
+from partial_fc.memory_bank import MemoryBank
+from partial_fc.module import FaceModule
+from partial_fc.optimizer import CenterSGD
+from partial_fc.symbol import get_symbol
+
+from .measure import interleave, progress, spread, work
+
+_LR = 0.1
+
+
+class Update:
+    """Backbone and head, and batches of noise for them."""
+
+    def __init__(self, comm, num_classes, sample_ratio, embedding_size, global_batch_size, network, image_size):
+        progress(comm, "setting up")
+        self.comm, self.num_classes, self.image_size = comm, num_classes, image_size
+        self.batch_size = global_batch_size // comm.world_size
+        bank = MemoryBank(num_classes, embedding_size, comm, sample_ratio)
+        self.head = PartialFC(bank, MarginSoftmax(s=64.0, m3=0.4), CenterSGD(), comm)
+        symbol = get_symbol(network, embedding_size, "FC")
+        self.module = FaceModule(symbol, self.head, comm, mx.cpu(), self.batch_size, image_size)
+        self.embeddings, self.grad = (mx.nd.random.normal(shape=(self.batch_size, embedding_size)) for _ in range(2))
+        self.gradients = {f"alone/{name}": mx.nd.zeros_like(each) for name, each in self.module.arg_params.items()}
+
+    def batch(self, number):
+        """The round's number and its Batch."""
+        random = np.random.default_rng([number, self.comm.rank])
+        images = random.integers(0, 256, (self.batch_size, self.image_size, self.image_size, 3), np.uint8)
+        labels = random.integers(0, self.num_classes, self.batch_size)
+        return number, Batch(images, labels, labels)
+
+    def backbone(self, number, batch):
+        """An update of the backbone by a given gradient; what is summed over the ranks is of its gradients' size."""
+        data = mx.nd.array(batch.images, dtype="uint8").transpose((0, 3, 1, 2)).astype("float32")
+        self.module.module.forward(mx.io.DataBatch([data]), is_train=True)
+        self.module.module.backward([self.grad * 1e-6])
+        self.comm.all_reduce(self.gradients)
+        self.module.module.update()
+
+    def head_alone(self, number, batch):
+        """An update of the centers by given embeddings."""
+        self.head.step(self.embeddings, self.head.choose(batch.labels, number), _LR)
+
+    def both(self, number, batch):
+        """The update of training."""
+        self.module.update(batch, number, _LR, _LR)
+
+
+def measure(comm, arguments):
+    """Seconds of the parts and of the whole."""
+    update = Update(comm, **arguments["case"])
+    calls = dict(backbone=update.backbone, head=update.head_alone, step=update.both)
+    seconds = interleave(comm, calls, arguments["runs"], update.batch, "update")
+    result = dict(arguments["case"], ranks=comm.world_size)
+    for name, values in seconds.items():
+        result.update(spread(f"{name}_seconds", values))
+    result["ratio_to_parts"] = result["step_seconds"] / (result["backbone_seconds"] + result["head_seconds"])
+    return result
+
+
+if __name__ == "__main__":
+    work(connect(), measure)

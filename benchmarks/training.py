@@ -1,0 +1,111 @@
+"""What benchmarks share that train on images of a data set: folders to records and pairs, and these to a summary."""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+
+from .measure import ROOT
+
+RANKS = 2
+_FOLDS, _PAIRS_PER_KIND = 10, 300
+
+
+def parser(name, description, files):
+    """Argument parser of a benchmark: `--json FILE`, and `--data DIR`, a folder that must have the files."""
+
+    def folder(path):
+        for file in files:
+            if not os.path.isfile(os.path.join(path, file)):
+                raise argparse.ArgumentTypeError(f"there is no {os.path.join(path, file)}")
+        return path
+
+    result = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
+    result.add_argument("--data", required=True, type=folder, metavar="DIR", help=f"folder with {' and '.join(files)}")
+    result.add_argument("--json", metavar="FILE", help="write the result there, too")
+    return result
+
+
+def save_image(folder, identity, name, content):
+    """Write an encoded image to FOLDER/IDENTITY/NAME."""
+    os.makedirs(os.path.join(folder, identity), exist_ok=True)
+    with open(os.path.join(folder, identity, name), "wb") as file:
+        file.write(content)
+
+
+def pack(folder, size, draw_two):
+    """Make `train.rec` of the images in FOLDER/train and pairs, `heldout.bin`, of those in FOLDER/heldout.
+
+    Args:
+        folder: has both; images are IDENTITY/IDENTITY_0001.* in each, numbered without gaps.
+        size: height and width of the packed images in pixels.
+        draw_two: see `draw_pairs`.
+
+    Returns:
+        Folder of the two files.
+
+    Raises:
+        subprocess.CalledProcessError: the command failed and has told why.
+    """
+    pairs, records = f"{folder}/heldout.txt", f"{folder}/records"
+    names = sorted(os.listdir(f"{folder}/heldout"))
+    images = {name: range(1, 1 + len(os.listdir(f"{folder}/heldout/{name}"))) for name in names}
+    with open(pairs, "w") as file:
+        file.writelines(f"{line}\n" for line in draw_pairs(images, draw_two))
+    command = sys.executable, "-m", "partial_fc.data", "pack"
+    _run(*command, f"{folder}/train", records, f"--size={size}")
+    _run(*command, f"{folder}/heldout", f"{folder}/packed", f"--size={size}", f"--pairs={pairs}")
+    os.rename(f"{folder}/packed/heldout.bin", f"{records}/heldout.bin")
+    return records
+
+
+def draw_pairs(images, draw_two):
+    """Draw 6,000 pairs to verify, the same ones every time.
+
+    Args:
+        images: sequence of image numbers by identity; for a pair of one identity, each identity is equally likely.
+        draw_two: function from a `random.Random` and the list of identities to two different ones.
+
+    Returns:
+        Lines in the form of LFW's pairs.txt: ten folds of 300 pairs of one identity and 300 of two.
+    """
+    draw, names = random.Random(0), list(images)
+    lines = [f"{_FOLDS}\t{_PAIRS_PER_KIND}"]
+    for _ in range(_FOLDS):
+        for name in draw.choices(names, k=_PAIRS_PER_KIND):
+            first, second = draw.sample(images[name], 2)
+            lines.append(f"{name}\t{first}\t{second}")
+        for _ in range(_PAIRS_PER_KIND):
+            first, second = draw_two(draw, names)
+            lines.append(f"{first}\t{draw.choice(images[first])}\t{second}\t{draw.choice(images[second])}")
+    return lines
+
+
+def train(records, models_root, settings, sample_ratio, seed):
+    """Train on two ranks with `run.sh` and verify on `heldout.bin`.
+
+    Args:
+        records: folder of the two files that `pack` made.
+        models_root: folder for what the training leaves.
+        settings: KEY=VALUE of the preset's keys.
+        sample_ratio: share of the class centers in an update.
+        seed: of the training.
+
+    Returns:
+        What is in `summary.json`.
+
+    Raises:
+        subprocess.CalledProcessError: the training failed and has told why.
+    """
+    arguments = ["--rec", f"{records}/train.rec", "--sample-ratio", str(sample_ratio), "--seed", str(seed)]
+    arguments += [f"--set={each}" for each in (*settings, "val_targets=heldout")]
+    _run("bash", f"{ROOT}/run.sh", "-np", str(RANKS), "--", *arguments, "--models-root", models_root)
+    with open(f"{models_root}/summary.json") as file:
+        return json.load(file)
+
+
+def _run(*command):
+    path = os.pathsep.join([os.path.join(ROOT, "src")] + os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path})

@@ -1,0 +1,68 @@
+"""The benchmark of the head's step, on a small problem and real ranks; and what it takes for the floor."""
+
+import json
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from benchmarks import head
+from benchmarks.head_worker import Floor, Problem, matrix_products
+from partial_fc.collectives import Communicator
+
+from reference import relative_error
+
+
+def test_measures_and_prints(monkeypatch, tmp_path, capsys):
+    case = dict(num_classes=300, sample_ratio=0.2, embedding_size=8, global_batch_size=16)
+    monkeypatch.setattr(head, "CASES", [case])
+    assert head.main(["--runs", "1", "--json", str(tmp_path / "head.json")]) == 0
+    (result,) = json.loads((tmp_path / "head.json").read_text())["cases"]
+    assert result["ranks"] == 2 and case.items() <= result.items()
+    step, floor, published = (result[f"{name}_seconds"] for name in ("step", "floor", "published"))
+    assert result["ratio_to_floor"] == step / floor and result["speedup_vs_published"] == published / step
+    header, _, row, _, sent = capsys.readouterr().out.splitlines()
+    assert header == "| case | floor s | ours s | ours / floor | published s | speed-up |"
+    assert row.startswith(f"| N=300, r=0.2 | {floor:.2f} | {step:.2f} | ")
+    assert sent.startswith(f"A rank sends {result['bytes_sent']:,} bytes a step")
+
+
+def test_cases_are_those_that_figures_are_compared_for():
+    assert [(case["num_classes"], case["sample_ratio"]) for case in head.CASES] == [(50_000, 1), (500_000, 0.1)]
+    assert head.RANKS == 2
+    assert all(case["embedding_size"] == 512 and case["global_batch_size"] == 1024 for case in head.CASES)
+
+
+def test_every_operator_of_a_product_computes_it():
+    random = np.random.RandomState(0)
+    embeddings, weight = random.randn(6, 4), random.randn(9, 4)
+    logits = embeddings @ weight.T
+    truth = dict(logits=logits, grad_embeddings=logits @ weight, grad_weight=logits.T @ embeddings)
+    products = matrix_products(mx.nd.array(embeddings), mx.nd.array(weight))
+    assert list(products) == list(truth)
+    for name, operators in products.items():
+        assert len(operators) > 1
+        for call in operators.values():
+            assert relative_error(call().asnumpy(), truth[name]) < 1e-5
+
+
+def test_floor_calls_one_operator_a_product(monkeypatch):
+    called = []
+    products = {p: {o: lambda p=p, o=o: called.append((p, o)) for o in "xy"} for p in ("first", "second")}
+    monkeypatch.setattr("benchmarks.head_worker.matrix_products", lambda embeddings, weight: products)
+    monkeypatch.setattr("benchmarks.head_worker.interleave", lambda comm, calls, runs: {"x": [2, 2, 0], "y": [1, 1, 9]})
+    floor = Floor(Communicator(), 9, 6, 4)
+    floor("what a batch is")
+    assert called == [("first", "y"), ("second", "y")] and floor.fastest == {"first": "y", "second": "y"}
+
+
+@pytest.mark.parametrize("sample_ratio, num_rows", [(1.0, 50), (0.4, 20)])
+def test_ours_and_published_do_the_same_step(sample_ratio, num_rows):
+    problem = Problem(Communicator(), 50, sample_ratio, 8, 6)
+    assert problem.num_rows() == num_rows
+    losses, grads = zip(*(step(*problem.batch(3)) for step in (problem.ours, problem.published)))
+    assert problem.batch(3)[2].tolist() != problem.batch(4)[2].tolist()
+    if sample_ratio == 1:
+        assert abs(losses[0].asscalar() / losses[1].asscalar() - 1) < 1e-5
+        assert relative_error(grads[1].asnumpy(), grads[0].asnumpy()) < 1e-4
+        assert relative_error(problem.baseline.weight.asnumpy(), problem.head.bank.weight.asnumpy()) < 1e-4
