@@ -13,9 +13,12 @@ from partial_fc.host_bank import HostBank
 from partial_fc.margin_softmax import MarginSoftmax
 from partial_fc.memory_bank import MemoryBank
 from partial_fc.optimizer import CenterSGD
+from partial_fc.workspace import Workspace
 
 from shards import Shards
 
+WORKSPACE = Workspace(mx.cpu())
+WORKSPACE = Workspace(mx.cpu())
 NUM_CLASSES, EMBEDDING_SIZE, BATCH_SIZE, STEPS = 101, 8, 6, 7
 
 
@@ -81,7 +84,7 @@ def test_set_between_steps():
             bank.set(3, np.full((2, 4), 7, np.float32), np.full((2, 4), 8, np.float32))
             centers = bank.get(rows)
             for block in centers.blocks():
-                weight, weight_mom = centers.weight(block), centers.weight_mom(block)
+                weight, weight_mom = centers.weight(block, WORKSPACE), centers.weight_mom(block, WORKSPACE)
                 weight += 1
                 weight_mom += weight
                 centers.put(block, weight, weight_mom)
@@ -95,9 +98,10 @@ def test_rows_that_were_not_announced():
     bank.set(0, np.zeros((10, 4), np.float32), np.zeros((10, 4), np.float32))
     for rows in (np.array([1, 3]), np.array([3, 4]), np.array([1, 4])):
         centers = bank.get(rows)
-        weight = centers.weight(slice(None))
+        (block,) = centers.blocks()
+        weight = centers.weight(block, WORKSPACE)
         weight += 1
-        centers.put(slice(None), weight, centers.weight_mom(slice(None)))
+        centers.put(block, weight, centers.weight_mom(block, WORKSPACE))
     assert bank.to_numpy()[0][:5, 2].tolist() == [0, 2, 0, 2, 2]
 
 

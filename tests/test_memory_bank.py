@@ -7,6 +7,9 @@ import pytest
 from partial_fc.host_arrays import memory_array
 from partial_fc.memory_bank import Centers, MemoryBank, fill_initial_centers
 from partial_fc.optimizer import CenterSGD
+from partial_fc.workspace import Workspace
+
+WORKSPACE = Workspace(mx.cpu())
 
 
 def bank(num_classes, world_size=1, rank=0, sample_ratio=1.0, seed=0):
@@ -45,7 +48,7 @@ def test_centers_are_worked_on_in_blocks(rows):
     assert len(centers) == len(chosen)
     seen = []
     for block in centers.blocks():
-        block_weight, block_mom = centers.weight(block), centers.weight_mom(block)
+        block_weight, block_mom = centers.weight(block, WORKSPACE), centers.weight_mom(block, WORKSPACE)
         assert len(block_weight) <= 4 and np.array_equal(block_weight.asnumpy(), -block_mom.asnumpy())
         seen += block_weight[:, 7].asnumpy().tolist()
         block_weight += 100
@@ -60,9 +63,8 @@ def test_centers_are_worked_on_in_blocks(rows):
 
 def test_rows_and_the_whole_shard():
     full, rows = bank(101), np.array([3, 50, 100])
-    everything = slice(None)
-    assert np.array_equal(full.get().weight(everything).asnumpy(), full.weight.asnumpy())
-    assert np.array_equal(full.get(rows).weight(everything).asnumpy(), full.weight.asnumpy()[rows])
+    assert np.array_equal(full.get().weight(slice(0, 101), WORKSPACE).asnumpy(), full.weight.asnumpy())
+    assert np.array_equal(full.get(rows).weight(slice(0, 3), WORKSPACE).asnumpy(), full.weight.asnumpy()[rows])
 
 
 def test_sample():

@@ -46,7 +46,7 @@ def test_positives_are_counted_where_they_are_more_than_the_share():
 def test_step_is_what_the_head_keeps(sample_ratio):
     head = PartialFC(MemoryBank(1000, 64, Communicator(), sample_ratio), MarginSoftmax(), CenterSGD(), Communicator())
     head.step(mx.nd.ones((8, 64)), head.choose(range(8), 0), 0.1)
-    kept = sum(4 * array.size for array in head._workspace._memory.values())
+    kept = sum(4 * head._workspace._memory[name].size for name in ("logits", "unit_weight", "grad_unit"))
     arguments = "--set", "num_classes=1000", "--set", "embedding_size=64", "--batch-size", "8"
     needs = plan_of(config_of(*arguments, "--sample-ratio", str(sample_ratio)), world_size=1)
     assert needs["step"] == kept + 4 * 4 * 8 * 64

@@ -101,7 +101,7 @@ class PartialFC:
         shard = self._open_shard(choice) if self.bank.num_local else None
         total_embeddings = self.comm.all_gather(unit_embeddings, name="embeddings")  # (B, D)
         if shard:
-            loss, grad_total = self._shard_step(total_embeddings, choice, shard, lr)
+            loss, grad_total = self._shard_step(total_embeddings, shard, lr)
         else:  # more ranks than classes: this one adds nothing, but takes part in every collective
             loss, _, _ = combine(*no_columns(len(total_embeddings), total_embeddings.context), self.comm)
             grad_total = mx.nd.zeros_like(total_embeddings)
@@ -113,17 +113,24 @@ class PartialFC:
         centers = self.bank.get(choice.rows)
         has_zero_row = self.margin.s <= _LARGEST_SCALE
         unit_weight = self._workspace.array("unit_weight", (len(centers) + has_zero_row, self.bank.embedding_size))
-        inverse_norms = [l2_normalize(centers.weight(block), out=unit_weight[block])[1] for block in centers.blocks()]
+        inverse_norms = []
+        for block in centers.blocks():
+            unit = unit_weight[block]
+            _, inverse_norm = l2_normalize(centers.weight(block, self._workspace), unit, self._scratch(unit))
+            inverse_norms.append(inverse_norm)
         if has_zero_row:
             unit_weight[-1:] = 0
-        return _Shard(centers, unit_weight, inverse_norms, has_zero_row)
+        targets, adder = _shard_targets(choice.columns, self.bank.ctx), _RowAdder(choice.columns, self.bank.ctx)
+        return _Shard(centers, unit_weight, inverse_norms, has_zero_row, targets, adder)
 
-    def _shard_step(self, total_embeddings, choice, shard, lr):
+    def _scratch(self, block):
+        return self._workspace.array("scratch", block.shape)
+
+    def _shard_step(self, total_embeddings, shard, lr):
         """This rank's centers: the loss, their part (B, D) of the embeddings' gradient, their own update."""
-        s, batch_size, unit_weight = self.margin.s, len(total_embeddings), shard.unit_weight
-        targets = _shard_targets(choice.columns, unit_weight.context)
-        logits = mx.nd.dot(  # (B, C); s is folded into the small matrix. FullyConnected would keep a copy of the large.
-            total_embeddings * s, unit_weight, transpose_b=True,
+        s, batch_size, unit_weight, targets = self.margin.s, len(total_embeddings), shard.unit_weight, shard.targets
+        logits = mx.nd.FullyConnected(  # (B, C); s is folded into the small matrix
+            total_embeddings * s, unit_weight, no_bias=True, num_hidden=len(unit_weight), flatten=True,
             out=self._workspace.array("logits", (batch_size, len(unit_weight))),
         )
         cos_theta, slope = self.margin.target(mx.nd.pick(logits, targets.columns, axis=1) / s)  # (B,), (B,)
@@ -139,7 +146,7 @@ class PartialFC:
             softmax.probabilities, total_embeddings * row_scale, transpose_a=True,
             out=self._workspace.array("grad_unit", unit_weight.shape),
         )
-        _add_rows(grad_unit, choice.columns, total_embeddings * target)
+        shard.adder.add(total_embeddings * target, grad_unit)
         self._update(shard, grad_unit, lr)
         return loss, grad_total
 
@@ -147,19 +154,25 @@ class PartialFC:
         """Update the chosen centers, block by block, from the gradient (C, D) by their unit vectors."""
         centers = shard.centers
         for block, inverse_norm in zip(centers.blocks(), shard.inverse_norms):
-            weight, weight_mom = centers.weight(block), centers.weight_mom(block)
-            grad = l2_normalize_backward(grad_unit[block], shard.unit_weight[block], inverse_norm)
+            unit = shard.unit_weight[block]
+            grad = l2_normalize_backward(grad_unit[block], unit, inverse_norm, self._scratch(unit))
+            weight, weight_mom = centers.weight(block, self._workspace), centers.weight_mom(block, self._workspace)
             self.optimizer.update(weight, weight_mom, grad, lr)
             centers.put(block, weight, weight_mom)
 
 
 class _Shard(NamedTuple):
-    """`Centers` of this step, their unit vectors (C, D), and by block 1 / length (n, 1)."""
+    """What a rank knows of its classes before the embeddings are there.
+
+    `Centers` of this step, their unit vectors (C, D), 1 / length of each by block (n, 1), and where the targets are.
+    """
 
     centers: object
     unit_weight: mx.nd.NDArray
     inverse_norms: list
     has_zero_row: bool
+    targets: ShardTargets
+    adder: object
 
 
 def _shard_targets(columns, ctx):
@@ -170,19 +183,25 @@ def _shard_targets(columns, ctx):
     )
 
 
-def _add_rows(matrix, columns, values):
-    """matrix[columns[i]] += values[i] for every i with columns[i] >= 0, in place; columns may repeat.
+class _RowAdder:
+    """matrix[columns[i]] += values[i] for every i with columns[i] >= 0; columns may repeat.
 
-    A sparse 0/1 matrix adds up the values of each distinct column, in the order of the batch.
+    A sparse 0/1 matrix adds up the values of each distinct column, in the order of the batch. To make it waits for the
+    device, to `add` does not.
     """
-    local = np.flatnonzero(columns >= 0)
-    if not len(local):
-        return
-    distinct, position = np.unique(columns[local], return_inverse=True)
-    by_column = local[np.argsort(position, kind="stable")]
-    starts = np.concatenate([[0], np.cumsum(np.bincount(position))])
-    adder = mx.nd.sparse.csr_matrix(
-        (np.ones(len(local), np.float32), by_column, starts), shape=(len(distinct), len(columns)), ctx=matrix.context
-    )
-    rows = mx.nd.array(distinct, ctx=matrix.context, dtype="int64")
-    matrix[rows] = mx.nd.take(matrix, rows) + mx.nd.sparse.dot(adder, values)
+
+    def __init__(self, columns, ctx):
+        local = np.flatnonzero(columns >= 0)
+        self._any = len(local) > 0
+        if self._any:
+            distinct, position = np.unique(columns[local], return_inverse=True)
+            by_column = local[np.argsort(position, kind="stable")]
+            starts = np.concatenate([[0], np.cumsum(np.bincount(position))])
+            ones, shape = np.ones(len(local), np.float32), (len(distinct), len(columns))
+            self._sums = mx.nd.sparse.csr_matrix((ones, by_column, starts), shape=shape, ctx=ctx)
+            self._rows = mx.nd.array(distinct, ctx=ctx, dtype="int64")
+
+    def add(self, values, matrix):
+        """Add the rows of `values` (B, D) to those of `matrix`, in place."""
+        if self._any:
+            matrix[self._rows] = mx.nd.take(matrix, self._rows) + mx.nd.sparse.dot(self._sums, values)

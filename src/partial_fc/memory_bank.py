@@ -28,7 +28,8 @@ class Centers:
     """
 
     def __init__(self, weight, weight_mom, rows=None):
-        self._weight, self._weight_mom, self._num_rows = weight, weight_mom, len(weight if rows is None else rows)
+        self._weight, self._weight_mom = weight, weight_mom
+        self._num_rows, self.embedding_size = len(weight if rows is None else rows), weight.shape[1]
         self._rows = None if rows is None else mx.nd.array(rows, ctx=weight.context, dtype="int64")
 
     def __len__(self):
@@ -36,16 +37,16 @@ class Centers:
 
     def blocks(self):
         """Slices of range(C), of 4 MB each."""
-        size = max(1, _STEP_BLOCK // self._weight.shape[1])
+        size = max(1, _STEP_BLOCK // self.embedding_size)
         return [slice(start, min(start + size, len(self))) for start in range(0, len(self), size)]
 
-    def weight(self, block):
-        """Centers (n, D) of a block; a copy, except of all rows."""
-        return self._get(self._weight, block)
+    def weight(self, block, workspace):
+        """Centers (n, D) of a block; unless all rows take part, a copy in the Workspace."""
+        return self._get(self._weight, block, workspace, "weight_block")
 
-    def weight_mom(self, block):
-        """Momentum (n, D) of a block; a copy, except of all rows."""
-        return self._get(self._weight_mom, block)
+    def weight_mom(self, block, workspace):
+        """Momentum (n, D) of a block, likewise."""
+        return self._get(self._weight_mom, block, workspace, "weight_mom_block")
 
     def put(self, block, weight, weight_mom):
         """Store what `weight` and `weight_mom` gave for a block, after it was changed in place."""
@@ -53,8 +54,11 @@ class Centers:
             self._weight[self._rows[block]] = weight
             self._weight_mom[self._rows[block]] = weight_mom
 
-    def _get(self, array, block):
-        return array[block] if self._rows is None else mx.nd.take(array, self._rows[block])
+    def _get(self, array, block, workspace, name):
+        if self._rows is None:
+            return array[block]
+        out = workspace.array(name, (block.stop - block.start, self.embedding_size))
+        return mx.nd.take(array, self._rows[block], out=out)
 
 
 class MemoryBank:
