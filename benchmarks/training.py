@@ -106,6 +106,12 @@ def train(records, models_root, settings, sample_ratio, seed):
         return json.load(file)
 
 
+def figures(summary, *further):
+    """The figures of a summary that benchmarks report, and further ones by name."""
+    keys = ("accuracy", "accuracy_untrained", "accuracy_pixels", "train_seconds", "images_per_second", "ranks")
+    return {key: summary[key] for key in (*keys, "sample_ratio", *further)}
+
+
 def _run(*command):
     path = os.pathsep.join([os.path.join(ROOT, "src")] + os.environ.get("PYTHONPATH", "").split(os.pathsep))
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path})

@@ -4,7 +4,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from partial_fc import memory_bank
+from partial_fc import host_bank, memory_bank
 from partial_fc.collectives import Communicator
 from partial_fc.head import PartialFC
 from partial_fc.host_bank import HostBank
@@ -25,7 +25,8 @@ def step(bank, labels, embeddings):
 ])
 def test_neighbours_stay_apart_and_the_right_rows_move(make, num_classes, embedding_size, monkeypatch):
     # All rows are zeros, which take no memory before they are touched.
-    monkeypatch.setattr(memory_bank, "fill_initial_centers", lambda *_: None)
+    for module in (memory_bank, host_bank):
+        monkeypatch.setattr(module, "fill_initial_centers", lambda *_: None)
     random = np.random.RandomState(0)
     first = num_classes - 99  # beyond 2^24 classes, or 2^31 numbers
     classes = np.array([5, first, first + 1, first + 2, num_classes - 2, num_classes - 1])

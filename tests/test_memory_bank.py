@@ -4,6 +4,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from partial_fc import memory_bank
 from partial_fc.host_arrays import memory_array
 from partial_fc.memory_bank import Centers, MemoryBank, fill_initial_centers
 from partial_fc.optimizer import CenterSGD
@@ -21,6 +22,14 @@ def test_initial_centers_do_not_depend_on_the_ranks(world_size):
     # More classes than one block of the generator, and shards that begin within blocks.
     parts = [bank(10007, world_size, rank).weight.asnumpy() for rank in range(world_size)]
     assert np.array_equal(np.concatenate(parts), bank(10007).weight.asnumpy())
+
+
+def test_initial_centers_of_another_device(monkeypatch):
+    monkeypatch.setattr(memory_bank, "_UPLOAD", 3000)
+    comm = SimpleNamespace(rank=1, world_size=2)
+    other = MemoryBank(20001, 8, comm, ctx=mx.Context("cpu_shared", 0))  # of the host, too, but not its own memory
+    for array, expected in zip(other.to_numpy(), MemoryBank(20001, 8, comm).to_numpy()):
+        assert np.array_equal(array, expected)
 
 
 def initial_centers(num_classes, embedding_size, seed):

@@ -7,7 +7,7 @@ import mxnet as mx
 import numpy as np
 
 from .host_arrays import file_array, memory_array
-from .memory_bank import Centers, MemoryBank
+from .memory_bank import Centers, MemoryBank, fill_initial_centers
 
 
 class HostBank(MemoryBank):
@@ -32,13 +32,12 @@ class HostBank(MemoryBank):
         self._sent = deque()  # futures of what is on its way back
         super().__init__(*args, **kwargs)
 
-    def _host_array(self):
-        if self._folder is None:
-            return memory_array(self.num_local, self.embedding_size)
-        return file_array(self._folder, self.num_local, self.embedding_size)
-
-    def _place(self):
-        """They stay on the host."""
+    def _make_centers(self):
+        shape = self.num_local, self.embedding_size
+        self._host_weight, self._host_weight_mom = (
+            memory_array(*shape) if self._folder is None else file_array(self._folder, *shape) for _ in range(2)
+        )
+        fill_initial_centers(self._host_weight, self.partition.class_start, self.seed)
 
     def prefetch(self, rows):
         if self.num_local:

@@ -15,6 +15,8 @@ from .samplers import sample_rows
 _INITIAL_STD = 0.01
 # Classes whose initial centers come from one random stream. Part of what a seed means: not to be tuned.
 _BLOCK = 4096
+# Classes whose initial centers go to a GPU together.
+_UPLOAD = 16 * _BLOCK
 # Numbers in a block of a step's work on the centers: 4 MB, which a CPU's cache keeps from one operator to the next.
 _STEP_BLOCK = 2**20
 
@@ -85,19 +87,23 @@ class MemoryBank:
         self.ctx = ctx or mx.cpu()
         self.weight = self.weight_mom = self._host_weight = self._host_weight_mom = None
         if self.num_local:  # with fewer classes than ranks, some ranks hold none
-            self._host_weight, self._host_weight_mom = self._host_array(), self._host_array()
-            fill_initial_centers(self._host_weight, self.partition.class_start, seed)
-            self._place()
+            self._make_centers()
 
-    def _host_array(self):
-        """float32 zeros (num_local, D) of the host."""
-        return memory_array(self.num_local, self.embedding_size)
-
-    def _place(self):
-        """Put weight and weight_mom where the steps work on them."""
-        self.weight, self.weight_mom = self._to_device(self._host_weight), self._to_device(self._host_weight_mom)
-        if self.ctx.device_type != "cpu":
-            self._host_weight = self._host_weight_mom = None
+    def _make_centers(self):
+        """Initial `weight`, and `weight_mom` of zeros, on the device."""
+        start = self.partition.class_start
+        if self.ctx.device_type == "cpu":
+            self._host_weight, self._host_weight_mom = (
+                memory_array(self.num_local, self.embedding_size) for _ in range(2)
+            )
+            fill_initial_centers(self._host_weight, start, self.seed)
+            self.weight, self.weight_mom = map(self._to_device, (self._host_weight, self._host_weight_mom))
+            return
+        self.weight, self.weight_mom = (mx.nd.zeros((self.num_local, self.embedding_size), self.ctx) for _ in range(2))
+        for row in range(0, self.num_local, _UPLOAD):  # the host has no room for all ranks' centers at once
+            centers = np.empty((min(_UPLOAD, self.num_local - row), self.embedding_size), np.float32)
+            fill_initial_centers(centers, start + row, self.seed)
+            self.weight[row : row + len(centers)] = centers
 
     def _to_device(self, array):
         """NDArray over the array's own memory if the device is the host's; else a copy."""
