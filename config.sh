@@ -22,10 +22,6 @@ export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1}
 # statistics): a plan that is evicted is negotiated among all ranks anew at every update.
 export HOROVOD_CACHE_CAPACITY=${HOROVOD_CACHE_CAPACITY:-4096}
 
-# Horovod looks for new work every 0.3 ms, not every 1 ms: an update of a small network waits for half a dozen collectives,
-# and the demo trains 5 to 10 % faster.
-export HOROVOD_CYCLE_TIME=${HOROVOD_CYCLE_TIME:-0.3}
-
 # Gradients are summed in fixed groups, each by itself: whatever the timing, the same run gives the same bits.
 export HOROVOD_DISABLE_GROUP_FUSION=${HOROVOD_DISABLE_GROUP_FUSION:-1}
 

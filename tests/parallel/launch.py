@@ -36,5 +36,5 @@ def run(command, cwd=ROOT, **environment):
 
 def succeed(process):
     """The output of a process that must have succeeded."""
-    assert process.returncode == 0, process.stdout[-4000:]
+    assert process.returncode == 0, process.stdout[-20000:]
     return process.stdout
