@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from partial_fc.data.image import encode_jpeg
-from partial_fc.data.records import write_records
+from partial_fc.data.record_writer import write_records
 from partial_fc.data.verification_set import save_verification_set
 
 

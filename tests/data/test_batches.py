@@ -7,7 +7,8 @@ import pytest
 from partial_fc.data import batches as batches_module
 from partial_fc.data.batches import BatchReader
 from partial_fc.data.image import decode_image, encode_jpeg
-from partial_fc.data.records import RecordFile, write_records
+from partial_fc.data.record_writer import write_records
+from partial_fc.data.records import RecordFile
 from partial_fc.errors import InputError
 
 from faces import face, write_faces

@@ -9,7 +9,8 @@ import pytest
 from partial_fc.collectives import Communicator
 from partial_fc.data.batches import BatchReader
 from partial_fc.data.image import decode_image
-from partial_fc.data.records import RecordFile, write_records
+from partial_fc.data.record_writer import write_records
+from partial_fc.data.records import RecordFile
 from partial_fc.data.verification_set import load_verification_set, save_verification_set
 from partial_fc.eval.verification import pixel_embeddings, verify
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from partial_fc.data import commands
+from partial_fc.data import commands, progress
 from partial_fc.data.image import decode_image, encode_jpeg
 from partial_fc.data.pack import fit_image, natural_key, pack
 from partial_fc.data.records import RecordFile
@@ -294,12 +294,12 @@ def test_command_tells_errors(folder, tmp_path, log, capsys):
 
 
 def test_progress_without_a_terminal(monkeypatch, log):
-    monkeypatch.setattr(commands, "_SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0)
     commands.log.setLevel("INFO")
-    assert list(commands._progress([7, 8], "images")) == [7, 8]
-    assert log.getvalue() == "0 of 2 images\n1 of 2 images\n"
-    monkeypatch.setattr(commands, "_SECONDS_BETWEEN_LINES", 10)
-    assert list(commands._progress([7, 8], "images")) == [7, 8]
+    assert list(progress.progress([7, 8], "images")) == [7, 8]
+    assert [line.split(",")[0] for line in log.getvalue().splitlines()] == ["0 of 2 images", "1 of 2 images"]
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 10)
+    assert list(progress.progress([7, 8], "images")) == [7, 8]
     assert len(log.getvalue().splitlines()) == 2
 
 

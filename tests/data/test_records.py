@@ -6,7 +6,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from partial_fc.data.records import RecordFile, write_records
+from partial_fc.data.record_writer import write_records
+from partial_fc.data.records import RecordFile
 from partial_fc.errors import InputError
 
 # Contents that hold the magic number of record files, nothing, and lengths that are no multiples of 4.
@@ -108,7 +109,7 @@ def test_truncated_file_names_the_record(tmp_path, path):
     with open(path, "rb") as file:
         content = file.read()
     rewrite(path, content[: len(content) // 2])  # record 0 is the last
-    with pytest.raises(InputError, match=r"train\.rec: record 0 cannot be read: [^\n]+$"):
+    with pytest.raises(InputError, match=r"train\.idx: record 7 is said to start at byte [^\n]+$"):
         RecordFile(path)
     plain = write_plain(tmp_path, [0.0, 1.0, 2.0])
     with open(plain, "rb") as file:
@@ -154,7 +155,7 @@ def test_empty_files_and_no_images(tmp_path):
     with pytest.raises(InputError, match=r"train\.rec: no images"):
         RecordFile(path)
     rewrite(path, b"")
-    with pytest.raises(InputError, match=r"train\.rec: record 0 cannot be read"):
+    with pytest.raises(InputError, match=r"train\.idx: record 0 is said to start at byte 0"):
         RecordFile(path)
     rewrite(path[:-4] + ".idx", b"")
     with pytest.raises(InputError, match=r"train\.rec: no images"):

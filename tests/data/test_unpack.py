@@ -8,7 +8,8 @@ import pytest
 
 from partial_fc.data import commands
 from partial_fc.data.pack import pack
-from partial_fc.data.records import RecordFile, write_records
+from partial_fc.data.record_writer import write_records
+from partial_fc.data.records import RecordFile
 from partial_fc.data.unpack import unpack
 from partial_fc.data.verification_set import load_verification_set
 from partial_fc.errors import InputError

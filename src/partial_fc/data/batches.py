@@ -1,17 +1,19 @@
 """Batches of images for each rank, decoded ahead of time by worker threads."""
 
 import functools
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
 from ..randomness import generator
+from .augmentation import Augmentation
+from .bad_records import BadRecords
 from .image import decode_image
+from .parallel import ordered_map
 
-_BATCHES_AHEAD = 3
+LAST_BATCHES = ("drop", "pad")
 
 
 class Batch(NamedTuple):
@@ -23,35 +25,53 @@ class Batch(NamedTuple):
 
 
 class BatchReader:
-    """This rank's slice of every global batch, flipped at random.
+    """This rank's slice of every global batch, augmented.
 
-    The order of an epoch depends on (seed, epoch), a flip on (seed, epoch, image): neither on the number of ranks or
-    workers, nor on what was read before. The images that do not fill the last global batch of an epoch are left out.
+    The order of an epoch depends on (seed, epoch), what is done to an image on (seed, epoch, image): neither on the
+    number of ranks or workers, nor on what was read before. A bad record that is skipped is replaced by the next one
+    in the epoch's order.
+
+    Threads are enough: they decode outside of Python's lock. Each makes whole batches, straight into their memory.
 
     Args:
         records: RecordFile.
         image_size: height and width of the images.
         batch_size: images a rank.
         comm: communicator, or anything with `rank` and `world_size`.
-        seed: of order and flips.
-        num_workers: decoding threads.
+        seed: of order and augmentation.
+        num_workers: decoding threads; two more batches than these are ready or in the making.
+        augmentation: Augmentation; None: flips.
+        last_batch: `drop` leaves out, in each epoch, the images that do not fill its last global batch; `pad` fills
+            that up with the epoch's first ones.
+        num_classes: labels from this on are bad; None: whoever uses the labels sees to that.
+        on_bad_record: `error` or `skip`, see BadRecords.
+        bad_record_share: of the images, that may be skipped.
+
+    Attributes:
+        updates_per_epoch: global batches in an epoch.
+        global_batch_size: images of all ranks in an update.
 
     Raises:
-        InputError: fewer images than a global batch holds.
+        InputError: fewer images than a global batch holds, and they are to be dropped.
     """
 
-    def __init__(self, records, image_size, batch_size, comm, seed=0, num_workers=2):
-        global_batch_size = batch_size * comm.world_size
-        self.updates_per_epoch = len(records.keys) // global_batch_size
+    def __init__(
+        self, records, image_size, batch_size, comm, seed=0, num_workers=2, augmentation=None,
+        last_batch="drop", num_classes=None, on_bad_record="error", bad_record_share=0.001,
+    ):
+        self.global_batch_size, count = batch_size * comm.world_size, len(records.keys)
+        padding = self.global_batch_size - 1 if last_batch == "pad" else 0
+        self.updates_per_epoch = (count + padding) // self.global_batch_size
         if not self.updates_per_epoch:
             raise InputError(
-                f"{records.path}: {len(records.keys)} images do not fill a global batch of {comm.world_size} x "
-                f"{batch_size}: use a smaller --batch-size or fewer ranks"
+                f"{records.path}: {count} images do not fill a global batch of {comm.world_size} x {batch_size}: use a "
+                "smaller --batch-size, fewer ranks, or --set last_batch=pad"
             )
         self.records, self.size, self.seed = records, (image_size, image_size), seed
-        self.batch_size, self.global_batch_size, self.rank = batch_size, global_batch_size, comm.rank
-        self.num_workers = num_workers
-        self._epoch = functools.lru_cache(maxsize=2)(self._draw_epoch)  # two: workers may be at work on either side
+        self.batch_size, self.rank, self.num_workers = batch_size, comm.rank, num_workers
+        self.num_classes, self.augmentation = num_classes, augmentation or Augmentation()
+        self.bad_records = BadRecords(on_bad_record, bad_record_share, count / comm.world_size)
+        self._order = functools.lru_cache(maxsize=2)(self._draw_order)  # two: workers may be at work on either side
 
     def batches(self, num_update=0):
         """The batches of update `num_update` and all that follow, without end.
@@ -59,31 +79,62 @@ class BatchReader:
         Raises:
             InputError: naming file and record, if an image cannot be read.
         """
-        with ThreadPoolExecutor(self.num_workers) as workers:
-            ahead = deque()
-            while True:
-                while len(ahead) < _BATCHES_AHEAD:
-                    ahead.append(workers.submit(self.read, num_update))
-                    num_update += 1
-                yield ahead.popleft().result()
+        try:
+            yield from ordered_map(self.read, itertools.count(num_update), self.num_workers, self.num_workers + 2)
+        finally:
+            self.bad_records.tell()
 
     def read(self, num_update):
         """The Batch of one update."""
         epoch, position = divmod(num_update, self.updates_per_epoch)
-        order, flips = self._epoch(epoch)
         start = position * self.global_batch_size + self.rank * self.batch_size
-        chosen = order[start : start + self.batch_size]
-        images, labels = zip(*[self._image(index, flips[index]) for index in chosen])
-        return Batch(np.stack(images), np.array(labels, dtype=np.int64), self.records.keys[chosen])
+        batch = Batch(
+            np.empty((self.batch_size, *self.size, 3), np.uint8),
+            np.empty(self.batch_size, np.int64),
+            self._keys(epoch, np.arange(start, start + self.batch_size)),
+        )
+        numbers = self.augmentation.draw(self.seed, epoch, batch.records)
+        for index in range(self.batch_size):
+            try:
+                batch.labels[index] = self._read_image(batch.records[index], batch.images[index])
+            except InputError as error:
+                self.bad_records.add(int(batch.records[index]), error)
+                self._replace(batch, index, epoch, start + index)
+                numbers[index] = self.augmentation.draw(self.seed, epoch, batch.records[index : index + 1])
+            self.augmentation.apply(batch.images[index], numbers[index])
+        self.bad_records.count(self.batch_size)
+        return batch
 
-    def _draw_epoch(self, epoch):
-        """Order of the images, and which of them are flipped, in one epoch: (n,) int64 and (n,) bool."""
+    def _replace(self, batch, index, epoch, place):
+        """Put the next image that can be read in the place of one that cannot."""
+        for further in range(place + 1, place + len(self.records.keys)):
+            batch.records[index] = self._keys(epoch, further)
+            try:
+                batch.labels[index] = self._read_image(batch.records[index], batch.images[index])
+                return
+            except InputError as error:
+                self.bad_records.add(int(batch.records[index]), error)
+        raise InputError(f"{self.records.path}: not one record can be read")
+
+    def _keys(self, epoch, places):
+        """Record numbers at places of an epoch's order, which begins again after its end."""
+        order = self._order(epoch)
+        return self.records.keys[order[places % len(order)]]
+
+    def _draw_order(self, epoch):
+        """Places of the images of an epoch in `records.keys`; (n,), uint32 where that is enough, to save memory."""
         count = len(self.records.keys)
-        order = generator(self.seed, "order", epoch).permutation(count)
-        return order, generator(self.seed, "flip", epoch).random(count) < 0.5
+        numbers = np.arange(count, dtype=np.uint32 if count < 2**32 else np.int64)
+        generator(self.seed, "order", epoch).shuffle(numbers)
+        return numbers
 
-    def _image(self, index, flip):
-        key = self.records.keys[index]
+    def _read_image(self, key, out):
+        """Decode record `key` into `out`; returns its label."""
         encoded, label = self.records.read(key)
-        image = decode_image(encoded, self.size, f"{self.records.path}: record {key}")
-        return (image[:, ::-1] if flip else image), label
+        if self.num_classes is not None and label >= self.num_classes:
+            raise InputError(
+                f"{self.records.path}: record {key} has label {label}, outside [0, {self.num_classes}): mend the "
+                "records, or set num_classes to the number of identities"
+            )
+        decode_image(encoded, self.size, f"{self.records.path}: record {key}", out)
+        return label

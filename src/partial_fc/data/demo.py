@@ -8,7 +8,7 @@ import numpy as np
 
 from ..randomness import generator
 from .image import encode_jpeg
-from .records import write_records
+from .record_writer import write_records
 from .synthetic_faces import render_face
 from .verification_set import save_verification_set
 

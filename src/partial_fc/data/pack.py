@@ -11,7 +11,8 @@ from ..errors import InputError
 from ..files import atomic_path
 from .image import encode_jpeg
 from .pairs import check_enough_pairs, draw_pairs, read_pairs
-from .records import RecordFile, write_records
+from .record_writer import write_records
+from .records import RecordFile
 from .verification_set import save_verification_set
 
 MIN_SIZE = 16

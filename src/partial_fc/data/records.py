@@ -1,128 +1,157 @@
-"""Record files in InsightFace's form: `train.rec` with `train.idx` beside it.
+"""Reading record files in InsightFace's form: `train.rec` with `train.idx` beside it.
 
 Images are records 1, 2, ...; their label is the identity, 0, 1, .... One record for each identity follows, whose label
 is the half-open range of the identity's images. Record 0 closes the circle: its label is the range of the identity
 records. A plain file of images, without record 0's range, is read too.
+
+Numbers are stored as float32, which holds whole numbers up to 2^24 only. Ranges beyond that are put right by a look at
+the records they mean; a label beyond stands a second time, exact, in the header's `id2`.
 """
 
 import os
-import threading
+import re
 
-import mxnet as mx
 import numpy as np
 
 from ..errors import InputError
-from ..files import atomic_path
+from .index import read_index
+from .recordio import read_record
 
-# IRHeader's label is an array of that many floats.
-_RANGE = 2
+EXACT = 2**24  # float32 holds whole numbers up to here
+_LABELS_AT_ONCE = 2**20
 
 
 class RecordFile:
-    """Images and labels of a record file, by record number.
+    """Images and labels of a record file, by record number. Threads may read at the same time.
 
     Args:
         path: the `.rec` file; its index is the `.idx` file of the same name.
 
     Attributes:
         keys: (n,) int64 record numbers of the images, ascending.
-        num_identities: identities the file lists; None for a plain file of images.
+        ranges: record numbers of the identities' ranges, a `range`; None for a plain file of images.
+        num_identities: identities the file lists; for a plain file what `property` beside it tells, or None.
+        positions: int64, of each record number in the file; -1 for numbers that the index lacks.
 
     Raises:
         InputError: a missing or damaged file, or one without images.
     """
 
     def __init__(self, path):
-        self.path = path
-        index = os.path.splitext(path)[0] + ".idx"
-        for name in (path, index):
+        self.path, self.index_path = path, os.path.splitext(path)[0] + ".idx"
+        for name in (path, self.index_path):
             if not os.path.isfile(name):
                 raise InputError(
                     f"{name}: no such file. A data set is a pair train.rec, train.idx: give its path with "
                     "--rec PATH/train.rec, or put the folders of the presets' data into $PARTIAL_FC_DATA"
                 )
-        self._lock = threading.Lock()  # one file position for all threads
         try:
-            self._file = mx.recordio.MXIndexedRecordIO(index, path, "r")
-        except (ValueError, IndexError, mx.base.MXNetError) as error:
-            raise InputError(f"{index}: not an index of record numbers and positions: {error}") from error
-        self.keys, self.num_identities = self._images()
-        if not len(self.keys):
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        self.positions = read_index(self.index_path, os.fstat(self._file).st_size)
+        self.ranges = self._ranges()
+        keys = np.flatnonzero(self.positions >= 0)
+        if self.ranges is not None:
+            keys = keys[(keys > 0) & (keys < self.ranges.start)]
+        self.keys = keys
+        if not len(keys):
             raise InputError(f"{path}: no images in this file")
+        self.num_identities = self._property() if self.ranges is None else len(self.ranges)
 
-    def _images(self):
-        keys = np.array(sorted(self._file.keys), dtype=np.int64)
-        if not len(keys) or keys[0] != 0:
-            return keys, None
-        header, _ = self._unpack(0)
-        if header.flag == 0:
-            return keys, None
-        try:
-            first, end = (int(edge) for edge in header.label)
-        except (ValueError, OverflowError, TypeError) as error:
-            raise InputError(f"{self.path}: record 0 holds {header.label}, not the range of identities") from error
-        return keys[(keys > 0) & (keys < first)], end - first
+    def __del__(self):
+        if hasattr(self, "_file"):
+            os.close(self._file)
 
     def read(self, key):
         """Encoded image (bytes) and identity (int) of record number `key`.
 
         Raises:
-            InputError: an unreadable record, or a label that is not a whole number.
+            InputError: an unreadable record, or a label that is no identity: not a whole number, or below 0.
         """
-        header, image = self._unpack(int(key))
-        label = float(np.ravel(header.label)[0])
-        if not label.is_integer():
+        record = self.read_record(key)
+        label = record.label if type(record.label) is float else float(record.label[0])
+        if not (label >= 0 and label.is_integer()):  # nan is not >= 0
             raise InputError(f"{self.path}: record {key} has label {label}, which is not an identity")
-        return image, int(label)
+        return record.content, int(label) if label < EXACT else self._exact(label, record.id2, key)
 
-    def _unpack(self, key):
+    def read_record(self, key):
+        """The `recordio.Record` of number `key`.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        position = self.positions[key] if 0 <= key < len(self.positions) else -1
         try:
-            with self._lock:
-                record = self._file.read_idx(key)
-            return mx.recordio.unpack(record)
-        except Exception as error:  # struct.error, MXNetError, TypeError, ... : whatever the damage leads to
-            reason = (str(error).splitlines() or [type(error).__name__])[-1]  # above it, MXNet puts its C++ stack
-            raise InputError(f"{self.path}: record {key} cannot be read: {reason}") from error
+            if position < 0:
+                raise ValueError("the index does not have it")
+            return read_record(self._file, int(position))
+        except (ValueError, OSError) as error:
+            raise InputError(f"{self.path}: record {key} cannot be read: {error}") from error
 
+    def labels(self):
+        """(n,) int64 identities of `keys`, without reading the images.
 
-def write_records(path, identities):
-    """Write a record file and, beside it, its index.
+        Raises:
+            InputError: as `read`.
+        """
+        words = np.memmap(self.path, "<u4", "r", shape=os.fstat(self._file).st_size // 4)
+        labels = np.empty(len(self.keys), np.int64)
+        for start in range(0, len(labels), _LABELS_AT_ONCE):
+            part = slice(start, start + _LABELS_AT_ONCE)
+            # magic, length, flag, label
+            places = np.minimum(self.positions[self.keys[part]] // 4, max(len(words) - 4, 0))
+            values = words[places + 3].view("<f4")
+            simple = (words[places + 2] == 0) & (values >= 0) & (values < EXACT) & (values == np.floor(values))
+            with np.errstate(invalid="ignore"):
+                labels[part] = values
+            for index in np.flatnonzero(~simple) + start:
+                labels[index] = self.read(self.keys[index])[1]
+        return labels
 
-    Args:
-        path: the `.rec` file.
-        identities: iterable of lists of encoded images, all of one identity; the n-th gets label n.
+    def _exact(self, label, number, key):
+        if float(np.float32(number)) != label:
+            raise InputError(
+                f"{self.path}: record {key} has label {label:.0f}, and labels are stored as float32, which rounds "
+                f"from {EXACT} on: pack the images again with `partial-fc data pack`, which stores the exact label, too"
+            )
+        return number
 
-    Returns:
-        Number of images.
+    def _ranges(self):
+        if not len(self.positions) or self.positions[0] < 0:
+            return None
+        label = self.read_record(0).label
+        if type(label) is float:
+            return None
+        if len(label) != 2 or not np.isfinite(label).all() or not 0 < label[0] <= label[1]:
+            raise InputError(f"{self.path}: record 0 holds {label}, not the range of identities")
+        start, stop = (int(edge) for edge in label)
+        # Rounded, they are off by at most half the distance between two float32s.
+        doubt = [int(np.ceil(np.spacing(edge) / 2)) if edge >= EXACT else 0 for edge in label]
+        if abs(stop - len(self.positions)) <= doubt[1]:
+            stop = len(self.positions)
+        if doubt[0]:
+            start = self._first_range(start, doubt[0])
+        return range(start, stop)
 
-    Raises:
-        OSError: naming the file, if it cannot be written; nothing is left under its name then.
-    """
-    index = os.path.splitext(path)[0] + ".idx"
-    with atomic_path(path) as rec, atomic_path(index) as idx:
-        file = mx.recordio.MXIndexedRecordIO(idx, rec, "w")
+    def _first_range(self, start, doubt):
+        """The first record near `start` whose label is an array, as ranges' are, and which holds no image."""
+        for key in range(start - doubt, start + doubt + 1):
+            record = self.read_record(key)
+            if type(record.label) is not float and not len(record.content):
+                return key
+        raise InputError(f"{self.path}: no range of an identity near record {start}, where record 0 has the first")
+
+    def _property(self):
+        """The number of identities in InsightFace's `property` file, `identities,height,width`; None without one."""
+        path = os.path.join(os.path.dirname(self.path), "property")
         try:
-            key = _write_identities(file, identities)
-            file.close()
-        except mx.base.MXNetError as error:
-            raise OSError(f"{path}: cannot be written: {str(error).splitlines()[-1]}") from error
-    return key - 1
-
-
-def _write_identities(file, identities):
-    """Write images, ranges of identities, and the range of these; returns the first record number after the images."""
-    key, ranges = 1, []
-    for label, images in enumerate(identities):
-        for image in images:
-            file.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, float(label), key, 0), image))
-            key += 1
-        ranges.append((key - len(images), key))
-    for number, edges in enumerate(ranges, start=key):
-        _write_range(file, number, edges)
-    _write_range(file, 0, (key, key + len(ranges)))
-    return key
-
-
-def _write_range(file, key, edges):
-    header = mx.recordio.IRHeader(_RANGE, np.array(edges, np.float32), key, 0)
-    file.write_idx(key, mx.recordio.pack(header, b""))
+            with open(path, encoding="ascii") as file:
+                found = re.fullmatch(r"\s*([0-9]{1,12})\s*,[0-9,\s]*", file.read(100))
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError):
+            found = None
+        if not found:
+            raise InputError(f"{path}: expected identities,height,width")
+        return int(found.group(1))

@@ -1,0 +1,91 @@
+"""Random changes of training images, each a function of (seed, epoch, image).
+
+Flips are what the published experiments use; the others are those of InsightFace's image iterator.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from ..randomness import uniforms
+
+# Each change has its own numbers, so that one that is switched on does not change what the others do.
+_FLIP, _COLOR, _LOW_RESOLUTION, _JPEG, _CUTOUT = slice(0, 1), slice(1, 5), slice(5, 7), slice(7, 9), slice(9, 12)
+_NUMBERS = 12
+
+_ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green, blue: ITU-R BT.601
+_WORST_QUALITY, _BEST_QUALITY = 2, 20
+_SMALLEST_SHARE = 0.25
+_GREY = 128
+
+
+class Augmentation(NamedTuple):
+    """What may happen to an image, in this order.
+
+    Attributes:
+        flip: whether one in two is mirrored, left to right.
+        color_jitter: brightness, contrast and saturation, in random order, are multiplied by numbers between 1 minus
+            this and 1 plus this. InsightFace: 0.125.
+        low_resolution: share of the images that are shrunk, to between a quarter and all of their height and width, and
+            enlarged again.
+        jpeg_compression: share that is stored as JPEG of quality 2 to 20. InsightFace: 0.5.
+        cutout: side, in pixels, of a square around a random place that is made grey in one image of two.
+    """
+
+    flip: bool = True
+    color_jitter: float = 0.0
+    low_resolution: float = 0.0
+    jpeg_compression: float = 0.0
+    cutout: int = 0
+
+    def draw(self, seed, epoch, images):
+        """Random numbers for images (n,), by number: (n, 12) in [0, 1), a row for each `apply`."""
+        return uniforms(seed, "augmentation", epoch, images, _NUMBERS)
+
+    def apply(self, image, numbers):
+        """Change an image, uint8 (H, W, 3), in place, as a row of random numbers says."""
+        if self.flip and numbers[_FLIP] < 0.5:
+            cv2.flip(image, 1, image)
+        if self.color_jitter:
+            _change_colors(image, self.color_jitter, numbers[_COLOR])
+        if numbers[_LOW_RESOLUTION][0] < self.low_resolution:
+            _lower_resolution(image, numbers[_LOW_RESOLUTION][1])
+        if numbers[_JPEG][0] < self.jpeg_compression:
+            _compress(image, numbers[_JPEG][1])
+        if self.cutout and numbers[_CUTOUT][0] < 0.5:
+            _cut_out(image, self.cutout, numbers[_CUTOUT][1:])
+
+
+def _change_colors(image, strength, numbers):
+    factors = 1 + strength * (2 * numbers[:3] - 1)
+    changed = image.astype(np.float32)
+    for change in _ORDERS[int(6 * numbers[3])]:
+        if change == 0:  # brightness: towards black
+            target = 0.0
+        elif change == 1:  # contrast: towards the mean luminance
+            target = (changed @ _LUMINANCE).mean()
+        else:  # saturation: towards each pixel's luminance
+            target = (changed @ _LUMINANCE)[..., None]
+        changed = np.float32(factors[change]) * changed + np.float32(1 - factors[change]) * target
+    image[:] = np.clip(np.rint(changed), 0, 255)
+
+
+def _lower_resolution(image, number):
+    height, width = image.shape[:2]
+    share = _SMALLEST_SHARE + (1 - _SMALLEST_SHARE) * number
+    small = (max(1, round(share * width)), max(1, round(share * height)))
+    cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (width, height), dst=image)
+
+
+def _compress(image, number):
+    quality = _WORST_QUALITY + int((_BEST_QUALITY - _WORST_QUALITY + 1) * number)
+    encoded = simplejpeg.encode_jpeg(image, quality, "RGB", "420", fastdct=False)
+    simplejpeg.decode_jpeg(encoded, "RGB", fastdct=False, fastupsample=False, buffer=image)
+
+
+def _cut_out(image, side, numbers):
+    top, left = ((numbers * image.shape[:2]).astype(int) - side // 2).tolist()
+    image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = _GREY

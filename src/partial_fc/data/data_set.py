@@ -1,0 +1,172 @@
+"""Folders of a record file and of what may stand beside it: `property` and `identities.txt`."""
+
+import os
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+from ..files import atomic_path
+from .image import image_header
+from .records import RecordFile
+
+RECORD_FILE, PROPERTY, NAMES = "train.rec", "property", "identities.txt"
+
+
+class Grouped(NamedTuple):
+    """Images by identity: `labels` (n,) int64, ascending; identity i's record numbers are `keys[edges[i]:edges[i+1]]`.
+
+    keys: (images,) int64, those of an identity ascending; edges: (n + 1,) int64.
+    """
+
+    labels: np.ndarray
+    edges: np.ndarray
+    keys: np.ndarray
+
+
+class DataSet:
+    """A record file, and where it has them, the names of its identities and the size of its images.
+
+    Args:
+        source: folder with `train.rec` and `train.idx`, or path of a `.rec` file.
+
+    Attributes:
+        records: RecordFile.
+        folder: of the record file.
+
+    Raises:
+        InputError: as RecordFile.
+    """
+
+    def __init__(self, source):
+        path = record_path(source)
+        self.folder = os.path.dirname(os.path.abspath(path))
+        self.records = RecordFile(path)
+
+    def property(self):
+        """(identities, height, width) of the file `property`, or None without it.
+
+        Raises:
+            InputError: it does not hold three whole numbers.
+        """
+        return read_property(self.folder)
+
+    def image_size(self):
+        """(height, width): that of `property`, else of the first image.
+
+        Raises:
+            InputError: neither can be read.
+        """
+        told = self.property()
+        if told:
+            return told[1:]
+        key = int(self.records.keys[0])
+        try:
+            width, height = image_header(self.records.read_record(key).content).size
+        except ValueError as error:
+            raise InputError(
+                f"{self.records.path}: record {key}: {error}; to tell the size of the images without it, write "
+                f"IDENTITIES,HEIGHT,WIDTH into {os.path.join(self.folder, PROPERTY)}"
+            ) from error
+        return height, width
+
+    def names(self):
+        """Lines of `identities.txt`, the name of each label; None without it.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        path = os.path.join(self.folder, NAMES)
+        try:
+            # newline: names may hold other characters that Python takes for the end of a line
+            with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+                return [line.rstrip("\r\n") for line in file]
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+    def names_of(self, labels):
+        """Names of `labels` (ints), or the labels themselves as text where there is no `identities.txt`.
+
+        Raises:
+            InputError: `identities.txt` has fewer lines.
+        """
+        names = self.names()
+        if names is None:
+            return [str(label) for label in labels]
+        if len(labels) and max(labels) >= len(names):
+            raise InputError(
+                f"{os.path.join(self.folder, NAMES)}: {len(names)} names, but there is an identity {max(labels)}: "
+                "a line is missing, or it is of another data set; remove it to go on without names"
+            )
+        return [names[label] for label in labels]
+
+    def grouped(self):
+        """The images as Grouped.
+
+        Raises:
+            InputError: a label that is no identity.
+        """
+        labels = self.records.labels()
+        order = np.argsort(labels, kind="stable")
+        labels = labels[order]
+        starts = np.flatnonzero(np.diff(labels, prepend=-1))
+        return Grouped(labels[starts], np.append(starts, len(labels)), self.records.keys[order])
+
+
+def record_path(source):
+    """Path of the record file that `source`, a folder or that path itself, means."""
+    return source if source.endswith(".rec") and not os.path.isdir(source) else os.path.join(source, RECORD_FILE)
+
+
+def read_property(folder):
+    """(identities, height, width) of the file `property` in a folder, or None without it; see `DataSet.property`."""
+    path = os.path.join(folder, PROPERTY)
+    try:
+        with open(path, encoding="ascii") as file:
+            found = re.fullmatch(r"\s*([0-9]{1,12})\s*,\s*([0-9]{1,6})\s*,\s*([0-9]{1,6})\s*", file.read(100))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError):
+        found = None
+    if not found:
+        raise InputError(f"{path}: expected identities,height,width")
+    return tuple(int(number) for number in found.groups())
+
+
+def prepare_output(out, sources, overwrite):
+    """Make the folder `out` for a data set made of the DataSets `sources`; returns the path of its record file.
+
+    Raises:
+        InputError: it is a source's folder, has a data set that is not to be replaced, or cannot be made.
+    """
+    for source in sources:
+        if os.path.realpath(out) == os.path.realpath(source.folder):
+            raise InputError(f"{out} is the folder of a source: choose another to write to")
+    path = os.path.join(out, RECORD_FILE)
+    if os.path.exists(path) and not overwrite:
+        raise InputError(f"{path} exists: --overwrite replaces it")
+    try:
+        os.makedirs(out, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made: {error.strerror}") from error
+    return path
+
+
+def write_notes(out, num_identities, size, names):
+    """Write `property`, and `identities.txt` of the names (list of str); None removes one that was there."""
+    write_lines(os.path.join(out, PROPERTY), [f"{num_identities},{size[0]},{size[1]}"])
+    path = os.path.join(out, NAMES)
+    if names is not None:
+        write_lines(path, names)
+    elif os.path.exists(path):
+        os.remove(path)
+
+
+def write_lines(path, lines):
+    """Write a file of lines (str), names of files among them, which need not be UTF-8."""
+    with atomic_path(path) as unfinished:
+        with open(unfinished, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            file.writelines(f"{line}\n" for line in lines)

@@ -1,0 +1,66 @@
+"""The command `partial-fc data pack`."""
+
+import argparse
+import logging
+
+from .progress import progress
+
+log = logging.getLogger("partial_fc")
+
+_LISTED = 20
+
+_PACK = """\
+Write train.rec, train.idx and property in InsightFace's form, and identities.txt, the folder name of each label.
+
+Images that are JPEGs of SIZE x SIZE pixels are stored byte for byte. From others the largest square in the middle is
+cut, resized and stored as JPEG of quality 95: align faces before. Images that cannot be read are listed at the end
+and in skipped.txt."""
+
+
+def add(commands):
+    """Add the command to the sub-parsers."""
+    command = commands.add_parser(
+        "pack", help="folders of images to record files", description=_PACK,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("folder", metavar="FOLDER", help="has one sub-folder of images for each identity")
+    command.add_argument("out", metavar="OUT", help="folder of the files to write")
+    command.add_argument("--size", type=int, default=112, help="height and width in pixels (%(default)s)")
+    source = command.add_mutually_exclusive_group()
+    source.add_argument(
+        "--pairs", metavar="FILE",
+        help="pairs in the form of LFW's pairs.txt, to write as verification set NAME.bin; images NAME/NAME_0001.*",
+    )
+    source.add_argument(
+        "--random-pairs", type=_positive, default=0, metavar="N",
+        help="draw N pairs of the same and N of different identities for NAME.bin. They are of the images packed: to "
+        "verify a model trained on these is no test of it; pack identities held out from training for that",
+    )
+    command.add_argument("--name", help="NAME (that of the file of pairs, or of FOLDER)")
+    command.add_argument("--seed", type=int, default=0, help="of the random pairs (%(default)s)")
+    command.add_argument("--overwrite", action="store_true", help="replace files of an earlier run")
+    command.set_defaults(run=_pack)
+
+
+def _positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _pack(args):
+    from .pack import pack  # imports MXNet: --help need not wait for it
+
+    packed = pack(
+        args.folder, args.out, args.size, args.pairs, args.random_pairs, args.name, args.seed, args.overwrite,
+        lambda people: progress(people, "identities"),
+    )
+    for path, reason in packed.skipped[:_LISTED]:
+        log.warning("skipped %s: %s", path, reason)
+    if len(packed.skipped) > _LISTED:
+        log.warning("... and %d more", len(packed.skipped) - _LISTED)
+    log.info(
+        "%s: %d images of %d identities%s", args.out, packed.num_images, len(packed.identities),
+        f"; skipped {len(packed.skipped)}, see skipped.txt" if packed.skipped else "",
+    )

@@ -1,0 +1,101 @@
+"""`partial-fc data merge`, `split` and `shuffle`."""
+
+import logging
+
+from .progress import progress
+
+log = logging.getLogger("partial_fc")
+
+_SOURCE = "folder with train.rec and train.idx, or path of a .rec file"
+
+
+def add(commands):
+    """Add the commands to argparse's sub-parsers."""
+    _add_merge(commands)
+    _add_split(commands)
+    _add_shuffle(commands)
+
+
+def _add_merge(commands):
+    command = commands.add_parser(
+        "merge", help="several data sets to one",
+        description="Write the images of all sources to one data set, identity by identity, byte for byte. Labels of "
+        "the second source follow those of the first, without gaps.",
+    )
+    command.add_argument("sources", nargs="+", metavar="SOURCE", help=_SOURCE)
+    command.add_argument("out", metavar="OUT", help="folder of the files to write")
+    command.add_argument(
+        "--leave-out", metavar="FILE",
+        help="identities to leave out, such as those that another source has, too: lines SOURCE LABEL, where SOURCE is "
+        "1 for the first source",
+    )
+    _add_overwrite(command)
+    command.set_defaults(run=_merge)
+
+
+def _add_split(commands):
+    command = commands.add_parser(
+        "split", help="hold identities out from a data set",
+        description="Write the identities that are drawn or listed to HELD_OUT, the others to OUT. Labels of both have "
+        "no gaps; identities.txt has the name of each, or its label in SOURCE.",
+    )
+    command.add_argument("source", metavar="SOURCE", help=_SOURCE)
+    command.add_argument("out", metavar="OUT", help="folder of the rest")
+    command.add_argument("held_out", metavar="HELD_OUT", help="folder of the identities held out")
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument("--share", type=float, help="of the identities, drawn at random: 0.1 for a tenth")
+    which.add_argument(
+        "--identities", metavar="FILE",
+        help="names in SOURCE's identities.txt or labels, a line each; what is both counts as a name",
+    )
+    command.add_argument("--seed", type=int, default=0, help="of what is drawn (%(default)s)")
+    _add_overwrite(command)
+    command.set_defaults(run=_split)
+
+
+def _add_shuffle(commands):
+    command = commands.add_parser(
+        "shuffle", help="images in random order",
+        description="Write a plain file of the images in random order, for programs that read it from one end to the "
+        "other, as MXNet's ImageRecordIter does. Training with `partial-fc train` does not need it.",
+    )
+    command.add_argument("source", metavar="SOURCE", help=_SOURCE)
+    command.add_argument("out", metavar="OUT", help="folder of the files to write")
+    command.add_argument("--seed", type=int, default=0, help="of the order (%(default)s)")
+    _add_overwrite(command)
+    command.set_defaults(run=_shuffle)
+
+
+def _add_overwrite(command):
+    command.add_argument("--overwrite", action="store_true", help="replace a data set that is there")
+
+
+def _merge(args):
+    from .rewrite import merge
+
+    _tell(args.out, merge(args.sources, args.out, args.leave_out, args.overwrite, _identities))
+
+
+def _split(args):
+    from .rewrite import split
+
+    written = split(
+        args.source, args.out, args.held_out, args.share, args.identities, args.seed, args.overwrite, _identities
+    )
+    _tell(args.out, written[0])
+    _tell(args.held_out, written[1])
+
+
+def _shuffle(args):
+    from .rewrite import shuffle
+
+    written = shuffle(args.source, args.out, args.seed, args.overwrite, lambda keys: progress(keys, "images"))
+    _tell(args.out, written)
+
+
+def _identities(things):
+    return progress(things, "identities")
+
+
+def _tell(out, written):
+    log.info("%s: %d images of %d identities", out, *written)
