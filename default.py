@@ -30,6 +30,15 @@ def common():
         num_classes=0,  # identities; 0: as many as the record file lists
         val_targets=[],  # verification sets: NAME.bin beside train.rec
         num_workers=2,  # decoding threads a rank
+        last_batch="drop",  # of an epoch, if the images do not fill it: drop, or pad with the epoch's first ones
+        on_bad_record="error",  # error: stop; skip: take the next one instead, as long as no more are bad than
+        bad_record_share=0.001,  # this share of the images
+        # what is done to an image at random, see src/partial_fc/data/augmentation.py; 0: never
+        flip=True,  # one in two is mirrored
+        color_jitter=0.0,  # brightness, contrast and saturation change by up to this share; InsightFace: 0.125
+        low_resolution=0.0,  # share of the images that are shrunk and enlarged again
+        jpeg_compression=0.0,  # share that is compressed strongly; InsightFace: 0.5
+        cutout=0,  # side in pixels of a grey square in one image of two
         # the run
         seed=0,
         device="auto",  # cpu, gpu, or auto: GPUs if MXNet sees any

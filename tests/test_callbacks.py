@@ -33,9 +33,19 @@ class Board:
         self.added += [(num_update, name, value) for name, value in scalars.items()]
 
 
-def loss_log(folder, rank=0, frequent=4, max_update=10, board=None):
+class Ranks:
+    """A communicator whose other rank waited as long as given."""
+
+    def __init__(self, rank, other_waited):
+        self.rank, self._other_waited = rank, other_waited
+
+    def all_gather_object(self, value):
+        return [value, self._other_waited]
+
+
+def loss_log(folder, rank=0, frequent=4, max_update=10, board=None, other_waited=0.0):
     config = SimpleNamespace(models_root=str(folder), frequent=frequent, max_update=max_update)
-    return LossLog(config, schedule, global_batch_size=6, rank=rank, board=board or Board())
+    return LossLog(config, schedule, global_batch_size=6, comm=Ranks(rank, other_waited), board=board or Board())
 
 
 def reports(losses, seconds=0.5):
@@ -93,6 +103,18 @@ def test_lines_of_the_log_and_scalars(tmp_path, caplog):
         (8, "loss", 8 / 3), (8, "lr", 0.01), (8, "images_per_second", 2),
         (10, "loss", 10 / 3), (10, "lr", 0.01), (10, "images_per_second", 12),
     ]
+
+
+@pytest.mark.parametrize("own, other, told", [
+    (0.04, 0.0, ""),
+    (0.1, 0.5, "  25% of the time rank 1 waited for images: more num_workers?"),
+    (1.0, 0.5, "  50% of the time rank 0 waited for images: more num_workers?"),
+])
+def test_waiting_for_images_is_told(tmp_path, caplog, own, other, told):
+    with loss_log(tmp_path, frequent=2, max_update=2, other_waited=other) as log:
+        log(Report(1, 1.0, 1.0, own / 2))
+        log(Report(2, 1.0, 2.0, own))
+    assert lines(caplog) == ["update 2/2  loss 1.0000  lr 0.1  6 images/s  0:00:00 left" + told]
 
 
 def test_losses_are_in_the_file_whenever_a_line_is_logged(tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from partial_fc.randomness import generator, random_key
+from partial_fc.randomness import generator, random_key, uniforms
 
 
 def test_keys_keep_their_values():
@@ -46,3 +46,38 @@ def test_neighbouring_keys_are_independent():
     draws = np.stack([generator(0, "rows", index).random(500) for index in range(40)])
     correlations = np.corrcoef(draws)[np.triu_indices(40, 1)]
     assert abs(correlations).max() < 0.25 and abs(correlations.mean()) < 0.01
+
+
+def test_uniforms_are_a_function_of_their_names_and_the_thing():
+    numbers = uniforms(3, "purpose", 7, np.arange(1000), 5)
+    assert numbers.shape == (1000, 5) and numbers.dtype == np.float64
+    assert np.array_equal(uniforms(3, "purpose", 7, [999, 4], 5), numbers[[999, 4]])
+    for other in ((4, "purpose", 7), (3, "other", 7), (3, "purpose", 8)):
+        assert not np.isin(uniforms(*other, np.arange(1000), 5), numbers).any()
+
+
+def test_uniforms_are_uniform_and_independent():
+    numbers = uniforms(0, "purpose", 0, np.arange(100000), 4)
+    assert 0 <= numbers.min() and numbers.max() < 1
+    counts = np.stack([np.histogram(column, 20, (0, 1))[0] for column in numbers.T])
+    assert (np.abs(counts - 5000) < 6 * np.sqrt(5000)).all()
+    assert np.abs(np.corrcoef(numbers.T) - np.eye(4)).max() < 0.02
+    assert abs(np.corrcoef(numbers[:-1, 0], numbers[1:, 0])[0, 1]) < 0.02
+
+
+def test_uniforms_are_those_of_splitmix64():
+    """Known numbers of the generator started at 0."""
+    assert random_numbers_of_splitmix(0, 3) == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    start = random_key(1, "purpose", 2) % 2**64
+    expected = [number >> 11 for number in random_numbers_of_splitmix(start, 6)]
+    assert (uniforms(1, "purpose", 2, [0, 1], 3).ravel() * 2**53).astype(int).tolist() == expected
+
+
+def random_numbers_of_splitmix(state, count):
+    numbers = []
+    for _ in range(count):
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        bits = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        bits = (bits ^ bits >> 27) * 0x94D049BB133111EB % 2**64
+        numbers.append(bits ^ bits >> 31)
+    return numbers

@@ -13,6 +13,7 @@ from partial_fc import train as train_file
 from partial_fc.checkpoint import load_centers
 from partial_fc.collectives import Communicator
 from partial_fc.config import from_command_line
+from partial_fc.data.augmentation import Augmentation
 from partial_fc.data.batches import BatchReader
 from partial_fc.data.image import encode_jpeg
 from partial_fc.data.verification_set import save_verification_set
@@ -156,3 +157,29 @@ def test_fine_tuning_starts_from_the_model(data, tmp_path, capsys):
 def test_fine_tuning_from_nothing_is_an_error_of_all_ranks(data, tmp_path):
     with pytest.raises(AgreedError, match=r"nowhere/model-0003\.params: no such file"):
         run(data, tmp_path, "pretrained=nowhere/model,3")
+
+
+def test_only_the_input(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train_file.measure_input, "__defaults__", (0.1,))
+    arguments = [f"--set={each}" for each in (*SMALL.split(), f"rec={data}")]
+    config = from_command_line(["--models-root", str(tmp_path), "--io-only", *arguments])
+    train_file.train(config, Communicator())
+    assert "input alone: " in capsys.readouterr().out
+    assert os.listdir(tmp_path) == ["train.log"]
+
+
+def test_keys_of_the_data_reach_the_reader(data, tmp_path, monkeypatch):
+    made = []
+
+    class Reader(BatchReader):
+        def __init__(self, *arguments, **named):
+            super().__init__(*arguments, **named)
+            made.append(self)
+
+    monkeypatch.setattr(train_file, "BatchReader", Reader)
+    run(data, tmp_path, "last_batch=pad", "cutout=3", "flip=false", "jpeg_compression=0.25", "low_resolution=0.5",
+        "color_jitter=0.125", "on_bad_record=skip", "bad_record_share=0.5", "num_classes=9")
+    reader, = made
+    assert reader.updates_per_epoch == 5 and reader.num_classes == 9
+    assert reader.augmentation == Augmentation(False, 0.125, 0.5, 0.25, 3)
+    assert (reader.bad_records._policy, reader.bad_records._share) == ("skip", 0.5)

@@ -13,8 +13,11 @@ from mxboard.summary import scalar_summary
 from tqdm import tqdm
 
 from .eval.verification import verify
+from .module import Report
 
 log = logging.getLogger("partial_fc")
+
+_WORTH_TELLING = 0.05  # share of the time
 
 
 class TensorBoard:
@@ -60,13 +63,14 @@ class TensorBoard:
 class LossLog:
     """Writes every loss to `losses.csv`, and every `frequent` updates a line of the log and scalars, on rank 0.
 
+    The line tells, too, if a rank waited for images for a good part of the time, and which of them waited longest.
     `losses.csv` has the columns `num_update` and `loss`, with all digits of a float32.
 
     Args:
         config: of the run.
         schedule: function from the update to the learning rates of backbone and centers.
         global_batch_size: images an update.
-        rank: of this process.
+        comm: communicator.
         board: TensorBoard.
 
     Attributes:
@@ -74,17 +78,17 @@ class LossLog:
         first, last: the first and the last Report.
     """
 
-    def __init__(self, config, schedule, global_batch_size, rank, board):
-        self.path = os.path.join(config.models_root, "losses.csv") if rank == 0 else os.devnull
+    def __init__(self, config, schedule, global_batch_size, comm, board):
+        self.path = os.path.join(config.models_root, "losses.csv") if comm.rank == 0 else os.devnull
         self._file = open(self.path, "w", newline="")
         self._writer = csv.writer(self._file)
         self._writer.writerow(["num_update", "loss"])
         self._schedule, self._frequent, self._max_update = schedule, config.frequent, config.max_update
         self._global_batch_size, self._board = global_batch_size, board
-        self._told = (0, 0.0)  # updates and seconds at the last line
+        self._comm, self._told = comm, Report(0, 0.0, 0.0)  # at the last line
         self.first = self.last = None
         # disable=None: a bar on a terminal only
-        self._bar = tqdm(total=config.max_update, unit="update", disable=None if rank == 0 else True, leave=False)
+        self._bar = tqdm(total=config.max_update, unit="update", disable=None if comm.rank == 0 else True, leave=False)
 
     def __enter__(self):
         return self
@@ -108,16 +112,26 @@ class LossLog:
         return self._global_batch_size * updates / seconds if updates else 0.0
 
     def _tell(self, report):
-        num_update, seconds = self._told
-        self._told = report.num_update, report.seconds
-        seconds_per_update = (report.seconds - seconds) / (report.num_update - num_update)
+        told, self._told = self._told, report
+        seconds = report.seconds - told.seconds
+        seconds_per_update = seconds / (report.num_update - told.num_update)
         left = datetime.timedelta(seconds=round(seconds_per_update * (self._max_update - report.num_update)))
         rate, lr = self._global_batch_size / seconds_per_update, self._schedule(report.num_update - 1)[0]
+        wait = self._wait(report.waited - told.waited, seconds)
         log.info(
-            "update %d/%d  loss %.4f  lr %g  %.0f images/s  %s left",
-            report.num_update, self._max_update, report.loss, lr, rate, left,
+            "update %d/%d  loss %.4f  lr %g  %.0f images/s  %s left%s",
+            report.num_update, self._max_update, report.loss, lr, rate, left, wait,
         )
         self._board.add(report.num_update, {"loss": report.loss, "lr": lr, "images_per_second": rate})
+
+
+    def _wait(self, waited, seconds):
+        """What the log says about the seconds that the ranks waited for images; nothing if that is little."""
+        waits = self._comm.all_gather_object(waited)
+        share = max(waits) / seconds
+        if share < _WORTH_TELLING:
+            return ""
+        return f"  {share:.0%} of the time rank {waits.index(max(waits))} waited for images: more num_workers?"
 
 
 class Periodic:

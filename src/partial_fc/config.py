@@ -10,17 +10,25 @@ from .errors import InputError
 PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets.py")
 
 _NAMES = ("loss", "dataset", "network")
-_NET_OUTPUTS = ("FC", "E")
 _POSITIVE = (
     "embedding_size", "image_size", "batch_size", "max_update", "frequent", "verbose", "save_interval", "num_workers",
 )
-_SOURCES = ("records", "demo", "synthetic")
+_SHARES = ("bad_record_share", "color_jitter", "low_resolution", "jpeg_compression")
+_ONE_OF = {
+    "source": ("records", "demo", "synthetic"),
+    "net_output": ("FC", "E"),
+    "device": ("auto", "cpu", "gpu"),
+    "bank": ("device", "host"),
+    "last_batch": ("drop", "pad"),
+    "on_bad_record": ("error", "skip"),
+}
 # Options that stand for `--set key=value` of the same key.
 _OPTIONS = {
     "sample_ratio": "share of the class centers in an update, in (0, 1]",
     "batch_size": "images a rank",
     "pretrained": "PREFIX,EPOCH of a model of the same network to start from",
     "rec": "record file train.rec, with train.idx beside it",
+    "on_bad_record": "what a record that cannot be used does: error, or skip up to bad_record_share of them",
     "bank": "where the class centers are: device, or host, from which the rows of a step travel",
     "bank_dir": "folder for files that hold the class centers, if the memory cannot",
     "models_root": "folder for model, centers and logs",
@@ -88,6 +96,7 @@ def from_command_line(argv):
         config.rec = os.path.join(os.environ.get("PARTIAL_FC_DATA", "data"), config.rec)
     override(config, [f"{key}={getattr(args, key)}" for key in _OPTIONS if getattr(args, key) is not None])
     override(config, args.set)
+    config.io_only = args.io_only
     if not config.models_root:
         config.models_root = os.path.join("models", "-".join((config.dataset, config.network, config.loss)))
     check(config)
@@ -102,6 +111,7 @@ def parser():
     result.add_argument("--loss", default="cosface", help="arcface, cosface or softmax (default: %(default)s)")
     for key, meaning in _OPTIONS.items():
         result.add_argument("--" + key.replace("_", "-"), metavar=key.upper(), help=meaning)
+    result.add_argument("--io-only", action="store_true", help="only read the images, and tell how fast that is")
     result.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the preset; repeatable"
     )
@@ -117,18 +127,18 @@ def check(config):
         raise InputError(f"sample_ratio must lie in (0, 1], not {config.sample_ratio!r}")
     if config.pretrained and not config.pretrained.rpartition(",")[2].isdigit():
         raise InputError(f"--pretrained {config.pretrained}: expected PREFIX,EPOCH such as models/r18/model,0")
-    if config.source not in _SOURCES:
-        raise InputError(f"source must be one of {', '.join(_SOURCES)}, not {config.source!r}")
     if config.num_classes < 0:
         raise InputError(f"num_classes must not be negative: {config.num_classes}")
-    if config.net_output not in _NET_OUTPUTS:
-        raise InputError(f"net_output must be one of {', '.join(_NET_OUTPUTS)}, not {config.net_output!r}")
     if config.loss_s <= 0 or config.loss_m1 <= 0 or config.loss_m2 < 0 or config.loss_m3 < 0:
         raise InputError("loss_s and loss_m1 must be positive, loss_m2 and loss_m3 not negative")
-    if config.device not in ("auto", "cpu", "gpu"):
-        raise InputError(f"device must be auto, cpu or gpu, not {config.device!r}")
-    if config.bank not in ("device", "host"):
-        raise InputError(f"--bank {config.bank}: expected device or host")
+    for key in _SHARES:
+        if not 0 <= config[key] <= 1:
+            raise InputError(f"{key} must lie in [0, 1], not {config[key]!r}")
+    if config.cutout < 0:
+        raise InputError(f"cutout must not be negative: {config.cutout}")
+    for key, values in _ONE_OF.items():
+        if config[key] not in values:
+            raise InputError(f"{key} must be one of {', '.join(values)}, not {config[key]!r}")
     if list(config.lr_steps) != sorted(config.lr_steps):
         raise InputError(f"lr_steps must ascend, not {config.lr_steps!r}")
 

@@ -19,11 +19,13 @@ class Report(NamedTuple):
         num_update: updates done.
         loss: of the last one.
         seconds: spent in all of them, the wait for their data included.
+        waited: seconds of these that this rank waited for data.
     """
 
     num_update: int
     loss: float
     seconds: float
+    waited: float = 0.0
 
 
 class FaceModule:
@@ -78,13 +80,15 @@ class FaceModule:
         Raises:
             AgreedError: on every rank, for a wrong image or label on any of them, and for a loss that is not finite.
         """
-        seconds = 0.0
+        seconds = waited = 0.0
         for num_update in range(max_update):
             start = time.perf_counter()
-            loss = self.update(self._next(batches), num_update, *schedule(num_update))
+            batch = self._next(batches)
+            waited += time.perf_counter() - start
+            loss = self.update(batch, num_update, *schedule(num_update))
             seconds += time.perf_counter() - start
             for callback in callbacks:
-                callback(Report(num_update + 1, loss, seconds))
+                callback(Report(num_update + 1, loss, seconds, waited))
 
     def _next(self, batches):
         try:

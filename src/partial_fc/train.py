@@ -1,5 +1,6 @@
 """Build what a configuration describes and train it: `python -m partial_fc.train`, the same as `partial-fc train`."""
 
+import contextlib
 import functools
 import logging
 import os
@@ -15,6 +16,7 @@ from .callbacks import LossLog, Periodic, TensorBoard, Verification
 from .checkpoint import load_parameters, remove_other_centers, save_centers, save_model
 from .collectives import connect
 from .curves import draw_curves
+from .data.augmentation import Augmentation
 from .data.batches import BatchReader
 from .data.demo import make_demo
 from .data.image import decode_image
@@ -25,6 +27,7 @@ from .errors import AgreedError, InputError
 from .eval.verification import NUM_FOLDS, pixel_embeddings, verify
 from .head import PartialFC
 from .host_bank import HostBank
+from .input_rate import measure_input
 from .lr_scheduler import multi_step_lr
 from .margin_softmax import MarginSoftmax
 from .memory_bank import MemoryBank
@@ -72,6 +75,10 @@ def train(config, comm):
             _make_demo(config)
     with comm.together():
         reader = _open_data(config, comm)
+    if config.io_only:
+        measure_input(reader, comm)
+        return
+    with comm.together():
         sets = {name: _open_verification_set(config, name) for name in config.val_targets}
         device = _device(config, comm)
     module = build(config, comm, device)
@@ -90,14 +97,15 @@ def train(config, comm):
     with TensorBoard(config.models_root, comm.rank) as board:
         verification = Verification(module, sets, board)
         verification.measure(0)
-        losses = LossLog(config, schedule, reader.global_batch_size, comm.rank, board)
+        losses = LossLog(config, schedule, reader.global_batch_size, comm, board)
         callbacks = [
             losses,
             Periodic(functools.partial(_save, config, comm, module), config.save_interval, config.max_update),
             Periodic(verification.measure, config.verbose, config.max_update),
         ]
-        with losses, logging_redirect_tqdm([log]):  # lines of the log above the progress bar, not through it
-            module.fit(reader.batches(), schedule, config.max_update, callbacks)
+        # lines of the log above the progress bar, not through it
+        with losses, logging_redirect_tqdm([log]), contextlib.closing(reader.batches()) as batches:
+            module.fit(batches, schedule, config.max_update, callbacks)
     if comm.rank == 0:
         draw_curves(_files(config)["curves"], losses.path, verification.history, config.lr_steps)
         print_summary(write_summary(config, comm.world_size, losses, pixels, verification, _files(config)))
@@ -175,7 +183,11 @@ def _open_data(config, comm):
     if not config.num_classes and records.num_identities is None:
         raise InputError(f"{config.rec} lists no identities: give their number, --set num_classes=...")
     config.num_classes = config.num_classes or records.num_identities
-    reader = BatchReader(records, config.image_size, config.batch_size, comm, config.seed, config.num_workers)
+    reader = BatchReader(
+        records, config.image_size, config.batch_size, comm, config.seed, config.num_workers,
+        Augmentation(*(config[key] for key in Augmentation._fields)), config.last_batch, config.num_classes,
+        config.on_bad_record, config.bad_record_share,
+    )
     log.info("%s: %d images, %d updates an epoch", records.path, len(records.keys), reader.updates_per_epoch)
     return reader
 

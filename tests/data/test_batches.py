@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from partial_fc.data import batches as batches_module
+from partial_fc.data.augmentation import Augmentation
 from partial_fc.data.batches import BatchReader
 from partial_fc.data.image import decode_image, encode_jpeg
-from partial_fc.data.record_writer import write_records
+from partial_fc.data.record_writer import record_files, write_records
 from partial_fc.data.records import RecordFile
 from partial_fc.errors import InputError
 
@@ -113,17 +114,37 @@ def test_about_half_are_flipped(tmp_path):
 
 def test_flip_is_a_function_of_seed_epoch_and_image(records, monkeypatch):
     epoch_0, epoch_1 = flips(records, reader(records), range(3)), flips(records, reader(records), range(3, 6))
-    draw = batches_module.generator
     with monkeypatch.context() as patch:  # another order: every image in another place
-        patch.setattr(batches_module, "generator",
-                      lambda seed, purpose, *indices: draw(seed + (purpose == "order"), purpose, *indices))
+        patch.setattr(batches_module, "generator", lambda seed, *purpose: np.random.default_rng(5))
         shuffled = flips(records, reader(records), range(3))
     both = set(epoch_0) & set(shuffled)
+    assert list(epoch_0) != list(shuffled)
     assert len(both) > 20 and all(epoch_0[key] == shuffled[key] for key in both)
     both = set(epoch_0) & set(epoch_1)
     assert any(epoch_0[key] != epoch_1[key] for key in both)
     other_seed = flips(records, reader(records, seed=1), range(3))
     assert any(epoch_0[key] != other_seed[key] for key in set(epoch_0) & set(other_seed))
+
+
+def test_augmentation_is_applied(records):
+    plain = reader(records, augmentation=Augmentation(flip=False)).read(1)
+    grey = reader(records, augmentation=Augmentation(flip=False, cutout=4 * SIZE)).read(1)
+    assert np.array_equal(plain.records, grey.records)
+    covered = (grey.images == 128).all(axis=(1, 2, 3))
+    assert 0 < covered.sum() < len(covered)
+    assert np.array_equal(grey.images[~covered], plain.images[~covered])
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_last_batch_is_filled_up_with_the_first_images(records, world_size):
+    ranks = [reader(records, world_size, rank, last_batch="pad") for rank in range(world_size)]
+    assert {each.updates_per_epoch for each in ranks} == {4}
+    epoch = np.concatenate([each.read(n).records for n in range(4) for each in ranks])
+    assert sorted(epoch[:42]) == records.keys.tolist() and epoch[42:].tolist() == epoch[:6].tolist()
+    second = np.concatenate([each.read(n).records for n in range(4, 8) for each in ranks])
+    assert sorted(second[:42]) == records.keys.tolist()
+    few = BatchReader(records, SIZE, 100, SimpleNamespace(rank=0, world_size=1), last_batch="pad")
+    assert np.bincount(few.read(0).records)[1:].tolist().count(3) == 100 - 84
 
 
 def test_another_seed_is_another_order(records):
@@ -151,3 +172,95 @@ def test_image_that_cannot_be_used_is_an_input_error_naming_file_and_record(tmp_
     batches = BatchReader(damaged, SIZE, 4, SimpleNamespace(rank=0, world_size=1)).batches()
     with pytest.raises(InputError, match=rf"train\.rec: record 4: .*{reason}"):
         next(batches)
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """42 images of which 9 and 30 cannot be decoded and 17 has a label that is too large."""
+    path = str(tmp_path / "train.rec")
+    images = [[encode_jpeg(face(i, j, SIZE)) for j in range(IMAGES)] for i in range(IDENTITIES)]
+    with record_files(path) as writer:
+        for key, image in enumerate((image for identity in images for image in identity), start=1):
+            label = 7 if key == 17 else (key - 1) // IMAGES
+            writer.write_image(image[:100] if key in (9, 30) else image, label)
+    return RecordFile(path)
+
+
+BAD = {9, 17, 30}
+
+
+def skipping(records, **arguments):
+    return reader(records, num_classes=IDENTITIES, on_bad_record="skip", **arguments)
+
+
+def test_bad_records_are_replaced_by_the_next_ones(damaged, records):
+    skips = skipping(damaged, bad_record_share=1.0)
+    assert skips.updates_per_epoch == 3
+    for num_update in range(9):
+        batch, plain = skips.read(num_update), reader(records).read(num_update)
+        order = skips._order(num_update // 3)
+        for place, (key, intended) in enumerate(zip(batch.records, plain.records), start=num_update % 3 * 12):
+            if intended in BAD:
+                following = [k for k in damaged.keys[order[np.arange(place, place + 42) % 42]] if k not in BAD]
+                assert key == following[0]
+            else:
+                assert key == intended
+        assert batch.labels.tolist() == ((batch.records - 1) // IMAGES).tolist()
+        images = originals(records)
+        assert all(
+            np.array_equal(image, images[key]) or np.array_equal(image, images[key][:, ::-1])
+            for key, image in zip(batch.records.tolist(), batch.images)
+        )
+    assert skips.bad_records.keys == BAD
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_skipping_does_not_depend_on_ranks_and_workers(damaged, world_size):
+    whole = first(skipping(damaged, bad_record_share=1.0, num_workers=1).batches(), 6)
+    ranks = [
+        first(skipping(damaged, world_size=world_size, rank=rank, bad_record_share=1.0, num_workers=3).batches(), 6)
+        for rank in range(world_size)
+    ]
+    for expected, slices in zip(whole, zip(*ranks)):
+        assert_same([np.concatenate(arrays) for arrays in zip(*slices)], expected)
+
+
+def test_too_many_bad_records_end_it(damaged):
+    batches = skipping(damaged, bad_record_share=0.05).batches()  # 3 of 42 are more, 2 are not
+    with pytest.raises(InputError, match=r"record (9|17|30)[ :].*more than the share bad_record_share=0\.05"):
+        first(batches, 9)
+    assert len(first(skipping(damaged, bad_record_share=0.2).batches(), 9)) == 9
+
+
+def test_nothing_but_bad_records(tmp_path):
+    records = RecordFile(write_records_of(tmp_path, [b"no image"] * 4))
+    with pytest.raises(InputError, match="train.rec: not one record can be read|more than the share"):
+        BatchReader(
+            records, SIZE, 2, SimpleNamespace(rank=0, world_size=1), on_bad_record="skip", bad_record_share=1.0
+        ).read(0)
+
+
+def write_records_of(folder, images):
+    path = str(folder / "train.rec")
+    write_records(path, [images])
+    return path
+
+
+def test_skipped_records_are_named_and_counted(damaged, caplog):
+    first(skipping(damaged, bad_record_share=1.0).batches(), 12)
+    told = [record.getMessage() for record in caplog.records]
+    named = {key for key in BAD if sum(f"train.rec: record {key} " in f"{line} " or f"record {key}:" in line
+                                       for line in told) == 1}
+    assert named == BAD and told[-1].startswith("skipped 3 bad records, ")
+
+
+@pytest.mark.parametrize("label", [7, 10**9])
+def test_label_beyond_the_classes_is_named(tmp_path, label):
+    path = str(tmp_path / "train.rec")
+    with record_files(path) as writer:
+        for each in (0, label):
+            writer.write_image(encode_jpeg(face(0, each % 10, SIZE)), each)
+    alone = SimpleNamespace(rank=0, world_size=1)
+    with pytest.raises(InputError, match=rf"record 2 has label {label}, outside \[0, 7\)"):
+        BatchReader(RecordFile(path), SIZE, 2, alone, num_classes=7).read(0)
+    assert sorted(BatchReader(RecordFile(path), SIZE, 2, alone).read(0).labels) == [0, label]

@@ -1,8 +1,15 @@
+import io
+import resource
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from partial_fc.data.image import decode_image, encode_jpeg
+from partial_fc.errors import InputError
 
 
 def red_left_blue_right(height=20, width=32):
@@ -52,3 +59,56 @@ def test_undecodable_bytes_are_an_error_with_name(buffer):
 def test_unfit_arrays_and_qualities_are_refused(rgb, quality):
     with pytest.raises(ValueError):
         encode_jpeg(rgb, quality)
+
+
+def opencv_rgb(content):
+    return cv2.cvtColor(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def encoded_by_pil(mode, **options):
+    file = io.BytesIO()
+    Image.fromarray(red_left_blue_right()).convert(mode).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("content", [
+    encode_jpeg(red_left_blue_right()), encode_jpeg(red_left_blue_right(), 30), encoded_by_pil("L"),
+    encoded_by_pil("CMYK"), encoded_by_pil("RGB", progressive=True), encoded_by_pil("RGB", subsampling=0),
+], ids=["fine", "coarse", "grey", "cmyk", "progressive", "444"])
+def test_pixels_of_a_jpeg_are_those_of_opencv(content):
+    out = np.empty((20, 32, 3), np.uint8)
+    assert decode_image(content, (20, 32), out=out) is out
+    assert np.array_equal(out, opencv_rgb(content))
+
+
+def test_orientation_of_the_camera_is_respected():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    content = encoded_by_pil("RGB", exif=exif)
+    turned = decode_image(content, (32, 20))
+    assert np.array_equal(turned, opencv_rgb(content)) and turned[:10].mean(axis=(0, 1))[0] > 200
+    with pytest.raises(InputError, match="32x20 pixels"):
+        decode_image(content, (20, 32))
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png"])
+def test_image_that_breaks_off_is_an_error(ending):
+    content = cv2.imencode(ending, np.random.RandomState(0).randint(0, 256, (64, 64, 3), np.uint8))[1].tobytes()
+    decode_image(content, (64, 64))
+    for length in (len(content) // 2, len(content) - 20):
+        with pytest.raises(InputError, match="^record 9: "):
+            decode_image(content[:length], (64, 64), "record 9")
+
+
+def test_size_in_a_damaged_header_is_not_believed():
+    jpeg = bytearray(encode_jpeg(red_left_blue_right()))
+    place = jpeg.index(b"\xff\xc0") + 5
+    jpeg[place : place + 4] = b"\xff\xdc\xff\xdc"  # 65500 x 65500
+    png = bytearray(cv2.imencode(".png", red_left_blue_right())[1].tobytes())
+    png[16:24] = struct.pack(">II", 2**30, 2**30)
+    png[29:33] = struct.pack(">I", zlib.crc32(bytes(png[12:29])))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for content in (jpeg, png):
+        with pytest.raises(InputError, match=r"\d+x\d+ pixels|not an image"):
+            decode_image(bytes(content), (20, 32))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024

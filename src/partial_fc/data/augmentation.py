@@ -12,10 +12,9 @@ import simplejpeg
 from ..randomness import uniforms
 
 # Each change has its own numbers, so that one that is switched on does not change what the others do.
-_FLIP, _COLOR, _LOW_RESOLUTION, _JPEG, _CUTOUT = slice(0, 1), slice(1, 5), slice(5, 7), slice(7, 9), slice(9, 12)
-_NUMBERS = 12
+_FLIP, _COLOR, _LOW_RESOLUTION, _JPEG, _CUTOUT = slice(0, 1), slice(1, 4), slice(4, 6), slice(6, 8), slice(8, 11)
+_NUMBERS = 11
 
-_ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green, blue: ITU-R BT.601
 _WORST_QUALITY, _BEST_QUALITY = 2, 20
 _SMALLEST_SHARE = 0.25
@@ -27,8 +26,8 @@ class Augmentation(NamedTuple):
 
     Attributes:
         flip: whether one in two is mirrored, left to right.
-        color_jitter: brightness, contrast and saturation, in random order, are multiplied by numbers between 1 minus
-            this and 1 plus this. InsightFace: 0.125.
+        color_jitter: brightness, contrast and saturation are multiplied by numbers between 1 minus this and 1 plus
+            this. InsightFace: 0.125.
         low_resolution: share of the images that are shrunk, to between a quarter and all of their height and width, and
             enlarged again.
         jpeg_compression: share that is stored as JPEG of quality 2 to 20. InsightFace: 0.5.
@@ -42,7 +41,7 @@ class Augmentation(NamedTuple):
     cutout: int = 0
 
     def draw(self, seed, epoch, images):
-        """Random numbers for images (n,), by number: (n, 12) in [0, 1), a row for each `apply`."""
+        """Random numbers for images (n,), by number: (n, 11) in [0, 1), a row for each `apply`."""
         return uniforms(seed, "augmentation", epoch, images, _NUMBERS)
 
     def apply(self, image, numbers):
@@ -60,16 +59,11 @@ class Augmentation(NamedTuple):
 
 
 def _change_colors(image, strength, numbers):
-    factors = 1 + strength * (2 * numbers[:3] - 1)
-    changed = image.astype(np.float32)
-    for change in _ORDERS[int(6 * numbers[3])]:
-        if change == 0:  # brightness: towards black
-            target = 0.0
-        elif change == 1:  # contrast: towards the mean luminance
-            target = (changed @ _LUMINANCE).mean()
-        else:  # saturation: towards each pixel's luminance
-            target = (changed @ _LUMINANCE)[..., None]
-        changed = np.float32(factors[change]) * changed + np.float32(1 - factors[change]) * target
+    brightness, contrast, saturation = (1 + strength * (2 * numbers - 1)).astype(np.float32)
+    luminance = image @ _LUMINANCE
+    # Each factor moves away from something: from black, the mean luminance, each pixel's own. Their order is no matter.
+    greys = contrast * (1 - saturation) * luminance + (1 - contrast) * luminance.mean()
+    changed = brightness * (contrast * saturation * image + greys[..., None])
     image[:] = np.clip(np.rint(changed), 0, 255)
 
 

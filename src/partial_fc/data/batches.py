@@ -13,8 +13,6 @@ from .bad_records import BadRecords
 from .image import decode_image
 from .parallel import ordered_map
 
-LAST_BATCHES = ("drop", "pad")
-
 
 class Batch(NamedTuple):
     """`images`: (b, H, W, 3) uint8 RGB; `labels`: (b,) int64; `records`: (b,) int64 record numbers."""

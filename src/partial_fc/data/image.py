@@ -38,14 +38,15 @@ def decode_image(content, size, name="image", out=None):
         if content[:3] != JPEG_START or content.find(_EXIF, 0, _EXIF_END) >= 0:
             return _decode_other(content, size, out)
         try:
-            image = simplejpeg.decode_jpeg(content, "RGB", fastdct=False, fastupsample=False, buffer=out)
+            shape = simplejpeg.decode_jpeg(content, "RGB", fastdct=False, fastupsample=False, buffer=out).shape
         except ValueError as error:
-            # damaged, or too large for `out`, or colors for printing, which OpenCV converts
-            if simplejpeg.decode_jpeg_header(content)[2] in ("CMYK", "YCCK"):
+            # too large for `out`, or colors for printing, which OpenCV converts, or damaged
+            *shape, colors, _ = _jpeg_header(content)
+            _check_size(shape, size)
+            if colors in ("CMYK", "YCCK"):
                 return _decode_other(content, size, out)
-            _check_size(simplejpeg.decode_jpeg_header(content)[:2], size)
             raise ValueError(f"damaged JPEG: {error}") from error
-        _check_size(image.shape, size)
+        _check_size(shape, size)
     except ValueError as error:
         raise InputError(f"{name}: {error}") from error
     return out
@@ -74,6 +75,14 @@ def encode_jpeg(rgb, quality=95):
     if not done:
         raise InputError(f"OpenCV could not encode an image of shape {rgb.shape} as JPEG")
     return encoded.tobytes()
+
+
+def _jpeg_header(content):
+    """Height, width, colors, subsampling."""
+    try:
+        return simplejpeg.decode_jpeg_header(content)
+    except ValueError as error:
+        raise ValueError(f"damaged JPEG: {error}") from error
 
 
 def _decode_other(content, size, out):

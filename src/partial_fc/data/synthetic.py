@@ -27,7 +27,7 @@ class SyntheticBatches:
 
     def batches(self, num_update=0):
         """The batches of update `num_update` and all that follow, without end."""
-        return map(self.read, itertools.count(num_update))
+        yield from map(self.read, itertools.count(num_update))
 
     def read(self, num_update):
         """The Batch of one update; its record numbers are the positions in the global batch."""

@@ -1,0 +1,45 @@
+import itertools
+import logging
+import time
+
+import pytest
+
+from partial_fc import input_rate
+from partial_fc.collectives import Communicator
+from partial_fc.errors import AgreedError, InputError
+from partial_fc.input_rate import measure_input
+
+
+class Reader:
+    batch_size = 8
+    closed = False
+
+    def batches(self):
+        try:
+            for number in itertools.count():
+                if number == self.fails_at:
+                    raise InputError("record 3 is bad")
+                time.sleep(0.01)
+                yield number
+        finally:
+            self.closed = True
+
+    def __init__(self, fails_at=None):
+        self.fails_at = fails_at
+
+
+def test_rate(caplog, monkeypatch):
+    monkeypatch.setattr(input_rate, "_SECONDS_BETWEEN_LINES", 0.1)
+    caplog.set_level(logging.INFO, logger="partial_fc")
+    reader = Reader()
+    rates = measure_input(reader, Communicator(), 0.3)
+    assert len(rates) == 1 and 100 < rates[0] <= 800 and reader.closed
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) >= 2
+    assert told[-1] == f"input alone: {rates[0]:.0f} images/s in all, {rates[0]:.0f} to {rates[0]:.0f} a rank (1 ranks)"
+
+
+@pytest.mark.parametrize("fails_at", [0, 3])
+def test_bad_record_is_told_to_all(fails_at):
+    with pytest.raises(AgreedError, match="record 3 is bad"):
+        measure_input(Reader(fails_at), Communicator(), 10)
