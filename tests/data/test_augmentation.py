@@ -41,7 +41,7 @@ def test_a_function_of_seed_epoch_and_image(augmentation):
         assert not np.array_equal(all_of(), all_of(**other))
     assert any(not np.array_equal(image, all_of()[0]) for image in all_of())
     alone = augmentation.draw(0, 0, [7])[0]
-    assert np.array_equal(augmentation.draw(0, 0, [3, 7, 1])[1], alone)
+    assert augmentation.draw(0, 0, [3, 7, 1])[1] == alone
 
 
 @pytest.mark.parametrize("augmentation", EACH, ids=names)

@@ -12,7 +12,7 @@ import simplejpeg
 from ..randomness import uniforms
 
 # Each change has its own numbers, so that one that is switched on does not change what the others do.
-_FLIP, _COLOR, _LOW_RESOLUTION, _JPEG, _CUTOUT = slice(0, 1), slice(1, 4), slice(4, 6), slice(6, 8), slice(8, 11)
+_FLIP, _COLOR, _LOW_RESOLUTION, _JPEG, _CUTOUT = 0, slice(1, 4), slice(4, 6), slice(6, 8), slice(8, 11)
 _NUMBERS = 11
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green, blue: ITU-R BT.601
@@ -41,25 +41,25 @@ class Augmentation(NamedTuple):
     cutout: int = 0
 
     def draw(self, seed, epoch, images):
-        """Random numbers for images (n,), by number: (n, 11) in [0, 1), a row for each `apply`."""
-        return uniforms(seed, "augmentation", epoch, images, _NUMBERS)
+        """Random numbers for images (n,), by number: n lists of 11 floats in [0, 1), each for an `apply`."""
+        return uniforms(seed, "augmentation", epoch, images, _NUMBERS).tolist()
 
     def apply(self, image, numbers):
-        """Change an image, uint8 (H, W, 3), in place, as a row of random numbers says."""
+        """Change an image, uint8 (H, W, 3), in place, as a list of random numbers says."""
         if self.flip and numbers[_FLIP] < 0.5:
             cv2.flip(image, 1, image)
         if self.color_jitter:
             _change_colors(image, self.color_jitter, numbers[_COLOR])
-        if numbers[_LOW_RESOLUTION][0] < self.low_resolution:
-            _lower_resolution(image, numbers[_LOW_RESOLUTION][1])
-        if numbers[_JPEG][0] < self.jpeg_compression:
-            _compress(image, numbers[_JPEG][1])
-        if self.cutout and numbers[_CUTOUT][0] < 0.5:
-            _cut_out(image, self.cutout, numbers[_CUTOUT][1:])
+        if self.low_resolution:
+            _lower_resolution(image, self.low_resolution, *numbers[_LOW_RESOLUTION])
+        if self.jpeg_compression:
+            _compress(image, self.jpeg_compression, *numbers[_JPEG])
+        if self.cutout:
+            _cut_out(image, self.cutout, *numbers[_CUTOUT])
 
 
 def _change_colors(image, strength, numbers):
-    brightness, contrast, saturation = (1 + strength * (2 * numbers - 1)).astype(np.float32)
+    brightness, contrast, saturation = np.float32(1 - strength + 2 * strength * np.array(numbers))
     luminance = image @ _LUMINANCE
     # Each factor moves away from something: from black, the mean luminance, each pixel's own. Their order is no matter.
     greys = contrast * (1 - saturation) * luminance + (1 - contrast) * luminance.mean()
@@ -67,19 +67,26 @@ def _change_colors(image, strength, numbers):
     image[:] = np.clip(np.rint(changed), 0, 255)
 
 
-def _lower_resolution(image, number):
+def _lower_resolution(image, probability, chance, number):
+    if chance >= probability:
+        return
     height, width = image.shape[:2]
     share = _SMALLEST_SHARE + (1 - _SMALLEST_SHARE) * number
     small = (max(1, round(share * width)), max(1, round(share * height)))
     cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (width, height), dst=image)
 
 
-def _compress(image, number):
+def _compress(image, probability, chance, number):
+    if chance >= probability:
+        return
     quality = _WORST_QUALITY + int((_BEST_QUALITY - _WORST_QUALITY + 1) * number)
     encoded = simplejpeg.encode_jpeg(image, quality, "RGB", "420", fastdct=False)
     simplejpeg.decode_jpeg(encoded, "RGB", fastdct=False, fastupsample=False, buffer=image)
 
 
-def _cut_out(image, side, numbers):
-    top, left = ((numbers * image.shape[:2]).astype(int) - side // 2).tolist()
+def _cut_out(image, side, chance, y, x):
+    if chance >= 0.5:
+        return
+    height, width = image.shape[:2]
+    top, left = int(y * height) - side // 2, int(x * width) - side // 2
     image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = _GREY

@@ -13,43 +13,53 @@ JPEG_START = b"\xff\xd8\xff"
 _EXIF, _EXIF_END = b"Exif\0", 512
 
 
-def decode_image(content, size, name="image", out=None):
-    """Decode an image of known size, however damaged, without asking for more memory than it takes.
-
-    Pixels are those of OpenCV, bit for bit. JPEGs are decoded by libjpeg-turbo without a detour, which is faster and,
-    unlike OpenCV, tells that a JPEG is damaged instead of filling it up with grey.
+def decode_image(content, size, name="image"):
+    """Decode an image of known size; returns uint8 RGB (height, width, 3).
 
     Args:
         content: bytes.
         size: (height, width).
         name: of the image, for the message.
-        out: uint8 array (height, width, 3) to decode into, contiguous; by default a new one.
-
-    Returns:
-        `out`: uint8 RGB.
 
     Raises:
         InputError: it cannot be decoded, or is of another size: a silent resize would hide that faces were not aligned
             for this network.
     """
-    if out is None:
-        out = np.empty((*size, 3), np.uint8)
+    out = np.empty((*size, 3), np.uint8)
     try:
-        if content[:3] != JPEG_START or content.find(_EXIF, 0, _EXIF_END) >= 0:
-            return _decode_other(content, size, out)
-        try:
-            shape = simplejpeg.decode_jpeg(content, "RGB", fastdct=False, fastupsample=False, buffer=out).shape
-        except ValueError as error:
-            # too large for `out`, or colors for printing, which OpenCV converts, or damaged
-            *shape, colors, _ = _jpeg_header(content)
-            _check_size(shape, size)
-            if colors in ("CMYK", "YCCK"):
-                return _decode_other(content, size, out)
-            raise ValueError(f"damaged JPEG: {error}") from error
-        _check_size(shape, size)
+        decode_into(out, content)
     except ValueError as error:
         raise InputError(f"{name}: {error}") from error
     return out
+
+
+def decode_into(out, content):
+    """Decode an image, however damaged, without asking for more memory than the array it goes into.
+
+    Pixels are those of OpenCV, bit for bit. JPEGs are decoded by libjpeg-turbo without a detour, which is faster and,
+    unlike OpenCV, tells that a JPEG is damaged instead of filling it up with grey.
+
+    Args:
+        out: uint8 (height, width, 3), contiguous; becomes RGB.
+        content: bytes.
+
+    Raises:
+        ValueError: it cannot be decoded, or is of another size than `out`.
+    """
+    size = out.shape[:2]
+    if content[:3] != JPEG_START or content.find(_EXIF, 0, _EXIF_END) >= 0:
+        _decode_other(out, content)
+        return
+    try:
+        shape = simplejpeg.decode_jpeg(content, "RGB", fastdct=False, fastupsample=False, buffer=out).shape
+    except ValueError as error:
+        # too large for `out`, or colors for printing, which OpenCV converts, or damaged
+        *shape, colors, _ = _jpeg_header(content)
+        _check_size(shape, size)
+        if colors not in ("CMYK", "YCCK"):
+            raise ValueError(f"damaged JPEG: {error}") from error
+        _decode_other(out, content)
+    _check_size(shape, size)
 
 
 def image_header(content):
@@ -85,7 +95,8 @@ def _jpeg_header(content):
         raise ValueError(f"damaged JPEG: {error}") from error
 
 
-def _decode_other(content, size, out):
+def _decode_other(out, content):
+    size = out.shape[:2]
     width, height = image_header(content).size
     if {height, width} != set(size):  # how a camera was held may exchange them
         _check_size((height, width), size)
@@ -96,7 +107,7 @@ def _decode_other(content, size, out):
     if bgr is None:
         raise ValueError(f"{len(content)} bytes which are not an image OpenCV can decode")
     _check_size(bgr.shape, size)
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=out)
+    cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=out)
 
 
 def _check_size(shape, size):

@@ -16,10 +16,11 @@ MAGIC = 0xCED7230A
 _MAGIC_BYTES = struct.pack("<I", MAGIC)
 _PART = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
+_BOTH = struct.Struct("<IIIfQQ")
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _LONGEST = 2**29 - 1
 # One call of the system for most records: aligned faces of 112 x 112 pixels take 3 to 12 kB.
-_READ_AT_ONCE = 2**14
+READ_AT_ONCE = 2**14
 
 
 class Record(NamedTuple):
@@ -32,14 +33,25 @@ class Record(NamedTuple):
     end: int
 
 
-def read_record(file, position):
+def read_record(file, position, at_once=READ_AT_ONCE):
     """The Record at a position of an open file descriptor; threads may share the descriptor.
+
+    Args:
+        file: descriptor.
+        position: of the record, in bytes.
+        at_once: bytes to begin with; a longer record takes a second read.
 
     Raises:
         ValueError: there is no whole record at that position.
         OSError: the file cannot be read.
     """
-    data = os.pread(file, _READ_AT_ONCE, position)
+    data = os.pread(file, at_once, position)
+    if len(data) >= _BOTH.size:
+        # Nearly all records: one part, one label, read in full. The rest is for the others, and for those in disorder.
+        magic, length, flag, label, number, number2 = _BOTH.unpack_from(data)
+        end = _PART.size + length
+        if magic == MAGIC and not flag and _BOTH.size <= end <= len(data):
+            return Record(label, number, number2, data[_BOTH.size : end], position + _padded(end))
     kind, start, end = _part(data)
     if kind != _WHOLE:
         data, position = _join_parts(file, position)

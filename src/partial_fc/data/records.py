@@ -15,10 +15,11 @@ import numpy as np
 
 from ..errors import InputError
 from .index import read_index
-from .recordio import read_record
+from .recordio import READ_AT_ONCE, read_record
 
 EXACT = 2**24  # float32 holds whole numbers up to here
 _LABELS_AT_ONCE = 2**20
+_LEAST_AT_ONCE = 64
 
 
 class RecordFile:
@@ -49,7 +50,10 @@ class RecordFile:
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-        self.positions = read_index(self.index_path, os.fstat(self._file).st_size)
+        size = os.fstat(self._file).st_size
+        self.positions = read_index(self.index_path, size)
+        # enough for most: images of one kind differ little in length
+        self._at_once = min(READ_AT_ONCE, 2 * size // max(len(self.positions), 1) + _LEAST_AT_ONCE)
         self.ranges = self._ranges()
         keys = np.flatnonzero(self.positions >= 0)
         if self.ranges is not None:
@@ -81,11 +85,11 @@ class RecordFile:
         Raises:
             InputError: it cannot be read.
         """
-        position = self.positions[key] if 0 <= key < len(self.positions) else -1
+        position = self.positions.item(key) if 0 <= key < len(self.positions) else -1
         try:
             if position < 0:
                 raise ValueError("the index does not have it")
-            return read_record(self._file, int(position))
+            return read_record(self._file, position, self._at_once)
         except (ValueError, OSError) as error:
             raise InputError(f"{self.path}: record {key} cannot be read: {error}") from error
 
