@@ -7,11 +7,11 @@ import sys
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..errors import InputError
-from . import inspect_commands, pack_command, rewrite_commands, unpack_command
+from . import glint360k_command, inspect_commands, pack_command, rewrite_commands, unpack_command
 
 log = logging.getLogger("partial_fc")
 
-_FAMILIES = (pack_command, unpack_command, rewrite_commands, inspect_commands)
+_FAMILIES = (pack_command, unpack_command, rewrite_commands, inspect_commands, glint360k_command)
 
 
 def parser():

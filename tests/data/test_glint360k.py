@@ -1,0 +1,178 @@
+import contextlib
+import gzip
+import hashlib
+import io
+import os
+import tarfile
+
+import pytest
+
+from partial_fc.data import commands, glint360k
+from partial_fc.data.glint360k import RELEASES, Release, prepare
+from partial_fc.errors import InputError
+
+REC, INDEX = os.urandom(300000), b"0\t0\n" * 100
+FILES = {"train.rec": REC, "train.idx": INDEX, "property": b"3,112,112\n"}
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+@contextlib.contextmanager
+def no_progress(total, what):
+    yield lambda count: None
+
+
+def archive(members=(), folder="glint360k/"):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        if folder:
+            info = tarfile.TarInfo(folder)
+            info.type = tarfile.DIRTYPE
+            tar.addfile(info)
+        for name, content in FILES.items():
+            info = tarfile.TarInfo(folder + name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        for info in members:
+            tar.addfile(info, io.BytesIO(bytes(info.size)))
+    return file.getvalue()
+
+
+def split(folder, content, name="glint360k_", cuts=(0, 1, 700, 70001, 70002, 150000, 250000)):
+    edges = [*cuts, len(content)]
+    parts = [content[start:end] for start, end in zip(edges, edges[1:])]
+    for number, part in enumerate(parts):
+        (folder / f"{name}{number:02d}").write_bytes(part)
+    return Release("release under test", md5(REC), md5(INDEX), tuple(map(md5, parts)))
+
+
+def run(folder, release):
+    return prepare(str(folder), no_progress, (RELEASES[0], release))
+
+
+def files(folder):
+    return {
+        os.path.relpath(os.path.join(parent, name), folder): open(os.path.join(parent, name), "rb").read()
+        for parent, _, names in os.walk(folder) for name in names if not name.startswith("glint360k")
+    }
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("name", ["glint360k", "glint360k_"])
+def test_parts_are_joined_and_unpacked(tmp_path, compress, name):
+    release = split(tmp_path, compress(archive()), name)
+    found = run(tmp_path, release)
+    assert found == (str(tmp_path / "glint360k"), release)
+    assert files(tmp_path) == {f"glint360k/{name}": content for name, content in FILES.items()}
+    assert run(tmp_path, release) == found
+
+
+@pytest.mark.parametrize("name", ["glint360k.tar", "glint360k.tar.gz"])
+def test_one_archive_without_a_folder(tmp_path, name):
+    (tmp_path / name).write_bytes(archive(folder=""))
+    assert run(tmp_path, Release("r", md5(REC), md5(INDEX), ())).folder == str(tmp_path)
+    assert files(tmp_path) == FILES
+
+
+def test_run_that_was_broken_off_goes_on(tmp_path):
+    release = split(tmp_path, archive())
+    run(tmp_path, release)
+    os.remove(tmp_path / "glint360k" / "train.idx")
+    kept = os.stat(tmp_path / "glint360k" / "train.rec")
+    (tmp_path / "glint360k" / "property").write_bytes(b"half")
+    run(tmp_path, release)
+    assert files(tmp_path) == {f"glint360k/{name}": content for name, content in FILES.items()}
+    assert os.stat(tmp_path / "glint360k" / "train.rec").st_ino == kept.st_ino
+
+
+def member(name, kind=tarfile.REGTYPE, target=""):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.size = kind, target, 10 if kind == tarfile.REGTYPE else 0
+    return info
+
+
+@pytest.mark.parametrize("bad", [
+    member("../evil"), member("glint360k/../../evil"), member("/tmp/evil-of-partial-fc"),
+    member("link", tarfile.SYMTYPE, "/etc"), member("hard", tarfile.LNKTYPE, "glint360k/train.rec"),
+    member("device", tarfile.CHRTYPE), member("pipe", tarfile.FIFOTYPE), member("out/evil"),
+], ids=lambda info: info.name.replace("/", "|"))
+def test_no_member_leaves_the_folder(tmp_path, bad):
+    folder, outside = tmp_path / "in", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    (folder / "out").symlink_to(outside)
+    release = split(folder, archive([bad]))
+    with pytest.raises(InputError, match="is no plain file in the folder"):
+        run(folder, release)
+    assert os.listdir(outside) == [] and sorted(os.listdir(tmp_path)) == ["in", "outside"]
+    assert not os.path.lexists("/tmp/evil-of-partial-fc")
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_damaged_part_is_named(tmp_path, compress):
+    release = split(tmp_path, compress(archive()))
+    path = tmp_path / "glint360k_04"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="glint360k_04"):
+        run(tmp_path, release)
+
+
+def test_archive_that_breaks_off(tmp_path):
+    release = split(tmp_path, archive())
+    path = tmp_path / "glint360k_06"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="glint360k_06"):
+        run(tmp_path, release)
+    assert not os.path.exists(tmp_path / "glint360k" / "train.idx")
+
+
+@pytest.mark.parametrize("missing", ["glint360k_03", "glint360k_06", "glint360k_00"])
+def test_missing_part_is_named(tmp_path, missing):
+    release = split(tmp_path, archive())
+    os.remove(tmp_path / missing)
+    with pytest.raises(InputError, match=f"part {missing[-2:]} of the archive is missing.*magnet:"):
+        run(tmp_path, release)
+
+
+def test_parts_of_two_archives(tmp_path):
+    release = split(tmp_path, archive())
+    (tmp_path / "glint360k00").write_bytes(b"other")
+    with pytest.raises(InputError, match="different archives"):
+        run(tmp_path, release)
+
+
+def test_sums_of_the_records(tmp_path):
+    for name in FILES:
+        (tmp_path / name).write_bytes(FILES[name])
+    release = Release("right", md5(REC), md5(INDEX), ())
+    assert run(tmp_path, release) == (str(tmp_path), release)
+    with pytest.raises(InputError, match=rf"train\.idx: md5 {md5(INDEX)} is of no release"):
+        run(tmp_path, release._replace(index="0" * 32))
+    with pytest.raises(InputError, match=rf"train\.rec: md5 {md5(REC)}, but .*{'0' * 32}"):
+        run(tmp_path, release._replace(rec="0" * 32))
+
+
+def test_too_little_space(tmp_path, monkeypatch):
+    release = split(tmp_path, archive())
+    monkeypatch.setattr(glint360k.shutil, "disk_usage", lambda _: type("Usage", (), dict(free=1000)))
+    with pytest.raises(InputError, match="free space"):
+        run(tmp_path, release)
+
+
+def test_command(tmp_path, monkeypatch, caplog, capsys):
+    release = split(tmp_path, archive())
+    monkeypatch.setattr(prepare, "__defaults__", ((release,),))
+    assert commands.main(["glint360k", str(tmp_path)]) == 0
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0].endswith("release under test: 17091657 images of 360232 identities")
+    assert told[1].endswith("--rec " + os.path.join(str(tmp_path), "glint360k", "train.rec"))
+    for wrong in ("nowhere", str(tmp_path / "glint360k_00")):
+        assert commands.main(["glint360k", wrong]) == 1
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert commands.main(["glint360k", str(empty)]) == 1
+    assert "neither train.rec with train.idx nor parts" in capsys.readouterr().err
