@@ -106,8 +106,8 @@ class RecordFile:
             # magic, length, flag, label
             places = np.minimum(self.positions[self.keys[part]] // 4, max(len(words) - 4, 0))
             values = words[places + 3].view("<f4")
-            simple = (words[places + 2] == 0) & (values >= 0) & (values < EXACT) & (values == np.floor(values))
             with np.errstate(invalid="ignore"):
+                simple = (words[places + 2] == 0) & (values >= 0) & (values < EXACT) & (values % 1 == 0)
                 labels[part] = values
             for index in np.flatnonzero(~simple) + start:
                 labels[index] = self.read(self.keys[index])[1]
@@ -134,6 +134,11 @@ class RecordFile:
         doubt = [int(np.ceil(np.spacing(edge) / 2)) if edge >= EXACT else 0 for edge in label]
         if abs(stop - len(self.positions)) <= doubt[1]:
             stop = len(self.positions)
+        if stop > len(self.positions):
+            raise InputError(
+                f"{self.path}: record 0 says that records go up to {stop - 1}, and {self.index_path} has them up to "
+                f"{len(self.positions) - 1}: one of the files is damaged or of another data set"
+            )
         if doubt[0]:
             start = self._first_range(start, doubt[0])
         return range(start, stop)
