@@ -28,7 +28,7 @@ def jpeg(identity, image=0, size=32):
 
 def encoded(pixels, kind, mode=None):
     file = io.BytesIO()
-    Image.fromarray(pixels, mode).save(file, kind)
+    Image.fromarray(pixels).convert(mode).save(file, kind)
     return file.getvalue()
 
 

@@ -4,12 +4,12 @@ import subprocess
 import sys
 
 import cv2
-import numpy as np
 import pytest
 
-from partial_fc.data import commands, progress
-from partial_fc.data.image import decode_image, encode_jpeg
-from partial_fc.data.pack import fit_image, natural_key, pack
+from partial_fc.data import commands, image_folder, progress
+from partial_fc.data.image import encode_jpeg
+from partial_fc.data.image_folder import natural_key
+from partial_fc.data.pack import pack
 from partial_fc.data.records import RecordFile
 from partial_fc.data.verification_set import load_verification_set
 from partial_fc.errors import InputError
@@ -61,44 +61,6 @@ def test_natural_order():
     assert sorted(names[::-1], key=natural_key) == ["01", "1", "2", "10", "a", "a2b9", "a2b10", "a10b2"]
 
 
-def test_jpeg_of_the_size_stays_as_it_is():
-    content = encode(".jpg", face(1, 1)[..., 0]) + b"trailing bytes"
-    assert fit_image(content, 32) is content
-    assert fit_image(encode(".png", face(1, 1)), 32).startswith(b"\xff\xd8\xff")
-
-
-@pytest.mark.parametrize("ending, tolerance", [(".png", 6), (".bmp", 6), (".jpg", 12)])
-@pytest.mark.parametrize("size", [16, 48])
-def test_other_images_are_fitted(ending, tolerance, size):
-    """A smooth picture survives the change of size; its edges left and right, outside the square, do not."""
-    ramp = np.tile(np.linspace(40, 200, 32)[:, None, None], (1, 44, 3)) * [1, 0.8, 0.5]
-    ramp[:, :6], ramp[:, -6:] = 255, 0
-    image = decode_image(fit_image(encode(ending, ramp.astype(np.uint8)[..., ::-1]), size), (size, size)).astype(int)
-    rows = (np.arange(size) + 0.5) / size * 32 - 0.5
-    expected = (40 + rows * 160 / 31)[:, None, None] * np.array([1, 0.8, 0.5])
-    assert np.abs(image - expected)[2:-2, 2:-2].max() < tolerance
-
-
-def test_shrinking_averages():
-    stripes = np.zeros((64, 64, 3), np.uint8)
-    stripes[:, ::4] = 200
-    image = decode_image(fit_image(encode(".png", stripes), 16), (16, 16))
-    assert np.abs(image.astype(int) - 50).max() <= 3
-
-
-FLAT = np.full((32, 32, 3), [30, 90, 200], np.uint8)  # blue, green, red
-
-
-@pytest.mark.parametrize("pixels, expected", [
-    (FLAT[..., 0], [30, 30, 30]),
-    (np.dstack([FLAT, FLAT[..., 0]]), [200, 90, 30]),
-    (FLAT.astype(np.uint16) * 257, [200, 90, 30]),
-], ids=["grey", "alpha", "16 bit"])
-def test_other_kinds_of_pixels(pixels, expected):
-    image = decode_image(fit_image(encode(".png", pixels), 32), (32, 32)).astype(int)
-    assert np.abs(image - expected).max() <= 3
-
-
 def test_what_cannot_be_read_is_listed(folder, tmp_path):
     good = (folder / "p1" / "p1_1.jpg").read_bytes()
     write(folder / "p1" / "p1_2.jpg", good[: len(good) // 2])
@@ -138,30 +100,38 @@ def test_nothing_readable(tmp_path):
     assert os.listdir(tmp_path / "out") == ["skipped.txt"]
 
 
-def test_images_of_one_identity_at_a_time(folder, tmp_path, monkeypatch):
-    read, read_before_writing = [], []
+def test_few_identities_are_in_memory(tmp_path, monkeypatch):
+    for person in range(40):
+        write(tmp_path / "faces" / f"p{person}" / "1.jpg", encode_jpeg(face(person, 0)))
+    read, ahead = [], []
 
-    def fit(content, size):
-        read.append(content)
-        return content
-
-    def write(path, identities):
-        read_before_writing.extend(len(read) for _ in identities)
-
-    monkeypatch.setattr("partial_fc.data.pack.fit_image", fit)
-    monkeypatch.setattr("partial_fc.data.pack.write_records", write)
-    pack(str(folder), str(tmp_path / "out"), size=32)
-    assert read_before_writing == [12, 13, 16]
-
-
-def test_broken_off_run_leaves_no_file(folder, tmp_path):
     def progress(people):
-        yield people[0]
-        raise KeyboardInterrupt
+        for number, person in enumerate(people):
+            ahead.append(len(read) - number)
+            yield person
 
-    with pytest.raises(KeyboardInterrupt):
-        pack(str(folder), str(tmp_path / "out"), size=32, progress=progress)
-    assert os.listdir(tmp_path / "out") == []
+    fit = image_folder.fit_image
+    monkeypatch.setattr(image_folder, "fit_image", lambda *arguments: read.append(1) or fit(*arguments))
+    pack(str(tmp_path / "faces"), str(tmp_path / "out"), size=32, num_workers=2, progress=progress)
+    assert len(read) == 40 and max(ahead) <= 9
+
+
+def test_small_identities_are_left_out(folder, tmp_path):
+    write(folder / "p10" / "p10_3.jpg", b"damaged")
+    packed = pack(str(folder), str(tmp_path / "out"), size=32, min_images=3)
+    assert packed.num_images == 12 and packed.identities == ["p1"]
+    assert [label for _, label in read_all(tmp_path / "out" / "train.rec")] == [0] * 12
+    assert packed.skipped[0] == ("p2", "1 image, fewer than --min-images 3")
+    assert packed.skipped[1][0] == "p10/p10_3.jpg"
+    assert packed.skipped[2:] == [("p10", "2 images, fewer than --min-images 3")]
+    with pytest.raises(InputError, match="not one identity of 13 readable images, see skipped.txt"):
+        pack(str(folder), str(tmp_path / "none"), size=32, min_images=13)
+    assert os.listdir(tmp_path / "none") == ["skipped.txt"]
+
+
+def test_labels_are_dense(folder, tmp_path):
+    pack(str(folder), str(tmp_path / "out"), size=32, min_images=2)
+    assert [label for _, label in read_all(tmp_path / "out" / "train.rec")] == [0] * 12 + [1] * 3
 
 
 def test_files_that_exist_are_kept(folder, tmp_path):

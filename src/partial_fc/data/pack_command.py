@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 
 from .progress import progress
 
@@ -13,8 +14,11 @@ _PACK = """\
 Write train.rec, train.idx and property in InsightFace's form, and identities.txt, the folder name of each label.
 
 Images that are JPEGs of SIZE x SIZE pixels are stored byte for byte. From others the largest square in the middle is
-cut, resized and stored as JPEG of quality 95: align faces before. Images that cannot be read are listed at the end
-and in skipped.txt."""
+cut, resized and stored as JPEG of quality 95: align faces before, or let --landmarks do it. Images that cannot be read
+are listed at the end and in skipped.txt.
+
+A run that was broken off goes on where it stopped when it is started again with the same arguments, without
+--overwrite. Images changed in between are not noticed."""
 
 
 def add(commands):
@@ -26,23 +30,38 @@ def add(commands):
     command.add_argument("folder", metavar="FOLDER", help="has one sub-folder of images for each identity")
     command.add_argument("out", metavar="OUT", help="folder of the files to write")
     command.add_argument("--size", type=int, default=112, help="height and width in pixels (%(default)s)")
+    command.add_argument(
+        "--min-images", type=positive, default=1, metavar="N",
+        help="leave out identities of which fewer images can be read (%(default)s)",
+    )
+    command.add_argument(
+        "--landmarks", metavar="FILE",
+        help="align every face by its five points. A line of FILE has the path of an image in FOLDER and x1 y1 ... x5 "
+        "y5 in its pixels: left eye, right eye, nose, left and right corner of the mouth as seen in the image; tabs, "
+        "commas or spaces separate. Images without a line are skipped",
+    )
     source = command.add_mutually_exclusive_group()
     source.add_argument(
         "--pairs", metavar="FILE",
         help="pairs in the form of LFW's pairs.txt, to write as verification set NAME.bin; images NAME/NAME_0001.*",
     )
     source.add_argument(
-        "--random-pairs", type=_positive, default=0, metavar="N",
+        "--random-pairs", type=positive, default=0, metavar="N",
         help="draw N pairs of the same and N of different identities for NAME.bin. They are of the images packed: to "
         "verify a model trained on these is no test of it; pack identities held out from training for that",
     )
     command.add_argument("--name", help="NAME (that of the file of pairs, or of FOLDER)")
     command.add_argument("--seed", type=int, default=0, help="of the random pairs (%(default)s)")
-    command.add_argument("--overwrite", action="store_true", help="replace files of an earlier run")
+    command.add_argument("--overwrite", action="store_true", help="start anew and replace files of earlier runs")
+    command.add_argument(
+        "--workers", type=positive, default=len(os.sched_getaffinity(0)), metavar="N",
+        help="threads that read and decode images (%(default)s, the cores there are); the files do not depend on it",
+    )
     command.set_defaults(run=_pack)
 
 
-def _positive(text):
+def positive(text):
+    """Type of arguments that are whole numbers from 1 on."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1")
@@ -50,11 +69,11 @@ def _positive(text):
 
 
 def _pack(args):
-    from .pack import pack  # imports MXNet: --help need not wait for it
+    from .pack import pack  # imports OpenCV: --help need not wait for it
 
     packed = pack(
         args.folder, args.out, args.size, args.pairs, args.random_pairs, args.name, args.seed, args.overwrite,
-        lambda people: progress(people, "identities"),
+        args.min_images, args.landmarks, args.workers, lambda people: progress(people, "identities"),
     )
     for path, reason in packed.skipped[:_LISTED]:
         log.warning("skipped %s: %s", path, reason)

@@ -1,12 +1,14 @@
 """Record files to folders of images, one for each identity."""
 
+import contextlib
 import os
 
 from ..errors import InputError
+from .parallel import ordered_map
 from .records import RecordFile
 
 
-def unpack(folders, out, progress=iter):
+def unpack(folders, out, num_workers=1, progress=iter):
     """Write every image of record files, byte for byte, as `out/id_LABEL/LABEL_N.jpg`.
 
     N counts all images from 0 on, through all the record files. Labels of a record file are raised by the number of
@@ -16,28 +18,48 @@ def unpack(folders, out, progress=iter):
     Args:
         folders: with `train.rec` and `train.idx` each.
         out: folder of the identities' folders.
-        progress: wraps the iteration over the record numbers of a file, to show how far it is.
+        num_workers: threads that read and write.
+        progress: wraps the iteration over N, a `range`, to show how far it is.
 
     Returns:
         Number of images and of identities.
 
     Raises:
-        InputError: a missing or damaged record file, a label below 0.
+        InputError: a missing or damaged record file, a label that is no identity.
     """
-    offset = number = 0
-    for records in [_open(folder) for folder in folders]:
+    files = [_open(folder) for folder in folders]
+    numbers = iter(progress(range(sum(len(records.keys) for records in files))))
+    offset = start = 0
+    for records in files:
+        writer = _Writer(records, out, offset, start)
         identities = records.num_identities or 0
-        for key in progress(records.keys):
-            image, label = records.read(key)
-            if label < 0:
-                raise InputError(f"{records.path}: record {key} has label {label}, which is not an identity")
-            identities = max(identities, label + 1)
-            folder = os.path.join(out, f"id_{offset + label}")
-            os.makedirs(folder, exist_ok=True)
-            _write_image(folder, f"{offset + label}_{number}.jpg", image)
-            number += 1
+        with contextlib.closing(ordered_map(writer.write, range(len(records.keys)), num_workers)) as labels:
+            # The labels first: zip takes no number for a file that has ended.
+            for label, _ in zip(labels, numbers):
+                identities = max(identities, label + 1)
+        start += len(records.keys)
         offset += identities
-    return number, offset
+    next(numbers, None)  # the end of the progress
+    return start, offset
+
+
+class _Writer:
+    """Writes the images of a record file, whose labels and numbers are raised by those of the files before."""
+
+    def __init__(self, records, out, offset, start):
+        self._records, self._out, self._offset, self._start = records, out, offset, start
+        self._made = set()
+
+    def write(self, index):
+        """Write the image at an index of `keys`; returns its label in the file. Threads may do so at the same time."""
+        image, label = self._records.read(self._records.keys[index])
+        identity = self._offset + label
+        folder = os.path.join(self._out, f"id_{identity}")
+        if identity not in self._made:
+            os.makedirs(folder, exist_ok=True)
+            self._made.add(identity)
+        _write_image(folder, f"{identity}_{self._start + index}.jpg", image)
+        return label
 
 
 def _open(folder):

@@ -1,7 +1,9 @@
 """The command `partial-fc data unpack`."""
 
 import logging
+import os
 
+from .pack_command import positive
 from .progress import progress
 
 log = logging.getLogger("partial_fc")
@@ -19,11 +21,15 @@ def add(commands):
         help="folders with train.rec and train.idx; labels of the second follow those of the first",
     )
     command.add_argument("--output", required=True, metavar="OUT", help="folder to write to")
+    command.add_argument(
+        "--workers", type=positive, default=len(os.sched_getaffinity(0)), metavar="N",
+        help="threads that read and write (%(default)s, the cores there are)",
+    )
     command.set_defaults(run=_unpack)
 
 
 def _unpack(args):
     from .unpack import unpack
 
-    images, identities = unpack(args.include, args.output, lambda keys: progress(keys, "images"))
+    images, identities = unpack(args.include, args.output, args.workers, lambda numbers: progress(numbers, "images"))
     log.info("%s: %d images of %d identities", args.output, images, identities)

@@ -1,0 +1,70 @@
+"""A folder with one sub-folder of images for each identity."""
+
+import os
+import re
+
+from ..errors import InputError
+from .fit import fit_image
+
+_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
+
+
+def natural_key(name):
+    """Key that sorts names as people do, numbers by their value: `a2` before `a10`."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", name)], name
+
+
+class ImageFolder:
+    """Images below `path` as JPEGs of size x size pixels, aligned where there are `landmarks` (Landmarks).
+
+    Attributes:
+        path: of the folder.
+        people: names of the identities' folders, in natural order.
+        others: list of (name, reason) of what else lies there.
+
+    Raises:
+        InputError: there is no such folder, or none in it, or an image.
+    """
+
+    def __init__(self, path, size, landmarks=None):
+        self.path, self._size, self._landmarks = path, size, landmarks
+        if not os.path.isdir(path):
+            raise InputError(f"{path}: no such folder")
+        names = _listing(path)
+        self.people = [name for name in names if os.path.isdir(os.path.join(path, name))]
+        people = set(self.people)
+        others = [name for name in names if name not in people]
+        loose = [name for name in others if name.lower().endswith(_IMAGE_ENDINGS)]
+        if loose:
+            raise InputError(f"{path}: image {loose[0]} lies here; expected one sub-folder for each identity")
+        if not people:
+            raise InputError(f"{path}: no sub-folders; expected one for each identity, with its images")
+        self.others = [(name, "not in the folder of an identity") for name in others]
+
+    def read(self, image):
+        """JPEG bytes of the image at a path in the folder; raises InputError and OSError."""
+        points = self._landmarks.of(os.path.normpath(image)) if self._landmarks else None
+        with open(os.path.join(self.path, image), "rb") as file:
+            return fit_image(file.read(), self._size, points)
+
+    def images_of(self, person):
+        """List of JPEG bytes of the readable images of one identity, and list of [path, reason] of the others."""
+        images, skipped = [], []
+        try:
+            names = _listing(os.path.join(self.path, person))
+        except OSError as error:
+            return [], [[person, error.strerror]]
+        for name in names:
+            path = os.path.join(person, name)
+            try:
+                images.append(self.read(path))
+            except OSError as error:
+                skipped.append([path, error.strerror])
+            except InputError as error:
+                skipped.append([path, str(error)])
+        return images, skipped
+
+
+def _listing(folder):
+    """Names in a folder in natural order, without hidden ones."""
+    return sorted((name for name in os.listdir(folder) if not name.startswith(".")), key=natural_key)
