@@ -105,14 +105,33 @@ def test_missing_file_is_named(launcher, tmp_path):
     assert len(errors) == 1 and "nowhere/train.rec: no such file" in errors[0]
 
 
-def test_unreadable_record_is_named(data, tmp_path):
+@pytest.fixture
+def damaged(tmp_path):
+    """A record file with some records overwritten."""
     path = write_faces(tmp_path)
     content = bytearray(open(path, "rb").read())
     middle = len(content) // 2
     content[middle : middle + 4000] = bytes(4000)
     open(path, "wb").write(content)
-    errors = fails(mpirun(2), "--set", f"rec={path}", "--set", "max_update=30", cwd=tmp_path)
-    assert len(errors) == 1 and re.search(r"train.rec: record \d+", errors[0])
+    return path
+
+
+@pytest.mark.parametrize("launcher", [mpirun(2), horovodrun(2, "--gloo")])
+@pytest.mark.parametrize("more, message", [
+    ([], r"train.rec: record \d+"),
+    (["--set", "on_bad_record=skip"], r"train.rec: record \d+: .*more than the share bad_record_share=0.001"),
+    (["--io-only"], r"train.rec: record \d+"),
+])
+def test_bad_records_stop_all_ranks_and_are_named(launcher, more, message, damaged, tmp_path):
+    errors = fails(launcher, "--set", f"rec={damaged}", "--set", "max_update=30", *more, cwd=tmp_path)
+    assert len(errors) == 1 and re.search(message, errors[0])
+
+
+def test_bad_records_are_skipped(damaged, tmp_path):
+    skip = ["--set", "on_bad_record=skip", "--set", "bad_record_share=0.5"]
+    command = [*mpirun(2), *SMALL, "--set", f"rec={damaged}", "--set", "max_update=30", *skip]
+    output = succeed(run([*command, "--models-root", str(tmp_path)], cwd=tmp_path))
+    assert re.search(r"skipped: .*train.rec: record \d+", output) and "update 30/30" in output
 
 
 def test_unknown_key_names_the_nearest(tmp_path):

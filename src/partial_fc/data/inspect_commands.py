@@ -1,11 +1,9 @@
 """`partial-fc data info` and `check`."""
 
-import argparse
 import json
 
+from .arguments import SOURCE, positive
 from .progress import progress
-
-_SOURCE = "folder with train.rec and train.idx, or path of a .rec file"
 
 
 def add(commands):
@@ -19,7 +17,7 @@ def _add_info(commands):
         "info", help="what a data set holds",
         description="Print how many images and identities a data set has, and of what size and kind they are.",
     )
-    command.add_argument("source", metavar="DIR", help=_SOURCE)
+    command.add_argument("source", metavar="DIR", help=SOURCE)
     command.add_argument(
         "--pictures", metavar="FOLDER", help="write histogram.png and contact-sheet.png, a row of images an identity"
     )
@@ -34,21 +32,14 @@ def _add_check(commands):
         "What can be trained with, but may not be meant, is a note: duplicates, grey images and the like. The exit "
         "status is 1 if there are errors.",
     )
-    command.add_argument("source", metavar="DIR", help=_SOURCE)
+    command.add_argument("source", metavar="DIR", help=SOURCE)
     command.add_argument("--json", action="store_true", help="print one JSON object")
-    command.add_argument("--workers", type=_positive, default=4, metavar="N", help="threads (%(default)s)")
+    command.add_argument("--workers", type=positive, default=4, metavar="N", help="threads (%(default)s)")
     command.add_argument(
-        "--size", type=_positive, metavar="N",
+        "--size", type=positive, metavar="N",
         help="height and width that images have to have (those in the file property, or else of the first image)",
     )
     command.set_defaults(run=_check)
-
-
-def _positive(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
 
 
 def _info(args):

@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 
+from .arguments import positive
 from .progress import progress
 
 log = logging.getLogger("partial_fc")
@@ -58,14 +59,6 @@ def add(commands):
         help="threads that read and decode images (%(default)s, the cores there are); the files do not depend on it",
     )
     command.set_defaults(run=_pack)
-
-
-def positive(text):
-    """Type of arguments that are whole numbers from 1 on."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
 
 
 def _pack(args):

@@ -43,8 +43,8 @@ class RecordFile:
         for name in (path, self.index_path):
             if not os.path.isfile(name):
                 raise InputError(
-                    f"{name}: no such file. A data set is a pair train.rec, train.idx: give its path with "
-                    "--rec PATH/train.rec, or put the folders of the presets' data into $PARTIAL_FC_DATA"
+                    f"{name}: no such file. A data set is a pair train.rec, train.idx; training looks for it where "
+                    "--rec PATH/train.rec says, and for the presets' in $PARTIAL_FC_DATA, or else in data/"
                 )
         try:
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -2,11 +2,10 @@
 
 import logging
 
+from .arguments import SOURCE
 from .progress import progress
 
 log = logging.getLogger("partial_fc")
-
-_SOURCE = "folder with train.rec and train.idx, or path of a .rec file"
 
 
 def add(commands):
@@ -22,7 +21,7 @@ def _add_merge(commands):
         description="Write the images of all sources to one data set, identity by identity, byte for byte. Labels of "
         "the second source follow those of the first, without gaps.",
     )
-    command.add_argument("sources", nargs="+", metavar="SOURCE", help=_SOURCE)
+    command.add_argument("sources", nargs="+", metavar="SOURCE", help=SOURCE)
     command.add_argument("out", metavar="OUT", help="folder of the files to write")
     command.add_argument(
         "--leave-out", metavar="FILE",
@@ -39,7 +38,7 @@ def _add_split(commands):
         description="Write the identities that are drawn or listed to HELD_OUT, the others to OUT. Labels of both have "
         "no gaps; identities.txt has the name of each, or its label in SOURCE.",
     )
-    command.add_argument("source", metavar="SOURCE", help=_SOURCE)
+    command.add_argument("source", metavar="SOURCE", help=SOURCE)
     command.add_argument("out", metavar="OUT", help="folder of the rest")
     command.add_argument("held_out", metavar="HELD_OUT", help="folder of the identities held out")
     which = command.add_mutually_exclusive_group(required=True)
@@ -59,7 +58,7 @@ def _add_shuffle(commands):
         description="Write a plain file of the images in random order, for programs that read it from one end to the "
         "other, as MXNet's ImageRecordIter does. Training with `partial-fc train` does not need it.",
     )
-    command.add_argument("source", metavar="SOURCE", help=_SOURCE)
+    command.add_argument("source", metavar="SOURCE", help=SOURCE)
     command.add_argument("out", metavar="OUT", help="folder of the files to write")
     command.add_argument("--seed", type=int, default=0, help="of the order (%(default)s)")
     _add_overwrite(command)

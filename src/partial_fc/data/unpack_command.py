@@ -3,7 +3,7 @@
 import logging
 import os
 
-from .pack_command import positive
+from .arguments import positive
 from .progress import progress
 
 log = logging.getLogger("partial_fc")
