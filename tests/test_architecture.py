@@ -153,7 +153,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("config", {"errors"}),
     ("summary", {"files"}),
     ("curves", {"files"}),
-    ("callbacks", {"eval.verification", "module"}),
+    ("callbacks", {"eval.verification", "files", "module"}),
     ("input_rate", set()),
 ])
 def test_imports_point_one_way(name, allowed):

@@ -13,6 +13,7 @@ from mxboard.summary import scalar_summary
 from tqdm import tqdm
 
 from .eval.verification import verify
+from .files import atomic_path
 from .module import START
 
 log = logging.getLogger("partial_fc")
@@ -87,10 +88,10 @@ class LossLog:
 
     def __init__(self, config, schedule, global_batch_size, comm, board, first=None, last=START):
         self.path = os.path.join(config.models_root, "losses.csv") if comm.rank == 0 else os.devnull
-        kept = _losses_until(self.path, last.num_update)
-        self._file = open(self.path, "w", newline="")
+        if comm.rank == 0:
+            _begin_losses(self.path, last.num_update)
+        self._file = open(self.path, "a", newline="")
         self._writer = csv.writer(self._file)
-        self._writer.writerows([["num_update", "loss"], *kept])
         self._schedule, self._frequent, self._max_update = schedule, config.frequent, config.max_update
         self._global_batch_size, self._board = global_batch_size, board
         self.first, self.last = first, last
@@ -145,13 +146,15 @@ class LossLog:
         return f"  {share:.0%} of the time rank {waits.index(max(waits))} waited for images: more num_workers?"
 
 
-def _losses_until(path, num_update):
-    """Rows of an earlier `losses.csv`, up to an update; a last line that was not written in full is none."""
-    if not num_update or not os.path.isfile(path):
-        return []
-    with open(path, newline="") as file:
-        rows = list(csv.reader(file))[1:]
-    return [row for row in rows if len(row) == 2 and row[0].isdigit() and int(row[0]) <= num_update]
+def _begin_losses(path, num_update):
+    """A `losses.csv` with its head, and with the rows of an earlier one up to an update."""
+    kept = []
+    if num_update and os.path.isfile(path):
+        with open(path, newline="") as file:
+            # The last line may not have been written in full.
+            kept = [row for row in csv.reader(file) if len(row) == 2 and row[0].isdigit() and int(row[0]) <= num_update]
+    with atomic_path(path) as unfinished, open(unfinished, "w", newline="") as file:
+        csv.writer(file).writerows([["num_update", "loss"], *kept])
 
 
 class Periodic:
