@@ -57,7 +57,8 @@ def face_module(comm, network=None, sample_ratio=1.0, bank=MemoryBank, seed=0):
     head = PartialFC(
         bank(NUM_CLASSES, EMBEDDING_SIZE, comm, sample_ratio, seed=seed), MarginSoftmax(32, m2=0.3), CenterSGD(), comm
     )
-    return FaceModule(network() if network else symbol(), head, comm, mx.cpu(), GLOBAL_BATCH_SIZE // comm.world_size, SIZE, seed)
+    network = network() if network else symbol()
+    return FaceModule(network, head, comm, mx.cpu(), GLOBAL_BATCH_SIZE // comm.world_size, SIZE, seed)
 
 
 def schedule(num_update):

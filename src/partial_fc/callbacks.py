@@ -1,5 +1,6 @@
 """What is told, measured and kept while training runs."""
 
+import contextlib
 import csv
 import datetime
 import glob
@@ -21,6 +22,15 @@ log = logging.getLogger("partial_fc")
 _WORTH_TELLING = 0.05  # share of the time
 
 
+@contextlib.contextmanager
+def _full_disk_is_told(path):
+    """A file of numbers that cannot be written is no reason to end a training; the next checkpoint may be."""
+    try:
+        yield
+    except OSError as error:
+        log.error("NOT WRITTEN, the training goes on without: %s: %s", path, error.strerror or error)
+
+
 class TensorBoard:
     """Scalars for TensorBoard, in an event file of rank 0, which replaces those of earlier runs.
 
@@ -34,7 +44,7 @@ class TensorBoard:
         num_update: that the run goes on from; 0: it starts.
 
     Raises:
-        OSError: if the file cannot be written; so do the methods.
+        OSError: if the file cannot be written at the start; later that is told in the log.
     """
 
     def __init__(self, folder, rank, num_update=0):
@@ -55,15 +65,17 @@ class TensorBoard:
 
     def __exit__(self, *_):
         if self._writer:
-            self._writer.close()
+            with _full_disk_is_told("TensorBoard"):
+                self._writer.close()
 
     def add(self, num_update, scalars):
         """Write floats by name."""
         if self._writer:
-            for name, value in scalars.items():
-                summary = scalar_summary(name, value)
-                self._writer.write_event(Event(wall_time=time.time(), step=num_update, summary=summary))
-            self._writer.flush()
+            with _full_disk_is_told("TensorBoard"):
+                for name, value in scalars.items():
+                    summary = scalar_summary(name, value)
+                    self._writer.write_event(Event(wall_time=time.time(), step=num_update, summary=summary))
+                self._writer.flush()
 
 
 class LossLog:
@@ -107,14 +119,18 @@ class LossLog:
 
     def __exit__(self, *_):
         self._bar.close()
-        self._file.close()
+        with _full_disk_is_told(self.path):
+            self._file.close()
 
     def __call__(self, report):
         self.first, self.last = self.first or report, report
-        self._writer.writerow([report.num_update, f"{report.loss:.9g}"])
+        tells = report.num_update % self._frequent == 0 or report.num_update == self._max_update
+        with _full_disk_is_told(self.path):  # what is not written yet is tried again
+            self._writer.writerow([report.num_update, f"{report.loss:.9g}"])
+            if tells:
+                self._file.flush()
         self._bar.update()
-        if report.num_update % self._frequent == 0 or report.num_update == self._max_update:
-            self._file.flush()
+        if tells:
             self._tell(report)
 
     @property

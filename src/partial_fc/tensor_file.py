@@ -7,6 +7,7 @@ arrays. The library's own writer wants every array as bytes in memory, which wou
 import contextlib
 import json
 import os
+import shutil
 
 import mxnet as mx
 import numpy as np
@@ -77,4 +78,5 @@ def naming(path):
         if isinstance(error, OSError) and error.filename:
             raise
         reason = os.strerror(error.errno) if getattr(error, "errno", None) else str(error).splitlines()[-1]
-        raise OSError(f"{path}: cannot be written: {reason}") from error
+        free = shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
+        raise OSError(f"{path}: cannot be written, {free / 2**20:.0f} MiB are free there: {reason}") from error
