@@ -99,7 +99,8 @@ def write_results(results, args):
     if args.report:
         from .report import report
 
-        _write(args.report, report(results))
+        pictures = [path for path in (args.roc, args.histogram) if path]
+        _write(args.report, report(results, os.path.dirname(os.path.abspath(args.report)), pictures))
 
 
 def results_json(results):
