@@ -122,7 +122,7 @@ def results_csv(results):
 
 
 def table(results):
-    """Aligned text, a row for each result, or a column where that would be wider than the terminal; shares in percent."""
+    """Aligned text, shares in percent: a row for each result, or a column where rows are wider than the terminal."""
     columns = all_columns(results)
     rows = [["data", "model", *columns]] + [[each.data, each.model, *shown(each, columns)] for each in results]
     lines = _aligned(rows, 2)
