@@ -27,7 +27,7 @@ from partial_fc.symbol import get_symbol
 from .measure import print_table, resident
 
 IMAGES = "lfw-112x112.zip"
-NETWORKS = {"demo": 4096, "r18": 256, "r50": 128}  # and how many images to embed in a round
+NETWORKS = {"demo": 2048, "r18": 128, "r50": 64}  # and how many images to embed in a round
 SIZE, EMBEDDING_SIZE, ROUNDS = 112, 512, 5
 MEMORY_IMAGES = (1024, 13233)
 
