@@ -100,6 +100,8 @@ def _is_there(out, arguments):
 
 
 def _check_free(out, may_replace):
+    if not out.endswith(".npy"):
+        raise InputError(f"{out}: the name has to end in .npy")
     parent = os.path.dirname(os.path.abspath(out))
     if not os.path.isdir(parent):
         raise InputError(f"{out}: there is no folder {parent}")
