@@ -13,7 +13,7 @@ log = logging.getLogger("partial_fc")
 def run(args):
     """Run a command, `args.run(args)`, whose log goes to the terminal; returns the exit status.
 
-    What a user can mend, a full disk among it, is one line, without a traceback.
+    What a user can mend, a full disk among it, is one line, without a traceback; so is Ctrl-C.
     """
     if not log.handlers:
         log.addHandler(logging.StreamHandler())
@@ -24,3 +24,6 @@ def run(args):
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        return 130  # as shells have it

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from partial_fc.errors import InputError
-from partial_fc.eval.features import UnitFeatures
+from partial_fc.eval.unit_features import UnitFeatures
 from partial_fc.eval.ifrt import ALL, GROUPS, count_pairs, ifrt_result, image_groups
 from partial_fc.eval.roc import ScoreCounts
 

@@ -12,20 +12,18 @@ _BINS_IN_ONE = 256  # of ScoreCounts in one of a histogram
 
 
 def tar_figures(roc, fars, name):
-    """Dictionary from `far_name` to the TAR of a Roc, None where it cannot be told; why not goes to the log.
+    """Dictionary from `far_name` to the TAR of a Roc, None where the pairs do not allow to tell it; why not is logged.
 
     Args:
         roc: Roc.
         fars: false accept rates.
         name: of what was measured, for the log.
     """
-    tars = {}
-    for far in fars:
-        point = roc.at_far(far)
-        if point is None:
-            log.info("%s: no TAR at FAR %s: %s", name, far_name(far), roc.why_not(far))
-        tars[far_name(far)] = None if point is None else point.tar
-    return tars
+    points = {far: roc.at_far(far) for far in fars}
+    untold = [far for far, point in points.items() if point is None]
+    if untold:
+        log.info("%s: no TAR at FAR %s: %s", name, ", ".join(map(far_name, untold)), roc.why_not(max(untold)))
+    return {far_name(far): point and point.tar for far, point in points.items()}
 
 
 def roc_curve(roc):

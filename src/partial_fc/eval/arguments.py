@@ -2,13 +2,16 @@
 
 from ..data.arguments import positive
 
+_MODEL = "PREFIX-symbol.json and PREFIX-EPOCH.params, epoch 0 by default"
 
-def add_model(command, required=True):
-    """Add the arguments that `embedding.open_embedders` and `device.choose_device` need."""
+
+def add_model(command, required=True, several=True):
+    """Add the arguments that `embedding.open_embedders` and `device.choose_device` need; `several`: models at once."""
     group = command.add_argument_group("model")
+    more = dict(nargs="+", action="extend", default=[]) if several else {}
     group.add_argument(
-        "--model", nargs="+", action="extend", default=[], metavar="PREFIX[,EPOCH]", required=required,
-        help="PREFIX-symbol.json and PREFIX-EPOCH.params, epoch 0 by default; several are set beside each other",
+        "--model", metavar="PREFIX[,EPOCH]", required=required,
+        help=_MODEL + "; several are set beside each other" if several else _MODEL, **more,
     )
     group.add_argument("--layer", metavar="NAME", help="inner output of the symbol to take as embedding")
     group.add_argument("--bgr", action="store_true", help="the model was trained on blue, green, red")

@@ -3,9 +3,9 @@
 import argparse
 
 from ..command_line import run
-from . import verification_command
+from . import embed_command, verification_command
 
-_FAMILIES = (verification_command,)
+_FAMILIES = (verification_command, embed_command)
 
 
 def parser():

@@ -123,14 +123,21 @@ def image_batches(read, count, batch_size, num_workers=0):
     Yields:
         index of a batch's first image, and the images, (n, H, W, 3) uint8.
     """
+    parts = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+    for part, images in read_ahead(read, parts, num_workers):
+        yield part.start, images
+
+
+def read_ahead(read, parts, num_workers=0):
+    """As `image_batches`, for batches that are given as ranges of indices; yields range and images."""
+
+    def load(part):
+        return part, np.stack([read(index) for index in part])
+
     num_workers = num_workers or len(os.sched_getaffinity(0))
-    starts = range(0, count, batch_size)
-
-    def load(start):
-        return np.stack([read(index) for index in range(start, min(start + batch_size, count))])
-
-    with contextlib.closing(ordered_map(load, starts, num_workers, num_workers + 2)) as batches:
-        yield from zip(progress(starts, f"batches of {batch_size} images"), batches)
+    with contextlib.closing(ordered_map(load, parts, num_workers, num_workers + 2)) as batches:
+        for _, batch in zip(progress(parts, "batches"), batches):
+            yield batch
 
 
 def open_embedders(args, ctx):
@@ -139,4 +146,9 @@ def open_embedders(args, ctx):
     Raises:
         InputError: see `load_model`.
     """
-    return [Embedder(load_model(name, args.layer), ctx, args.batch_size, args.bgr) for name in args.model]
+    return [open_embedder(name, args, ctx) for name in args.model]
+
+
+def open_embedder(name, args, ctx):
+    """The Embedder of one model."""
+    return Embedder(load_model(name, args.layer), ctx, args.batch_size, args.bgr)

@@ -1,82 +1,28 @@
-"""Embeddings that were saved, and embeddings as unit vectors."""
+"""Files of features: `.npy`, (n, D), a row for each image."""
 
 import numpy as np
 
 from ..errors import InputError
 
-_ROWS_AT_ONCE = 4096
 
+def read_features(path, num_rows=None):
+    """The features in a `.npy` file, (n, D) floats, mapped from the file: rows come to memory when they are used.
 
-def open_features(path, count=None):
-    """The matrix in a `.npy` file, read from the disk as it is used.
+    Nothing in the file is executed: arrays of Python's objects are refused.
 
     Args:
         path: of the file.
-        count: rows that it has to have, or None.
-
-    Returns:
-        (n, D) array of floats.
+        num_rows: how many rows it has to have; None: any number.
 
     Raises:
-        InputError: it cannot be read, holds no such matrix, or objects, whose reading might run code.
+        InputError: no such file, another format or shape, or another number of rows.
     """
     try:
         features = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as a .npy file: {error}") from error
-    if features.ndim != 2 or features.dtype.kind != "f" or not features.shape[1]:
-        raise InputError(f"{path}: holds {features.dtype} {features.shape}, expected floats (images, embedding size)")
-    if count is not None and len(features) != count:
-        raise InputError(f"{path}: has {len(features)} rows, the lists have {count} images")
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise InputError(f"{path}: not a file of features: {error}") from error
+    if features.ndim != 2 or not features.size or features.dtype.kind != "f":
+        raise InputError(f"{path}: expected floats (images, embedding size), got {features.dtype} {features.shape}")
+    if num_rows not in (None, len(features)):
+        raise InputError(f"{path}: {len(features)} rows of features for {num_rows} images: it is of other images")
     return features
-
-
-def unit_rows(rows, name, first=0):
-    """Rows divided by their Euclidean norms; rows of zeros stay zeros, so that they are like nothing (cosine 0).
-
-    Args:
-        rows: (n, D) float.
-        name: of what they are, for the message.
-        first: number of the first row, for the message.
-
-    Returns:
-        (n, D) float32, contiguous.
-
-    Raises:
-        InputError: a row is not finite.
-    """
-    return _scaled(rows, _scales(rows, name, first))
-
-
-class UnitFeatures:
-    """Rows of a matrix as unit vectors, see `unit_rows`, of which none is kept: the matrix may be a file's.
-
-    Args:
-        features: (n, D) float, read once from beginning to end.
-        name: of it, for the message.
-
-    Raises:
-        InputError: a row is not finite.
-    """
-
-    def __init__(self, features, name):
-        self._features = features
-        starts = range(0, len(features), _ROWS_AT_ONCE)
-        scales = [_scales(features[start : start + _ROWS_AT_ONCE], name, start) for start in starts]
-        self._scales = np.concatenate([np.empty(0, np.float32), *scales])
-
-    def rows(self, places):
-        """(m, D) float32 rows at `places`, (m,) int64."""
-        return _scaled(self._features[places], self._scales[places])
-
-
-def _scales(rows, name, first):
-    """(n,) float32: one over the norm of each row, 0 for rows of zeros."""
-    norms = np.linalg.norm(np.asarray(rows, np.float64), axis=1)
-    if not np.isfinite(norms).all():
-        raise InputError(f"{name}: row {first + int(np.argmin(np.isfinite(norms)))} (counted from 0) is not finite")
-    return np.where(norms, 1 / np.where(norms, norms, 1), 0).astype(np.float32)
-
-
-def _scaled(rows, scales):
-    return np.multiply(rows, scales[:, None], dtype=np.float32, casting="same_kind")

@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import shutil
 from typing import Any, Dict, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ _NO_SHARES = ("xnorm", "threshold")
 
 
 class Curve(NamedTuple):
-    """True and false accept rates at descending thresholds, `far` and `tar` (n,), both ascending."""
+    """Points for a plot, as `roc.Roc.curve` gives them: `far` (n,), strictly ascending, and `tar` (n,)."""
 
     far: np.ndarray
     tar: np.ndarray
@@ -121,13 +122,13 @@ def results_csv(results):
 
 
 def table(results):
-    """Aligned columns; shares in percent."""
+    """Aligned text, shares in percent: a row for each result, or a column where rows are wider than the terminal."""
     columns = all_columns(results)
     rows = [["data", "model", *columns]] + [[each.data, each.model, *shown(each, columns)] for each in results]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(_aligned(cell, width, index) for index, (cell, width) in enumerate(zip(row, widths)))
-             for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
+    lines = _aligned(rows, 2)
+    if len(lines[0]) > shutil.get_terminal_size().columns:
+        lines = _aligned([list(column) for column in zip(*rows)], 1)
+    return "\n".join(lines)
 
 
 def all_columns(results):
@@ -148,8 +149,16 @@ def _text(name, value):
     return f"{value:.4g}" if name.split()[0] in _NO_SHARES else f"{100 * value:.2f}"
 
 
-def _aligned(cell, width, index):
-    return cell.ljust(width) if index < 2 else cell.rjust(width)
+def _aligned(rows, to_the_left):
+    """Lines of rows of cells; the first columns begin, the others end at the same place."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return [
+        "  ".join(
+            cell.ljust(width) if index < to_the_left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths))
+        )
+        for row in rows
+    ]
 
 
 def _flat(figures, names):

@@ -5,10 +5,6 @@ from matplotlib.figure import Figure
 
 from ..files import atomic_path
 
-# More points of a curve than a picture of this width has room for.
-_POINTS = 2000
-_LOWEST_FAR = 1e-8
-
 
 def draw_roc(path, results):
     """Write a PNG with the curves of all results.
@@ -22,14 +18,10 @@ def draw_roc(path, results):
     """
     figure = Figure(figsize=(7, 5), dpi=120, layout="constrained")
     panel = figure.subplots()
-    lowest = 1.0
-    for name, curve in _named(results, "curves"):
-        far, tar = _thinned(curve)
-        if len(far):
-            lowest = min(lowest, far[0])
-            panel.step(far, tar, where="post", label=name)
+    for name, (far, tar) in _named(results, "curves"):
+        panel.step(far, tar, where="post", label=name)
     panel.set_xscale("log")
-    panel.set_xlim(max(lowest, _LOWEST_FAR) / 2 if lowest < 1 else 1e-6, 1)
+    panel.set_xlim(right=1)
     panel.set_ylim(top=1.005)
     panel.set_xlabel("false accept rate")
     panel.set_ylabel("true accept rate")
@@ -67,18 +59,6 @@ def _named(results, attribute):
     for result in results:
         for inner, thing in getattr(result, attribute).items():
             yield ", ".join(filter(None, (result.model, result.data if several_sets else "", inner))), thing
-
-
-def _thinned(curve):
-    """`far`, `tar` of a curve where FAR is above 0, at most `_POINTS` of them, equally far apart on a log axis."""
-    far, tar = (np.asarray(values, np.float64) for values in curve)
-    far, tar = far[far > 0], tar[far > 0]
-    if len(far) <= _POINTS:
-        return far, tar
-    # The last point at or below each mark: no mark is drawn better than it is.
-    marks = np.geomspace(far[0], far[-1], _POINTS)
-    places = np.unique(np.searchsorted(far, marks, side="right") - 1)
-    return far[places], tar[places]
 
 
 def _save(figure, path):

@@ -40,9 +40,16 @@ def evaluate(embeddings, issame, num_folds=NUM_FOLDS):
     issame = _checked_pairs(embeddings, issame, num_folds)
     if embeddings.ndim != 2:
         raise ValueError(f"embeddings of shape {embeddings.shape}, expected (2 * pairs, embedding size)")
-    distances = [_pair_distances(embeddings[start:start + _ROWS_AT_ONCE], start)
-                 for start in range(0, len(embeddings), _ROWS_AT_ONCE)]
-    return _cross_validate(np.concatenate(distances), issame, num_folds)
+    return _cross_validate(_distances(embeddings), issame, num_folds)
+
+
+def similarities(embeddings):
+    """Cosines `(P,)` float64 of the pairs in `embeddings` `(2P, D)`, in the exact order of their distances.
+
+    They are 1 - d/2 for the squared distance d of the normalised rows; so a pair with one row of zeros has 1/2.
+    Raises ValueError for embeddings that are not finite.
+    """
+    return 1 - _distances(np.asarray(embeddings)) / 2
 
 
 def verify(embed, images, issame, num_folds=NUM_FOLDS, batch_size=128):
@@ -86,6 +93,12 @@ def _checked_embeddings(embeddings, num_rows):
     if embeddings.ndim != 2 or len(embeddings) != num_rows:
         raise ValueError(f"embed returned shape {embeddings.shape} for {num_rows} images")
     return embeddings
+
+
+def _distances(embeddings):
+    """`_pair_distances` of all rows, in blocks."""
+    return np.concatenate([_pair_distances(embeddings[start:start + _ROWS_AT_ONCE], start)
+                           for start in range(0, len(embeddings), _ROWS_AT_ONCE)])
 
 
 def _pair_distances(embeddings, first_row):

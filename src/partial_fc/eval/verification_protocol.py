@@ -3,17 +3,22 @@
 import numpy as np
 
 from ..errors import InputError
+from .accept_rates import tar_figures
 from .embedding import image_batches
-from .output import Result
-from .verification import evaluate
+from .output import Curve, Histogram, Result
+from .roc import FARS, Roc
+from .verification import evaluate, similarities
+
+_SCORE_EDGES = np.linspace(-1, 1, 101)
 
 
 def measure(embedder, pairs):
     """`output.Result` of an Embedder on a PairSet.
 
-    Figures: `accuracy`, `accuracy_std` of the images as they are; `accuracy_flip`, `accuracy_flip_std` of the sum with
-    mirror images, as in training; of the latter also `threshold`. `xnorm`: mean norm of the embeddings, of images and
-    mirror images, before they are added.
+    Figures: `accuracy`, `accuracy_std` of the images as they are; `accuracy_flip`, `accuracy_flip_std` of the sums with
+    mirror images, as in training, and of these also `threshold`, `auc` and `tar`, None for false accept rates that the
+    pairs do not allow to tell. `xnorm` is the mean norm of the embeddings, of images and of mirror images, before they
+    are added.
 
     Raises:
         InputError: images that cannot be read or are of a size that the model does not take, embeddings that are not
@@ -21,18 +26,20 @@ def measure(embedder, pairs):
     """
     plain, mirrored = _embed(embedder, pairs)
     norms = [np.linalg.norm(embeddings, axis=1)[pairs.rows].mean() for embeddings in (plain, mirrored)]
-    flip = (plain + mirrored)[pairs.rows]
     try:
-        without, both = (evaluate(embeddings, pairs.issame) for embeddings in (plain[pairs.rows], flip))
+        without, both = (evaluate(rows[pairs.rows], pairs.issame) for rows in (plain, plain + mirrored))
     except ValueError as error:
         raise InputError(f"{embedder.name} on {pairs.name}: {error}") from error
+    scores = similarities((plain + mirrored)[pairs.rows])
+    roc = Roc.from_scores(scores, pairs.issame)
     figures = {
         "pairs": len(pairs.issame),
         "accuracy": without.accuracy, "accuracy_std": without.accuracy_std,
         "accuracy_flip": both.accuracy, "accuracy_flip_std": both.accuracy_std,
-        "threshold": both.threshold, "xnorm": float(np.mean(norms)),
+        "threshold": both.threshold, "xnorm": float(np.mean(norms)), "auc": roc.auc(), "tar": tar_figures(roc, FARS, pairs.name),
     }
-    return Result("verification", pairs.name, embedder.name, figures)
+    histogram = Histogram(_SCORE_EDGES, *(_count(scores[kind]) for kind in (pairs.issame, ~pairs.issame)))
+    return Result("verification", pairs.name, embedder.name, figures, {"": Curve(*roc.curve())}, {"": histogram})
 
 
 def _embed(embedder, pairs):
@@ -42,3 +49,7 @@ def _embed(embedder, pairs):
         plain.append(embedder.embed(images))
         mirrored.append(embedder.embed(images, mirror=True))
     return tuple(np.concatenate(parts).astype(np.float64) for parts in (plain, mirrored))
+
+
+def _count(scores):
+    return np.histogram(np.clip(scores, -1, 1), _SCORE_EDGES)[0]
