@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from partial_fc.errors import InputError
-from partial_fc.eval.unit_features import UnitFeatures
 from partial_fc.eval.ifrt import ALL, GROUPS, count_pairs, ifrt_result, image_groups
 from partial_fc.eval.roc import ScoreCounts
+from partial_fc.eval.unit_features import UnitFeatures
 
 CORNERS = np.array([[3.0, 0], [0, 0.5], [-1, 0], [0, -2], [0, 0]], np.float32)  # cosines -1, 0, 1, exact
 

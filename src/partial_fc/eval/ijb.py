@@ -13,9 +13,9 @@ from ..data.progress import progress
 from ..errors import InputError
 from .accept_rates import roc_curve, score_histogram, tar_figures
 from .embedding import image_batches
-from .unit_features import unit_rows
 from .output import Result
 from .roc import FARS, Roc, ScoreCounts
+from .unit_features import unit_rows
 
 _ROWS_AT_ONCE = 4096
 

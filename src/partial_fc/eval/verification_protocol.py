@@ -36,7 +36,8 @@ def measure(embedder, pairs):
         "pairs": len(pairs.issame),
         "accuracy": without.accuracy, "accuracy_std": without.accuracy_std,
         "accuracy_flip": both.accuracy, "accuracy_flip_std": both.accuracy_std,
-        "threshold": both.threshold, "xnorm": float(np.mean(norms)), "auc": roc.auc(), "tar": tar_figures(roc, FARS, pairs.name),
+        "threshold": both.threshold, "xnorm": float(np.mean(norms)), "auc": roc.auc(),
+        "tar": tar_figures(roc, FARS, pairs.name),
     }
     histogram = Histogram(_SCORE_EDGES, *(_count(scores[kind]) for kind in (pairs.issame, ~pairs.issame)))
     return Result("verification", pairs.name, embedder.name, figures, {"": Curve(*roc.curve())}, {"": histogram})
