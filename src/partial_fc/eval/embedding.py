@@ -98,7 +98,8 @@ class Embedder:
         try:
             arguments, outputs, states = symbol.infer_shape(data=shape)
         except mx.base.MXNetError as error:
-            raise InputError(f"--model {self.name}: cannot take images of {size} pixels: {error}") from error
+            reason = str(error).splitlines()[-1]
+            raise InputError(f"--model {self.name}: cannot take images of {size} pixels: {reason}") from error
         expected = dict(zip(symbol.list_arguments(), arguments), **dict(zip(symbol.list_auxiliary_states(), states)))
         for name, parameter in self._model.parameters.items():
             if expected.get(name, parameter.shape) != parameter.shape and name != "data":
