@@ -6,8 +6,9 @@ import pytest
 
 from partial_fc.data.align import TEMPLATE, align_face
 from partial_fc.errors import InputError
-from partial_fc.eval.ijb import compare_templates, embedded_parts, ijb_result, pool_templates, saved_parts
-from partial_fc.eval.ijb_lists import FaceList, TemplatePairs, read_faces, read_pairs
+from partial_fc.eval import ijb
+from partial_fc.eval.ijb import compare_templates, ijb_result, pool_templates
+from partial_fc.eval.ijb_lists import AlignedFaces, FaceList, TemplatePairs, read_faces, read_pairs
 
 from faces import face
 
@@ -36,42 +37,36 @@ def random_faces(seed, num_images, num_templates=9, num_media=4):
     return FaceList(paths, np.zeros((num_images, 5, 2)), scores, 10 * np.arange(num_templates), templates, media)
 
 
-@pytest.mark.parametrize("num_images, at_once", [(60, 60), (60, 7), (9, 2)])
-def test_templates_equal_the_slow_protocol(num_images, at_once):
+@pytest.mark.parametrize("num_images, at_once", [(60, 4096), (60, 7), (9, 2)])
+def test_templates_equal_the_slow_protocol(monkeypatch, num_images, at_once):
+    monkeypatch.setattr(ijb, "_ROWS_AT_ONCE", at_once)
     faces = random_faces(0, num_images)
     features = np.random.RandomState(1).randn(num_images, 6).astype(np.float32)
-    parts = [(start, features[start : start + at_once]) for start in range(0, num_images, at_once)]
-    pooled = pool_templates(reversed(parts), faces)
+    pooled = pool_templates(features, faces)
     assert pooled.dtype == np.float32
     np.testing.assert_allclose(pooled, slow_templates(features, faces), atol=1e-6)
+    added = slow_templates(features[:, :3] + features[:, 3:], faces)
+    np.testing.assert_allclose(pool_templates(features, faces, halves=True), added, atol=1e-6)
 
 
 def test_one_video_weighs_as_much_as_one_image():
     """Three frames of a video at (1, 0) and a still image at (0, 1): 45 degrees. A face of score 0 counts as none."""
-    faces = FaceList(["x"] * 5, None, np.float32([1, 1, 1, 1, 0]), np.array([4]), np.zeros(5, int), [7, 7, 7, 8, 9])
-    faces = faces._replace(media=np.array(faces.media))
+    media = np.array([7, 7, 7, 8, 9])
+    faces = FaceList(["x"] * 5, None, np.float32([1, 1, 1, 1, 0]), np.array([4]), np.zeros(5, int), media)
     features = np.float32([[1, 0], [1, 0], [1, 0], [0, 1], [-9, 0]])
-    np.testing.assert_allclose(pool_templates(saved_parts(features), faces), [[0.5**0.5, 0.5**0.5]], rtol=1e-6)
-    assert pool_templates(saved_parts(0 * features), faces).tolist() == [[0, 0]]
-
-
-def test_halves_are_those_of_image_and_mirror_image():
-    features = np.random.RandomState(0).randn(9, 8)
-    (first, part), = saved_parts(features, halves=True)
-    assert first == 0 and part.tolist() == (features[:, :4] + features[:, 4:]).tolist()
-    with pytest.raises(InputError, match="3 numbers"):
-        list(saved_parts(features[:, :3], halves=True))
+    np.testing.assert_allclose(pool_templates(features, faces), [[0.5**0.5, 0.5**0.5]], rtol=1e-6)
+    assert pool_templates(0 * features, faces).tolist() == [[0, 0]]
 
 
 def test_bad_features():
     faces = random_faces(0, 20)
     features = np.ones((20, 3))
-    with pytest.raises(InputError, match="features of 19 images, the lists have 20"):
-        pool_templates(saved_parts(features[:19]), faces)
+    with pytest.raises(InputError, match="3 numbers"):
+        pool_templates(features, faces, halves=True)
     for bad in (math.nan, math.inf):
         features[13, 2] = bad
         with pytest.raises(InputError, match="13.jpg is not finite"):
-            pool_templates([(0, features[:10]), (10, features[10:])], faces)
+            pool_templates(features, faces)
 
 
 def test_cosines_and_figures():
@@ -116,7 +111,7 @@ FACES = [("1.jpg", 300, 5), ("2.jpg", 1, 5), ("3.jpg", 300, 6)]
 def test_lists(tmp_path):
     folder = write_lists(tmp_path, FACES, "1 300 0\n300 300 1\n1 1 1\n\n")
     faces = read_faces(str(folder), "IJBC")
-    assert faces.paths[2] == str(folder / "loose_crop" / "3.jpg")
+    assert faces.names == ["1.jpg", "2.jpg", "3.jpg"]
     assert faces.template_ids.tolist() == [1, 300] and faces.templates.tolist() == [1, 0, 1]
     assert faces.media.tolist() == [5, 5, 6] and faces.scores.tolist() == np.float32([0.90, 0.91, 0.92]).tolist()
     np.testing.assert_allclose(faces.landmarks, [TEMPLATE] * 3, atol=6e-4)
@@ -153,33 +148,25 @@ def test_missing_lists(tmp_path):
         read_faces(str(write_lists(tmp_path, FACES)), "IJBB")
 
 
-class Embedder:
-    """Two numbers of an image, which differ for its mirror image."""
-
-    batch_size = 2
-
-    def embed_with_mirror(self, images):
-        left, right = images[:, :, :28].mean(axis=(1, 2, 3)), images[:, :, 28:].mean(axis=(1, 2, 3))
-        return np.stack([left + right, images[..., 0].mean(axis=(1, 2))], axis=1).astype(np.float32)
-
-
 def test_images_are_aligned_and_rgb(tmp_path):
     """Loose crops of several sizes, with the landmarks of one place."""
     points = 2 * TEMPLATE + 20
     folder = write_lists(tmp_path, FACES, points=points)
     crops = [face(number, 0, 260 + number) for number in range(3)]
     for number, crop in enumerate(crops, start=1):
-        cv2.imwrite(str(folder / "loose_crop" / f"{number}.png"), crop[..., ::-1])
-        (folder / "loose_crop" / f"{number}.png").rename(folder / "loose_crop" / f"{number}.jpg")
-    faces = read_faces(str(folder), "IJBC")
-    aligned = np.stack([align_face(crop, points, 56) for crop in crops])
-    assert faces.read(1, 56).tolist() == aligned[1].tolist()
-    parts = list(embedded_parts(Embedder(), faces, 56))
-    assert [first for first, _ in parts] == [0, 2]
-    np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), Embedder().embed_with_mirror(aligned))
+        content = cv2.imencode(".png", crop[..., ::-1])[1].tobytes()
+        (folder / "loose_crop" / f"{number}.jpg").write_bytes(content)
+    source = AlignedFaces(read_faces(str(folder), "IJBC"), str(folder), 56)
+    assert source.lines == ["1.jpg", "2.jpg", "3.jpg"] and source.size == (56, 56)
+    for row, crop in enumerate(crops):
+        image = source.read(row)
+        assert image.flags.c_contiguous and image.tolist() == align_face(crop, points, 56).tolist()
+    states = list(source.states())
+    moved = AlignedFaces(read_faces(str(write_lists(tmp_path, FACES, points=points + 1)), "IJBC"), str(folder), 56)
+    assert not set(states) & set(moved.states())
     (folder / "loose_crop" / "2.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match="2.jpg: damaged"):
-        list(embedded_parts(Embedder(), faces, 56))
+        source.read(1)
     (folder / "loose_crop" / "2.jpg").unlink()
     with pytest.raises(InputError, match="2.jpg: cannot be read: No such file"):
-        list(embedded_parts(Embedder(), faces, 56))
+        source.read(1)

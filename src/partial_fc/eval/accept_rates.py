@@ -5,6 +5,7 @@ import logging
 import numpy as np
 
 from .output import Curve, Histogram, far_name
+from .roc import STEP
 
 log = logging.getLogger("partial_fc")
 
@@ -33,5 +34,5 @@ def roc_curve(roc):
 
 def score_histogram(genuine, impostor):
     """`output.Histogram` of two ScoreCounts, over bins of 1/256."""
-    edges = np.append(genuine.edges[::_BINS_IN_ONE], -genuine.edges[0])
+    edges = np.append(genuine.edges[::_BINS_IN_ONE], genuine.edges[-1] + STEP)
     return Histogram(edges, *(each.counts.reshape(-1, _BINS_IN_ONE).sum(axis=1) for each in (genuine, impostor)))

@@ -12,7 +12,6 @@ import numpy as np
 from ..data.progress import progress
 from ..errors import InputError
 from .accept_rates import roc_curve, score_histogram, tar_figures
-from .embedding import image_batches
 from .output import Result
 from .roc import FARS, Roc, ScoreCounts
 from .unit_features import unit_rows
@@ -20,33 +19,36 @@ from .unit_features import unit_rows
 _ROWS_AT_ONCE = 4096
 
 
-def pool_templates(parts, faces):
-    """Features of templates, of features of images that come in parts.
+def pool_templates(features, faces, halves=False):
+    """Features of templates, of features of images.
 
     Args:
-        parts: iterable of (first row, float (m, D)), all images of `faces` once, in any order.
+        features: (n, D) float, which may be on the disk: the images of `faces`, in that order.
         faces: FaceList.
+        halves: whether a row is the embedding of an image and then that of its mirror image, as InsightFace's scripts
+            save them; these are added.
 
     Returns:
-        (t, D) float32 unit vectors, in the order of `faces.template_ids`; one whose images' features add up to nothing
-        is a row of zeros.
+        (t, D) float32 unit vectors (D / 2 of halves), in the order of `faces.template_ids`; one whose images' features
+        add up to nothing is a row of zeros.
 
     Raises:
-        InputError: a feature is not finite, or some are missing.
+        InputError: a feature is not finite, or halves of an odd D.
     """
+    size = features.shape[1]
+    if halves and size % 2:
+        raise InputError(f"features of {size} numbers are not those of an image and of its mirror image")
     weights = faces.scores.astype(np.float64) / _images_of_medium(faces)
-    sums, num_rows = None, 0
-    for first, features in parts:
-        rows = slice(first, first + len(features))
-        finite = np.isfinite(features).all(axis=1)
+    sums = np.zeros((len(faces.template_ids), size))
+    for start in range(0, len(features), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        part = np.asarray(features[rows], np.float64)
+        finite = np.isfinite(part).all(axis=1)
         if not finite.all():
-            raise InputError(f"the embedding of {faces.paths[first + int(np.argmin(finite))]} is not finite")
-        if sums is None:
-            sums = np.zeros((len(faces.template_ids), features.shape[1]))
-        _add_rows(sums, faces.templates[rows], features * weights[rows, None])
-        num_rows += len(features)
-    if num_rows != len(faces.paths):
-        raise InputError(f"features of {num_rows} images, the lists have {len(faces.paths)}")
+            raise InputError(f"the embedding of {faces.names[start + int(np.argmin(finite))]} is not finite")
+        _add_rows(sums, faces.templates[rows], part * weights[rows, None])
+    if halves:
+        sums = sums[:, : size // 2] + sums[:, size // 2 :]
     return unit_rows(sums, "templates")
 
 
@@ -62,35 +64,6 @@ def compare_templates(templates, pairs):
         rows = slice(start, start + _ROWS_AT_ONCE)
         np.einsum("ij,ij->i", templates[pairs.first[rows]], templates[pairs.second[rows]], out=cosines[rows])
     return cosines
-
-
-def embedded_parts(embedder, faces, size):
-    """Parts for `pool_templates`, of aligned images: the sum of the embeddings of each and of its mirror image.
-
-    Args:
-        embedder: Embedder.
-        faces: FaceList.
-        size: height and width in pixels that the model takes.
-    """
-    for first, images in image_batches(lambda index: faces.read(index, size), len(faces.paths), embedder.batch_size):
-        yield first, embedder.embed_with_mirror(images)
-
-
-def saved_parts(features, halves=False):
-    """Parts for `pool_templates`, of saved features.
-
-    Args:
-        features: (n, D) array, which may be on the disk.
-        halves: whether a row is the embedding of an image and then that of its mirror image, as InsightFace's scripts
-            save them; these are added.
-    """
-    if halves and features.shape[1] % 2:
-        raise InputError(f"features of {features.shape[1]} numbers are not those of an image and of its mirror image")
-    for start in range(0, len(features), _ROWS_AT_ONCE):
-        part = np.asarray(features[start : start + _ROWS_AT_ONCE], np.float64)
-        if halves:
-            part = part[:, : part.shape[1] // 2] + part[:, part.shape[1] // 2 :]
-        yield start, part
 
 
 def ijb_result(cosines, pairs, dataset, model):

@@ -2,15 +2,15 @@
 
 import itertools
 import os
-from typing import NamedTuple
+from typing import List, NamedTuple
 
 import numpy as np
 
 from ..data.align import align_face
 from ..data.fit import decode_any
 from ..errors import InputError
+from .image_source import file_state
 
-DATASETS = ("IJBB", "IJBC")
 _POINTS = (5, 2)
 _PAIRS_AT_ONCE = 2**20
 
@@ -19,7 +19,7 @@ class FaceList(NamedTuple):
     """The images of a data set, and the template and medium that each belongs to.
 
     Attributes:
-        paths: of the loosely cropped images.
+        names: of the files of the loosely cropped images.
         landmarks: (n, 5, 2) float32, x and y in the image's pixels.
         scores: (n,) float32, the face detector's.
         template_ids: (t,) int64, ascending.
@@ -27,24 +27,46 @@ class FaceList(NamedTuple):
         media: (n,) int64, numbers; a template's images of the same number are frames of one video.
     """
 
-    paths: list
+    names: List[str]
     landmarks: np.ndarray
     scores: np.ndarray
     template_ids: np.ndarray
     templates: np.ndarray
     media: np.ndarray
 
-    def read(self, index, size):
-        """Image `index`, aligned to size x size pixels: uint8 RGB (size, size, 3); raises InputError naming it."""
-        path = self.paths[index]
+
+class AlignedFaces:
+    """The images of a FaceList, aligned, as `embed` takes them.
+
+    Args:
+        faces: FaceList.
+        folder: has `loose_crop` with the images.
+        size: height and width in pixels.
+    """
+
+    def __init__(self, faces, folder, size):
+        self._faces, self._folder = faces, os.path.join(folder, "loose_crop")
+        self.lines, self.size = faces.names, (size, size)
+
+    def read(self, index):
+        """Image `index`, uint8 RGB (size, size, 3); raises InputError naming it."""
+        path = self._path(index)
         try:
             with open(path, "rb") as file:
                 bgr = decode_any(file.read())
-            return np.ascontiguousarray(align_face(bgr, self.landmarks[index], size)[..., ::-1])
+            return np.ascontiguousarray(align_face(bgr, self._faces.landmarks[index], self.size[0])[..., ::-1])
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
+
+    def states(self):
+        """What the images depend on, str, one by one."""
+        rows = range(len(self.lines))
+        return (f"{file_state(self._path(row))} {self._faces.landmarks[row].tolist()}" for row in rows)
+
+    def _path(self, index):
+        return os.path.join(self._folder, self.lines[index])
 
 
 class TemplatePairs(NamedTuple):
@@ -67,8 +89,8 @@ def read_faces(folder, dataset):
     detector's score. Both list the same images in the same order, which lie in `loose_crop`.
 
     Args:
-        folder: has `meta` and `loose_crop`.
-        dataset: one of DATASETS.
+        folder: has `meta`.
+        dataset: IJBB or IJBC.
 
     Raises:
         InputError: naming file and line.
@@ -85,8 +107,7 @@ def read_faces(folder, dataset):
     if pointless.any():
         raise InputError(f"{by_face}, line {int(np.argmax(pointless)) + 1}: its five points are all the same")
     ids, templates = np.unique(numbers[:, 0], return_inverse=True)
-    paths = [os.path.join(folder, "loose_crop", name) for name in names]
-    return FaceList(paths, landmarks, faces[:, 10], ids, templates, numbers[:, 1])
+    return FaceList(names, landmarks, faces[:, 10], ids, templates, numbers[:, 1])
 
 
 def read_pairs(folder, dataset, template_ids):
