@@ -29,7 +29,7 @@ def folder(tmp_path):
 
 def test_pairs_of_a_folder(folder):
     (pairs,) = open_pair_sets([], str(folder / "lfw"), str(folder / "pairs.txt"))
-    assert (pairs.name, pairs.size, len(pairs.images)) == ("pairs", (32, 32), 6)
+    assert (pairs.name, pairs.size, len(pairs.images)) == ("lfw", (32, 32), 6)
     assert pairs.issame.tolist() == [True, False, True, False]
     names = [pairs.images[row].rpartition("/")[2] for row in pairs.rows]
     assert names == [f"p{p}_000{i}.jpg" for p, i in [(0, 1), (0, 2), (0, 1), (1, 1), (2, 2), (2, 1), (3, 1), (2, 2)]]
@@ -49,7 +49,7 @@ def test_several_sets(folder):
     images = [encode_jpeg(face(0, number)) for number in range(2)]
     save_verification_set(folder / "val.bin", images, [True])
     sets = open_pair_sets([str(folder / "val.bin")] * 2, str(folder / "lfw"), str(folder / "pairs.txt"))
-    assert [each.name for each in sets] == ["val", "val", "pairs"]
+    assert [each.name for each in sets] == ["val", "val", "lfw"]
 
 
 def test_sizes(folder):
@@ -80,7 +80,7 @@ def test_damaged_images_are_named(tmp_path):
         with pytest.raises(InputError, match="val: image 3: "):
             pairs.read(3)
     save_verification_set(tmp_path / "val.bin", images[::-1], [True, False])
-    with pytest.raises(InputError, match="val.bin: image 0: .*not an image"):
+    with pytest.raises(InputError, match="val: image 0: .*not an image"):
         open_pair_sets([str(tmp_path / "val.bin")], None, None)
 
 

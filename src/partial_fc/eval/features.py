@@ -19,7 +19,7 @@ def read_features(path, num_rows=None):
     """
     try:
         features = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except Exception as error:  # of many types: whatever damage of the header leads to
         raise InputError(f"{path}: not a file of features: {error}") from error
     if features.ndim != 2 or not features.size or features.dtype.kind != "f":
         raise InputError(f"{path}: expected floats (images, embedding size), got {features.dtype} {features.shape}")

@@ -88,13 +88,13 @@ def open_pair_sets(bins, images, pairs, size=None):
 
 def _of_bin(path, size):
     images, issame = load_verification_set(path)
-    return _pair_set(path, images, issame, size)
+    return _pair_set(os.path.splitext(path)[0], images, issame, size)
 
 
 def _of_folder(folder, pairs, size):
     listed = read_pairs(pairs, folder)
     paths = [path for _, both, _ in listed for path in both]
-    return _pair_set(pairs, paths, np.array([same for _, _, same in listed], bool), size)
+    return _pair_set(folder, paths, np.array([same for _, _, same in listed], bool), size)
 
 
 def _pair_set(path, images, issame, size: Optional[int]):
@@ -102,8 +102,7 @@ def _pair_set(path, images, issame, size: Optional[int]):
     rows = np.array([places.setdefault(image, len(places)) for image in images], np.int64)
     first = images[0] if isinstance(images[0], str) else f"{path}: image 0"
     pixels = (size, size) if size else face_size(_content(images[0]), first)
-    name = os.path.splitext(os.path.basename(path))[0]
-    return PairSet(name, list(places), rows, issame, pixels, size is not None)
+    return PairSet(os.path.basename(os.path.abspath(path)), list(places), rows, issame, pixels, size is not None)
 
 
 def _content(image):

@@ -44,7 +44,7 @@ def draw_histograms(path, results):
             total = counts.sum()
             if total:
                 density = counts / total / np.diff(histogram.edges)
-                panel.stairs(density, histogram.edges, fill=True, alpha=0.5, label=f"{label}, {total} pairs")
+                panel.stairs(density, histogram.edges, fill=True, alpha=0.5, label=f"{label}, {total:,} pairs")
         panel.set_title(name)
         panel.set_ylabel("density")
         panel.set_yticks([])
