@@ -109,6 +109,12 @@ def spread(name, values):
     return {name: statistics.median(values), f"{name}_min": min(values), f"{name}_max": max(values)}
 
 
+def resident(which):
+    """MiB of this process: VmRSS now, VmHWM at most."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(which)) / 1024
+
+
 def machine():
     """What the figures depend on: processor, cores, memory in GiB, versions."""
     return dict(

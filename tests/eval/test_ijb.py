@@ -65,7 +65,7 @@ def test_bad_features():
         pool_templates(features, faces, halves=True)
     for bad in (math.nan, math.inf):
         features[13, 2] = bad
-        with pytest.raises(InputError, match="13.jpg is not finite"):
+        with pytest.raises(InputError, match="13.jpg: its embedding is not finite"):
             pool_templates(features, faces)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data.data_set import write_lines
 from ..errors import InputError
-from .embedding import read_ahead
+from .embedding import check_finite, read_ahead
 from .unfinished_features import UnfinishedFeatures, read_json, write_json
 
 log = logging.getLogger("partial_fc")
@@ -126,9 +126,7 @@ def _compute(source, embedder, unfinished, blocks, comm, flip):
 
 def _checked(source, part, images, function):
     features = function(images)
-    finite = np.isfinite(features).all(axis=1)
-    if not finite.all():
-        raise InputError(f"{source.lines[part[int(np.argmin(finite))]]}: its embedding is not finite")
+    check_finite(features, lambda place: source.lines[part[place]])
     return features
 
 

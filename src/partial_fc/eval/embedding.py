@@ -112,6 +112,13 @@ class Embedder:
             raise InputError(f"--model {self.name}: its output {outputs[0]} has no row for each of {shape[0]} images")
 
 
+def check_finite(embeddings, name):
+    """Raise InputError for a row of embeddings (n, D) that is not finite; `name`: function from its place to a name."""
+    finite = np.isfinite(embeddings).all(axis=1)
+    if not finite.all():
+        raise InputError(f"{name(int(np.argmin(finite)))}: its embedding is not finite")
+
+
 def image_batches(read, count, batch_size, num_workers=0):
     """Images in batches, read ahead of time by threads, with progress shown.
 

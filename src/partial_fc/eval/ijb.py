@@ -12,6 +12,7 @@ import numpy as np
 from ..data.progress import progress
 from ..errors import InputError
 from .accept_rates import roc_curve, score_histogram, tar_figures
+from .embedding import check_finite
 from .output import Result
 from .roc import FARS, Roc, ScoreCounts
 from .unit_features import unit_rows
@@ -43,9 +44,7 @@ def pool_templates(features, faces, halves=False):
     for start in range(0, len(features), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         part = np.asarray(features[rows], np.float64)
-        finite = np.isfinite(part).all(axis=1)
-        if not finite.all():
-            raise InputError(f"the embedding of {faces.names[start + int(np.argmin(finite))]} is not finite")
+        check_finite(part, lambda place, start=start: faces.names[start + place])
         _add_rows(sums, faces.templates[rows], part * weights[rows, None])
     if halves:
         sums = sums[:, : size // 2] + sums[:, size // 2 :]

@@ -34,9 +34,12 @@ class PairSet(NamedTuple):
 
     def read(self, index):
         """Image `index`, uint8 RGB (H, W, 3); raises InputError naming it."""
+        return decode_face(_content(self.images[index]), self.size, self.fits, self.name_of(index))
+
+    def name_of(self, index):
+        """What messages call image `index`: its path, or the place where the set has it first."""
         image = self.images[index]
-        name = image if isinstance(image, str) else f"{self.name}: image {int(np.argmax(self.rows == index))}"
-        return decode_face(_content(image), self.size, self.fits, name)
+        return image if isinstance(image, str) else f"{self.name}: image {int(np.argmax(self.rows == index))}"
 
 
 def decode_face(content, size, fits, name):

@@ -4,10 +4,10 @@ import numpy as np
 
 from ..errors import InputError
 from .accept_rates import tar_figures
-from .embedding import image_batches
+from .embedding import check_finite, image_batches
 from .output import Curve, Histogram, Result
 from .roc import FARS, Roc
-from .verification import evaluate, similarities
+from .verification import evaluate_distances, pair_distances
 
 _SCORE_EDGES = np.linspace(-1, 1, 101)
 
@@ -27,10 +27,11 @@ def measure(embedder, pairs):
     plain, mirrored = _embed(embedder, pairs)
     norms = [np.linalg.norm(embeddings, axis=1)[pairs.rows].mean() for embeddings in (plain, mirrored)]
     try:
-        without, both = (evaluate(rows[pairs.rows], pairs.issame) for rows in (plain, plain + mirrored))
+        distances = [pair_distances(embeddings, pairs.rows) for embeddings in (plain, plain + mirrored)]
+        without, both = (evaluate_distances(each, pairs.issame) for each in distances)
     except ValueError as error:
         raise InputError(f"{embedder.name} on {pairs.name}: {error}") from error
-    scores = similarities((plain + mirrored)[pairs.rows])
+    scores = 1 - distances[1] / 2  # cosines, in the exact order of the distances; 1/2 beside a row of zeros
     roc = Roc.from_scores(scores, pairs.issame)
     figures = {
         "pairs": len(pairs.issame),
@@ -46,9 +47,10 @@ def measure(embedder, pairs):
 def _embed(embedder, pairs):
     """Embeddings of the images and of their mirror images, (n, D) float64 each."""
     plain, mirrored = [], []
-    for _, images in image_batches(pairs.read, len(pairs.images), embedder.batch_size):
-        plain.append(embedder.embed(images))
-        mirrored.append(embedder.embed(images, mirror=True))
+    for start, images in image_batches(pairs.read, len(pairs.images), embedder.batch_size):
+        for parts, mirror in ((plain, False), (mirrored, True)):
+            parts.append(embedder.embed(images, mirror))
+            check_finite(parts[-1], lambda place, start=start: pairs.name_of(start + place))
     return tuple(np.concatenate(parts).astype(np.float64) for parts in (plain, mirrored))
 
 
