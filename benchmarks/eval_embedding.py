@@ -20,7 +20,7 @@ from partial_fc.checkpoint import save_model
 from partial_fc.collectives import Communicator
 from partial_fc.eval.embed import embed
 from partial_fc.eval.embedding import BATCH_SIZE, Embedder
-from partial_fc.eval.image_source import FileImages
+from partial_fc.eval.image_source import FileImages, images_below
 from partial_fc.eval.model import load_model
 from partial_fc.symbol import get_symbol
 
@@ -62,11 +62,8 @@ def _save(network, prefix):
 
 
 def _source(folder, count):
-    """The first images of the folder, by a list of their paths."""
-    paths = FileImages(f"{folder}/images").lines[:count]
-    with open(f"{folder}/list-{count}", "w") as file:
-        file.writelines(f"{path}\n" for path in paths)
-    return FileImages(f"{folder}/images", f"{folder}/list-{count}")
+    """The first images of the folder."""
+    return FileImages(f"{folder}/images", images_below(f"{folder}/images")[:count])
 
 
 def _embed(source, embedder, folder):

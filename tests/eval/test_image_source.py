@@ -5,7 +5,7 @@ import pytest
 
 from partial_fc.data.image import decode_image, encode_jpeg
 from partial_fc.errors import InputError
-from partial_fc.eval.image_source import FileImages, RecordImages
+from partial_fc.eval.image_source import FileImages, RecordImages, images_below, listed_images
 
 from faces import face, write_faces
 
@@ -19,17 +19,17 @@ def folder(tmp_path):
 
 
 def test_images_of_a_folder_are_in_natural_order(folder):
-    source = FileImages(str(folder))
+    source = FileImages(str(folder), images_below(str(folder)))
     assert source.lines == ["a.jpg", "b/9.JPG", "b/10.jpg", "b/c/1.jpg"] and source.size == (32, 32)
     assert np.array_equal(source.read(2), decode_image(encode_jpeg(face(8, 0)), (32, 32)))
 
 
 def test_images_of_a_list(folder, monkeypatch):
     (folder / "list").write_text("b/10.jpg\r\na.jpg\n\nb/10.jpg\n")
-    source = FileImages(str(folder), str(folder / "list"), size=20)
+    source = FileImages(str(folder), listed_images(str(folder / "list")), size=20)
     assert source.lines == ["b/10.jpg", "a.jpg", "b/10.jpg"] and source.read(1).shape == (20, 20, 3)
     (folder / "list").write_text(f"{folder}/a.jpg\n")
-    assert FileImages("", str(folder / "list")).read(0).shape == (32, 32, 3)
+    assert FileImages("", listed_images(str(folder / "list"))).read(0).shape == (32, 32, 3)
 
 
 def test_images_of_records(tmp_path):
@@ -39,7 +39,7 @@ def test_images_of_records(tmp_path):
 
 
 def test_states_change_with_the_files(folder):
-    source = FileImages(str(folder))
+    source = FileImages(str(folder), images_below(str(folder)))
     before = list(source.states())
     os.utime(folder / "a.jpg", (1, 1))
     (folder / "b" / "9.JPG").write_bytes(b"")
@@ -48,19 +48,21 @@ def test_states_change_with_the_files(folder):
 
 
 def test_wrong_sources_are_named(folder):
-    with pytest.raises(InputError, match="--images nowhere: no such folder"):
-        FileImages("nowhere")
-    with pytest.raises(InputError, match="--list nowhere: cannot be read"):
-        FileImages("", "nowhere")
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        images_below("nowhere")
+    with pytest.raises(InputError, match="c: no images"):
+        (folder / "b" / "c" / "1.jpg").unlink()
+        images_below(str(folder / "b" / "c"))
+    with pytest.raises(InputError, match="nowhere: cannot be read"):
+        listed_images("nowhere")
     (folder / "list").write_text("\n")
-    with pytest.raises(InputError, match="list: no images"):
-        FileImages(str(folder), str(folder / "list"))
-    (folder / "list").write_text("a.jpg\nmissing.jpg\nb/notes.txt")
-    source = FileImages(str(folder), str(folder / "list"))
+    with pytest.raises(InputError, match="list: has no paths of images"):
+        listed_images(str(folder / "list"))
+    source = FileImages(str(folder), ["a.jpg", "missing.jpg", "b/notes.txt"])
     with pytest.raises(InputError, match="missing.jpg: cannot be read: No such file"):
         source.read(1)
     with pytest.raises(InputError, match="missing.jpg: cannot be read"):
         list(source.states())
     (folder / "a.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match="a.jpg: .*not an image"):
-        FileImages(str(folder))
+        FileImages(str(folder), ["a.jpg"])

@@ -97,10 +97,10 @@ def test_bad_scores_are_refused(scores, issame, message):
 
 
 def test_counts_are_those_of_numpy():
-    """On every edge, and beside it; 2^24 + 1 equal scores, more than float32 can count."""
+    """On every edge, and between; 2^24 + 1 equal scores, more than float32 can count."""
     scores = np.concatenate([np.arange(-1, 1 + STEP, STEP / 2), np.random.RandomState(0).uniform(-1, 1, 10**5)])
     scores = scores.astype(np.float32)
-    expected = np.histogram(scores.astype(np.float64), np.append(ScoreCounts.edges, 1 + 2.0**-8))[0]
+    expected = np.histogram(scores.astype(np.float64), np.append(ScoreCounts.edges, 1 + 2.0**-8 - STEP / 2))[0]
     counts = ScoreCounts.of(scores.reshape(1, -1))
     assert counts.counts.dtype == np.int64 and counts.total == len(scores)
     np.testing.assert_array_equal(counts.counts, expected)
@@ -109,15 +109,21 @@ def test_counts_are_those_of_numpy():
 
 
 def test_counts_give_the_roc_to_their_step():
-    """Scores on edges: the same curve; others: never above it, and as if scores were rounded down to edges."""
+    """The curve is that of scores rounded down to edges, and never above that of the scores themselves."""
     scores, issame = random_scores(3, 5000, 1024)
-    for fine in (scores, scores + np.random.RandomState(1).uniform(0, 1e-4, 5000).astype(np.float32)):
+    for fine in (scores, scores + np.random.RandomState(1).uniform(-1e-4, 0, 5000).astype(np.float32)):
         roc = roc_of_counts(ScoreCounts.of(fine[issame]), ScoreCounts.of(fine[~issame]))
-        rounded = Roc.from_scores(np.floor(fine / STEP) * STEP, issame)
+        rounded = Roc.from_scores((np.floor(fine.astype(float) / STEP + 0.5) - 0.5) * STEP, issame)
         assert roc.auc() == rounded.auc()
         for far in (1e-3, 1e-2, 1e-1):
             assert roc.at_far(far) == rounded.at_far(far)
             assert roc.at_far(far).tar <= Roc.from_scores(fine, issame).at_far(far).tar
+
+
+def test_equal_cosines_that_are_rounded_differently_stay_together():
+    for cosine in (1, 0, -1):
+        near = np.nextafter(np.float32(cosine), np.float32([-2, 2]))
+        assert np.count_nonzero(ScoreCounts.of(np.append(near, np.float32(cosine))).counts) == 1
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1.01, -1.01])

@@ -21,6 +21,18 @@ def add_model(command, required=True, several=True):
     )
 
 
+def add_keep(command):
+    """Add the arguments that `protocol_features.embedded` needs beside those of `add_model`."""
+    group = command.add_argument_group(
+        "features of images", "As of `embed`: under horovodrun or mpirun, all ranks share the work."
+    )
+    group.add_argument(
+        "--keep", metavar="DIR",
+        help="keep them there: a run that was killed goes on, and none are computed twice; needed by several ranks",
+    )
+    group.add_argument("--overwrite", action="store_true", help="compute all anew, and replace what is in --keep")
+
+
 def add_output(command):
     """Add the arguments that `output.write_results` needs."""
     group = command.add_argument_group("output", "Beside the table on the terminal.")

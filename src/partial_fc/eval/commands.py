@@ -3,9 +3,9 @@
 import argparse
 
 from ..command_line import run
-from . import embed_command, verification_command
+from . import embed_command, ifrt_command, ijb_command, megaface_command, verification_command
 
-_FAMILIES = (verification_command, embed_command)
+_FAMILIES = (verification_command, ijb_command, megaface_command, ifrt_command, embed_command)
 
 
 def parser():

@@ -1,13 +1,9 @@
 """The command `partial-fc eval embed`."""
 
 import argparse
-import logging
-import time
 
 from ..data.arguments import SOURCE, positive
 from .arguments import add_model
-
-log = logging.getLogger("partial_fc")
 
 _EMBED = """\
 Write OUT.npy, a row of float32 features for each image, as the network gives them (not normalized); OUT.txt, a line
@@ -40,31 +36,27 @@ def add(commands):
 
 def _embed(args):
     # imports MXNet: --help need not wait for it
-    from ..collectives import connect
     from ..device import choose_device
-    from ..errors import AgreedError
     from .embed import embed
     from .embedding import open_embedder
+    from .ranks import on_all_ranks
 
-    comm = connect()
-    log.setLevel(logging.WARNING if comm.rank else logging.INFO)
-    try:
+    def work(comm):
         with comm.together():
             source = _source(args)
             embedder = open_embedder(args.model, args, choose_device(args.device, comm))
         embed(source, embedder, args.out, comm, args.flip, args.overwrite)
-    except AgreedError:
-        if comm.rank == 0:
-            raise
-        time.sleep(1)  # rank 0 speaks for all, and first: the launcher ends the others as soon as one has ended
-        return 1
-    return 0
+
+    return on_all_ranks(work)
 
 
 def _source(args):
     from ..errors import InputError
-    from .image_source import FileImages, RecordImages
+    from .image_source import FileImages, RecordImages, images_below, listed_images
 
     if bool(args.rec) == bool(args.images or args.list):
         raise InputError("give --images FOLDER, or --list FILE, or both, or else --rec DIR")
-    return RecordImages(args.rec, args.size) if args.rec else FileImages(args.images or "", args.list, args.size)
+    if args.rec:
+        return RecordImages(args.rec, args.size)
+    paths = listed_images(args.list) if args.list else images_below(args.images)
+    return FileImages(args.images or "", paths, args.size)

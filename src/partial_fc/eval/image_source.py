@@ -12,23 +12,20 @@ class FileImages:
     """Images in files.
 
     Args:
-        folder: all images in it and in its sub-folders, in natural order; or what the paths of a list start from.
-        listed: path of a file with the path of an image in each line; None: all of the folder.
+        folder: what the paths start from.
+        paths: list of str; see `listed_images`, `images_below`.
         size: height and width to cut and resize all images to; None: those of the first image, which all must have.
 
     Attributes:
-        lines: what each row of features is of: the images' paths.
+        lines: what each row of features is of: `paths`.
         size: (height, width).
 
     Raises:
-        InputError: no such folder or list, no images in it, or a first image that cannot be read.
+        InputError: the first image cannot be read.
     """
 
-    def __init__(self, folder, listed=None, size=None):
-        self._folder = folder
-        self.lines = _listed(listed) if listed else _walked(folder)
-        if not self.lines:
-            raise InputError(f"{listed or folder}: no images")
+    def __init__(self, folder, paths, size=None):
+        self._folder, self.lines = folder, paths
         self._fits = size is not None
         self.size = (size, size) if size else face_size(self._content(0), self.lines[0])
 
@@ -38,7 +35,7 @@ class FileImages:
 
     def states(self):
         """Length and time of the last change of each file, str, one by one."""
-        return (_state(self._path(index)) for index in range(len(self.lines)))
+        return (file_state(self._path(index)) for index in range(len(self.lines)))
 
     def _path(self, index):
         return os.path.join(self._folder, self.lines[index])
@@ -80,29 +77,41 @@ class RecordImages:
 
     def states(self):
         """As `FileImages.states`, of the record file."""
-        return [_state(self._records.path)]
+        return [file_state(self._records.path)]
 
 
-def _listed(path):
+def listed_images(path):
+    """Paths in the lines of a file; raises InputError naming it, where it cannot be read or has none."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            return [line for line in (line.rstrip("\r\n") for line in file) if line]
+            found = [line for line in (line.rstrip("\r\n") for line in file) if line]
     except OSError as error:
-        raise InputError(f"--list {path}: cannot be read: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if not found:
+        raise InputError(f"{path}: has no paths of images")
+    return found
 
 
-def _walked(folder):
+def images_below(folder):
+    """Paths of all images in a folder and in its sub-folders, from there and in natural order.
+
+    Raises:
+        InputError: no such folder, or no images in it.
+    """
     if not os.path.isdir(folder):
-        raise InputError(f"--images {folder}: no such folder")
+        raise InputError(f"{folder}: no such folder")
     found = []
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
         images = [name for name in names if name.lower().endswith(IMAGE_ENDINGS) and not name.startswith(".")]
         found += [os.path.relpath(os.path.join(parent, name), folder) for name in sorted(images, key=natural_key)]
+    if not found:
+        raise InputError(f"{folder}: no images")
     return found
 
 
-def _state(path):
+def file_state(path):
+    """Length and time of the last change of a file, str; raises InputError naming it."""
     try:
         status = os.stat(path)
     except OSError as error:

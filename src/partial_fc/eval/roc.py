@@ -15,8 +15,9 @@ from ..errors import InputError
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
 STEP = 2.0**-16  # resolution of ScoreCounts: a power of two, so that the edges of its bins are exact
-_EDGE = 1 + 2.0**-8  # cosines in float32 may reach over 1
-_NUM_BINS = int(2 * _EDGE / STEP)
+_LOWEST = -1 - 2.0**-8 - STEP / 2  # cosines in float32 may reach over 1
+_NUM_BINS = int(2 * (1 + 2.0**-8) / STEP)
+_RANGE = [_LOWEST, _LOWEST + _NUM_BINS * STEP]
 _AT_ONCE = 2**24  # OpenCV returns float32 counts, exact up to here
 
 
@@ -133,14 +134,16 @@ class Roc:
 class ScoreCounts:
     """How many pairs have which cosine, for numbers of pairs whose scores cannot be kept.
 
-    Scores fall into bins of width STEP, whose lower edges are whole multiples of it. Counts are exact, and so are TAR
-    and FAR at an edge; the only error is that a FAR's best threshold may lie between two edges.
+    Scores fall into bins of width STEP, the middles of which are whole multiples of it: so that cosines of 1, 0 and -1,
+    which many pairs may share, stay together when they are rounded differently. Counts are exact, and so are TAR and
+    FAR at an edge; the only error is that a FAR's best threshold may lie between two edges.
 
     Attributes:
+        edges: float64 (bins,), the lower ones, exact.
         counts: int64 (bins,).
     """
 
-    edges = np.arange(_NUM_BINS) * STEP - _EDGE  # lower, exact
+    edges = np.arange(_NUM_BINS) * STEP + _LOWEST
 
     def __init__(self, counts=None):
         self.counts = np.zeros(_NUM_BINS, np.int64) if counts is None else counts
@@ -153,7 +156,7 @@ class ScoreCounts:
             part = flat[start : start + _AT_ONCE]
             if not np.isfinite(part.sum()):
                 raise InputError(f"{np.count_nonzero(~np.isfinite(part))} scores are not finite")
-            counts = cv2.calcHist([part], [0], None, [_NUM_BINS], [-_EDGE, _EDGE])
+            counts = cv2.calcHist([part], [0], None, [_NUM_BINS], _RANGE)
             result.counts += counts.reshape(-1).astype(np.int64)
         if result.total != len(flat):  # what lies outside of the bins is left out
             raise InputError(f"{len(flat) - result.total} scores are not cosines, which lie between -1 and 1")

@@ -1,16 +1,13 @@
 """All that is told of a model on pairs of faces: accuracy without and with mirror images, and what lies behind it."""
 
-import logging
-
 import numpy as np
 
 from ..errors import InputError
+from .accept_rates import tar_figures
 from .embedding import check_finite, image_batches
-from .output import Curve, Histogram, Result, far_name
+from .output import Curve, Histogram, Result
 from .roc import FARS, Roc
 from .verification import evaluate_distances, pair_distances
-
-log = logging.getLogger("partial_fc")
 
 _SCORE_EDGES = np.linspace(-1, 1, 101)
 
@@ -40,7 +37,8 @@ def measure(embedder, pairs):
         "pairs": len(pairs.issame),
         "accuracy": without.accuracy, "accuracy_std": without.accuracy_std,
         "accuracy_flip": both.accuracy, "accuracy_flip_std": both.accuracy_std,
-        "threshold": both.threshold, "xnorm": float(np.mean(norms)), "auc": roc.auc(), "tar": _tar(roc, pairs.name),
+        "threshold": both.threshold, "xnorm": float(np.mean(norms)), "auc": roc.auc(),
+        "tar": tar_figures(roc, FARS, pairs.name),
     }
     histogram = Histogram(_SCORE_EDGES, *(_count(scores[kind]) for kind in (pairs.issame, ~pairs.issame)))
     return Result("verification", pairs.name, embedder.name, figures, {"": Curve(*roc.curve())}, {"": histogram})
@@ -54,15 +52,6 @@ def _embed(embedder, pairs):
             parts.append(embedder.embed(images, mirror))
             check_finite(parts[-1], lambda place, start=start: pairs.name_of(start + place))
     return tuple(np.concatenate(parts).astype(np.float64) for parts in (plain, mirrored))
-
-
-def _tar(roc, name):
-    """TAR by the name of the FAR, None where the pairs do not allow to tell it."""
-    points = {far: roc.at_far(far) for far in reversed(FARS)}
-    untold = [far for far, point in points.items() if point is None]
-    if untold:
-        log.info("%s: no TAR at FAR %s: %s", name, ", ".join(map(far_name, untold)), roc.why_not(untold[0]))
-    return {far_name(far): point and point.tar for far, point in points.items()}
 
 
 def _count(scores):
