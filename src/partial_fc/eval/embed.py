@@ -59,11 +59,11 @@ def embed(source, embedder, out, comm, flip=False, overwrite=False):
     if any(comm.all_gather_object(there)):
         log.info("%s: these images and this model have been computed already", out)
         return 0
-    with comm.together():
-        blocks = unfinished.open()
     start = time.perf_counter()
-    _compute(source, embedder, unfinished, blocks, comm, flip)
-    unfinished.close()
+    with contextlib.closing(unfinished):
+        with comm.together():
+            blocks = unfinished.open()
+        _compute(source, embedder, unfinished, blocks, comm, flip)
     with comm.together():
         if comm.rank == 0:
             _publish(unfinished, out, source.lines, arguments)
