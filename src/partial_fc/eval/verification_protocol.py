@@ -38,7 +38,7 @@ def measure(embedder, pairs):
         "accuracy": without.accuracy, "accuracy_std": without.accuracy_std,
         "accuracy_flip": both.accuracy, "accuracy_flip_std": both.accuracy_std,
         "threshold": both.threshold, "xnorm": float(np.mean(norms)), "auc": roc.auc(),
-        "tar": tar_figures(roc, FARS, pairs.name),
+        "tar": tar_figures(roc, FARS[::-1], pairs.name),
     }
     histogram = Histogram(_SCORE_EDGES, *(_count(scores[kind]) for kind in (pairs.issame, ~pairs.issame)))
     return Result("verification", pairs.name, embedder.name, figures, {"": Curve(*roc.curve())}, {"": histogram})
