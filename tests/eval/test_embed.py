@@ -160,6 +160,7 @@ def test_ranks_with_other_models_are_told(data):
 
 @pytest.mark.parametrize("wrong, message", [
     (["no/f.npy", "--rec", "train.rec"], "error: no/f.npy: there is no folder"),
+    (["f.txt", "--rec", "train.rec"], "error: f.txt: the name has to end in .npy"),
     (["f.npy"], "error: give --images FOLDER, or --list FILE"),
     (["f.npy", "--rec", "train.rec", "--images", "."], "error: give --images FOLDER"),
     (["f.npy", "--rec", "train.rec", "--size", "8"], "error: --model m: its parameter fc1_weight"),

@@ -59,11 +59,11 @@ def embed(source, embedder, out, comm, flip=False, overwrite=False):
     if any(comm.all_gather_object(there)):
         log.info("%s: these images and this model have been computed already", out)
         return 0
-    with comm.together():
-        blocks = unfinished.open()
     start = time.perf_counter()
-    _compute(source, embedder, unfinished, blocks, comm, flip)
-    unfinished.close()
+    with contextlib.closing(unfinished):
+        with comm.together():
+            blocks = unfinished.open()
+        _compute(source, embedder, unfinished, blocks, comm, flip)
     with comm.together():
         if comm.rank == 0:
             _publish(unfinished, out, source.lines, arguments)
@@ -100,6 +100,8 @@ def _is_there(out, arguments):
 
 
 def _check_free(out, may_replace):
+    if not out.endswith(".npy"):
+        raise InputError(f"{out}: the name has to end in .npy")
     parent = os.path.dirname(os.path.abspath(out))
     if not os.path.isdir(parent):
         raise InputError(f"{out}: there is no folder {parent}")

@@ -30,16 +30,20 @@ def add(commands):
 
 def _verification(args):
     # imports MXNet: --help need not wait for it
-    from ..collectives import Communicator
     from ..device import choose_device
     from .embedding import open_embedders
     from .output import check_outputs, write_results
     from .pair_sets import open_pair_sets
+    from .ranks import on_all_ranks
     from .verification_protocol import measure
 
-    check_outputs(args)
-    sets = open_pair_sets(args.bin, args.images, args.pairs, args.size)
-    results = []
-    for embedder in open_embedders(args, choose_device(args.device, Communicator())):
-        results += [measure(embedder, pairs) for pairs in sets]
-    write_results(results, args)
+    def work(comm):
+        with comm.together():
+            if comm.rank:  # few images: one rank is enough
+                return
+            check_outputs(args)
+            sets = open_pair_sets(args.bin, args.images, args.pairs, args.size)
+            embedders = open_embedders(args, choose_device(args.device, comm))
+            write_results([measure(embedder, pairs) for embedder in embedders for pairs in sets], args)
+
+    return on_all_ranks(work)
