@@ -8,12 +8,15 @@ DIR has `lfw-112x112.zip`: 13,233 JPEGs of 112 x 112 pixels.
 import json
 import sys
 
-from . import eval_embedding
+from . import eval_embedding, eval_protocols
 from .measure import machine
 from .training import parser
 
 # Functions of the command's arguments; each prints its tables and returns what is written as JSON.
-PARTS = {"embedding": eval_embedding.measure}
+PARTS = {
+    "embedding": eval_embedding.measure, "ijb": eval_protocols.ijb, "megaface": eval_protocols.megaface,
+    "ifrt": eval_protocols.ifrt,
+}
 
 
 def main(argv=None):

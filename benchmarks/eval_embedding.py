@@ -4,14 +4,12 @@ The bare loop gives images that were decoded before to the same network, and doe
 decodes the files, and writes the features. The two take turns.
 """
 
-import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
 import time
 import zipfile
-from concurrent.futures import ProcessPoolExecutor
 
 import mxnet as mx
 import numpy as np
@@ -24,7 +22,7 @@ from partial_fc.eval.image_source import FileImages, images_below
 from partial_fc.eval.model import load_model
 from partial_fc.symbol import get_symbol
 
-from .measure import print_table, resident
+from .measure import in_own_process, print_table, resident
 
 IMAGES = "lfw-112x112.zip"
 NETWORKS = {"demo": 2048, "r18": 128, "r50": 64}  # and how many images to embed in a round
@@ -40,7 +38,7 @@ def measure(args):
         for network in NETWORKS:
             _save(network, f"{folder}/{network}")
         speeds = [_speed(folder, network, count) for network, count in NETWORKS.items()]
-        memory = [_in_own_process(_peak, folder, count) for count in MEMORY_IMAGES]
+        memory = [in_own_process(_peak, folder, count) for count in MEMORY_IMAGES]
     print_table(
         ["network", "the network alone images/s", "embed images/s", "embed / alone"],
         [[each["network"], f"{each['alone']:.1f}", f"{each['embed']:.1f}", f"{each['ratio']:.2f}"] for each in speeds],
@@ -85,12 +83,6 @@ def _speed(folder, network, count):
     result = {name: statistics.median(values[1:]) for name, values in rates.items()}
     ratio = statistics.median(a / b for a, b in zip(rates["embed"][1:], rates["alone"][1:]))
     return dict(network=network, images=count, batch_size=BATCH_SIZE, ratio=ratio, **result)
-
-
-def _in_own_process(function, *arguments):
-    """A fresh one: this one has memory to give away again."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        return process.submit(function, *arguments).result()
 
 
 def _peak(folder, count):
