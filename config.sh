@@ -25,9 +25,6 @@ export HOROVOD_CACHE_CAPACITY=${HOROVOD_CACHE_CAPACITY:-4096}
 # Gradients are summed in fixed groups, each by itself: whatever the timing, the same run gives the same bits.
 export HOROVOD_DISABLE_GROUP_FUSION=${HOROVOD_DISABLE_GROUP_FUSION:-1}
 
-# Keeps MXNet from remarking in every rank that oneDNN is in use.
-export MXNET_SUBGRAPH_VERBOSE=${MXNET_SUBGRAPH_VERBOSE:-0}
-
 export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
 # Sourced, this file gives the environment only, for programs of one's own.
 [[ ${BASH_SOURCE[0]} != "$0" ]] || exec python -m partial_fc.train "$@"

@@ -31,6 +31,8 @@ _partial_fc_enter() {
         [[ ! -f $setting ]] || . "$setting"
     done
     [[ $PATH == "$venv/bin:"* ]] || export PATH=$venv/bin:$PATH
+    # Keeps MXNet from remarking in every process that oneDNN is in use.
+    export MXNET_SUBGRAPH_VERBOSE=${MXNET_SUBGRAPH_VERBOSE:-0}
     # Open MPI refuses to run as root unless told twice.
     [[ $EUID -ne 0 ]] || export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 }

@@ -7,6 +7,8 @@ from . import __version__
 from .config import parser as train_parser
 from .data.commands import main as data
 from .data.commands import parser as data_parser
+from .eval.commands import main as evaluate
+from .eval.commands import parser as eval_parser
 
 
 def main(argv=None):
@@ -15,6 +17,8 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     if args.command == "data":
         return data(argv[1:])
+    if args.command == "eval":
+        return evaluate(argv[1:])
     from .train import main as train  # imports MXNet: --help need not wait for it
 
     return train(argv[1:])
@@ -26,4 +30,5 @@ def _parser():
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("train", parents=[train_parser()], add_help=False, help="train a model")
     commands.add_parser("data", parents=[data_parser()], add_help=False, help="make and take apart data sets")
+    commands.add_parser("eval", parents=[eval_parser()], add_help=False, help="measure trained models")
     return result

@@ -1,4 +1,4 @@
-"""Class centers from and to other forms: the published system's files, NumPy's, and those of another set of identities."""
+"""Class centers from and to other forms: of the published system, of NumPy, and of another set of identities."""
 
 import glob
 import os
