@@ -4,6 +4,8 @@ import argparse
 import sys
 
 from . import __version__
+from .centers_command import main as centers
+from .centers_command import parser as centers_parser
 from .config import parser as train_parser
 from .data.commands import main as data
 from .data.commands import parser as data_parser
@@ -15,10 +17,9 @@ def main(argv=None):
     """Run the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     args = _parser().parse_args(argv)
-    if args.command == "data":
-        return data(argv[1:])
-    if args.command == "eval":
-        return evaluate(argv[1:])
+    families = {"data": data, "eval": evaluate, "centers": centers}
+    if args.command in families:
+        return families[args.command](argv[1:])
     from .train import main as train  # imports MXNet: --help need not wait for it
 
     return train(argv[1:])
@@ -31,4 +32,5 @@ def _parser():
     commands.add_parser("train", parents=[train_parser()], add_help=False, help="train a model")
     commands.add_parser("data", parents=[data_parser()], add_help=False, help="make and take apart data sets")
     commands.add_parser("eval", parents=[eval_parser()], add_help=False, help="measure trained models")
+    commands.add_parser("centers", parents=[centers_parser()], add_help=False, help="convert class centers")
     return result

@@ -157,8 +157,9 @@ def export_numpy(folder, out, progress=iter):
         with naming(path), atomic_path(path) as unfinished, open(unfinished, "wb") as file:
             header = dict(descr="<f4", fortran_order=False, shape=shape)
             np.lib.format.write_array_header_2_0(file, header)
-            for block in progress(centers.blocks(0, centers.num_classes)):
-                file.write(np.ascontiguousarray(block[index]).data)
+            for rows in progress(row_blocks(*shape)):
+                for block in centers.blocks(rows.start, rows.stop):
+                    file.write(np.ascontiguousarray(block[index]).data)
 
 
 def map_centers(folder, out, num_classes, pairs, seed=0, progress=iter):

@@ -44,7 +44,7 @@ def write_tensors(path, shapes, blocks, metadata):
         for name, row, rows in blocks:
             row_size = _ITEM_SIZE * int(np.prod(shapes[name][1:], dtype=np.int64))
             file.seek(start + offsets[name] + row * row_size)
-            _write_all(file, memoryview(np.ascontiguousarray(rows, np.float32)).cast("B"))
+            _write_all(file, np.ascontiguousarray(rows, np.float32).reshape(-1).view(np.uint8))
 
 
 def _write_all(file, data):
