@@ -42,7 +42,8 @@ class Progress(NamedTuple):
 
     def to_json(self):
         """The same of types that JSON has."""
-        return dict(self._asdict(), first=self.first._asdict(), last=self.last._asdict())
+        reports = dict(first=self.first._asdict(), last=self.last._asdict())
+        return dict(reports, history=list(self.history), best=dict(self.best))
 
     @classmethod
     def from_json(cls, saved):
