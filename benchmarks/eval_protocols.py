@@ -120,7 +120,7 @@ def _ifrt():
         with _measured() as case:
             ifrt_result(count_pairs(UnitFeatures(features, "random"), image_groups(paths, "random")), "random")
         pairs = IFRT_IMAGES * (IFRT_IMAGES - 1) // 2
-        return _beside_product(case, pairs, features[:ROWS], features[ROWS : 2 * ROWS])
+        return _beside_product(case, pairs, features[:ROWS], features[-ROWS:])
 
 
 def _beside_product(case, pairs, left, right):
