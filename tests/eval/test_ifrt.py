@@ -108,6 +108,11 @@ def test_published_numbers_of_pairs():
     assert counts["Asian"][1].total == 700 * 699 // 2 - 700
 
 
+def test_a_single_image():
+    with pytest.raises(InputError, match="model: a single image makes no pairs"):
+        ifrt_result(counts_of(np.ones((1, 3)), ["Asian/1/1.jpg"]), "model")
+
+
 @pytest.mark.parametrize("path", ["Asian/1.jpg", "1.jpg", "Asian//1.jpg", ""])
 def test_bad_paths_are_named(path):
     with pytest.raises(InputError, match="images.txt, line 2"):

@@ -82,9 +82,8 @@ def test_known_distribution():
     first /= np.linalg.norm(first, axis=1, keepdims=True)
     other -= (other * first).sum(axis=1, keepdims=True) * first
     second = 0.9 * first + np.sqrt(1 - 0.9**2) * other / np.linalg.norm(other, axis=1, keepdims=True)
-    people = list(range(400)) * 2
-    results = [megaface_result(np.concatenate([first, second]), people, distractors[start : start + 20], "model")
-               for start in range(0, 400, 20)]
+    people, probes = list(range(400)) * 2, np.concatenate([first, second])
+    results = [megaface_result(probes, people, distractors[start : start + 20], "model") for start in range(0, 400, 20)]
     assert np.mean([result.figures["rank1"] for result in results]) == pytest.approx(0.95**20, abs=0.02)
 
 

@@ -99,8 +99,13 @@ def ifrt_result(counts, model):
     """`output.Result` of the counts of `count_pairs`; groups without pairs are left out.
 
     Figures: for each group TAR at FAR 1e-6, 1e-5, 1e-4, and the numbers of pairs.
+
+    Raises:
+        InputError: there is no pair.
     """
     counts = {name: both for name, both in counts.items() if any(kind.total for kind in both)}
+    if not counts:
+        raise InputError(f"{model}: a single image makes no pairs")
     figures, curves, histograms = {}, {}, {}
     for name, (genuine, impostor) in counts.items():
         roc = roc_of_counts(genuine, impostor)
