@@ -1,4 +1,4 @@
-"""Evaluation: speed and memory of each part. About N minutes.
+"""Evaluation: speed and memory of each part.
 
     python -m benchmarks.eval --data DIR [--only PART ...] [--json FILE]
 
