@@ -148,7 +148,7 @@ def _random_features(path, count):
 @contextlib.contextmanager
 def _measured():
     """Dictionary which gets seconds, CPU seconds, and the MiB that were allocated at most, those before among them."""
-    case, done = dict(memory=0.0), threading.Event()
+    case, done = dict(memory=resident("RssAnon")), threading.Event()
 
     def watch():
         while not done.wait(0.01):
