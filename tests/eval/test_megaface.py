@@ -87,8 +87,12 @@ def test_known_distribution():
     assert np.mean([result.figures["rank1"] for result in results]) == pytest.approx(0.95**20, abs=0.02)
 
 
-def test_a_network_that_sees_no_difference_identifies_nobody():
-    same = np.tile(np.random.RandomState(0).randn(512), (3000, 1)).astype(np.float32)
+def test_a_distractor_of_the_same_embedding_is_as_near_however_it_is_rounded():
+    """Two equal images of each of 100 people, who are all among the distractors."""
+    embeddings = np.random.RandomState(0).randn(100, 512).astype(np.float32)
+    people = list(range(100)) * 2
+    assert megaface_result(np.tile(embeddings, (2, 1)), people, embeddings, "model").figures["rank1"] == 0
+    same = np.tile(embeddings[0], (3000, 1))
     result = megaface_result(same[:9], list("aaabbbccc"), same, "model", block_rows=1001)
     assert result.figures["rank1"] == 0 and result.figures["tar"]["1e-4"] == 0
 
