@@ -115,5 +115,5 @@ def test_a_single_image():
 
 @pytest.mark.parametrize("path", ["Asian/1.jpg", "1.jpg", "Asian//1.jpg", ""])
 def test_bad_paths_are_named(path):
-    with pytest.raises(InputError, match="images.txt, line 2"):
+    with pytest.raises(InputError, match="images.txt: image 2,"):
         image_groups(["Asian/1/1.jpg", path], "images.txt")

@@ -44,14 +44,14 @@ def image_groups(paths, name):
         name: of the list, for messages.
 
     Raises:
-        InputError: naming the line, for a path of another form.
+        InputError: naming the image, for a path of another form.
     """
     groups, identities = {group: place for place, group in enumerate(GROUPS)}, {}
     of_image = np.empty((len(paths), 2), np.int64)
     for row, path in enumerate(paths):
         parts = path.replace("\\", "/").split("/")[-3:]
         if len(parts) != 3 or not all(parts):
-            raise InputError(f"{name}, line {row + 1}: {path!r} is not GROUP/IDENTITY/IMAGE")
+            raise InputError(f"{name}: image {row + 1}, {path!r}, is not GROUP/IDENTITY/IMAGE")
         group = groups.setdefault(parts[0], len(groups))
         of_image[row] = group, identities.setdefault((group, parts[1]), len(identities))
     return ImageGroups(list(groups), of_image[:, 0], of_image[:, 1])
