@@ -113,7 +113,7 @@ def test_a_single_image():
         ifrt_result(counts_of(np.ones((1, 3)), ["Asian/1/1.jpg"]), "model")
 
 
-@pytest.mark.parametrize("path", ["Asian/1.jpg", "1.jpg", "Asian//1.jpg", ""])
+@pytest.mark.parametrize("path", ["Asian/1.jpg", "1.jpg", "Asian//1.jpg", "", "ALL/1/1.jpg"])
 def test_bad_paths_are_named(path):
     with pytest.raises(InputError, match="images.txt: image 2,"):
         image_groups(["Asian/1/1.jpg", path], "images.txt")

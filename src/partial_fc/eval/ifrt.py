@@ -50,7 +50,7 @@ def image_groups(paths, name):
     of_image = np.empty((len(paths), 2), np.int64)
     for row, path in enumerate(paths):
         parts = path.replace("\\", "/").split("/")[-3:]
-        if len(parts) != 3 or not all(parts):
+        if len(parts) != 3 or not all(parts) or parts[0] == ALL:
             raise InputError(f"{name}: image {row + 1}, {path!r}, is not GROUP/IDENTITY/IMAGE")
         group = groups.setdefault(parts[0], len(groups))
         of_image[row] = group, identities.setdefault((group, parts[1]), len(identities))
