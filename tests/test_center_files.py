@@ -128,6 +128,14 @@ def test_blocks_are_small_and_in_order(tmp_path, monkeypatch):
             assert np.array_equal(np.concatenate([block[index] for block in blocks]), expected[start:stop])
 
 
+def test_classes_are_taken_in_any_order(tmp_path, monkeypatch):
+    values = save(tmp_path, 3)
+    monkeypatch.setattr(center_files, "_BLOCK_BYTES", 4 * 4 * EMBEDDING_SIZE)
+    classes = np.array([30, 2, 3, 4, 5, 6, 7, 8, 9, 0, 29, 12, 11, 10, 13])
+    for array, expected in zip(CenterFiles(str(tmp_path)).take(classes), values):
+        assert np.array_equal(array, expected[classes])
+
+
 def test_small_blocks_write_the_same(tmp_path, monkeypatch):
     (tmp_path / "large").mkdir(), (tmp_path / "small").mkdir()
     save(tmp_path / "large", 2)

@@ -143,3 +143,14 @@ def test_rank_without_a_batch_stops_all():
         return True
 
     assert all(Shards(3).run(work))
+
+
+def test_notes_of_all_ranks_travel_with_the_labels():
+    def choose(comm):
+        problem = Problem()
+        bank = MemoryBank(problem.num_classes, problem.embedding_size, comm, 0.3)
+        labels = np.split(problem.labels, comm.world_size)[comm.rank]
+        choice = PartialFC(bank, MarginSoftmax(), CenterSGD(), comm).choose(labels, 0, note=(0, 2, 5)[comm.rank])
+        return choice.notes, len(choice.columns)
+
+    assert Shards(3).run(choose) == [(7, len(Problem().labels))] * 3
