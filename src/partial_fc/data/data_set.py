@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_path
-from .image import image_header
+from .decoders import image_header
 from .records import RecordFile
 
 RECORD_FILE, PROPERTY, NAMES = "train.rec", "property", "identities.txt"
