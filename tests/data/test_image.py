@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from partial_fc.data.decoders import decode_by_opencv
 from partial_fc.data.fit import decode_any
 from partial_fc.data.image import decode_image, decode_into, encode_jpeg
 from partial_fc.errors import InputError
@@ -158,6 +159,16 @@ def test_second_header_of_a_png():
     for damaged in (content[:33] + header + content[33:], content[:8] + content[33:]):
         with pytest.raises(InputError, match="damaged PNG|not an image"):
             decode_image(damaged, (64, 64))
+
+
+def test_animation_is_refused():
+    """OpenCV writes beyond its memory where a frame is larger than the picture."""
+    content, frame = noise("PNG"), struct.pack(">IIIIIHHBB", 0, 9000, 9000, 0, 0, 1, 10, 0, 0)
+    place = content.index(b"IDAT") - 4
+    for kind, part in ((b"acTL", struct.pack(">II", 2, 0)), (b"fcTL", frame)):
+        chunk = struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part))
+        with pytest.raises(ValueError, match="an animated PNG"):
+            decode_by_opencv(content[:place] + chunk + content[place:])
 
 
 def test_nothing_is_no_image():

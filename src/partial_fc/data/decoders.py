@@ -13,6 +13,7 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 FOR_PRINTING = ("CMYK", "YCCK")  # colors of JPEGs which OpenCV converts
 _PNG_CHUNK = struct.Struct(">I4s")  # length and kind; the content and four bytes of a checksum follow
 _CHECKSUM = 4
+_ANIMATION = (b"acTL", b"fcTL", b"fdAT")  # damaged ones crash OpenCV 4.11
 _ORIENTATION, _UPRIGHT = 274, 1
 
 
@@ -102,6 +103,8 @@ def _check_chunks(content):
         length, kind = _PNG_CHUNK.unpack_from(content, position)
         if (kind == b"IHDR") != (wanted == b"IHDR"):  # OpenCV and PIL, which the size is from, may take another each
             raise ValueError("damaged PNG: not one header at its start")
+        if kind in _ANIMATION:
+            raise ValueError("an animated PNG, which is not read: save one picture of it")
         position, wanted = position + _PNG_CHUNK.size + length + _CHECKSUM, None
         if position > end:
             raise ValueError(f"damaged PNG: it ends within a part that is said to have {length} bytes")
