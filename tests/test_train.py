@@ -160,4 +160,4 @@ def test_keys_of_the_data_reach_the_reader(data, tmp_path, monkeypatch):
     reader, = made
     assert reader.updates_per_epoch == 5 and reader.num_classes == 9
     assert reader.augmentation == Augmentation(False, 0.125, 0.5, 0.25, 3)
-    assert (reader.bad_records._policy, reader.bad_records._share) == ("skip", 0.5)
+    assert (reader.bad_records.skips, reader.bad_records._share) == (True, 0.5)
