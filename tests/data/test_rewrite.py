@@ -99,7 +99,7 @@ def test_merge_of_nothing_or_of_two_sizes(sources, out, tmp_path):
     with pytest.raises(InputError, match="property: expected identities,height,width"):
         merge(sources, out)
     os.remove(str(tmp_path / "plain" / "property"))
-    with pytest.raises(InputError, match="other.rec: record 1: 1 bytes which are not an image; .*property"):
+    with pytest.raises(InputError, match="other.rec: no record is an image .*property"):
         merge(sources, out)
 
 
@@ -118,7 +118,7 @@ def test_damaged_record_is_named_and_leaves_nothing(sources, out):
     for command in (merge, shuffle):
         with pytest.raises(InputError, match="train.rec: record 4 cannot be read"):
             command(sources[:1] if command is merge else sources[0], out)
-        assert os.listdir(out) == []
+        assert not os.path.exists(out)
 
 
 def test_split_by_share(sources, out, tmp_path):

@@ -55,6 +55,12 @@ class BadRecords:
                 log.warning("skipped: %s", error)
             self._check(self.keys, error)
 
+    def skip(self, key, error):
+        """Note and add one record; raises as they do."""
+        met = {}
+        self.note(key, error, met)
+        self.add(met)
+
     def tell(self):
         """Log how many there were."""
         if self.keys:

@@ -1,5 +1,6 @@
 """Batches of images for each rank, decoded ahead of time by worker threads."""
 
+import logging
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +9,11 @@ from ..errors import InputError
 from .augmentation import Augmentation
 from .bad_records import BadRecords
 from .epoch_order import EpochOrder
+from .identity_ranges import empty_identities
 from .image import decode_into
 from .parallel import ordered_map
+
+log = logging.getLogger("partial_fc")
 
 
 class Batch(NamedTuple):
@@ -74,6 +78,8 @@ class BatchReader:
         self.num_classes, self.augmentation = num_classes, augmentation or Augmentation()
         self.bad_records = BadRecords(on_bad_record, bad_record_share, count)
         self._order = EpochOrder(count, seed)
+        if comm.rank == 0:
+            _tell_empty(records)
 
     def batches(self, position=0):
         """The batches from a position on, see Batch, without end; what lies before it is not read.
@@ -161,3 +167,12 @@ class BatchReader:
         except ValueError as error:  # named here: at 30,000 images a second a name for each would count
             raise InputError(f"{self.records.path}: record {key}: {error}") from error
         return label
+
+
+def _tell_empty(records):
+    empty = empty_identities(records)
+    if len(empty):
+        log.warning(
+            "%s: %d of %d identities have no images, %d is the first: no image will ever be like their centers",
+            records.path, len(empty), records.num_identities, empty[0],
+        )

@@ -7,11 +7,12 @@ from typing import List, NamedTuple, Tuple
 
 from ..errors import InputError
 from .align import Landmarks
-from .data_set import NAMES, PROPERTY, write_lines, write_notes
+from .data_set import NAMES, write_lines, write_notes
 from .image_folder import ImageFolder
 from .pack_state import UnfinishedPack, may_replace, naming
 from .pairs import check_enough_pairs, draw_pairs, read_pairs
 from .parallel import ordered_map
+from .property_file import PROPERTY
 from .records import RecordFile
 from .verification_set import save_verification_set
 

@@ -4,8 +4,7 @@ import contextlib
 import os
 
 from ..files import atomic_path
-from .recordio import write_record
-from .records import EXACT
+from .recordio import EXACT, write_record
 
 
 class RecordWriter:
