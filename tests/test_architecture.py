@@ -146,7 +146,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("saving", {"center_files", "checkpoint", "errors", "model_files", "module", "partition", "signals", "versions"}),
     ("center_files", {"errors", "tensor_file"}),
     ("model_files", {"errors", "files", "tensor_file"}),
-    ("tensor_file", {"errors"}),
+    ("tensor_file", {"errors", "files"}),
     ("run_folder", {"errors"}),
     ("signals", set()),
     ("versions", {"__version__"}),

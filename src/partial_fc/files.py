@@ -1,6 +1,7 @@
 """Files and folders that appear under their name whole or not at all."""
 
 import contextlib
+import errno
 import hashlib
 import os
 
@@ -9,16 +10,32 @@ _READ = 2**20
 
 @contextlib.contextmanager
 def atomic_path(path):
-    """Temporary path beside `path`: synced and renamed to it when the block ends, removed when the block fails."""
+    """Temporary path beside `path`: synced and renamed to it when the block ends, removed when the block fails.
+
+    Errors of the block that name no file name `path`, see `naming`.
+    """
     folder, name = os.path.split(os.path.abspath(path))
     unfinished = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     try:
-        yield unfinished
-        sync(unfinished)
-        os.replace(unfinished, path)
+        with naming(path):
+            yield unfinished
+            sync(unfinished)
+            os.replace(unfinished, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(unfinished)
+
+
+@contextlib.contextmanager
+def naming(path, *errors):
+    """OSErrors within the block that name no file, as those of a full disk, and `errors` become OSErrors of `path`."""
+    try:
+        yield
+    except (OSError, *errors) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        number, reason = getattr(error, "errno", None), getattr(error, "strerror", None)
+        raise OSError(number or errno.EIO, reason or (str(error) or repr(error)).splitlines()[-1], path) from error
 
 
 def sync(path):

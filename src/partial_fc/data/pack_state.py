@@ -9,6 +9,7 @@ import shutil
 from typing import List, NamedTuple
 
 from ..errors import InputError
+from ..files import naming
 from .record_writer import RecordWriter
 
 _FOLDER, _JOURNAL, _MAY_REPLACE = ".pack", "journal", "may-replace"
@@ -171,17 +172,6 @@ class UnfinishedPack:
     def _note(self, line):
         self._journal.write(json.dumps(line).encode() + b"\n")
         self._journal.flush()
-
-
-@contextlib.contextmanager
-def naming(path):
-    """Add the file's name to an OSError that lacks it, as those of a full disk do."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, path) from error
 
 
 class _NamedFile(io.FileIO):
