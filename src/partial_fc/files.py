@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import io
 import os
 
 _READ = 2**20
@@ -36,6 +37,21 @@ def naming(path, *errors):
             raise
         number, reason = getattr(error, "errno", None), getattr(error, "strerror", None)
         raise OSError(number or errno.EIO, reason or (str(error) or repr(error)).splitlines()[-1], path) from error
+
+
+def open_named(path, mode, name=None):
+    """Binary file for writing, of whose errors `name` is the file's; by default the path."""
+    return io.BufferedWriter(_NamedFile(path, mode, name or path))
+
+
+class _NamedFile(io.FileIO):
+    def __init__(self, path, mode, name):
+        super().__init__(path, mode)
+        self._shown = name
+
+    def write(self, data):
+        with naming(self._shown):
+            return super().write(data)
 
 
 def sync(path):
