@@ -197,6 +197,6 @@ def _pairs_of_records(path, counts, random_pairs, seed):
 def _write_skipped(folder, skipped):
     path = os.path.join(folder, "skipped.txt")
     if skipped:
-        write_lines(path, [f"{name}\t{reason}" for name, reason in skipped])
+        write_lines(path, [f"{name}\t{reason}".replace("\n", " ") for name, reason in skipped])
     elif os.path.exists(path):  # of an earlier run
         os.remove(path)
