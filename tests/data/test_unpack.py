@@ -5,10 +5,12 @@ import sys
 import zipfile
 
 import mxnet as mx
+import numpy as np
 import pytest
 
 from partial_fc.data import commands
 from partial_fc.data.copying import Reading
+from partial_fc.data.image import decode_image
 from partial_fc.data.pack import pack
 from partial_fc.data.record_writer import write_records
 from partial_fc.data.records import RecordFile
@@ -20,6 +22,7 @@ from faces import write_faces
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "unpack_glint360k.py")
 LFW = os.path.join(os.environ.get("PARTIAL_FC_TEST_DATA", ""), "lfw-112x112")
+OMNIGLOT = os.path.join(os.environ.get("PARTIAL_FC_TEST_DATA", ""), "omniglot")
 FIRST = {"id_0/0_0.jpg": b"a", "id_0/0_1.jpg": b"bb", "id_1/1_2.jpg": b"\xff\xd8 not decoded"}
 SECOND = {"id_2/2_3.jpg": b"d", "id_3/3_4.jpg": b"e" * 5000}
 
@@ -218,3 +221,25 @@ def test_real_faces_there_and_back(tmp_path):
     assert sorted(files(tmp_path / "images").values()) == sorted(files(tmp_path / "lfw").values())
     pack(str(tmp_path / "images"), str(tmp_path / "again"), num_workers=2)
     assert contents(tmp_path / "again" / "train.rec") == contents(out / "train.rec")
+
+
+@pytest.mark.skipif(not os.path.isdir(OMNIGLOT), reason="PARTIAL_FC_TEST_DATA names no folder with omniglot")
+def test_real_characters_there_and_back(tmp_path):
+    """Drawings in black and white, PNGs of another size: changed by the first pack, and by none after it."""
+    with zipfile.ZipFile(os.path.join(OMNIGLOT, "images_evaluation.zip")) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".png")][:1000]
+        for name in names:
+            alphabet, character, image = name.split("/")[-3:]
+            target = tmp_path / "omniglot" / f"{alphabet}.{character}" / image
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(archive.read(name))
+    out = tmp_path / "out"
+    packed = pack(str(tmp_path / "omniglot"), str(out), size=64, num_workers=2)
+    assert (packed.num_images, len(packed.identities), packed.skipped) == (1000, 50, [])
+    image, label = RecordFile(str(out / "train.rec")).read(1)
+    drawn = decode_image(image, (64, 64))
+    assert label == 0 and drawn.min() < 80 and drawn.mean() > 200 and np.ptp(drawn.astype(int), axis=2).max() < 8
+    unpack([str(out)], str(tmp_path / "images"), reading=Reading(2))
+    pack(str(tmp_path / "images"), str(tmp_path / "again"), size=64, num_workers=2)
+    for name in ("train.rec", "train.idx"):
+        assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
