@@ -33,7 +33,7 @@ from .training import parser
 
 SIZE, BATCH_SIZE = 112, 64
 WORKERS, ROUNDS, EPOCHS = (1, 2), 5, 10
-NUM_IMAGES, NUM_IDENTITIES, RECORD_BYTES = 17_091_657, 360_232, 8192  # Glint360K's
+NUM_IMAGES, NUM_IDENTITIES, IMAGE_BYTES, RANGE_BYTES = 17_091_657, 360_232, 8192, 48  # Glint360K's
 OPENING_WORKERS = 4
 _IMAGES = "lfw-112x112.zip"
 
@@ -133,23 +133,27 @@ def _memory(path):
 
 
 def _opening(path):
-    """Steps to the first batch of a file like Glint360K's, in a process of its own: seconds, and MiB more than before."""
-    total = NUM_IMAGES + NUM_IDENTITIES
+    """Steps to the first batch of a file like Glint360K's in a process of its own: seconds, MiB more than before."""
+    first = NUM_IMAGES + 1  # range of an identity
     with open(os.path.splitext(path)[0] + ".idx", "w") as file:
-        for start in range(1, total + 1, 100_000):
-            numbers = range(start, min(start + 100_000, total + 1))
-            file.writelines(f"{number}\t{number * RECORD_BYTES}\n" for number in numbers)
+        for start in range(1, first + NUM_IDENTITIES, 100_000):
+            numbers = range(start, min(start + 100_000, first + NUM_IDENTITIES))
+            file.writelines(f"{number}\t{_position(number)}\n" for number in numbers)
         file.write("0\t0\n")  # record 0 is the last to be written
     with open(path, "wb") as file:  # with holes, where nothing is read
-        first = NUM_IMAGES + 1
         write_record(file, (first, first + NUM_IDENTITIES), 0, 0, b"")
         for number in (NUM_IMAGES, first, first + 1):  # around the first range, of which the number is rounded
-            file.seek(number * RECORD_BYTES)
+            file.seek(_position(number))
             write_record(file, 0.0 if number < first else (1.0, 2.0), number, 0, b"image" if number < first else b"")
-        file.truncate((total + 1) * RECORD_BYTES)
+        file.truncate(_position(first + NUM_IDENTITIES))
     # a fresh process: this one has memory to give away again
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(_open, path).result()
+
+
+def _position(number):
+    ranges = max(number - NUM_IMAGES - 1, 0)
+    return (number - ranges) * IMAGE_BYTES + ranges * RANGE_BYTES
 
 
 def _open(path):
@@ -163,7 +167,7 @@ def _open(path):
         steps.append(dict(step=name, seconds=seconds, peak=peak, kept=kept))
         return result
 
-    records = measure(f"{NUM_IMAGES + NUM_IDENTITIES + 1:,} records opened", lambda: RecordFile(path))
+    records = measure(f"{NUM_IMAGES + 1 + NUM_IDENTITIES:,} records opened", lambda: RecordFile(path))
     reader = measure(
         "reader made, empty identities counted",
         lambda: BatchReader(records, SIZE, BATCH_SIZE, Communicator(), num_workers=OPENING_WORKERS),
