@@ -1,8 +1,9 @@
+import errno
 import os
 
 import pytest
 
-from partial_fc.files import atomic_path
+from partial_fc.files import atomic_path, naming
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -57,3 +58,26 @@ def test_name_without_a_folder(tmp_path, monkeypatch):
     with atomic_path("file.txt") as unfinished, open(unfinished, "w") as file:
         file.write("text")
     assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_name_is_added_to_errors():
+    def fail(error, *errors):
+        with naming("property", *errors):
+            raise error
+
+    with pytest.raises(OSError, match="No space left on device: 'property'"):
+        fail(OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(OSError, match="known"):
+        fail(OSError(errno.ENOENT, "No such file", "known"))
+    with pytest.raises(OSError, match=r"last line \(\d+ MiB are free\): 'property'"):
+        fail(RuntimeError("trace\nlast line"), RuntimeError)
+    with pytest.raises(ValueError):
+        fail(ValueError(), RuntimeError)
+
+
+def test_full_disk_names_the_file_and_not_the_unfinished_one(tmp_path):
+    path = str(tmp_path / "file")
+    with pytest.raises(OSError, match="No space left on device: ") as error, atomic_path(path):
+        with open("/dev/full", "wb") as full:
+            full.write(b"data")
+    assert error.value.filename == path

@@ -193,15 +193,20 @@ def test_centers_that_are_not_numbers_show_in_the_loss():
         module.update(batch(), 3, 0.1, 0.1)
 
 
-def unreadable():
+def unreadable(error):
     yield batch()
-    raise InputError("train.rec: record 7 cannot be read")
+    raise error
 
 
-def test_input_error_of_the_data_becomes_one_of_all_ranks():
+@pytest.mark.parametrize("error, message", [
+    (InputError("train.rec: record 7 cannot be read"), "^train.rec: record 7 cannot be read"),
+    (MemoryError(), "^MemoryError: "), (OSError(5, "Input/output error"), "OSError: .*Input/output error"),
+    (RuntimeError("can't start new thread"), "^RuntimeError: can't start"),
+])
+def test_error_of_the_data_becomes_one_of_all_ranks(error, message):
     reports = []
-    with pytest.raises(AgreedError, match="train.rec: record 7 cannot be read"):
-        face_module().fit(unreadable(), lambda num_update: (0.1, 0.1), 5, [reports.append])
+    with pytest.raises(AgreedError, match=message):
+        face_module().fit(unreadable(error), lambda num_update: (0.1, 0.1), 5, [reports.append])
     assert [report.num_update for report in reports] == [1]
 
 

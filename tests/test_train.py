@@ -85,9 +85,9 @@ def test_seed_reaches_the_data(data, tmp_path, monkeypatch):
     seeds = []
 
     class Reader(BatchReader):
-        def read(self, position):
+        def batches(self, position=0):
             seeds.append(self.seed)
-            return super().read(position)
+            return super().batches(position)
 
     monkeypatch.setattr(train_file, "BatchReader", Reader)
     run(data, tmp_path, "seed=5", "val_targets=", "max_update=1")
@@ -160,4 +160,4 @@ def test_keys_of_the_data_reach_the_reader(data, tmp_path, monkeypatch):
     reader, = made
     assert reader.updates_per_epoch == 5 and reader.num_classes == 9
     assert reader.augmentation == Augmentation(False, 0.125, 0.5, 0.25, 3)
-    assert (reader.bad_records._policy, reader.bad_records._share) == ("skip", 0.5)
+    assert (reader.bad_records.skips, reader.bad_records._share) == (True, 0.5)

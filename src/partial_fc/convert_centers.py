@@ -9,9 +9,8 @@ import numpy as np
 
 from .center_files import CenterFiles, centers_file, row_blocks, write_centers
 from .errors import InputError
-from .files import atomic_path
+from .files import atomic_path, naming
 from .memory_bank import fill_initial_centers
-from .tensor_file import naming
 
 _NUMPY_FILES = "centers.npy", "centers_mom.npy"
 
@@ -139,7 +138,7 @@ def export_original(folder, out, world_size, progress=iter):
         fill_initial_centers(weight[end - start :], rank * num_local + end - start, seed=0)
         for name, array in (("centers", weight), ("centers_mom", weight_mom)):
             path = os.path.join(out, f"{rank}_{name}.param")
-            with naming(path), atomic_path(path) as unfinished:
+            with atomic_path(path) as unfinished, naming(path, mx.base.MXNetError):
                 mx.nd.save(unfinished, mx.nd.from_numpy(array, zero_copy=True))
 
 
@@ -154,7 +153,7 @@ def export_numpy(folder, out, progress=iter):
     shape = centers.num_classes, centers.embedding_size
     for index, name in enumerate(_NUMPY_FILES, start=1):
         path = os.path.join(out, name)
-        with naming(path), atomic_path(path) as unfinished, open(unfinished, "wb") as file:
+        with atomic_path(path) as unfinished, open(unfinished, "wb") as file:
             header = dict(descr="<f4", fortran_order=False, shape=shape)
             np.lib.format.write_array_header_2_0(file, header)
             for rows in progress(row_blocks(*shape)):

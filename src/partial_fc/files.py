@@ -1,24 +1,61 @@
 """Files and folders that appear under their name whole or not at all."""
 
 import contextlib
+import errno
 import hashlib
+import io
 import os
+import shutil
 
 _READ = 2**20
 
 
 @contextlib.contextmanager
 def atomic_path(path):
-    """Temporary path beside `path`: synced and renamed to it when the block ends, removed when the block fails."""
+    """Temporary path beside `path`: synced and renamed to it when the block ends, removed when the block fails.
+
+    Errors of the block that name no file name `path`, see `naming`.
+    """
     folder, name = os.path.split(os.path.abspath(path))
     unfinished = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     try:
-        yield unfinished
-        sync(unfinished)
-        os.replace(unfinished, path)
+        with naming(path):
+            yield unfinished
+            sync(unfinished)
+            os.replace(unfinished, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(unfinished)
+
+
+@contextlib.contextmanager
+def naming(path, *errors):
+    """OSErrors within the block that name no file, as those of a full disk, and `errors` become OSErrors of `path`."""
+    try:
+        yield
+    except (OSError, *errors) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        number, reason = getattr(error, "errno", None), getattr(error, "strerror", None)
+        if not reason:  # libraries that do not tell of a full disk
+            free = shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
+            reason = f"{(str(error) or repr(error)).splitlines()[-1]} ({free / 2**20:.0f} MiB are free)"
+        raise OSError(number or errno.EIO, reason, path) from error
+
+
+def open_named(path, mode, name=None):
+    """Binary file for writing, of whose errors `name` is the file's; by default the path."""
+    return io.BufferedWriter(_NamedFile(path, mode, name or path))
+
+
+class _NamedFile(io.FileIO):
+    def __init__(self, path, mode, name):
+        super().__init__(path, mode)
+        self._shown = name
+
+    def write(self, data):
+        with naming(self._shown):
+            return super().write(data)
 
 
 def sync(path):

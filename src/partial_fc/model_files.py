@@ -5,8 +5,8 @@ import os
 import mxnet as mx
 
 from .errors import InputError
-from .files import atomic_path
-from .tensor_file import naming, open_tensors, write_tensors
+from .files import atomic_path, naming
+from .tensor_file import open_tensors, write_tensors
 
 
 def save_model(prefix, symbol, arg_params, aux_params):
@@ -24,7 +24,7 @@ def save_model(prefix, symbol, arg_params, aux_params):
         (prefix + "-symbol.json", symbol.save),
         (prefix + "-0000.params", lambda unfinished: mx.nd.save(unfinished, arrays)),
     ):
-        with naming(path), atomic_path(path) as unfinished:
+        with naming(path, mx.base.MXNetError), atomic_path(path) as unfinished:
             save(unfinished)
 
 

@@ -6,15 +6,13 @@ arrays. The library's own writer wants every array as bytes in memory, which wou
 
 import contextlib
 import json
-import os
-import shutil
 
-import mxnet as mx
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import safe_open
 
 from .errors import InputError
+from .files import naming
 
 _ITEM_SIZE = 4
 
@@ -67,16 +65,3 @@ def open_tensors(path):
         raise InputError(f"{path}: no such file") from error
     except SafetensorError as error:
         raise InputError(f"{path}: damaged: {error}") from error
-
-
-@contextlib.contextmanager
-def naming(path):
-    """Errors of writing `path` within the block, MXNet's among them, become OSErrors that name it."""
-    try:
-        yield
-    except (OSError, mx.base.MXNetError) as error:
-        if isinstance(error, OSError) and error.filename:
-            raise
-        reason = os.strerror(error.errno) if getattr(error, "errno", None) else str(error).splitlines()[-1]
-        free = shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
-        raise OSError(f"{path}: cannot be written, {free / 2**20:.0f} MiB are free there: {reason}") from error

@@ -4,26 +4,38 @@ from partial_fc.data.bad_records import BadRecords
 from partial_fc.errors import InputError
 
 
+def errors(keys):
+    return {key: InputError(f"record {key}") for key in keys}
+
+
 def test_error_is_raised():
     with pytest.raises(InputError, match="^this one$"):
-        BadRecords("error", 1.0, 1000).add(1, InputError("this one"))
+        BadRecords("error", 1.0, 1000).note(1, InputError("this one"), {})
 
 
-@pytest.mark.parametrize("images, read, allowed", [(1000, 0, 10), (1000, 5000, 50), (1000, 500, 10), (10, 0, 1)])
-def test_share(images, read, allowed):
-    bad = BadRecords("skip", 0.01, images)
-    bad.count(read)
-    for key in range(allowed):
-        bad.add(key, InputError("bad"))
-    with pytest.raises(InputError, match=f"^last; with it {allowed + 1} records were bad"):
-        bad.add(allowed, InputError("last"))
+@pytest.mark.parametrize("share, images, allowed", [(0.01, 1000, 10), (0.01, 1099, 10), (0.01, 10, 1), (0, 1000, 0)])
+def test_share(share, images, allowed):
+    bad = BadRecords("skip", share, images)
+    for _ in range(3):  # again and again
+        bad.add(errors(range(allowed)))
+    message = f"^record 99; with it {allowed + 1} records are bad, more than the share bad_record_share={share}:"
+    with pytest.raises(InputError, match=message):
+        bad.add(errors([99]))
+
+
+def test_too_many_at_once_are_not_waited_for():
+    bad, met = BadRecords("skip", 0.1, 20), {}
+    for key in (1, 2):
+        bad.note(key, InputError("bad"), met)
+    with pytest.raises(InputError, match="with it 3 records"):
+        bad.note(3, InputError("bad"), met)
 
 
 def test_each_is_named_once_and_not_too_many(caplog):
     bad = BadRecords("skip", 1.0, 1000)
-    for key in [1, 2, 1] + list(range(3, 100)):
-        bad.add(key, InputError(f"record {key}"))
+    for keys in ([1, 2], [1], range(3, 100)):
+        bad.add(errors(keys))
     assert [record.getMessage() for record in caplog.records] == [f"skipped: record {key}" for key in range(1, 21)]
     caplog.clear()
     bad.tell()
-    assert [record.getMessage() for record in caplog.records] == ["skipped 99 bad records, 100 times"]
+    assert [record.getMessage() for record in caplog.records] == ["skipped 99 bad records"]

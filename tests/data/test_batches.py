@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from partial_fc.data import batches as batches_module
+from partial_fc.data import epoch_order
 from partial_fc.data.augmentation import Augmentation
 from partial_fc.data.batches import Batch, BatchReader
 from partial_fc.data.image import decode_image, encode_jpeg
@@ -155,7 +155,7 @@ def test_about_half_are_flipped(tmp_path):
 def test_flip_is_a_function_of_seed_epoch_and_image(records, monkeypatch):
     epoch_0, epoch_1 = flips(records, reader(records), range(3)), flips(records, reader(records), range(3, 6))
     with monkeypatch.context() as patch:  # another order: every image in another place
-        patch.setattr(batches_module, "generator", lambda seed, *purpose: np.random.default_rng(5))
+        patch.setattr(epoch_order, "generator", lambda seed, *purpose: np.random.default_rng(5))
         shuffled = flips(records, reader(records), range(3))
     both = set(epoch_0) & set(shuffled)
     assert list(epoch_0) != list(shuffled)
@@ -238,7 +238,7 @@ def test_bad_records_are_replaced_by_the_next_ones(damaged, records):
     assert skips.updates_per_epoch == 3
     for num_update in range(9):
         batch, plain = (each.read(at(each, num_update)) for each in (skips, reader(records)))
-        order = skips._order(num_update // 3)
+        order = skips._order.of(num_update // 3)
         for place, (key, intended) in enumerate(zip(batch.records, plain.records), start=num_update % 3 * 12):
             if intended in BAD:
                 following = [k for k in damaged.keys[order[np.arange(place, place + 42) % 42]] if k not in BAD]
@@ -272,6 +272,36 @@ def test_too_many_bad_records_end_it(damaged):
     assert len(first(skipping(damaged, bad_record_share=0.2).batches(), 9)) == 9
 
 
+def batches_before_the_end(records, world_size, **arguments):
+    """How many batches each rank gets until too many records are bad."""
+    counts = []
+    for rank in range(world_size):
+        batches = reader(records, world_size, rank, on_bad_record="skip", **arguments).batches()
+        counts.append(0)
+        with pytest.raises(InputError, match="more than the share"):
+            for _ in itertools.islice(batches, 60):
+                counts[-1] += 1
+    return counts
+
+
+def test_threads_do_not_decide_whether_too_many_are_bad(tmp_path):
+    path, bad = str(tmp_path / "train.rec"), range(0, 240, 9)
+    with record_files(path) as writer:
+        for index in range(240):
+            image = encode_jpeg(face(index % 10, index, SIZE))
+            writer.write_image(image[:60] if index in bad else image, index % 10)
+    records = RecordFile(path)
+    ends = [batches_before_the_end(records, 2, num_workers=workers, bad_record_share=0.05) for workers in (1, 2, 8)]
+    assert ends[0] == ends[1] == ends[2] and min(ends[0]) > 3
+    enough = reader(records, 2, 0, on_bad_record="skip", bad_record_share=len(bad) / 240)
+    assert len(first(enough.batches(), 60)) == 60  # the same ones again and again
+
+
+def test_share_of_none(damaged):
+    with pytest.raises(InputError, match="bad_record_share=0:"):
+        first(skipping(damaged, bad_record_share=0).batches(), 4)
+
+
 def test_nothing_but_bad_records(tmp_path):
     records = RecordFile(write_records_of(tmp_path, [b"no image"] * 4))
     with pytest.raises(InputError, match="train.rec: not one record can be read|more than the share"):
@@ -291,7 +321,7 @@ def test_skipped_records_are_named_and_counted(damaged, caplog):
     told = [record.getMessage() for record in caplog.records]
     named = {key for key in BAD if sum(f"train.rec: record {key} " in f"{line} " or f"record {key}:" in line
                                        for line in told) == 1}
-    assert named == BAD and told[-1].startswith("skipped 3 bad records, ")
+    assert named == BAD and told[-1] == "skipped 3 bad records"
 
 
 @pytest.mark.parametrize("label", [7, 10**9])

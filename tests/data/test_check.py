@@ -14,8 +14,7 @@ from partial_fc.data.check_structure import check_ranges
 from partial_fc.data.findings import Findings
 from partial_fc.data.image import encode_jpeg
 from partial_fc.data.record_writer import write_records
-from partial_fc.data.recordio import write_record
-from partial_fc.data.records import EXACT
+from partial_fc.data.recordio import EXACT, write_record
 
 from faces import face, write_faces
 
@@ -169,7 +168,39 @@ def test_numbers_of_identities(tmp_path):
     assert list(found(tmp_path)) == ["property"]
     os.remove(str(tmp_path / "property"))
     write(tmp_path, small()[:7] + [(8, (6, 6), b""), (0, (6, 9), b"")])  # an identity without images
-    assert found(tmp_path)["number of identities"][2] == [0]
+    kinds = found(tmp_path)
+    assert kinds["number of identities"][2] == [0]
+    assert kinds["empty identity"] == ("error", 1, [8], "record 8: identity 2 has no images")
+
+
+def test_identity_without_images(tmp_path):
+    write_records(str(tmp_path / "train.rec"), [[jpeg(1)], [], [jpeg(2), jpeg(3)]])
+    assert found(tmp_path) == {"empty identity": ("error", 1, [5], "record 5: identity 1 has no images")}
+
+
+def test_labels_beyond_the_ranges(tmp_path):
+    write(tmp_path, changed(4, label=4.0))
+    assert found(tmp_path)["labels not dense"][3] == "no images of 2, 3 below 5"
+
+
+@pytest.mark.parametrize("keep", [0.9, 0.6])
+def test_truncated_file_is_told_record_by_record(tmp_path, keep):
+    positions = write(tmp_path, small())
+    size = int(keep * positions[6])
+    os.truncate(str(tmp_path / "train.rec"), size)
+    lost = [number for number, start in positions.items() if start >= size]
+    half = [number for number, start in positions.items() if start < size][-1]
+    kinds = found(tmp_path)
+    assert kinds["record 0"][:3] == ("error", 1, [0])
+    assert sorted(kinds["unreadable record"][2]) == sorted(set([half, *lost]) - {0})
+
+
+def test_misplaced_record_is_told(tmp_path):
+    positions = write(tmp_path, small())
+    write_index(tmp_path, {**positions, 2: 10**6, 3: positions[3] + 2})
+    kinds = found(tmp_path)
+    assert kinds["unreadable record"][:3] == ("error", 2, [2, 3])
+    assert kinds["not in the index"][1] == 2 and len(kinds) == 2
 
 
 @pytest.mark.parametrize(

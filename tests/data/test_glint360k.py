@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from partial_fc.data import commands, glint360k
+from partial_fc.data import commands, glint360k_archive
 from partial_fc.data.glint360k import RELEASES, Release, prepare
 from partial_fc.errors import InputError
 
@@ -121,6 +121,53 @@ def test_damaged_part_is_named(tmp_path, compress):
         run(tmp_path, release)
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_downloading_the_damaged_part_again_helps(tmp_path, compress):
+    release = split(tmp_path, compress(archive()))
+    path = tmp_path / "glint360k_04"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    for _ in range(2):
+        with pytest.raises(InputError, match="glint360k_04: md5 not that of the release under test: download again"):
+            run(tmp_path, release)
+        assert files(tmp_path) == {}  # nothing has got its name, nothing is left
+    path.write_bytes(whole)
+    run(tmp_path, release)
+    assert files(tmp_path) == {f"glint360k/{name}": content for name, content in FILES.items()}
+
+
+@pytest.mark.parametrize("names", [
+    ["glint360k_aa", "glint360k_ab", "glint360k_ac"], ["glint360k.tar.gz.00", "glint360k.tar.gz.01"],
+    ["glint360k.tgz"], ["glint360k.part1", "glint360k.part2"], ["glint360k.gz"], ["glint360k"],
+])
+def test_parts_of_other_names(tmp_path, names):
+    content = gzip.compress(archive(folder=""))
+    size = -(-len(content) // len(names))
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(content[number * size : (number + 1) * size])
+    assert run(tmp_path, Release("r", md5(REC), md5(INDEX), ())).folder == str(tmp_path)
+    if len(names) == 3:
+        os.remove(tmp_path / "train.idx")
+        for missing in ("ab", "aa"):
+            os.rename(tmp_path / f"glint360k_{missing}", tmp_path / "away")
+            with pytest.raises(InputError, match=f"part glint360k_{missing} of the archive is missing"):
+                run(tmp_path, RELEASES[0])
+            os.rename(tmp_path / "away", tmp_path / f"glint360k_{missing}")
+
+
+def test_members_that_a_data_set_does_not_have_are_left_out(tmp_path, caplog):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "glint360k").mkdir()
+    (tmp_path / "glint360k" / "default.py").write_text("mine")
+    members = ["notes.txt", "glint360k/default.py", "glint360k/sub/train.rec", "lfw.bin"]
+    run(tmp_path, split(tmp_path, archive(map(member, members))))
+    assert {name: content for name, content in files(tmp_path).items() if "." in os.path.basename(name)} == {
+        "notes.txt": b"mine", "glint360k/default.py": b"mine", "glint360k/train.rec": REC, "glint360k/train.idx": INDEX,
+        "lfw.bin": bytes(10),
+    }
+    assert sum("left out" in record.getMessage() for record in caplog.records) == 3
+
+
 def test_archive_that_breaks_off(tmp_path):
     release = split(tmp_path, archive())
     path = tmp_path / "glint360k_06"
@@ -134,7 +181,7 @@ def test_archive_that_breaks_off(tmp_path):
 def test_missing_part_is_named(tmp_path, missing):
     release = split(tmp_path, archive())
     os.remove(tmp_path / missing)
-    with pytest.raises(InputError, match=f"part {missing[-2:]} of the archive is missing.*magnet:"):
+    with pytest.raises(InputError, match=f"part {missing} of the archive is missing.*magnet:"):
         run(tmp_path, release)
 
 
@@ -158,7 +205,7 @@ def test_sums_of_the_records(tmp_path):
 
 def test_too_little_space(tmp_path, monkeypatch):
     release = split(tmp_path, archive())
-    monkeypatch.setattr(glint360k.shutil, "disk_usage", lambda _: type("Usage", (), dict(free=1000)))
+    monkeypatch.setattr(glint360k_archive.shutil, "disk_usage", lambda _: type("Usage", (), dict(free=1000)))
     with pytest.raises(InputError, match="free space"):
         run(tmp_path, release)
 

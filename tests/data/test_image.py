@@ -1,6 +1,8 @@
 import io
 import resource
 import struct
+import subprocess
+import sys
 import zlib
 
 import cv2
@@ -8,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from partial_fc.data.decoders import decode_by_opencv
+from partial_fc.data.fit import decode_any
 from partial_fc.data.image import decode_image, decode_into, encode_jpeg
 from partial_fc.errors import InputError
 
@@ -82,22 +86,95 @@ def test_pixels_of_a_jpeg_are_those_of_opencv(content):
 
 
 def test_orientation_of_the_camera_is_respected():
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by a quarter
-    content = encoded_by_pil("RGB", exif=exif)
+    content = encoded_by_pil("RGB", exif=exif(6))  # to be turned by a quarter
     turned = decode_image(content, (32, 20))
     assert np.array_equal(turned, opencv_rgb(content)) and turned[:10].mean(axis=(0, 1))[0] > 200
     with pytest.raises(InputError, match="32x20 pixels"):
         decode_image(content, (20, 32))
 
 
-@pytest.mark.parametrize("ending", [".jpg", ".png"])
-def test_image_that_breaks_off_is_an_error(ending):
-    content = cv2.imencode(ending, np.random.RandomState(0).randint(0, 256, (64, 64, 3), np.uint8))[1].tobytes()
+def noise(file_format="JPEG", mode="RGB", **options):
+    """64 x 64 pixels."""
+    file, pixels = io.BytesIO(), np.random.RandomState(0).randint(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).convert(mode).save(file, file_format, **options)
+    return file.getvalue()
+
+
+def exif(orientation):
+    note = Image.Exif()
+    note[0x0112] = orientation
+    return note
+
+
+@pytest.mark.parametrize("content", [
+    noise(), noise(exif=exif(1)), noise(exif=exif(6)), noise(mode="CMYK"), noise("PNG"), noise("WEBP"), noise("BMP"),
+], ids=["jpeg", "upright", "turned", "cmyk", "png", "webp", "bmp"])
+def test_image_that_breaks_off_is_an_error(content):
     decode_image(content, (64, 64))
     for length in (len(content) // 2, len(content) - 20):
         with pytest.raises(InputError, match="^record 9: "):
             decode_image(content[:length], (64, 64), "record 9")
+
+
+def test_overwritten_jpeg_is_an_error_whatever_a_camera_noted():
+    for content in (noise(), noise(exif=exif(1)), noise(exif=exif(6))):
+        damaged = bytearray(content)
+        damaged[len(content) // 2 : len(content) // 2 + 40] = b"\xff\x13" * 20
+        with pytest.raises(InputError, match="damaged JPEG"):
+            decode_image(bytes(damaged), (64, 64))
+
+
+def memory_and_message(content):
+    """MiB that decoding by both ways takes in a process of its own, and its error."""
+    program = """if True:
+        import resource, sys
+        from partial_fc.data.fit import decode_any
+        from partial_fc.data.image import decode_image
+        content = sys.stdin.buffer.read()
+        most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        before, message = most(), ""
+        for decode in (lambda: decode_image(content, (64, 64)), lambda: decode_any(content)):
+            try:
+                decode()
+            except ValueError as error:
+                message = str(error)
+        print(most() - before, message)"""
+    run = subprocess.run([sys.executable, "-c", program], input=content, stdout=subprocess.PIPE, timeout=60, check=True)
+    memory, message = run.stdout.decode().split(" ", 1)
+    return int(memory), message
+
+
+def test_length_in_a_damaged_png_is_not_believed():
+    content = noise("PNG")
+    place = content.index(b"IDAT") - 4
+    damaged = content[:place] + struct.pack(">I", 2**31 - 1) + content[place + 4 :]
+    memory, message = memory_and_message(damaged)
+    assert memory < 50 and "a part that is said to have 2147483647 bytes" in message
+
+
+def test_second_header_of_a_png():
+    """Of which the decoder may believe another than was looked at."""
+    content = noise("PNG")
+    header = content[8:33]
+    for damaged in (content[:33] + header + content[33:], content[:8] + content[33:]):
+        with pytest.raises(InputError, match="damaged PNG|not an image"):
+            decode_image(damaged, (64, 64))
+
+
+def test_animation_is_refused():
+    """OpenCV writes beyond its memory where a frame is larger than the picture."""
+    content, frame = noise("PNG"), struct.pack(">IIIIIHHBB", 0, 9000, 9000, 0, 0, 1, 10, 0, 0)
+    place = content.index(b"IDAT") - 4
+    for kind, part in ((b"acTL", struct.pack(">II", 2, 0)), (b"fcTL", frame)):
+        chunk = struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part))
+        with pytest.raises(ValueError, match="an animated PNG"):
+            decode_by_opencv(content[:place] + chunk + content[place:])
+
+
+def test_nothing_is_no_image():
+    for decode in (lambda: decode_image(b"", (8, 8)), lambda: decode_any(b"")):
+        with pytest.raises(InputError, match="0 bytes which are not an image"):
+            decode()
 
 
 def test_size_in_a_damaged_header_is_not_believed():
@@ -109,6 +186,6 @@ def test_size_in_a_damaged_header_is_not_believed():
     png[29:33] = struct.pack(">I", zlib.crc32(bytes(png[12:29])))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for content in (jpeg, png):
-        with pytest.raises(InputError, match=r"\d+x\d+ pixels|not an image"):
+        with pytest.raises(InputError, match=r"\d+x\d+ pixels|too large"):
             decode_image(bytes(content), (20, 32))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from partial_fc.data import index as index_module
-from partial_fc.data.index import read_index
+from partial_fc.data.index import LACKING, MISPLACED, read_index
 from partial_fc.errors import InputError
 
 
@@ -31,20 +31,25 @@ def test_many_in_any_order(write, monkeypatch):
     assert np.array_equal(read_index(path, 20000), 4 * np.arange(5000))
 
 
+@pytest.mark.parametrize("position", [44, 2**40, -4, 6])
+def test_misplaced_record_leaves_the_others(write, position):
+    index = read_index(write(f"1\t0\n2\t{position}\n4\t8\n"), 44)
+    assert index.tolist() == [LACKING, 0, MISPLACED, LACKING, 8]
+
+
 def test_nothing(write):
     assert read_index(write(""), 0).tolist() == []
 
 
 @pytest.mark.parametrize("text, message", [
-    ("1\t0\n2\t44\n", "record 2 is said to start at byte 44"),
-    ("1\t0\n2\t-4\n", "record 2 is said to start at byte -4"),
-    ("1\t0\n2\t6\n", "record 2 is said to start at byte 6"),
+    ("1\t0\n2\t44\n3\t48\n", r"record 2 is said to start at byte 44, .* \(2 of 3 lines"),
+    ("1\t-4\n2\t0\n3\t6\n", "record 1 is said to start at byte -4"),
     ("1\t0\n1\t4\n", "a record number twice"),
     ("-1\t0\n", "record number -1"),
     (f"{2**40}\t0\n", f"record number {2**40} among 1"),
     ("1 0\n", "not an index"),
     ("1\t0\n2\n", "not an index"),
-    ("1\t0\n2\t4\t8\n3\n", "record 8 is said to start at byte 3"),
+    ("1\t0\n2\t4\t8\n3\n", "not an index"),
     ("1\t0\n\n2\t4\n", "not an index"),
     ("1\t0\n2\t0x4\n", "not an index"),
     ("1\t0.5\n", "not an index"),

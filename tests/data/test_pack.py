@@ -60,6 +60,21 @@ def test_images_and_labels_in_natural_order(folder, tmp_path):
 def test_natural_order():
     names = ["a", "2", "10", "01", "1", "a10b2", "a2b10", "a2b9"]
     assert sorted(names[::-1], key=natural_key) == ["01", "1", "2", "10", "a", "a2b9", "a2b10", "a10b2"]
+    assert sorted(["\u00b2", "\u0663", "a\u0663", "3"], key=natural_key) == ["3", "a\u0663", "\u00b2", "\u0663"]
+
+
+def test_line_break_in_a_name(folder, tmp_path):
+    """identities.txt has a line for each label."""
+    for name in ("p\n3", "p4\r"):
+        write(folder / name / "1.jpg", encode_jpeg(face(3, 1)))
+        with pytest.raises(InputError, match="has a line break in its name: rename it"):
+            pack(str(folder), str(tmp_path / "out"), size=32)
+        (folder / name / "1.jpg").unlink()
+        (folder / name).rmdir()
+    write(folder / "p1" / "bad\nimage.jpg", b"no image")
+    pack(str(folder), str(tmp_path / "out"), size=32)
+    lines = (tmp_path / "out" / "skipped.txt").read_text().splitlines()
+    assert lines == ["p1/bad image.jpg\t8 bytes which are not an image"]
 
 
 def test_what_cannot_be_read_is_listed(folder, tmp_path):
@@ -96,7 +111,7 @@ def test_list_of_an_earlier_run_goes(folder, tmp_path):
 
 def test_nothing_readable(tmp_path):
     write(tmp_path / "faces" / "a" / "1.jpg", b"nothing")
-    with pytest.raises(InputError, match=r"faces: not one readable image.* a.1\.jpg: damaged"):
+    with pytest.raises(InputError, match=r"faces: not one readable image.* a.1\.jpg: 7 bytes which"):
         pack(str(tmp_path / "faces"), str(tmp_path / "out"), size=32)
     assert os.listdir(tmp_path / "out") == ["skipped.txt"]
 
@@ -199,7 +214,7 @@ def test_pairs_of_a_file(tmp_path):
 def test_damaged_image_of_a_pair_names_the_line(tmp_path):
     pairs = write_lfw(tmp_path / "lfw")
     write(tmp_path / "lfw" / "Bo" / "Bo_0002.png", b"\x89PNG")
-    with pytest.raises(InputError, match=r"own pairs\.txt, line 3: .*Bo_0002\.png: damaged"):
+    with pytest.raises(InputError, match=r"own pairs\.txt, line 3: .*Bo_0002\.png: 4 bytes which"):
         pack(str(tmp_path / "lfw"), str(tmp_path / "out"), size=32, pairs=pairs)
     assert os.listdir(tmp_path / "out") == []
 

@@ -214,13 +214,6 @@ def test_full_disk(folder, expected, tmp_path):
     assert files(out) == expected
 
 
-def test_name_is_added_to_errors():
-    with pytest.raises(OSError, match="No space left on device: .property"), pack_state.naming("property"):
-        raise OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(OSError, match="known"), pack_state.naming("property"):
-        raise OSError(errno.ENOENT, "No such file", "known")
-
-
 def test_killed(folder, expected, tmp_path):
     out, journal = tmp_path / "out", tmp_path / "out" / ".pack" / "journal"
     arguments = ["pack", folder, str(out), "--size", "32", "--min-images", "2"]

@@ -6,7 +6,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from partial_fc.data.bad_records import BadRecords
 from partial_fc.data.record_writer import write_records
+from partial_fc.data.recordio import write_record
 from partial_fc.data.records import RecordFile
 from partial_fc.errors import InputError
 
@@ -109,8 +111,10 @@ def test_truncated_file_names_the_record(tmp_path, path):
     with open(path, "rb") as file:
         content = file.read()
     rewrite(path, content[: len(content) // 2])  # record 0 is the last
-    with pytest.raises(InputError, match=r"train\.idx: record 7 is said to start at byte [^\n]+$"):
+    with pytest.raises(InputError, match=r"train\.rec: record 0 cannot be read: .* merge --on-bad-record skip"):
         RecordFile(path)
+    rest = RecordFile(path, tolerant=True)
+    assert rest.keys.tolist() == [1, 2, 3, 4, 5] and rest.num_identities is None and "record 0" in rest.problem
     plain = write_plain(tmp_path, [0.0, 1.0, 2.0])
     with open(plain, "rb") as file:
         content = file.read()
@@ -119,6 +123,59 @@ def test_truncated_file_names_the_record(tmp_path, path):
     assert records.read(2) == (b"image 2", 1)
     with pytest.raises(InputError, match=r"plain\.rec: record 3 cannot be read: [^\n]+$"):
         records.read(3)
+
+
+def test_misplaced_record_is_named(path):
+    """The index has it behind the file's end."""
+    with open(path[:-4] + ".idx") as file:
+        lines = ["2\t1000000\n" if line.startswith("2\t") else line for line in file]
+    rewrite(path[:-4] + ".idx", "".join(lines).encode())
+    records = RecordFile(path)
+    assert records.keys.tolist() == [1, 2, 3, 4, 5, 6] and records.num_identities == 3
+    for read in (records.labels, lambda: records.read(2)):
+        with pytest.raises(InputError, match=r"train\.rec: record 2 cannot be read: the index has it outside"):
+            read()
+    bad = BadRecords("skip", 0.5, 6)
+    assert records.labels(bad).tolist() == [0, -1, 1, 2, 2, 2] and bad.keys == {2}
+
+
+def test_plain_file_whose_record_0_is_bad(tmp_path):
+    path = write_plain(tmp_path, [5.0, 3.0, 4.0], first=0)
+    with open(path, "rb+") as file:
+        file.write(bytes(4))
+    records = RecordFile(path)
+    assert records.problem is None and records.keys.tolist() == [0, 1, 2] and records.read(2)[1] == 4
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 8, 12, 15])
+def test_short_files(tmp_path, length):
+    path = str(tmp_path / "train.rec")
+    rewrite(path, bytes(length))
+    rewrite(path[:-4] + ".idx", b"1\t0\n")
+    with pytest.raises(InputError, match="record 1 cannot be read"):
+        RecordFile(path).labels()
+
+
+def test_labels_beyond_64_bits(tmp_path):
+    path = str(tmp_path / "train.rec")
+    with open(path, "wb") as file:
+        write_record(file, float(2**62), 1, 2**62, b"image")
+        second = file.tell()
+        write_record(file, float(2**63), 2, 2**63, b"image")
+    rewrite(path[:-4] + ".idx", b"1\t0\n2\t%d\n" % second)
+    records = RecordFile(path)
+    assert records.read(1)[1] == 2**62
+    for read in (records.labels, lambda: records.read(2)):
+        with pytest.raises(InputError, match=f"record 2 has label {2**63}"):
+            read()
+
+
+def test_labels_of_a_file_that_is_overwritten(path):
+    with open(path, "rb+") as file:
+        file.seek(int(RecordFile(path).positions[3]))
+        file.write(bytes(4))
+    with pytest.raises(InputError, match=r"record 3 cannot be read: no record starts"):
+        RecordFile(path).labels()
 
 
 def test_positions_that_point_into_a_record_are_named(tmp_path):

@@ -1,13 +1,20 @@
 import logging
 import os
+import resource
+import struct
 
 import pytest
 
 from partial_fc.data import commands
+from partial_fc.data.check import check
+from partial_fc.data.copying import Reading
+from partial_fc.data.image import encode_jpeg
 from partial_fc.data.record_writer import record_files, write_records
 from partial_fc.data.records import RecordFile
 from partial_fc.data.rewrite import merge, shuffle, split
 from partial_fc.errors import InputError
+
+from faces import face
 
 FIRST = [[b"a", b"bb"], [b"\xff\xd8 not decoded"], [b"c", b"", b"d" * 5000]]
 PLAIN = [(b"p", 5), (b"q", 2), (b"r", 5), (b"s", 0)]
@@ -99,7 +106,7 @@ def test_merge_of_nothing_or_of_two_sizes(sources, out, tmp_path):
     with pytest.raises(InputError, match="property: expected identities,height,width"):
         merge(sources, out)
     os.remove(str(tmp_path / "plain" / "property"))
-    with pytest.raises(InputError, match="other.rec: record 1: 1 bytes which are not an image; .*property"):
+    with pytest.raises(InputError, match="other.rec: no record is an image .*property"):
         merge(sources, out)
 
 
@@ -118,7 +125,85 @@ def test_damaged_record_is_named_and_leaves_nothing(sources, out):
     for command in (merge, shuffle):
         with pytest.raises(InputError, match="train.rec: record 4 cannot be read"):
             command(sources[:1] if command is merge else sources[0], out)
-        assert os.listdir(out) == []
+        assert not os.path.exists(out)
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """30 images of 10 identities; bad are 2 (a label), 5 (overwritten), 9 (cannot be decoded), 13 to 15, all of one."""
+    (tmp_path / "damaged").mkdir()
+    path, images = str(tmp_path / "damaged" / "train.rec"), [encode_jpeg(face(0, key, 16)) for key in range(31)]
+    images[9], images[14] = images[9][:200], encode_jpeg(face(0, 14, 24))
+    write_records(path, [images[1 + 3 * identity : 4 + 3 * identity] for identity in range(10)])
+    positions = RecordFile(path).positions.tolist()
+    with open(path, "rb+") as file:
+        for key in (5, 13, 15):
+            file.seek(positions[key])
+            file.write(bytes(4))
+        file.seek(positions[2] + 12)
+        file.write(struct.pack("<f", float("nan")))
+    expected = [[images[key] for key in range(1 + 3 * i, 4 + 3 * i) if key not in (2, 5, 9)] for i in range(10)]
+    return path, expected[:4] + expected[5:]
+
+
+SKIP = Reading(2, "skip", 0.3)
+
+
+def is_ok(folder):
+    facts = check(folder)
+    return not facts["errors"], facts["findings"]
+
+
+def test_damaged_data_set_is_mended(damaged, out, tmp_path, caplog):
+    path, expected = damaged
+    assert check(path)["errors"] > 5
+    assert merge([path], out, reading=SKIP) == (24, 9)
+    assert images_of(out) == expected and is_ok(out) == (True, [])
+    assert lines(out, "identities.txt") == [b"0", b"1", b"2", b"3", b"5", b"6", b"7", b"8", b"9"]
+    told = [record.getMessage() for record in caplog.records]
+    assert told[-1] == "skipped 6 bad records" and sum(line.startswith("skipped: ") for line in told) == 6
+    assert any("of identity 4 no image can be read" in line for line in told)
+    rest, held = str(tmp_path / "rest"), str(tmp_path / "held")
+    split(path, rest, held, share=0.3, reading=SKIP)
+    assert sorted(images_of(rest) + images_of(held)) == sorted(expected) and is_ok(rest)[0] and is_ok(held)[0]
+    shuffle(path, str(tmp_path / "mixed"), reading=SKIP)
+    mixed = images_of(str(tmp_path / "mixed"))
+    assert mixed[4] == [] and sorted(map(sorted, mixed[:4] + mixed[5:])) == sorted(map(sorted, expected))
+
+
+def test_too_many_bad_records_are_no_data_set(damaged, out, capsys):
+    path, _ = damaged
+    for command in (["merge", path, out], ["shuffle", path, out], ["split", "--share", "0.3", path, out, out + "2"]):
+        assert commands.main([*command, "--on-bad-record", "skip", "--bad-record-share", "0.16"]) == 1
+        assert "more than the share bad_record_share=0.16" in capsys.readouterr().err
+        assert not os.path.exists(os.path.join(out, "train.rec"))
+
+
+def test_truncated_data_set_is_mended(damaged, out):
+    path, expected = damaged
+    os.truncate(path, int(RecordFile(path).positions[25]) + 100)
+    with pytest.raises(InputError, match="record 0 cannot be read: .* merge --on-bad-record skip"):
+        merge([path], out)
+    assert merge([path], out, reading=SKIP) == (24 - 6, 7)
+    assert images_of(out) == expected[:7] and is_ok(out) == (True, [])
+
+
+def test_threads_change_nothing(sources, out, tmp_path):
+    others = [str(tmp_path / f"out{workers}") for workers in (1, 5)]
+    for workers, other in zip((1, 5), others):
+        merge(sources, other, reading=Reading(workers))
+    assert images_of(others[0]) == images_of(others[1])
+
+
+def test_full_disk_names_the_file(sources, out):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+    try:
+        with pytest.raises(OSError) as error:
+            merge(sources, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.value.filename == os.path.join(out, "train.rec") and os.listdir(out) == []
 
 
 def test_split_by_share(sources, out, tmp_path):

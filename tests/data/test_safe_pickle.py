@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from partial_fc.data import safe_pickle
 from partial_fc.data.safe_pickle import PickledArray, load_plain
 
 PLAIN = ([b"\xff\xd8\x00'\n\\", b"a" * 300, "text \u1234"], (), [], (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4),
@@ -175,3 +176,13 @@ def test_every_truncation_is_a_value_error(protocol):
     for length in range(len(data)):
         refused(data[:length])
     assert "truncated" in refused(data[:-1])
+
+
+@pytest.mark.parametrize("opcodes", [b"N\x94", b"]\x94", b"(", b")"])
+def test_opcodes_are_no_more_than_images_need(opcodes, monkeypatch):
+    monkeypatch.setattr(safe_pickle, "_OPCODES_AT_LEAST", 1000)
+    tracemalloc.start()
+    message = refused(b"\x80\x04(" + opcodes * 400_000 + b"l.")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "more opcodes than" in message and peak < 6 * 400_000 * len(opcodes) + 10**6

@@ -1,12 +1,16 @@
 import os
+import resource
 import subprocess
 import sys
 import zipfile
 
 import mxnet as mx
+import numpy as np
 import pytest
 
 from partial_fc.data import commands
+from partial_fc.data.copying import Reading
+from partial_fc.data.image import decode_image
 from partial_fc.data.pack import pack
 from partial_fc.data.record_writer import write_records
 from partial_fc.data.records import RecordFile
@@ -18,6 +22,7 @@ from faces import write_faces
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "unpack_glint360k.py")
 LFW = os.path.join(os.environ.get("PARTIAL_FC_TEST_DATA", ""), "lfw-112x112")
+OMNIGLOT = os.path.join(os.environ.get("PARTIAL_FC_TEST_DATA", ""), "omniglot")
 FIRST = {"id_0/0_0.jpg": b"a", "id_0/0_1.jpg": b"bb", "id_1/1_2.jpg": b"\xff\xd8 not decoded"}
 SECOND = {"id_2/2_3.jpg": b"d", "id_3/3_4.jpg": b"e" * 5000}
 
@@ -55,11 +60,11 @@ def test_threads(tmp_path, monkeypatch):
         images = [[b"%s %d %d" % (name.encode(), person, image) for image in range(40)] for person in range(people)]
         write_records(str(tmp_path / name / "train.rec"), images)
     folders, made, makedirs = [str(tmp_path / name) for name in ("first", "second")], [], os.makedirs
-    unpack(folders, str(tmp_path / "one"), num_workers=1)
+    unpack(folders, str(tmp_path / "one"), reading=Reading(1))
     monkeypatch.setattr(os, "makedirs", lambda path, **options: made.append(path) or makedirs(path, **options))
-    assert unpack(folders, str(tmp_path / "out"), num_workers=1) == (200, 5)
+    assert unpack(folders, str(tmp_path / "out"), reading=Reading(1)) == (200, 5)
     assert sorted(os.path.basename(path) for path in made if "id_" in path) == [f"id_{label}" for label in range(5)]
-    assert unpack(folders, str(tmp_path / "four"), num_workers=4) == (200, 5)
+    assert unpack(folders, str(tmp_path / "four"), reading=Reading(4)) == (200, 5)
     assert files(tmp_path / "four") == files(tmp_path / "one") and len(files(tmp_path / "one")) == 200
     assert files(tmp_path / "one")["id_3/3_120.jpg"] == b"second 0 0"
 
@@ -68,7 +73,32 @@ def test_damaged_record_ends_the_run(folders, tmp_path):
     path = tmp_path / "second" / "train.rec"
     path.write_bytes(b"\0" * 4 + path.read_bytes()[4:])
     with pytest.raises(InputError, match=r"second.train\.rec: record 1 cannot be read"):
-        unpack(folders, str(tmp_path / "out"), num_workers=4)
+        unpack(folders, str(tmp_path / "out"), reading=Reading(4))
+
+
+def test_damaged_records_are_skipped(folders, tmp_path, caplog, capsys):
+    """Numbers and labels of the others are as they would be without the damage."""
+    path = tmp_path / "first" / "train.rec"
+    position = int(RecordFile(str(path)).positions[2])
+    content = path.read_bytes()
+    path.write_bytes(content[:position] + bytes(4) + content[position + 4 :])
+    arguments = ["unpack", "--include", ",".join(folders), "--output", str(tmp_path / "out"), "--on-bad-record", "skip"]
+    assert commands.main(arguments) == 0
+    assert files(tmp_path / "out") == {**SECOND, **{name: FIRST[name] for name in FIRST if name != "id_0/0_1.jpg"}}
+    told = [record.getMessage() for record in caplog.records]
+    assert "record 2 cannot be read" in told[0] and told[-1].endswith("out: 4 images of 4 identities")
+    assert commands.main([*arguments, "--bad-record-share", "0"]) == 1
+    assert "more than the share" in capsys.readouterr().err
+
+
+def test_full_disk_names_the_file(folders, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="id_3/3_4.jpg"):
+            unpack(folders, str(tmp_path / "out"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_labels_follow_a_plain_file(folders, tmp_path):
@@ -187,7 +217,29 @@ def test_real_faces_there_and_back(tmp_path):
     originals = ["Abel_Pacheco_0001", "Abel_Pacheco_0004", "Abdullah_Gul_0013", "Akhmed_Zakayev_0003"]
     assert images == [(tmp_path / "lfw" / name[:-5] / f"{name}.jpg").read_bytes() for name in originals]
     assert issame.tolist() == [True, False]
-    unpack([str(out)], str(tmp_path / "images"), num_workers=2)
+    unpack([str(out)], str(tmp_path / "images"), reading=Reading(2))
     assert sorted(files(tmp_path / "images").values()) == sorted(files(tmp_path / "lfw").values())
     pack(str(tmp_path / "images"), str(tmp_path / "again"), num_workers=2)
     assert contents(tmp_path / "again" / "train.rec") == contents(out / "train.rec")
+
+
+@pytest.mark.skipif(not os.path.isdir(OMNIGLOT), reason="PARTIAL_FC_TEST_DATA names no folder with omniglot")
+def test_real_characters_there_and_back(tmp_path):
+    """Drawings in black and white, PNGs of another size: changed by the first pack, and by none after it."""
+    with zipfile.ZipFile(os.path.join(OMNIGLOT, "images_evaluation.zip")) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".png")][:1000]
+        for name in names:
+            alphabet, character, image = name.split("/")[-3:]
+            target = tmp_path / "omniglot" / f"{alphabet}.{character}" / image
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(archive.read(name))
+    out = tmp_path / "out"
+    packed = pack(str(tmp_path / "omniglot"), str(out), size=64, num_workers=2)
+    assert (packed.num_images, len(packed.identities), packed.skipped) == (1000, 50, [])
+    image, label = RecordFile(str(out / "train.rec")).read(1)
+    drawn = decode_image(image, (64, 64))
+    assert label == 0 and drawn.min() < 80 and drawn.mean() > 200 and np.ptp(drawn.astype(int), axis=2).max() < 8
+    unpack([str(out)], str(tmp_path / "images"), reading=Reading(2))
+    pack(str(tmp_path / "images"), str(tmp_path / "again"), size=64, num_workers=2)
+    for name in ("train.rec", "train.idx"):
+        assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()

@@ -1,6 +1,7 @@
 """What the commands' arguments share."""
 
 import argparse
+import os
 
 SOURCE = "folder with train.rec and train.idx, or path of a .rec file"
 
@@ -11,3 +12,39 @@ def positive(text):
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return number
+
+
+def share(text):
+    """Type of arguments that are numbers from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError("from 0 to 1")
+    return number
+
+
+def add_workers(command, what):
+    """Add --workers, the number of threads that do `what` (str)."""
+    command.add_argument(
+        "--workers", type=positive, default=len(os.sched_getaffinity(0)), metavar="N",
+        help=f"threads that {what} (%(default)s, the cores there are)",
+    )
+
+
+def add_reading(command, bad):
+    """Add the arguments of `reading`; `bad` (str) tells which records are bad."""
+    add_workers(command, "read")
+    command.add_argument(
+        "--on-bad-record", choices=("error", "skip"), default="error",
+        help=f"what to do at a record that is bad: {bad} (%(default)s)",
+    )
+    command.add_argument(
+        "--bad-record-share", type=share, default=0.001, metavar="SHARE",
+        help="of the images that may be skipped; if more are bad, nothing is to be saved by that (%(default)s)",
+    )
+
+
+def reading(args):
+    """Reading that the parsed arguments tell."""
+    from .copying import Reading  # imports OpenCV: --help need not wait for it
+
+    return Reading(args.workers, args.on_bad_record, args.bad_record_share)

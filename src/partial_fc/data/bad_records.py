@@ -1,7 +1,6 @@
-"""What becomes of records that cannot be used: the end of the training, or, up to a share of all, a line of the log."""
+"""What becomes of records that cannot be used: the end of the work, or, up to a share of all, a line of the log."""
 
 import logging
-import threading
 
 from ..errors import InputError
 
@@ -11,50 +10,65 @@ _NAMED = 20
 
 
 class BadRecords:
-    """Counts bad records of a rank. Threads may use it at the same time.
+    """Counts the bad records of a data set, each of them once, however often it is met.
+
+    Threads note what they meet, each in a dictionary of its own; what they met is added in the order of the data. So
+    where too many are bad does not depend on the number of threads.
 
     Args:
         policy: `error` or `skip`.
-        share: of the images read that may be bad, where they are skipped.
-        images: that this rank reads in an epoch; the share is at least of so many, and one bad record is allowed.
+        share: of the images that may be bad, where they are skipped; 0: none, otherwise at least one.
+        images: of the data set.
 
     Attributes:
-        keys: set of the record numbers met.
+        keys: set of the record numbers.
+        skips: whether they are skipped.
     """
 
     def __init__(self, policy="error", share=0.001, images=0):
-        self._policy, self._share, self._images = policy, share, images
-        self._lock = threading.Lock()
-        self._num_read = self._num_bad = 0
-        self.keys = set()
+        self.skips, self.keys = policy == "skip", set()
+        self._share, self._allowed = share, max(1, int(share * images)) if share else 0
 
-    def count(self, num_read):
-        """Count images that were read."""
-        with self._lock:
-            self._num_read += num_read
-
-    def add(self, key, error):
-        """Log that record `key` is bad (`error`) and skipped.
+    def note(self, key, error, met):
+        """Note in `met` (dictionary, errors by record number) that record `key` is bad (`error`).
 
         Raises:
-            InputError: `error` itself where nothing is to be skipped; one with the count where too many are bad.
+            InputError: `error` itself where nothing is to be skipped; one with the count where these alone are too
+                many.
         """
-        if self._policy == "error":
+        if not self.skips:
             raise error
-        with self._lock:
-            self._num_bad += 1
-            new = key not in self.keys
+        met[key] = error
+        self._check(met, error)
+
+    def add(self, met):
+        """Count and log bad records, errors by record number.
+
+        Raises:
+            InputError: with the count, if too many are bad.
+        """
+        for key, error in met.items():
+            if key in self.keys:
+                continue
             self.keys.add(key)
-            too_many = self._num_bad > max(1, self._share * max(self._num_read, self._images))
-        if new and len(self.keys) <= _NAMED:
-            log.warning("skipped: %s", error)
-        if too_many:
-            raise InputError(
-                f"{error}; with it {len(self.keys)} records were bad, more than the share bad_record_share="
-                f"{self._share:g}: `partial-fc data check` lists them all"
-            )
+            if len(self.keys) <= _NAMED:
+                log.warning("skipped: %s", error)
+            self._check(self.keys, error)
+
+    def skip(self, key, error):
+        """Note and add one record; raises as they do."""
+        met = {}
+        self.note(key, error, met)
+        self.add(met)
 
     def tell(self):
         """Log how many there were."""
         if self.keys:
-            log.warning("skipped %d bad records, %d times", len(self.keys), self._num_bad)
+            log.warning("skipped %d bad records", len(self.keys))
+
+    def _check(self, keys, error):
+        if len(keys) > self._allowed:
+            raise InputError(
+                f"{error}; with it {len(keys)} records are bad, more than the share bad_record_share={self._share:g}: "
+                "`partial-fc data check` lists them all"
+            )

@@ -1,16 +1,19 @@
 """Batches of images for each rank, decoded ahead of time by worker threads."""
 
-import functools
+import logging
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
-from ..randomness import generator
 from .augmentation import Augmentation
 from .bad_records import BadRecords
+from .epoch_order import EpochOrder
+from .identity_ranges import empty_identities
 from .image import decode_into
 from .parallel import ordered_map
+
+log = logging.getLogger("partial_fc")
 
 
 class Batch(NamedTuple):
@@ -47,7 +50,7 @@ class BatchReader:
             that up with the epoch's first ones.
         num_classes: labels from this on are bad; None: whoever uses the labels sees to that.
         on_bad_record: `error` or `skip`, see BadRecords.
-        bad_record_share: of the images, that may be skipped.
+        bad_record_share: of the images, that may be skipped; each rank counts those that it met.
 
     Attributes:
         updates_per_epoch: global batches in an epoch.
@@ -73,8 +76,10 @@ class BatchReader:
         self.records, self.size, self.seed = records, (image_size, image_size), seed
         self.batch_size, self.rank, self.num_workers = batch_size, comm.rank, num_workers
         self.num_classes, self.augmentation = num_classes, augmentation or Augmentation()
-        self.bad_records = BadRecords(on_bad_record, bad_record_share, count / comm.world_size)
-        self._order = functools.lru_cache(maxsize=2)(self._draw_order)  # two: workers may be at work on either side
+        self.bad_records = BadRecords(on_bad_record, bad_record_share, count)
+        self._order = EpochOrder(count, seed)
+        if comm.rank == 0:
+            _tell_empty(records)
 
     def batches(self, position=0):
         """The batches from a position on, see Batch, without end; what lies before it is not read.
@@ -82,9 +87,13 @@ class BatchReader:
         Raises:
             InputError: naming file and record, if an image cannot be read.
         """
+        read = ordered_map(self._read, self._positions(position), self.num_workers, self.num_workers + 2)
         try:
-            yield from ordered_map(self.read, self._positions(position), self.num_workers, self.num_workers + 2)
+            for batch, bad in read:
+                self.bad_records.add(bad)
+                yield batch
         finally:
+            read.close()
             self.bad_records.tell()
 
     def _positions(self, position):
@@ -102,27 +111,34 @@ class BatchReader:
 
     def read(self, position):
         """The Batch at a position."""
+        batch, bad = self._read(position)
+        self.bad_records.add(bad)
+        return batch
+
+    def _read(self, position):
+        """The Batch at a position, and errors by number of the bad records met."""
         epoch, start, end = self._place(position)
+        if 2 * start >= len(self.records.keys):
+            self._order.prepare(epoch + 1)
         start += self.rank * self.batch_size
-        batch = Batch(
+        batch, bad = Batch(
             np.empty((self.batch_size, *self.size, 3), np.uint8),
             np.empty(self.batch_size, np.int64),
             self._keys(epoch, np.arange(start, start + self.batch_size)),
             end,
-        )
+        ), {}
         numbers = self.augmentation.draw(self.seed, epoch, batch.records)
         for index, (key, image) in enumerate(zip(batch.records.tolist(), batch.images)):
             try:
                 batch.labels[index] = self._read_image(key, image)
             except InputError as error:
-                self.bad_records.add(key, error)
-                self._replace(batch, index, epoch, start + index)
+                self.bad_records.note(key, error, bad)
+                self._replace(batch, index, epoch, start + index, bad)
                 numbers[index], = self.augmentation.draw(self.seed, epoch, batch.records[index : index + 1])
             self.augmentation.apply(image, numbers[index])
-        self.bad_records.count(self.batch_size)
-        return batch
+        return batch, bad
 
-    def _replace(self, batch, index, epoch, place):
+    def _replace(self, batch, index, epoch, place, bad):
         """Put the next image that can be read in the place of one that cannot."""
         for further in range(place + 1, place + len(self.records.keys)):
             batch.records[index] = self._keys(epoch, further)
@@ -130,20 +146,13 @@ class BatchReader:
                 batch.labels[index] = self._read_image(batch.records[index], batch.images[index])
                 return
             except InputError as error:
-                self.bad_records.add(int(batch.records[index]), error)
+                self.bad_records.note(int(batch.records[index]), error, bad)
         raise InputError(f"{self.records.path}: not one record can be read")
 
     def _keys(self, epoch, places):
         """Record numbers at places of an epoch's order, which begins again after its end."""
-        order = self._order(epoch)
+        order = self._order.of(epoch)
         return self.records.keys[order[places % len(order)]]
-
-    def _draw_order(self, epoch):
-        """Places of the images of an epoch in `records.keys`; (n,), uint32 where that is enough, to save memory."""
-        count = len(self.records.keys)
-        numbers = np.arange(count, dtype=np.uint32 if count < 2**32 else np.int64)
-        generator(self.seed, "order", epoch).shuffle(numbers)
-        return numbers
 
     def _read_image(self, key, out):
         """Decode record `key` into `out`; returns its label."""
@@ -158,3 +167,12 @@ class BatchReader:
         except ValueError as error:  # named here: at 30,000 images a second a name for each would count
             raise InputError(f"{self.records.path}: record {key}: {error}") from error
         return label
+
+
+def _tell_empty(records):
+    empty = empty_identities(records)
+    if len(empty):
+        log.warning(
+            "%s: %d of %d identities have no images, %d is the first: no image will ever be like their centers",
+            records.path, len(empty), records.num_identities, empty[0],
+        )

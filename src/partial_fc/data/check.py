@@ -13,7 +13,7 @@ from .findings import ERROR, NOTE, SHOWN, Findings
 from .image import decode_image
 from .image_kind import CMYK, COLOR, DEEP, GREY, image_kind
 from .parallel import ordered_map
-from .records import EXACT
+from .recordio import EXACT
 
 BLOCK = 256
 _NOTES = {GREY: "grey", CMYK: "CMYK", DEEP: "16-bit"}
@@ -47,7 +47,7 @@ def check(source, size=None, num_workers=2, progress=iter):
     findings = Findings()
     facts = {"file": record_path(source), "images": None, "identities": None, "height": None, "width": None}
     try:
-        data_set = DataSet(source)
+        data_set = DataSet(source, tolerant=True)
     except (InputError, OSError) as error:
         findings.add("unreadable file", None, str(error))
     else:
@@ -74,8 +74,10 @@ def check_text(facts):
 def _check_records(data_set, size, num_workers, progress, findings):
     """Everything about a file that can be opened; returns what `check` tells of it."""
     records = data_set.records
+    if records.problem:
+        findings.add("record 0", 0, _short(records, records.problem))
     told = _property(data_set, findings)
-    size = size or (told[1:] if told else None) or _first_size(records)
+    size = size or (told[1:] if told else None) or data_set.first_size()
     images = _read_images(records, size, num_workers, progress, findings)
     present = np.unique(images.labels[images.labels >= 0])
     _check_labels(present, told, records, findings)
@@ -94,16 +96,6 @@ def _property(data_set, findings):
     except InputError as error:
         findings.add("property", None, str(error))
         return None
-
-
-def _first_size(records):
-    """(height, width) of the first image of which it can be read, or None."""
-    for key in records.keys:
-        try:
-            return image_kind(records.read_record(int(key)).content).size
-        except ValueError:  # InputError among them: told when its turn comes
-            continue
-    return None
 
 
 def _read_images(records, size, num_workers, progress, findings):
@@ -169,11 +161,16 @@ def _check_labels(present, told, records, findings):
             highest = f"the highest label is {count - 1}" if count else "no image has a label"
             message = f"{place} tells {number} identities, {highest}"
             findings.add("number of identities", 0 if place == "record 0" else None, message)
-    missing = count - len(present)
-    if missing:
-        before = np.diff(present, prepend=-1)
+    listed = records.ranges or range(0)
+    for label in np.setdiff1d(np.arange(len(listed)), present).tolist():
+        key = listed.start + label
+        findings.add("empty identity", key, f"record {key}: identity {label} has no images")
+    further = present[present >= len(listed)]
+    missing = count - len(listed) - len(further)
+    if missing > 0:
+        before = np.diff(further, prepend=len(listed) - 1)
         gaps = np.flatnonzero(before > 1)
-        first = (label for gap in gaps for label in range(present[gap] - before[gap] + 1, present[gap]))
+        first = (label for gap in gaps for label in range(further[gap] - before[gap] + 1, further[gap]))
         first = ", ".join(str(label) for label in islice(first, SHOWN))
         more = ", ..." if missing > SHOWN else ""
         findings.add("labels not dense", None, f"no images of {first}{more} below {count}", ERROR, missing)

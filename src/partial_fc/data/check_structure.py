@@ -7,8 +7,8 @@ import struct
 import numpy as np
 
 from ..errors import InputError
-from .recordio import MAGIC, read_record
-from .records import EXACT
+from .index import LACKING
+from .recordio import EXACT, MAGIC, read_record
 
 _MAGIC_BYTES = struct.pack("<I", MAGIC)
 _AT_ONCE = 2**20
@@ -24,13 +24,14 @@ def read_others(records, findings):
     """
     is_image = np.zeros(len(records.positions), bool)
     is_image[records.keys] = True
-    others = np.flatnonzero((records.positions >= 0) & ~is_image)
+    others = np.flatnonzero((records.positions != LACKING) & ~is_image)
     edges, ends = np.full((len(others), 2), np.nan), np.full(len(others), -1, np.int64)
     for index, key in enumerate(others.tolist()):
         try:
             record = records.read_record(key)
         except InputError as error:
-            findings.add("unreadable record", key, str(error)[len(f"{records.path}: ") :])
+            if key or not records.problem:  # which has been told
+                findings.add("unreadable record", key, str(error)[len(f"{records.path}: ") :])
             continue
         ends[index] = record.end
         if np.shape(record.label) == (2,) and np.isfinite(record.label).all():
@@ -107,6 +108,8 @@ def check_gaps(records, keys, ends, findings):
         ends: (n,) int64, the position after each; -1 for those that cannot be read.
         findings: Findings.
     """
+    placed = records.positions[keys] >= 0
+    keys, ends = keys[placed], ends[placed]
     starts = records.positions[keys]
     order = np.argsort(starts, kind="stable")
     keys, starts, ends = keys[order], starts[order], ends[order]

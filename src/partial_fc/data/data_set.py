@@ -1,17 +1,17 @@
 """Folders of a record file and of what may stand beside it: `property` and `identities.txt`."""
 
 import os
-import re
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_path
-from .image import image_header
+from .image_kind import image_kind
+from .property_file import PROPERTY, read_property
 from .records import RecordFile
 
-RECORD_FILE, PROPERTY, NAMES = "train.rec", "property", "identities.txt"
+RECORD_FILE, NAMES = "train.rec", "identities.txt"
 
 
 class Grouped(NamedTuple):
@@ -30,6 +30,7 @@ class DataSet:
 
     Args:
         source: folder with `train.rec` and `train.idx`, or path of a `.rec` file.
+        tolerant: see RecordFile.
 
     Attributes:
         records: RecordFile.
@@ -39,37 +40,38 @@ class DataSet:
         InputError: as RecordFile.
     """
 
-    def __init__(self, source):
+    def __init__(self, source, tolerant=False):
         path = record_path(source)
         self.folder = os.path.dirname(os.path.abspath(path))
-        self.records = RecordFile(path)
+        self.records = RecordFile(path, tolerant)
 
     def property(self):
-        """(identities, height, width) of the file `property`, or None without it.
-
-        Raises:
-            InputError: it does not hold three whole numbers.
-        """
+        """(identities, height, width) of the file `property`, see `read_property`."""
         return read_property(self.folder)
 
     def image_size(self):
-        """(height, width): that of `property`, else of the first image.
+        """(height, width): that of `property`, else of the first image that tells.
 
         Raises:
-            InputError: neither can be read.
+            InputError: none does.
         """
         told = self.property()
-        if told:
-            return told[1:]
-        key = int(self.records.keys[0])
-        try:
-            width, height = image_header(self.records.read_record(key).content).size
-        except ValueError as error:
+        size = told[1:] if told else self.first_size()
+        if size is None:
             raise InputError(
-                f"{self.records.path}: record {key}: {error}; to tell the size of the images without it, write "
-                f"IDENTITIES,HEIGHT,WIDTH into {os.path.join(self.folder, PROPERTY)}"
-            ) from error
-        return height, width
+                f"{self.records.path}: no record is an image that tells its size: write IDENTITIES,HEIGHT,WIDTH into "
+                f"{os.path.join(self.folder, PROPERTY)}"
+            )
+        return size
+
+    def first_size(self):
+        """(height, width) of the first image of which it can be read, or None."""
+        for key in self.records.keys.tolist():
+            try:
+                return image_kind(self.records.read_record(key).content).size
+            except ValueError:  # InputError among them: told when its turn comes
+                continue
+        return None
 
     def names(self):
         """Lines of `identities.txt`, the name of each label; None without it.
@@ -103,15 +105,21 @@ class DataSet:
             )
         return [names[label] for label in labels]
 
-    def grouped(self):
+    def grouped(self, bad=None):
         """The images as Grouped.
 
+        Args:
+            bad: BadRecords, which may skip those that cannot be read.
+
         Raises:
-            InputError: a label that is no identity.
+            InputError: a label that is no identity, nothing left.
         """
-        labels = self.records.labels()
+        labels = self.records.labels(bad)
         order = np.argsort(labels, kind="stable")
+        order = order[np.count_nonzero(labels < 0) :]
         labels = labels[order]
+        if not len(labels):
+            raise InputError(f"{self.records.path}: not one record can be read")
         starts = np.flatnonzero(np.diff(labels, prepend=-1))
         return Grouped(labels[starts], np.append(starts, len(labels)), self.records.keys[order])
 
@@ -119,21 +127,6 @@ class DataSet:
 def record_path(source):
     """Path of the record file that `source`, a folder or that path itself, means."""
     return source if source.endswith(".rec") and not os.path.isdir(source) else os.path.join(source, RECORD_FILE)
-
-
-def read_property(folder):
-    """(identities, height, width) of the file `property` in a folder, or None without it; see `DataSet.property`."""
-    path = os.path.join(folder, PROPERTY)
-    try:
-        with open(path, encoding="ascii") as file:
-            found = re.fullmatch(r"\s*([0-9]{1,12})\s*,\s*([0-9]{1,6})\s*,\s*([0-9]{1,6})\s*", file.read(100))
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError):
-        found = None
-    if not found:
-        raise InputError(f"{path}: expected identities,height,width")
-    return tuple(int(number) for number in found.groups())
 
 
 def prepare_output(out, sources, overwrite):

@@ -1,19 +1,13 @@
 """Images of any kind and size to JPEGs of the size that a data set has."""
 
-import io
-
 import cv2
-import numpy as np
-import simplejpeg
-from PIL import Image
 
 from ..errors import InputError
 from .align import align_face
-from .image import JPEG_START, encode_jpeg
+from .decoders import FOR_PRINTING, JPEG_START, decode_by_opencv, decode_jpeg, image_header, is_upright, jpeg_header
+from .image import encode_jpeg
 
 MAX_PIXELS = 2**27
-_ORIENTATION, _UPRIGHT = 274, 1
-_CONVERTED_BY_OPENCV = ("CMYK", "YCCK")
 
 
 def fit_image(content, size, points=None):
@@ -29,7 +23,7 @@ def fit_image(content, size, points=None):
     bgr = decode_any(content)
     if points is not None:
         square = align_face(bgr, points, size)
-    elif bgr.shape[:2] == (size, size) and content.startswith(JPEG_START) and _is_upright(content):
+    elif bgr.shape[:2] == (size, size) and content.startswith(JPEG_START) and is_upright(content):
         return content
     else:
         square = middle_square(bgr, size)
@@ -39,8 +33,7 @@ def fit_image(content, size, points=None):
 def decode_any(content):
     """Decode an image of any size up to `MAX_PIXELS`.
 
-    Pixels are those of OpenCV, bit for bit, turned upright where a camera noted how it was held. JPEGs are decoded by
-    libjpeg-turbo without a detour, which tells that a JPEG is damaged where OpenCV fills it up with grey.
+    Pixels are those of OpenCV, bit for bit, turned upright where a camera noted how it was held.
 
     Args:
         content: bytes.
@@ -51,20 +44,17 @@ def decode_any(content):
     Raises:
         InputError: it is damaged, no image, or too large.
     """
-    if not content.startswith(JPEG_START):
-        _check_header(content)
-        return _decode_by_opencv(content)
     try:
-        height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
+        if not content.startswith(JPEG_START):
+            _check_pixels(*image_header(content).size)
+            return decode_by_opencv(content)
+        height, width, colors, _ = jpeg_header(content)
         _check_pixels(width, height)
-        if colors in _CONVERTED_BY_OPENCV:
-            return _decode_by_opencv(content)
-        bgr = simplejpeg.decode_jpeg(content, "BGR", fastdct=False, fastupsample=False)
-    except InputError:
-        raise
+        printed = colors in FOR_PRINTING
+        bgr = decode_jpeg(content, "CMYK" if printed else "BGR")  # or its errors
+        return decode_by_opencv(content) if printed or not is_upright(content) else bgr
     except ValueError as error:
-        raise InputError(f"damaged JPEG: {error}") from error
-    return bgr if _is_upright(content) else _decode_by_opencv(content)
+        raise InputError(str(error)) from error
 
 
 def middle_square(bgr, size):
@@ -79,36 +69,6 @@ def middle_square(bgr, size):
     return square
 
 
-def _decode_by_opencv(content):
-    try:
-        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise InputError(f"cannot be decoded: {error.err}") from error
-    if bgr is None:
-        raise InputError("damaged, or not an image OpenCV can decode")
-    return bgr
-
-
-def _is_upright(content):
-    """Whether a JPEG has no note that it is to be turned."""
-    if b"Exif\0" not in content:  # PIL takes as long for the header as others for the pixels
-        return True
-    try:
-        return Image.open(io.BytesIO(content)).getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
-    except Exception:  # of many types: whatever damage leads to; OpenCV is to decide then
-        return False
-
-
-def _check_header(content):
-    try:
-        width, height = Image.open(io.BytesIO(content)).size
-    except Image.DecompressionBombError as error:  # beyond PIL's own limit, which is higher
-        raise InputError(f"too large: more than {MAX_PIXELS} pixels") from error
-    except Exception:  # of many types; OpenCV knows other formats, and refuses what it cannot decode
-        return
-    _check_pixels(width, height)
-
-
 def _check_pixels(width, height):
     if width * height > MAX_PIXELS:
-        raise InputError(f"too large: {width}x{height} pixels, more than {MAX_PIXELS}")
+        raise ValueError(f"too large: {width}x{height} pixels, more than {MAX_PIXELS}")

@@ -1,24 +1,14 @@
 """Glint360K as it is downloaded: which release it is, whether it is whole, its records out of the archive's parts."""
 
-import contextlib
 import hashlib
-import io
 import os
-import re
-import shutil
-import tarfile
-import zlib
 from typing import NamedTuple, Tuple
 
 from ..errors import InputError
-from ..files import atomic_path
+from .glint360k_archive import WHERE, find_parts, unpack_parts
 
 _BLOCK = 2**22
-_NAME = re.compile(r"glint360k(_?[0-9]+|\.tar(\.gz)?)$")
-_WHERE = (
-    "the page of InsightFace's recognition/partial_fc tells where to download it, or "
-    "magnet:?xt=urn:btih:E5F46EE502B9E76DA8CC3A0E4F7C17E4000C7B1E&dn=glint360k"
-)
+_REC, _INDEX = "train.rec", "train.idx"
 
 
 class Release(NamedTuple):
@@ -64,8 +54,8 @@ class Found(NamedTuple):
 def prepare(folder, progress, releases=RELEASES):
     """Find train.rec and train.idx in `folder`, unpack them first from the archive's parts where need be, check them.
 
-    Parts are read as one stream, once; nothing is joined on the disk. Files that are there in full are not written
-    again. Nothing is written outside of `folder`, and only files and folders are.
+    Nothing unpacked gets its name before the md5 sums are those of a release. Files that are there in full are not
+    written again.
 
     Args:
         folder: has train.rec and train.idx, itself or in its folder glint360k, or the parts `glint360k*`.
@@ -80,52 +70,52 @@ def prepare(folder, progress, releases=RELEASES):
         InputError: neither is there; a part is missing or damaged; a member of the archive that would leave the folder
             or is no file; too little space; md5 sums of no release.
     """
+    folder = os.path.normpath(folder)
     if not os.path.isdir(folder):
         raise InputError(f"{folder}: no such folder")
     found = _records(folder)
-    if found is None:
-        _unpack(folder, _parts(folder, releases), progress, releases)
-        found = _records(folder)
+    if found is not None:
+        return Found(found, _release(found, progress, releases))
+    parts = find_parts(folder, len(releases[0].parts))
+    if not parts:
+        raise InputError(f"{folder}: neither train.rec with train.idx nor parts glint360k* of the archive; {WHERE}")
+    with unpack_parts(folder, parts, releases, progress) as unpacked:
+        found = _records(folder, unpacked.sums)
         if found is None:
             raise InputError(f"{folder}: the archive holds no train.rec with train.idx")
-    return Found(found, _release(found, progress, releases))
+        try:
+            release = _release(found, progress, releases, unpacked.sums)
+        except InputError as error:
+            raise InputError(f"{error}{unpacked.suspects}") from error
+        unpacked.publish()
+    return Found(found, release)
 
 
-def _records(folder):
+def _records(folder, unpacked=()):
+    """The folder of train.rec and train.idx, be they there or among the paths `unpacked`; None without them."""
     for place in (folder, os.path.join(folder, "glint360k")):
-        if all(os.path.isfile(os.path.join(place, name)) for name in ("train.rec", "train.idx")):
+        paths = [os.path.join(place, name) for name in (_REC, _INDEX)]
+        if all(path in unpacked or os.path.isfile(path) for path in paths):
             return place
     return None
 
 
-def _parts(folder, releases):
-    """Paths of the archive's parts in order."""
-    names = sorted(name for name in os.listdir(folder) if _NAME.match(name))
-    if not names:
-        raise InputError(f"{folder}: neither train.rec with train.idx nor parts glint360k* of the archive; {_WHERE}")
-    if len({len(name) for name in names}) > 1:
-        raise InputError(f"{folder}: {', '.join(names)} are parts of different archives: leave those of one there")
-    if names[0][-1].isdigit():
-        numbers = [int(re.search("[0-9]+$", name).group()) for name in names]
-        missing = sorted(set(range(max([*numbers, len(releases[0].parts) - 1]) + 1)) - set(numbers))
-        if missing:
-            raise InputError(f"{folder}: part {missing[0]:02d} of the archive is missing: download it, too; {_WHERE}")
-    return [os.path.join(folder, name) for name in names]
+def _release(folder, progress, releases, sums=()):
+    """The Release of the files in a folder, by their md5 sums; the small one is looked at first.
 
-
-def _release(folder, progress, releases):
-    """The Release of the files in a folder, by their md5 sums; the small one is looked at first."""
-    index, rec = os.path.join(folder, "train.idx"), os.path.join(folder, "train.rec")
-    index_sum = _md5(index, progress)
+    `sums`: those that are known, by path.
+    """
+    index, rec = os.path.join(folder, _INDEX), os.path.join(folder, _REC)
+    index_sum = sums[index] if index in sums else _md5(index, progress)
     release = next((release for release in releases if release.index == index_sum), None)
     if release is None:
         known = ", ".join(f"{release.index} ({release.name})" for release in releases)
         raise InputError(f"{index}: md5 {index_sum} is of no release, {known}: damaged, or another data set")
-    rec_sum = _md5(rec, progress)
+    rec_sum = sums[rec] if rec in sums else _md5(rec, progress)
     if rec_sum != release.rec:
         raise InputError(
             f"{rec}: md5 {rec_sum}, but train.idx is that of the {release.name}, whose train.rec has {release.rec}: "
-            "damaged; remove it and unpack or download it again"
+            "damaged: unpack or download it again"
         )
     return release
 
@@ -137,96 +127,3 @@ def _md5(path, progress):
             digest.update(block)
             advance(len(block))
     return digest.hexdigest()
-
-
-class _Joined(io.RawIOBase):
-    """Files one after the other as one stream, with the md5 sum of each that was read to its end."""
-
-    def __init__(self, paths, advance):
-        self.paths, self._advance = paths, advance
-        self._file, self._digest = None, None
-        self.sums = []
-
-    def readable(self):
-        return True
-
-    @property
-    def at(self):
-        """Path of the file that is being read."""
-        return self.paths[min(len(self.sums), len(self.paths) - 1)]
-
-    def readinto(self, buffer):
-        while len(self.sums) < len(self.paths):
-            if self._file is None:
-                self._file, self._digest = open(self.at, "rb"), hashlib.md5()
-            count = self._file.readinto(buffer)
-            if count:
-                self._digest.update(memoryview(buffer)[:count])
-                self._advance(count)
-                return count
-            self._next()
-        return 0
-
-    def _next(self):
-        self._file.close()
-        self._file = None
-        self.sums.append(self._digest.hexdigest())
-
-    def close(self):
-        if self._file is not None:
-            self._file.close()
-        super().close()
-
-
-def _unpack(folder, paths, progress, releases):
-    total = sum(map(os.path.getsize, paths))
-    if shutil.disk_usage(folder).free < total:
-        raise InputError(f"{folder}: the archive of {total / 1e9:.1f} GB needs at least as much free space")
-    with progress(total, "unpacking") as advance, contextlib.closing(_Joined(paths, advance)) as raw:
-        try:
-            with tarfile.open(fileobj=io.BufferedReader(raw, _BLOCK), mode="r|*") as archive:
-                for member in archive:
-                    _extract(archive, member, folder)
-        except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise InputError(f"{raw.at}: damaged in or before this part: {error}{_suspects(raw, releases)}") from error
-        for _ in iter(lambda: raw.read(_BLOCK), b""):  # to the end, for the sums
-            pass
-        suspects = _suspects(raw, releases)
-        if suspects:
-            raise InputError(f"{folder}: unpacked, but{suspects[1:]}")
-
-
-def _suspects(raw, releases):
-    """What to say of parts whose md5 sum is not that of their release; of the release that most parts agree with."""
-    if len(raw.sums) < 2 and len(raw.paths) < 2:
-        return ""  # one file, of which no sum was published
-    release = max(releases, key=lambda release: sum(own == known for own, known in zip(raw.sums, release.parts)))
-    wrong = [
-        os.path.basename(path)
-        for path, own, known in zip(raw.paths, raw.sums, release.parts)
-        if own != known
-    ]
-    return f"; {', '.join(wrong)}: md5 not that of the {release.name}: download again" if wrong else ""
-
-
-def _extract(archive, member, folder):
-    """Write one member, if it is a file, below `folder`."""
-    target = os.path.normpath(os.path.join(folder, member.name))
-    inside = os.path.realpath(folder)
-    if (
-        not (member.isfile() or member.isdir())
-        or os.path.isabs(member.name)
-        or ".." in member.name.split("/")
-        or os.path.commonpath([inside, os.path.realpath(target)]) != inside
-    ):
-        raise InputError(f"{folder}: the archive's member {member.name!r} is no plain file in the folder: not unpacked")
-    if member.isdir():
-        os.makedirs(target, exist_ok=True)
-        return
-    if os.path.isfile(target) and os.path.getsize(target) == member.size:
-        return
-    if shutil.disk_usage(folder).free < member.size:
-        raise InputError(f"{folder}: too little free space for {member.name}, {member.size / 1e9:.1f} GB")
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    with atomic_path(target) as unfinished, open(unfinished, "wb") as file:
-        shutil.copyfileobj(archive.extractfile(member), file, _BLOCK)

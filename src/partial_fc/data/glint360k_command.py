@@ -1,15 +1,11 @@
 """The command `partial-fc data glint360k`."""
 
-import contextlib
 import logging
 import os
-import time
 
-from tqdm import tqdm
+from .progress import byte_progress
 
 log = logging.getLogger("partial_fc")
-
-_SECONDS_BETWEEN_LINES = 10
 
 
 def add(commands):
@@ -27,23 +23,6 @@ def add(commands):
 def _run(args):
     from .glint360k import prepare
 
-    folder, release = prepare(args.folder, _progress)
+    folder, release = prepare(args.folder, byte_progress)
     log.info("%s: Glint360K, %s: 17091657 images of 360232 identities", folder, release.name)
     log.info("train on it: --dataset glint360k_8GPU --rec %s", os.path.join(folder, "train.rec"))
-
-
-@contextlib.contextmanager
-def _progress(total, what):
-    """A bar over bytes on a terminal, a line now and then elsewhere."""
-    told, done = time.monotonic(), 0
-    with tqdm(total=total, unit="B", unit_scale=True, desc=what, disable=None, leave=False) as bar:
-
-        def advance(count):
-            nonlocal told, done
-            done += count
-            bar.update(count)
-            if bar.disable and time.monotonic() - told >= _SECONDS_BETWEEN_LINES:
-                told = time.monotonic()
-                log.info("%s: %.1f of %.1f GB", what, done / 1e9, total / 1e9)
-
-        yield advance

@@ -1,16 +1,9 @@
 """Encoded images (JPEG, PNG and what else OpenCV reads) to arrays of RGB and back."""
-import io
-
 import cv2
 import numpy as np
-import simplejpeg
-from PIL import Image
 
 from ..errors import InputError
-
-JPEG_START = b"\xff\xd8\xff"
-# Where a camera's remark on the orientation of a JPEG would stand.
-_EXIF, _EXIF_END = b"Exif\0", 512
+from .decoders import FOR_PRINTING, JPEG_START, decode_by_opencv, decode_jpeg, image_header, is_upright, jpeg_header
 
 
 def decode_image(content, size, name="image"):
@@ -46,32 +39,11 @@ def decode_into(out, content):
     Raises:
         ValueError: it cannot be decoded, or is of another size than `out`.
     """
-    size = out.shape[:2]
-    if content[:3] != JPEG_START or content.find(_EXIF, 0, _EXIF_END) >= 0:
+    if content[:3] == JPEG_START:
+        _decode_jpeg(out, content)
+    else:
+        _check_turned(image_header(content).size[::-1], out)
         _decode_other(out, content)
-        return
-    try:
-        shape = simplejpeg.decode_jpeg(content, "RGB", fastdct=False, fastupsample=False, buffer=out).shape
-    except ValueError as error:
-        # too large for `out`, or colors for printing, which OpenCV converts, or damaged
-        *shape, colors, _ = _jpeg_header(content)
-        _check_size(shape, size)
-        if colors not in ("CMYK", "YCCK"):
-            raise ValueError(f"damaged JPEG: {error}") from error
-        _decode_other(out, content)
-    _check_size(shape, size)
-
-
-def image_header(content):
-    """PIL's view of an encoded image (`format`, `mode`, `size` as width, height), of whose pixels nothing is decoded.
-
-    Raises:
-        ValueError: it is not an image PIL knows.
-    """
-    try:
-        return Image.open(io.BytesIO(content))
-    except Exception as error:  # of many types: whatever the damage leads to
-        raise ValueError(f"{len(content)} bytes which are not an image") from error
 
 
 def encode_jpeg(rgb, quality=95):
@@ -87,29 +59,37 @@ def encode_jpeg(rgb, quality=95):
     return encoded.tobytes()
 
 
-def _jpeg_header(content):
-    """Height, width, colors, subsampling."""
+def _decode_jpeg(out, content):
     try:
-        return simplejpeg.decode_jpeg_header(content)
-    except ValueError as error:
-        raise ValueError(f"damaged JPEG: {error}") from error
+        shape = decode_jpeg(content, "RGB", out).shape
+    except ValueError:
+        # too large for `out`, or colors for printing, or damaged
+        *shape, colors, _ = jpeg_header(content)
+        _check_turned(shape, out)
+        if colors not in FOR_PRINTING:
+            raise
+        decode_jpeg(content, "CMYK")  # for its errors
+        _decode_other(out, content)
+        return
+    if is_upright(content):
+        _check_size(shape, out)
+    else:
+        _decode_other(out, content)
 
 
 def _decode_other(out, content):
-    size = out.shape[:2]
-    width, height = image_header(content).size
-    if {height, width} != set(size):  # how a camera was held may exchange them
-        _check_size((height, width), size)
-    try:
-        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise ValueError(f"cannot be decoded: {error.err}") from error
-    if bgr is None:
-        raise ValueError(f"{len(content)} bytes which are not an image OpenCV can decode")
-    _check_size(bgr.shape, size)
+    bgr = decode_by_opencv(content)
+    _check_size(bgr.shape, out)
     cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=out)
 
 
-def _check_size(shape, size):
-    if tuple(shape[:2]) != tuple(size):
-        raise ValueError(f"{shape[0]}x{shape[1]} pixels (height x width), expected {size[0]}x{size[1]}")
+def _check_turned(shape, out):
+    """As `_check_size`, for what may have to be turned by a quarter."""
+    if sorted(shape) != sorted(out.shape[:2]):
+        _check_size(shape, out)
+
+
+def _check_size(shape, out):
+    height, width = out.shape[:2]
+    if tuple(shape[:2]) != (height, width):
+        raise ValueError(f"{shape[0]}x{shape[1]} pixels (height x width), expected {height}x{width}")

@@ -11,7 +11,7 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gi
 
 def natural_key(name):
     """Key that sorts names as people do, numbers by their value: `a2` before `a10`."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", name)], name
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split("([0-9]+)", name))], name
 
 
 class ImageFolder:
@@ -23,7 +23,7 @@ class ImageFolder:
         others: list of (name, reason) of what else lies there.
 
     Raises:
-        InputError: there is no such folder, or none in it, or an image.
+        InputError: there is no such folder, or none in it, or an image, or a line break in a name.
     """
 
     def __init__(self, path, size, landmarks=None):
@@ -32,6 +32,9 @@ class ImageFolder:
             raise InputError(f"{path}: no such folder")
         names = _listing(path)
         self.people = [name for name in names if os.path.isdir(os.path.join(path, name))]
+        for name in self.people:
+            if "\n" in name or "\r" in name:
+                raise InputError(f"{path}: folder {name!r} has a line break in its name: rename it")
         people = set(self.people)
         others = [name for name in names if name not in people]
         loose = [name for name in others if name.lower().endswith(IMAGE_ENDINGS)]

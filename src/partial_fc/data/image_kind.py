@@ -2,12 +2,10 @@
 
 from typing import NamedTuple, Tuple
 
-import simplejpeg
-
-from .image import JPEG_START, image_header
+from .decoders import JPEG_START, PNG_START, image_header, jpeg_header
 
 COLOR, GREY, CMYK, DEEP = "color", "grey", "CMYK", "16-bit"
-_PNG_START, _PNG_BITS = b"\x89PNG\r\n\x1a\n", 24
+_PNG_BITS = 24
 _JPEG_COLORS = {"Gray": GREY, "CMYK": CMYK, "YCCK": CMYK}
 _OTHER_COLORS = {"1": GREY, "L": GREY, "LA": GREY, "CMYK": CMYK, "I": DEEP, "F": DEEP}
 
@@ -27,11 +25,11 @@ def image_kind(content):
         ValueError: it is not an image.
     """
     if content[:3] == JPEG_START:  # without PIL, which takes as long for the header as others for the pixels
-        height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
+        height, width, colors, _ = jpeg_header(content)
         return ImageKind("JPEG", _JPEG_COLORS.get(colors, COLOR), (height, width))
     header = image_header(content)
     width, height = header.size
     color = DEEP if header.mode.startswith("I;16") else _OTHER_COLORS.get(header.mode, COLOR)
-    if content.startswith(_PNG_START) and content[_PNG_BITS] == 16:  # which PIL tells for grey ones only
+    if content.startswith(PNG_START) and content[_PNG_BITS] == 16:  # which PIL tells for grey ones only
         color = DEEP
     return ImageKind(header.format, color, (height, width))

@@ -100,10 +100,11 @@ def _kind_text(group):
 
 
 def _record_bytes(records):
-    """(images,) int64: from the start of each record to that of the next in the file."""
+    """(images,) int64: from the start of each image's record to that of the next in the file."""
     starts = np.sort(records.positions[records.positions >= 0])
     ends = np.append(starts[1:], os.path.getsize(records.path))
     positions = records.positions[records.keys]
+    positions = positions[positions >= 0]
     return ends[np.searchsorted(starts, positions)] - positions
 
 

@@ -7,11 +7,12 @@ from typing import List, NamedTuple, Tuple
 
 from ..errors import InputError
 from .align import Landmarks
-from .data_set import NAMES, PROPERTY, write_lines, write_notes
+from .data_set import NAMES, write_lines, write_notes
 from .image_folder import ImageFolder
-from .pack_state import UnfinishedPack, may_replace, naming
+from .pack_state import UnfinishedPack, may_replace
 from .pairs import check_enough_pairs, draw_pairs, read_pairs
 from .parallel import ordered_map
+from .property_file import PROPERTY
 from .records import RecordFile
 from .verification_set import save_verification_set
 
@@ -130,8 +131,7 @@ def _check_packed(folder, packed, counts, min_images, random_pairs):
 def _publish(unfinished, out, packed, size, verification_set, pairs):
     """Write the other files beside the records, and give all of them their final names."""
     names = [PROPERTY, NAMES]
-    with naming(unfinished.folder):
-        write_notes(unfinished.folder, len(packed.identities), (size, size), packed.identities)
+    write_notes(unfinished.folder, len(packed.identities), (size, size), packed.identities)
     if packed.skipped:
         _write_skipped(unfinished.folder, packed.skipped)
         names.append("skipped.txt")
@@ -139,8 +139,7 @@ def _publish(unfinished, out, packed, size, verification_set, pairs):
         with contextlib.suppress(FileNotFoundError):
             os.remove(os.path.join(out, "skipped.txt"))  # of an earlier run
     if verification_set:
-        with naming(unfinished.path(verification_set)):
-            save_verification_set(unfinished.path(verification_set), *pairs)
+        save_verification_set(unfinished.path(verification_set), *pairs)
         names.append(verification_set)
     unfinished.publish(names)
 
@@ -198,7 +197,6 @@ def _pairs_of_records(path, counts, random_pairs, seed):
 def _write_skipped(folder, skipped):
     path = os.path.join(folder, "skipped.txt")
     if skipped:
-        with naming(path):
-            write_lines(path, [f"{name}\t{reason}" for name, reason in skipped])
+        write_lines(path, [f"{name}\t{reason}".replace("\n", " ") for name, reason in skipped])
     elif os.path.exists(path):  # of an earlier run
         os.remove(path)

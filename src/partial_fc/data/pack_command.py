@@ -2,9 +2,8 @@
 
 import argparse
 import logging
-import os
 
-from .arguments import positive
+from .arguments import add_workers, positive
 from .progress import progress
 
 log = logging.getLogger("partial_fc")
@@ -54,10 +53,7 @@ def add(commands):
     command.add_argument("--name", help="NAME (that of the file of pairs, or of FOLDER)")
     command.add_argument("--seed", type=int, default=0, help="of the random pairs (%(default)s)")
     command.add_argument("--overwrite", action="store_true", help="start anew and replace files of earlier runs")
-    command.add_argument(
-        "--workers", type=positive, default=len(os.sched_getaffinity(0)), metavar="N",
-        help="threads that read and decode images (%(default)s, the cores there are); the files do not depend on it",
-    )
+    add_workers(command, "read and decode images, on which the files do not depend")
     command.set_defaults(run=_pack)
 
 

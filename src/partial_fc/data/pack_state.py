@@ -2,13 +2,13 @@
 
 import contextlib
 import fcntl
-import io
 import json
 import os
 import shutil
 from typing import List, NamedTuple
 
 from ..errors import InputError
+from ..files import naming, open_named
 from .record_writer import RecordWriter
 
 _FOLDER, _JOURNAL, _MAY_REPLACE = ".pack", "journal", "may-replace"
@@ -61,14 +61,14 @@ class UnfinishedPack:
         self.folder = os.path.join(out, _FOLDER)
         os.makedirs(self.folder, exist_ok=True)
         with contextlib.ExitStack() as files:
-            self._journal = files.enter_context(_open(self.path(_JOURNAL)))
+            self._journal = files.enter_context(open_named(self.path(_JOURNAL), "ab"))
             self._lock()
             if overwrite:
                 self._journal.truncate(0)
             else:
                 self._take_back()
             os.truncate(self.path(_JOURNAL), self._replay(arguments, people))
-            self._rec, self._index = (files.enter_context(_open(self.path(name))) for name in (_REC, _INDEX))
+            self._rec, self._index = (files.enter_context(open_named(self.path(name), "ab")) for name in (_REC, _INDEX))
             self._skip()
             if overwrite:
                 with open(self.path(_MAY_REPLACE), "wb"):
@@ -171,27 +171,6 @@ class UnfinishedPack:
     def _note(self, line):
         self._journal.write(json.dumps(line).encode() + b"\n")
         self._journal.flush()
-
-
-@contextlib.contextmanager
-def naming(path):
-    """Add the file's name to an OSError that lacks it, as those of a full disk do."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, path) from error
-
-
-class _NamedFile(io.FileIO):
-    def write(self, data):
-        with naming(self.name):
-            return super().write(data)
-
-
-def _open(path):
-    return io.BufferedWriter(_NamedFile(path, "ab"))
 
 
 def _parse(line):

@@ -1,5 +1,6 @@
 """How far a long piece of work is."""
 
+import contextlib
 import logging
 import time
 
@@ -19,12 +20,48 @@ def progress(things, unit, total=None):
         total: how many; by default their `len`.
     """
     total = len(things) if total is None else total
-    start = told = time.monotonic()
+    start = time.monotonic()
     with tqdm(things, unit=f" {unit}", total=total, disable=None, leave=False) as bar:
+        due = _timer(bar)
         for number, thing in enumerate(bar):
-            now = time.monotonic()
-            if bar.disable and now - told >= _SECONDS_BETWEEN_LINES:
-                told = now
-                left = (total - number) * (now - start) / max(number, 1)
+            if due():
+                left = (total - number) * (time.monotonic() - start) / max(number, 1)
                 log.info("%d of %d %s, %.0f s left", number, total, unit, left)
             yield thing
+
+
+@contextlib.contextmanager
+def byte_progress(total, what):
+    """The same over bytes: gives a function, to be called with the number of bytes of each step.
+
+    Args:
+        total: bytes.
+        what: is done with them.
+    """
+    done = 0
+    with tqdm(total=total, unit="B", unit_scale=True, desc=what, disable=None, leave=False) as bar:
+        due = _timer(bar)
+
+        def advance(count):
+            nonlocal done
+            done += count
+            bar.update(count)
+            if due():
+                log.info("%s: %.1f of %.1f GB", what, done / 1e9, total / 1e9)
+
+        yield advance
+
+
+def _timer(bar):
+    """Function that tells whether it is time for a line: there is no bar, and the line before is some seconds old."""
+    told = time.monotonic()
+
+    def due():
+        nonlocal told
+        now = time.monotonic()
+        if not bar.disable or now - told < _SECONDS_BETWEEN_LINES:
+            return False
+        told = now
+        return True
+
+    return due

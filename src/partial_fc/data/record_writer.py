@@ -3,9 +3,8 @@
 import contextlib
 import os
 
-from ..files import atomic_path
-from .recordio import write_record
-from .records import EXACT
+from ..files import atomic_path, open_named
+from .recordio import EXACT, write_record
 
 
 class RecordWriter:
@@ -64,8 +63,9 @@ def record_files(path):
     Raises:
         OSError: naming the file, if it cannot be written.
     """
-    with atomic_path(path) as rec, atomic_path(os.path.splitext(path)[0] + ".idx") as index:
-        with open(rec, "wb") as rec_file, open(index, "wb") as index_file:
+    index_path = os.path.splitext(path)[0] + ".idx"
+    with atomic_path(path) as rec, atomic_path(index_path) as index:
+        with open_named(rec, "wb", path) as rec_file, open_named(index, "wb", index_path) as index_file:
             yield RecordWriter(rec_file, index_file)
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 MAGIC = 0xCED7230A
+EXACT = 2**24  # float32, in which labels are stored, holds whole numbers up to here
 _MAGIC_BYTES = struct.pack("<I", MAGIC)
 _PART = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")

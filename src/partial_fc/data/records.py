@@ -9,16 +9,17 @@ the records they mean; a label beyond stands a second time, exact, in the header
 """
 
 import os
-import re
 
 import numpy as np
 
 from ..errors import InputError
-from .index import read_index
-from .recordio import READ_AT_ONCE, read_record
+from .identity_ranges import end_of_images, identity_ranges
+from .index import LACKING, read_index
+from .property_file import read_property
+from .recordio import EXACT, MAGIC, READ_AT_ONCE, read_record
 
-EXACT = 2**24  # float32 holds whole numbers up to here
-_LABELS_AT_ONCE = 2**20
+_LABELS_AT_ONCE, _LABEL_WORDS = 2**20, 4
+_LARGEST_LABEL = 2**63 - 1
 _LEAST_AT_ONCE = 64
 
 
@@ -27,18 +28,21 @@ class RecordFile:
 
     Args:
         path: the `.rec` file; its index is the `.idx` file of the same name.
+        tolerant: whether to go on, to save or examine the rest, where record 0 cannot be used. Images are all before
+            the last one then that can be read.
 
     Attributes:
         keys: (n,) int64 record numbers of the images, ascending.
         ranges: record numbers of the identities' ranges, a `range`; None for a plain file of images.
         num_identities: identities the file lists; for a plain file what `property` beside it tells, or None.
-        positions: int64, of each record number in the file; -1 for numbers that the index lacks.
+        positions: int64, of each record number in the file, see `read_index`.
+        problem: what is wrong with record 0, or None.
 
     Raises:
         InputError: a missing or damaged file, or one without images.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, tolerant=False):
         self.path, self.index_path = path, os.path.splitext(path)[0] + ".idx"
         for name in (path, self.index_path):
             if not os.path.isfile(name):
@@ -54,14 +58,20 @@ class RecordFile:
         self.positions = read_index(self.index_path, size)
         # enough for most: images of one kind differ little in length
         self._at_once = min(READ_AT_ONCE, 2 * size // max(len(self.positions), 1) + _LEAST_AT_ONCE)
-        self.ranges = self._ranges()
-        keys = np.flatnonzero(self.positions >= 0)
-        if self.ranges is not None:
-            keys = keys[(keys > 0) & (keys < self.ranges.start)]
-        self.keys = keys
-        if not len(keys):
+        self.ranges = self.problem = None
+        try:
+            self.ranges = identity_ranges(self)
+        except InputError as error:
+            if not tolerant:
+                raise InputError(f"{error}; `partial-fc data merge --on-bad-record skip` saves the images") from error
+            self.problem = str(error)
+        self.keys = self._images()
+        if not len(self.keys):
             raise InputError(f"{path}: no images in this file")
-        self.num_identities = self._property() if self.ranges is None else len(self.ranges)
+        if self.ranges is not None:
+            self.num_identities = len(self.ranges)
+        else:
+            self.num_identities = (read_property(os.path.dirname(path)) or (None,))[0]
 
     def __del__(self):
         if hasattr(self, "_file"):
@@ -85,82 +95,74 @@ class RecordFile:
         Raises:
             InputError: it cannot be read.
         """
-        position = self.positions.item(key) if 0 <= key < len(self.positions) else -1
+        position = self.positions.item(key) if 0 <= key < len(self.positions) else LACKING
         try:
-            if position < 0:
+            if position == LACKING:
                 raise ValueError("the index does not have it")
+            if position < 0:
+                raise ValueError("the index has it outside of the file, or not at a multiple of 4")
             return read_record(self._file, position, self._at_once)
         except (ValueError, OSError) as error:
             raise InputError(f"{self.path}: record {key} cannot be read: {error}") from error
 
-    def labels(self):
+    def has(self, key):
+        """Whether the index has a record number, be it readable or not."""
+        return self.positions.item(key) != LACKING
+
+    def words(self):
+        """The file as uint32, mapped into memory."""
+        count = os.fstat(self._file).st_size // 4
+        return np.memmap(self.path, "<u4", "r", shape=count) if count else np.zeros(0, "<u4")
+
+    def labels(self, bad=None):
         """(n,) int64 identities of `keys`, without reading the images.
+
+        Args:
+            bad: BadRecords, which may skip those that cannot be read: -1.
 
         Raises:
             InputError: as `read`.
         """
-        words = np.memmap(self.path, "<u4", "r", shape=os.fstat(self._file).st_size // 4)
-        labels = np.empty(len(self.keys), np.int64)
+        words, labels = self.words(), np.empty(len(self.keys), np.int64)
         for start in range(0, len(labels), _LABELS_AT_ONCE):
             part = slice(start, start + _LABELS_AT_ONCE)
-            # magic, length, flag, label
-            places = np.minimum(self.positions[self.keys[part]] // 4, max(len(words) - 4, 0))
-            values = words[places + 3].view("<f4")
-            with np.errstate(invalid="ignore"):
-                simple = (words[places + 2] == 0) & (values >= 0) & (values < EXACT) & (values % 1 == 0)
-                labels[part] = values
+            simple = self._simple_labels(words, self.keys[part], labels[part])
             for index in np.flatnonzero(~simple) + start:
-                labels[index] = self.read(self.keys[index])[1]
+                labels[index] = self._label(int(self.keys[index]), bad)
         return labels
 
+    def _simple_labels(self, words, keys, labels):
+        """Put labels that are one exact number into `labels`; returns which are, (n,) bool."""
+        places = self.positions[keys] // 4  # of magic number, length, flag, label
+        within = (places >= 0) & (places <= len(words) - _LABEL_WORDS)
+        if not within.any():
+            return within
+        places = np.where(within, places, 0)
+        values = words[places + 3].view("<f4")
+        with np.errstate(invalid="ignore"):
+            labels[:] = values
+            simple = (values >= 0) & (values < EXACT) & (values % 1 == 0)
+        return within & simple & (words[places] == MAGIC) & (words[places + 2] == 0)
+
+    def _label(self, key, bad):
+        try:
+            return self.read(key)[1]
+        except InputError as error:
+            if bad is None:
+                raise
+            bad.skip(key, error)
+            return -1
+
     def _exact(self, label, number, key):
-        if float(np.float32(number)) != label:
+        if number > _LARGEST_LABEL or float(np.float32(number)) != label:
             raise InputError(
                 f"{self.path}: record {key} has label {label:.0f}, and labels are stored as float32, which rounds "
                 f"from {EXACT} on: pack the images again with `partial-fc data pack`, which stores the exact label, too"
             )
         return number
 
-    def _ranges(self):
-        if not len(self.positions) or self.positions[0] < 0:
-            return None
-        label = self.read_record(0).label
-        if type(label) is float:
-            return None
-        if len(label) != 2 or not np.isfinite(label).all() or not 0 < label[0] <= label[1]:
-            raise InputError(f"{self.path}: record 0 holds {label}, not the range of identities")
-        start, stop = (int(edge) for edge in label)
-        # Rounded, they are off by at most half the distance between two float32s.
-        doubt = [int(np.ceil(np.spacing(edge) / 2)) if edge >= EXACT else 0 for edge in label]
-        if abs(stop - len(self.positions)) <= doubt[1]:
-            stop = len(self.positions)
-        if stop > len(self.positions):
-            raise InputError(
-                f"{self.path}: record 0 says that records go up to {stop - 1}, and {self.index_path} has them up to "
-                f"{len(self.positions) - 1}: one of the files is damaged or of another data set"
-            )
-        if doubt[0]:
-            start = self._first_range(start, doubt[0])
-        return range(start, stop)
-
-    def _first_range(self, start, doubt):
-        """The first record near `start` whose label is an array, as ranges' are, and which holds no image."""
-        for key in range(start - doubt, start + doubt + 1):
-            record = self.read_record(key)
-            if type(record.label) is not float and not len(record.content):
-                return key
-        raise InputError(f"{self.path}: no range of an identity near record {start}, where record 0 has the first")
-
-    def _property(self):
-        """The number of identities in InsightFace's `property` file, `identities,height,width`; None without one."""
-        path = os.path.join(os.path.dirname(self.path), "property")
-        try:
-            with open(path, encoding="ascii") as file:
-                found = re.fullmatch(r"\s*([0-9]{1,12})\s*,[0-9,\s]*", file.read(100))
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError):
-            found = None
-        if not found:
-            raise InputError(f"{path}: expected identities,height,width")
-        return int(found.group(1))
+    def _images(self):
+        keys = np.flatnonzero(self.positions != LACKING)
+        if self.problem:
+            return keys[(keys > 0) & (keys < end_of_images(self))]
+        return keys if self.ranges is None else keys[(keys > 0) & (keys < self.ranges.start)]

@@ -1,15 +1,16 @@
-"""New data sets of the records of others: merged, split or shuffled. Images are copied byte for byte, one by one."""
+"""New data sets of the records of others: merged, split or shuffled. Images are copied byte for byte."""
 
 import logging
 import os
-import re
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
 from ..randomness import generator
-from .data_set import DataSet, prepare_output, write_notes
+from .copying import ONE_BY_ONE, CopySource
+from .data_set import prepare_output, write_notes
+from .identity_lists import read_identities, read_leave_out
 from .record_writer import record_files
 
 log = logging.getLogger("partial_fc")
@@ -22,7 +23,7 @@ class Written(NamedTuple):
     num_identities: int
 
 
-def merge(sources, out, leave_out=None, overwrite=False, progress=iter):
+def merge(sources, out, leave_out=None, overwrite=False, progress=iter, reading=ONE_BY_ONE):
     """Write the images of all sources, identity by identity; labels of the second follow those of the first.
 
     Labels are dense: identities without images are dropped. `identities.txt` has the names of the sources, or their
@@ -34,6 +35,7 @@ def merge(sources, out, leave_out=None, overwrite=False, progress=iter):
         leave_out: path of a file of identities to leave out, see `read_leave_out`.
         overwrite: whether a data set in `out` may be replaced.
         progress: wraps the iteration over the identities of a source, to show how far it is.
+        reading: Reading. Its share is that of each source.
 
     Returns:
         Written.
@@ -42,7 +44,7 @@ def merge(sources, out, leave_out=None, overwrite=False, progress=iter):
         InputError: sources that are damaged or whose images differ in size, a wrong file `leave_out`, nothing left, or
             an output that is there already.
     """
-    sets = [DataSet(source) for source in sources]
+    sets = [CopySource(source, reading) for source in sources]
     size = _common_size(sets)
     groups = [_grouped(each) for each in sets]
     chosen = [np.ones(len(grouped.labels), bool) for grouped in groups]
@@ -52,49 +54,23 @@ def merge(sources, out, leave_out=None, overwrite=False, progress=iter):
     chosen = [np.flatnonzero(mask) for mask in chosen]
     if not any(len(indices) for indices in chosen):
         raise InputError(f"{leave_out}: leaves out every identity")
-    names = []
-    for number, (each, grouped, indices) in enumerate(zip(sets, groups, chosen), start=1):
-        prefix = f"{number}/" if len(sets) > 1 else ""
-        names += [prefix + name for name in each.names_of(grouped.labels[indices].tolist())]
-    path = prepare_output(out, sets, overwrite)
+    names = [_names(each, grouped, indices) for each, grouped, indices in zip(sets, groups, chosen)]
+    path, stored = prepare_output(out, [each.data_set for each in sets], overwrite), []
     with record_files(path) as writer:
-        for each, grouped, indices in zip(sets, groups, chosen):
-            for index in progress(indices):
-                writer.write_identity(_images(each, grouped, index))
+        for number, (each, *which) in enumerate(zip(sets, groups, chosen, names), start=1):
+            prefix = f"{number}/" if len(sets) > 1 else ""
+            for _, name, images in _identities(each, *which, progress):
+                writer.write_identity(images)
+                stored.append(prefix + name)
+        _check_left(writer, out)
         writer.finish()
-    write_notes(out, len(names), size, names)
-    return Written(writer.num_images, len(names))
+    write_notes(out, len(stored), size, stored)
+    return Written(writer.num_images, len(stored))
 
 
-def read_leave_out(path, groups):
-    """Identities in a file of lines `SOURCE LABEL`, the source counted from 1; blank lines and # comments are skipped.
-
-    Args:
-        path: of the file.
-        groups: Grouped of each source.
-
-    Returns:
-        List of (source, counted from 0, and index of the identity in its Grouped).
-
-    Raises:
-        InputError: with the line's number, where it is something else, or no identity of that source.
-    """
-    found = []
-    for where, line in _lines(path):
-        match = re.fullmatch(r"([0-9]{1,18})\s+([0-9]{1,18})", line)
-        if not match:
-            raise InputError(f"{where}: expected SOURCE LABEL, two whole numbers, got {line!r}")
-        source, label = (int(number) for number in match.groups())
-        if not 1 <= source <= len(groups):
-            raise InputError(f"{where}: there is no source {source}, they are counted from 1 to {len(groups)}")
-        index = _index_of(groups[source - 1].labels, label)
-        if index is None:
-            raise InputError(f"{where}: source {source} has no images of label {label}")
-        found.append((source - 1, index))
-    return found
-
-
-def split(source, out, held_out, share=None, identities=None, seed=0, overwrite=False, progress=iter):
+def split(
+    source, out, held_out, share=None, identities=None, seed=0, overwrite=False, progress=iter, reading=ONE_BY_ONE,
+):
     """Write some identities to one data set and the rest to another, each with dense labels.
 
     Args:
@@ -106,6 +82,7 @@ def split(source, out, held_out, share=None, identities=None, seed=0, overwrite=
         seed: of what is drawn.
         overwrite: whether data sets in the two folders may be replaced.
         progress: wraps the iteration over the identities, to show how far it is.
+        reading: Reading.
 
     Returns:
         Written of `out` and of `held_out`.
@@ -115,32 +92,36 @@ def split(source, out, held_out, share=None, identities=None, seed=0, overwrite=
     """
     if os.path.realpath(out) == os.path.realpath(held_out):
         raise InputError(f"{out}: the two parts need different folders")
-    data_set = DataSet(source)
-    size, grouped = data_set.image_size(), _grouped(data_set)
+    copied = CopySource(source, reading)
+    grouped = _grouped(copied)
     count = len(grouped.labels)
     if identities is not None:
-        held = _listed(identities, data_set, grouped)
+        held = read_identities(identities, copied.data_set, grouped)
     else:
         held = _drawn(count, share, seed)
     if not 0 < np.count_nonzero(held) < count:
         raise InputError(
-            f"{np.count_nonzero(held)} of the {count} identities of {data_set.records.path} would be held out: "
+            f"{np.count_nonzero(held)} of the {count} identities of {copied.records.path} would be held out: "
             "at least one is needed on each side"
         )
-    names = data_set.names_of(grouped.labels.tolist())
-    paths = [prepare_output(folder, [data_set], overwrite) for folder in (out, held_out)]
+    names = _names(copied, grouped, range(count))
+    folders, stored = (out, held_out), ([], [])
+    paths = [prepare_output(folder, [copied.data_set], overwrite) for folder in folders]
     with record_files(paths[0]) as rest_writer, record_files(paths[1]) as held_writer:
         writers = (rest_writer, held_writer)
-        for index in progress(range(count)):
-            writers[int(held[index])].write_identity(_images(data_set, grouped, index))
-        for writer in writers:
+        for index, name, images in _identities(copied, grouped, range(count), names, progress):
+            side = int(held[index])
+            writers[side].write_identity(images)
+            stored[side].append(name)
+        for writer, folder in zip(writers, folders):
+            _check_left(writer, folder)
             writer.finish()
-    for folder, side in ((out, ~held), (held_out, held)):
-        write_notes(folder, np.count_nonzero(side), size, [names[index] for index in np.flatnonzero(side)])
-    return tuple(Written(writer.num_images, len(writer.ranges)) for writer in writers)
+    for folder, own in zip(folders, stored):
+        write_notes(folder, len(own), copied.size, own)
+    return tuple(Written(writer.num_images, len(own)) for writer, own in zip(writers, stored))
 
 
-def shuffle(source, out, seed=0, overwrite=False, progress=iter):
+def shuffle(source, out, seed=0, overwrite=False, progress=iter, reading=ONE_BY_ONE):
     """Write a plain file of the images in random order, for programs that read it from one end to the other.
 
     Labels stay as they are, records are numbered from 1 on. Without records of identities, `property` tells how many
@@ -151,7 +132,8 @@ def shuffle(source, out, seed=0, overwrite=False, progress=iter):
         out: folder of the files, made where missing.
         seed: of the order.
         overwrite: whether a data set in `out` may be replaced.
-        progress: wraps the iteration over the record numbers, to show how far it is.
+        progress: wraps the iteration over the images, to show how far it is.
+        reading: Reading.
 
     Returns:
         Written.
@@ -159,44 +141,59 @@ def shuffle(source, out, seed=0, overwrite=False, progress=iter):
     Raises:
         InputError: a damaged source, or an output that is there already.
     """
-    data_set = DataSet(source)
-    records, size, names = data_set.records, data_set.image_size(), data_set.names()
-    num_identities = max(records.num_identities or 0, int(records.labels().max()) + 1)
-    path = prepare_output(out, [data_set], overwrite)
+    copied = CopySource(source, reading)
+    records, names = copied.records, copied.data_set.names()
+    num_identities = max(records.num_identities or 0, int(records.labels(copied.bad).max()) + 1)
+    path = prepare_output(out, [copied.data_set], overwrite)
     order = generator(seed, "shuffle").permutation(records.keys)
     with record_files(path) as writer:
-        for key in progress(order):
-            writer.write_image(*records.read(key))
-    write_notes(out, num_identities, size, names)
+        for images in copied.read_in_groups(order.reshape(-1, 1), progress):
+            for image, label in images:
+                writer.write_image(image, label)
+        _check_left(writer, out)
+    write_notes(out, num_identities, copied.size, names)
     return Written(writer.num_images, num_identities)
 
 
 def _common_size(sets):
-    """(height, width) of the images of all DataSets."""
-    sizes = [each.image_size() for each in sets]
-    for each, size in zip(sets, sizes):
-        if size != sizes[0]:
+    """(height, width) of the images of all CopySources."""
+    for each in sets:
+        if each.size != sets[0].size:
             raise InputError(
-                f"{each.records.path} has images of {size[0]}x{size[1]} pixels (height x width), "
-                f"{sets[0].records.path} of {sizes[0][0]}x{sizes[0][1]}: pack one of them again with `--size`"
+                f"{each.records.path} has images of {each.size[0]}x{each.size[1]} pixels (height x width), "
+                f"{sets[0].records.path} of {sets[0].size[0]}x{sets[0].size[1]}: pack one of them again with `--size`"
             )
-    return sizes[0]
+    return sets[0].size
 
 
-def _grouped(data_set):
-    grouped = data_set.grouped()
-    count = max(data_set.records.num_identities or 0, int(grouped.labels[-1]) + 1)
+def _grouped(copied):
+    grouped = copied.data_set.grouped(copied.bad)
+    count = max(copied.records.num_identities or 0, int(grouped.labels[-1]) + 1)
     if count > len(grouped.labels):
         log.info(
-            "%s: %d of %d identities have no images and are dropped", data_set.records.path,
+            "%s: %d of %d identities have no images and are dropped", copied.records.path,
             count - len(grouped.labels), count,
         )
     return grouped
 
 
-def _images(data_set, grouped, index):
-    for key in grouped.keys[grouped.edges[index] : grouped.edges[index + 1]]:
-        yield data_set.records.read_record(key).content
+def _names(copied, grouped, indices):
+    return copied.data_set.names_of(grouped.labels[indices].tolist())
+
+
+def _identities(copied, grouped, indices, names, progress):
+    """Yield (index of the identity, name, its images), without those of which no image can be read."""
+    keys = [grouped.keys[grouped.edges[index] : grouped.edges[index + 1]] for index in indices]
+    for images, index, name in zip(copied.read_in_groups(keys, progress), indices, names):
+        if images:
+            yield index, name, [image for image, _ in images]
+        else:
+            log.warning("%s: of identity %s no image can be read: left out", copied.records.path, name)
+
+
+def _check_left(writer, out):
+    if not writer.num_images:
+        raise InputError(f"{out}: not one image that can be read would be in it")
 
 
 def _drawn(count, share, seed):
@@ -206,36 +203,3 @@ def _drawn(count, share, seed):
     held = np.zeros(count, bool)
     held[generator(seed, "split").permutation(count)[: round(share * count)]] = True
     return held
-
-
-def _listed(path, data_set, grouped):
-    """(n,) bool: the identities in a file of names and labels. A name counts for all the identities that have it."""
-    labels_of = {}
-    for label, name in enumerate(data_set.names() or []):
-        labels_of.setdefault(name, []).append(label)
-    held = np.zeros(len(grouped.labels), bool)
-    for where, line in _lines(path, comments=False):  # a name may begin with #
-        labels = labels_of.get(line) or ([int(line)] if re.fullmatch("[0-9]{1,18}", line) else [])
-        indices = [_index_of(grouped.labels, label) for label in labels]
-        if not indices or None in indices:
-            raise InputError(f"{where}: {line!r} is neither the name nor the label of an identity with images")
-        held[indices] = True
-    return held
-
-
-def _index_of(labels, label):
-    """Where `label` is in the ascending array `labels`, or None."""
-    index = int(np.searchsorted(labels, label))
-    return index if index < len(labels) and labels[index] == label else None
-
-
-def _lines(path, comments=True):
-    """(path and number for messages, text) of the lines of a file that are not blank."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            for number, line in enumerate(file, start=1):
-                line = (line.partition("#")[0] if comments else line).strip()
-                if line:
-                    yield f"{path}, line {number}", line
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error

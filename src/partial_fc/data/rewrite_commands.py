@@ -2,7 +2,7 @@
 
 import logging
 
-from .arguments import SOURCE
+from .arguments import SOURCE, add_reading, reading
 from .progress import progress
 
 log = logging.getLogger("partial_fc")
@@ -28,7 +28,7 @@ def _add_merge(commands):
         help="identities to leave out, such as those that another source has, too: lines SOURCE LABEL, where SOURCE is "
         "1 for the first source",
     )
-    _add_overwrite(command)
+    _add_common(command)
     command.set_defaults(run=_merge)
 
 
@@ -48,7 +48,7 @@ def _add_split(commands):
         help="names in SOURCE's identities.txt or labels, a line each; what is both counts as a name",
     )
     command.add_argument("--seed", type=int, default=0, help="of what is drawn (%(default)s)")
-    _add_overwrite(command)
+    _add_common(command)
     command.set_defaults(run=_split)
 
 
@@ -61,25 +61,27 @@ def _add_shuffle(commands):
     command.add_argument("source", metavar="SOURCE", help=SOURCE)
     command.add_argument("out", metavar="OUT", help="folder of the files to write")
     command.add_argument("--seed", type=int, default=0, help="of the order (%(default)s)")
-    _add_overwrite(command)
+    _add_common(command)
     command.set_defaults(run=_shuffle)
 
 
-def _add_overwrite(command):
+def _add_common(command):
+    add_reading(command, "one that cannot be read; for `skip` also what is no image, or of another size")
     command.add_argument("--overwrite", action="store_true", help="replace a data set that is there")
 
 
 def _merge(args):
     from .rewrite import merge
 
-    _tell(args.out, merge(args.sources, args.out, args.leave_out, args.overwrite, _identities))
+    _tell(args.out, merge(args.sources, args.out, args.leave_out, args.overwrite, _identities, reading(args)))
 
 
 def _split(args):
     from .rewrite import split
 
     written = split(
-        args.source, args.out, args.held_out, args.share, args.identities, args.seed, args.overwrite, _identities
+        args.source, args.out, args.held_out, args.share, args.identities, args.seed, args.overwrite, _identities,
+        reading(args),
     )
     _tell(args.out, written[0])
     _tell(args.held_out, written[1])
@@ -88,7 +90,9 @@ def _split(args):
 def _shuffle(args):
     from .rewrite import shuffle
 
-    written = shuffle(args.source, args.out, args.seed, args.overwrite, lambda keys: progress(keys, "images"))
+    written = shuffle(
+        args.source, args.out, args.seed, args.overwrite, lambda keys: progress(keys, "images"), reading(args)
+    )
     _tell(args.out, written)
 
 

@@ -15,6 +15,9 @@ import numpy as np
 # Protocol numbers and frames have no effect: what a protocol may use shows in the opcodes themselves.
 _WITHOUT_EFFECT = frozenset(["PROTO", "FRAME"])
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+# An opcode of one byte may take 80 in memory. Images have hundreds of bytes for each opcode; a million are free for
+# lists of numbers beside them.
+_OPCODES_AT_LEAST, _BYTES_AN_OPCODE = 2**20, 16
 _TUPLE_SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _OPCODES = {info.code.encode("latin-1"): info for info in pickletools.opcodes}
 _PLAIN_DTYPES = frozenset(["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
@@ -28,7 +31,7 @@ def load_plain(data):
     """What `data` (bytes) holds: bytes, str, int, bool, None, `PickledArray`, lists and tuples of these.
 
     All protocols, 0 to 5. A `str` of Python 2 becomes bytes, a NumPy scalar becomes an int or a bool. The
-    memory used is at most a fixed multiple of `len(data)`. Raises ValueError on other names or opcodes (the
+    memory used is at most six times `len(data)` and 80 MiB. Raises ValueError on other names or opcodes (the
     message tells which) and on damaged or truncated data.
     """
     return _Interpreter(data).run()
@@ -109,14 +112,16 @@ class _Interpreter:
         self.stack, self.stacks_below_marks, self.memo = [], [], {}
         self.globals = {**_GLOBALS, ("_codecs", "encode"): self.encode_latin1}
         self.encode_budget = len(data)
+        self.most_opcodes = _OPCODES_AT_LEAST + len(data) // _BYTES_AN_OPCODE
 
     def run(self):
         try:
-            name, arg = self.next_opcode()
-            while name != "STOP":
-                self.step(name, arg)
+            for _ in range(self.most_opcodes):
                 name, arg = self.next_opcode()
-            return self.stack.pop()
+                if name == "STOP":
+                    return self.stack.pop()
+                self.step(name, arg)
+            raise ValueError(f"refused: more opcodes than images in {len(self.stream.getvalue())} bytes have use for")
         except (IndexError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"damaged pickle before byte {self.stream.tell()} ({error})") from error
 

@@ -4,11 +4,13 @@ import contextlib
 import os
 
 from ..errors import InputError
+from ..files import naming
+from .copying import ONE_BY_ONE
 from .parallel import ordered_map
 from .records import RecordFile
 
 
-def unpack(folders, out, num_workers=1, progress=iter):
+def unpack(folders, out, progress=iter, reading=ONE_BY_ONE):
     """Write every image of record files, byte for byte, as `out/id_LABEL/LABEL_N.jpg`.
 
     N counts all images from 0 on, through all the record files. Labels of a record file are raised by the number of
@@ -18,55 +20,66 @@ def unpack(folders, out, num_workers=1, progress=iter):
     Args:
         folders: with `train.rec` and `train.idx` each.
         out: folder of the identities' folders.
-        num_workers: threads that read and write.
         progress: wraps the iteration over N, a `range`, to show how far it is.
+        reading: Reading; its threads write, too. What can be read is written, be it an image or not.
 
     Returns:
-        Number of images and of identities.
+        Number of images written and of identities.
 
     Raises:
         InputError: a missing or damaged record file, a label that is no identity.
     """
-    files = [_open(folder) for folder in folders]
+    files = [_open(folder, reading.tolerant) for folder in folders]
     numbers = iter(progress(range(sum(len(records.keys) for records in files))))
-    offset = start = 0
+    offset = start = written = 0
     for records in files:
-        writer = _Writer(records, out, offset, start)
-        identities = records.num_identities or 0
-        with contextlib.closing(ordered_map(writer.write, range(len(records.keys)), num_workers)) as labels:
-            # The labels first: zip takes no number for a file that has ended.
-            for label, _ in zip(labels, numbers):
-                identities = max(identities, label + 1)
+        bad, identities = reading.bad_records(records), records.num_identities or 0
+        writer = _Writer(records, out, offset, start, bad)
+        with contextlib.closing(ordered_map(writer.write, range(len(records.keys)), reading.num_workers)) as results:
+            # The results first: zip takes no number for a file that has ended.
+            for (label, met), _ in zip(results, numbers):
+                bad.add(met)
+                identities, written = max(identities, label + 1), written + (label >= 0)
+        bad.tell()
         start += len(records.keys)
         offset += identities
     next(numbers, None)  # the end of the progress
-    return start, offset
+    return written, offset
 
 
 class _Writer:
     """Writes the images of a record file, whose labels and numbers are raised by those of the files before."""
 
-    def __init__(self, records, out, offset, start):
-        self._records, self._out, self._offset, self._start = records, out, offset, start
+    def __init__(self, records, out, offset, start, bad):
+        self._records, self._out, self._offset, self._start, self._bad = records, out, offset, start, bad
         self._made = set()
 
     def write(self, index):
-        """Write the image at an index of `keys`; returns its label in the file. Threads may do so at the same time."""
-        image, label = self._records.read(self._records.keys[index])
+        """Write the image at an index of `keys`. Threads may do so at the same time.
+
+        Returns:
+            Its label in the file, -1 if it is bad; its error by its number then.
+        """
+        key, met = int(self._records.keys[index]), {}
+        try:
+            image, label = self._records.read(key)
+        except InputError as error:
+            self._bad.note(key, error, met)
+            return -1, met
         identity = self._offset + label
         folder = os.path.join(self._out, f"id_{identity}")
         if identity not in self._made:
             os.makedirs(folder, exist_ok=True)
             self._made.add(identity)
         _write_image(folder, f"{identity}_{self._start + index}.jpg", image)
-        return label
+        return label, met
 
 
-def _open(folder):
+def _open(folder, tolerant):
     for name in ("train.rec", "train.idx"):
         if not os.path.isfile(os.path.join(folder, name)):
             raise InputError(f"{os.path.join(folder, name)}: no such file; --include names folders that have it")
-    return RecordFile(os.path.join(folder, "train.rec"))
+    return RecordFile(os.path.join(folder, "train.rec"), tolerant)
 
 
 def _write_image(folder, name, image):
@@ -78,6 +91,6 @@ def _write_image(folder, name, image):
         pass
     # Not synced one by one, which takes hours for millions: what a crash of the machine damages has another size.
     unfinished = os.path.join(folder, f".{name}.tmp")
-    with open(unfinished, "wb") as file:
+    with naming(path), open(unfinished, "wb") as file:
         file.write(image)
     os.replace(unfinished, path)

@@ -1,9 +1,8 @@
 """The command `partial-fc data unpack`."""
 
 import logging
-import os
 
-from .arguments import positive
+from .arguments import add_reading, reading
 from .progress import progress
 
 log = logging.getLogger("partial_fc")
@@ -21,15 +20,14 @@ def add(commands):
         help="folders with train.rec and train.idx; labels of the second follow those of the first",
     )
     command.add_argument("--output", required=True, metavar="OUT", help="folder to write to")
-    command.add_argument(
-        "--workers", type=positive, default=len(os.sched_getaffinity(0)), metavar="N",
-        help="threads that read and write (%(default)s, the cores there are)",
-    )
+    add_reading(command, "one that cannot be read, or whose label is no identity")
     command.set_defaults(run=_unpack)
 
 
 def _unpack(args):
     from .unpack import unpack
 
-    images, identities = unpack(args.include, args.output, args.workers, lambda numbers: progress(numbers, "images"))
+    images, identities = unpack(
+        args.include, args.output, lambda numbers: progress(numbers, "images"), reading(args)
+    )
     log.info("%s: %d images of %d identities", args.output, images, identities)

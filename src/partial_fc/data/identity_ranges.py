@@ -1,0 +1,112 @@
+"""The records behind the images: one for each identity with the range of its images, and record 0 with theirs.
+
+They are float32, which rounds whole numbers from 2^24 on: ranges beyond are put right by a look at what they mean.
+"""
+
+import numpy as np
+
+from ..errors import InputError
+from .recordio import EXACT, MAGIC
+
+_AT_ONCE = 2**20
+_FLAG, _START, _END = 2, 8, 9  # words of an identity's record
+_NUM_WORDS = 10
+
+
+def identity_ranges(records):
+    """Record numbers of the identities' ranges, a `range`; None for a plain file of images.
+
+    Raises:
+        InputError: record 0 cannot be read or holds something else.
+    """
+    positions = records.positions
+    if not len(positions) or not records.has(0):
+        return None
+    try:
+        label = records.read_record(0).label
+    except InputError:
+        if _is_image_at(records, len(positions) - 1):
+            return None  # the ranges would be behind all images
+        raise
+    if type(label) is float:
+        return None
+    if len(label) != 2 or not np.isfinite(label).all() or not 0 < label[0] <= label[1]:
+        raise InputError(f"{records.path}: record 0 holds {label}, not the range of identities")
+    start, stop = (int(edge) for edge in label)
+    # Rounded, they are off by at most half the distance between two float32s.
+    doubt = [_doubt(edge) for edge in label]
+    if abs(stop - len(positions)) <= doubt[1]:
+        stop = len(positions)
+    if stop > len(positions):
+        raise InputError(
+            f"{records.path}: record 0 says that records go up to {stop - 1}, and {records.index_path} has them up to "
+            f"{len(positions) - 1}: one of the files is damaged or of another data set"
+        )
+    if doubt[0]:
+        start = _first_range(records, start, doubt[0])
+    return range(start, stop)
+
+
+def end_of_images(records):
+    """The number after that of the last image, without record 0; 0 if there is none."""
+    last = (key for key in range(len(records.positions) - 1, 0, -1) if _is_image_at(records, key))
+    return next(last, -1) + 1
+
+
+def empty_identities(records):
+    """(n,) int64 identities that have no images, by the identities' records; none of a plain file.
+
+    What cannot be read is not among them. The images are not looked at, where numbers are not rounded.
+    """
+    if not records.ranges:
+        return np.zeros(0, np.int64)
+    words, found = records.words(), []
+    for start in range(0, len(records.ranges), _AT_ONCE):
+        part = slice(records.ranges.start + start, min(records.ranges.start + start + _AT_ONCE, records.ranges.stop))
+        places = records.positions[part] // 4
+        whole = (places >= 0) & (places <= len(words) - _NUM_WORDS)
+        places = np.where(whole, places, 0)
+        if not whole.any():
+            continue
+        first, end = words[places + _START].view("<f4"), words[places + _END].view("<f4")
+        same = whole & (words[places] == MAGIC) & (words[places + _FLAG] == 2) & (first == end)
+        found += [
+            start + index for index in np.flatnonzero(same).tolist()
+            if first[index] < EXACT or not _has_image(records, start + index, float(first[index]))
+        ]
+    return np.array(found, np.int64)
+
+
+def _has_image(records, identity, near):
+    """Whether an identity has an image around record `near`, a rounded number."""
+    doubt = _doubt(near)
+    for key in range(int(near) - doubt, int(near) + doubt + 1):
+        try:
+            if records.read(key)[1] == identity:
+                return True
+        except InputError:  # which whoever needs it will be told
+            continue
+    return False
+
+
+def _doubt(edge):
+    return int(np.ceil(np.spacing(np.float32(edge)) / 2)) if edge >= EXACT else 0
+
+
+def _first_range(records, start, doubt):
+    """The first record near `start` whose label is an array, as ranges' are, and which holds no image."""
+    for key in range(start - doubt, start + doubt + 1):
+        if not _is_image(records.read_record(key)):
+            return key
+    raise InputError(f"{records.path}: no range of an identity near record {start}, where record 0 has the first")
+
+
+def _is_image_at(records, key):
+    try:
+        return _is_image(records.read_record(key))
+    except InputError:
+        return False
+
+
+def _is_image(record):
+    return type(record.label) is float or len(record.content) > 0
