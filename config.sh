@@ -25,9 +25,35 @@ export HOROVOD_CACHE_CAPACITY=${HOROVOD_CACHE_CAPACITY:-4096}
 # Gradients are summed in fixed groups, each by itself: whatever the timing, the same run gives the same bits.
 export HOROVOD_DISABLE_GROUP_FUSION=${HOROVOD_DISABLE_GROUP_FUSION:-1}
 
+# When a rank does not arrive at a collective, Horovod names it after a minute and gives up after three: the second line
+# behind the ranks' own watch, which ends the run after PARTIAL_FC_STALL_SECONDS, 150 (docs/reliability.md).
+export HOROVOD_STALL_CHECK_TIME_SECONDS=${HOROVOD_STALL_CHECK_TIME_SECONDS:-60}
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=${HOROVOD_STALL_SHUTDOWN_TIME_SECONDS:-180}
+
 # Keeps MXNet from remarking in every rank that oneDNN is in use.
 export MXNET_SUBGRAPH_VERBOSE=${MXNET_SUBGRAPH_VERBOSE:-0}
 
 export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
 # Sourced, this file gives the environment only, for programs of one's own.
-[[ ${BASH_SOURCE[0]} != "$0" ]] || exec python -m partial_fc.train "$@"
+[[ ${BASH_SOURCE[0]} == "$0" ]] || return 0
+
+rank=${OMPI_COMM_WORLD_RANK:-${HOROVOD_RANK:-${PMI_RANK:-}}}
+[[ -n $rank ]] || exec python -m partial_fc.train "$@"
+# A rank that is killed can say nothing. This shell says it, and gives the other ranks the time to end by themselves with
+# a word about the cause: with the end of this shell the launcher ends them all.
+python -m partial_fc.train "$@" <&0 &
+trainer=$!
+for signal in HUP INT TERM USR1 USR2; do
+    # shellcheck disable=SC2064
+    trap "kill -${signal/INT/TERM} $trainer 2>/dev/null; ended=yes" $signal # a background process ignores INT
+done
+{
+    while wait $trainer && status=0 || status=$?; do
+        kill -0 $trainer || break # otherwise a signal ended the wait
+    done
+} 2>/dev/null # the shell's own remark on a process that was killed
+if ((status > 128)) && [[ -z ${ended:-} ]]; then
+    echo "rank $rank ($(hostname)): killed by signal $((status - 128)), $(kill -l $status); KILL is often a lack of memory" >&2
+    sleep 5
+fi
+exit $status

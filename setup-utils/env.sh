@@ -18,7 +18,7 @@ _partial_fc_venv() {
 }
 
 _partial_fc_enter() {
-    local venv setting
+    local venv setting own
     venv=$(_partial_fc_venv)
     if [[ ! -x $venv/bin/python ]]; then
         echo "error: no environment to run in${venv:+ at $venv}: run setup-utils/install.sh first" >&2
@@ -30,7 +30,13 @@ _partial_fc_enter() {
         # shellcheck disable=SC1090
         [[ ! -f $setting ]] || . "$setting"
     done
-    [[ $PATH == "$venv/bin:"* ]] || export PATH=$venv/bin:$PATH
+    [[ $PATH == *":$venv/bin:"* ]] || export PATH=$venv/bin:$PATH
+    own=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)/bin # horovodrun, with the last word of a failure
+    [[ $PATH == "$own:"* ]] || export PATH=$own:$PATH
+    # mpirun gives up a host from which nothing is heard for 30 + 3 x 10 s; left alone, for 8 minutes.
+    export OMPI_MCA_oob_tcp_keepalive_time=${OMPI_MCA_oob_tcp_keepalive_time:-30}
+    export OMPI_MCA_oob_tcp_keepalive_intvl=${OMPI_MCA_oob_tcp_keepalive_intvl:-10}
+    export OMPI_MCA_oob_tcp_keepalive_probes=${OMPI_MCA_oob_tcp_keepalive_probes:-3}
     # Open MPI refuses to run as root unless told twice.
     [[ $EUID -ne 0 ]] || export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 }

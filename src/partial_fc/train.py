@@ -12,6 +12,7 @@ import numpy as np
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from . import config as configuration
+from .agreement import checksums, compare, settings, versions
 from .callbacks import LossLog, Periodic, TensorBoard, Verification
 from .checkpoint import load_parameters, remove_other_centers, save_centers, save_model
 from .collectives import connect
@@ -36,6 +37,9 @@ from .optimizer import CenterSGD
 from .plan import check_memory, memory_plan, on_host
 from .summary import print_summary, write_summary
 from .symbol import get_symbol
+from .watch import FAILED
+
+WRONG_INPUT = 2  # exit status, argparse's for wrong arguments: the same run would fail again
 
 log = logging.getLogger("partial_fc")
 
@@ -54,10 +58,13 @@ def main(argv=None):
             time.sleep(1)
         else:
             print(f"error: {error}", file=sys.stderr, flush=True)
-        return 1
+        return WRONG_INPUT
     except (InputError, OSError) as error:
+        status = WRONG_INPUT if isinstance(error, InputError) else FAILED
+        if comm:
+            comm.fail(str(error), status)
         print(f"error: {error}", file=sys.stderr, flush=True)
-        return 1
+        return status
     return 0
 
 
@@ -69,7 +76,8 @@ def train(config, comm):
     """
     with comm.together():
         _start_log(config, comm)
-    _compare(config, comm)
+    compare("the version", versions(), comm)
+    compare("the setting", settings(config), comm)
     with comm.together():
         if config.source == "demo" and comm.local_rank == 0:
             _make_demo(config)
@@ -81,6 +89,8 @@ def train(config, comm):
     with comm.together():
         sets = {name: _open_verification_set(config, name) for name in config.val_targets}
         device = _device(config, comm)
+        files = {} if config.source == "synthetic" else checksums(config, reader.records)
+    compare("the checksum", files, comm)
     module = build(config, comm, device)
     if config.pretrained:
         with comm.together():
@@ -156,13 +166,6 @@ def _start_log(config, comm):
             raise InputError(f"--models-root: cannot write there: {error}") from error
     for handler in log.handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-
-
-def _compare(config, comm):
-    """Raise AgreedError if ranks were started with different configurations."""
-    for rank, other in enumerate(comm.all_gather_object(dict(config))):
-        differing = [key for key in config if other.get(key) != config[key]]
-        comm.agree(f"started with another {differing[0]} than rank {rank}" if differing else None)
 
 
 def _make_demo(config):

@@ -10,6 +10,7 @@ the records they mean; a label beyond stands a second time, exact, in the header
 
 import os
 import re
+import zlib
 
 import numpy as np
 
@@ -112,6 +113,10 @@ class RecordFile:
             for index in np.flatnonzero(~simple) + start:
                 labels[index] = self.read(self.keys[index])[1]
         return labels
+
+    def checksum(self):
+        """CRC-32 of all positions and of the file's size: other data have another."""
+        return zlib.crc32(self.positions, os.fstat(self._file).st_size % 2**32)
 
     def _exact(self, label, number, key):
         if float(np.float32(number)) != label:

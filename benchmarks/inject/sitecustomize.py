@@ -1,0 +1,62 @@
+"""Makes one rank of a real run fail; Python runs this file before the program where PYTHONPATH names its folder.
+
+Environment: INJECT=KIND,RANK,UPDATE.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+import time
+
+
+def _exception():
+    raise ValueError("injected")
+
+
+def _memory():
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used, used))
+    bytearray(2**30)
+
+
+def _disk():
+    raise OSError(28, "No space left on device", "/injected")
+
+
+_IN_UPDATE = {
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "segmentation fault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "stopped": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "late": lambda: time.sleep(3600),
+    "exception": _exception,
+    "out of memory": _memory,
+    "full disk": _disk,
+}
+
+
+def _inject(kind, at):
+    from partial_fc.data.batches import BatchReader
+    from partial_fc.module import FaceModule
+
+    update, read = FaceModule.update, BatchReader.read
+
+    def failing_update(self, batch, num_update, *rates):
+        if num_update == at and kind in _IN_UPDATE:
+            _IN_UPDATE[kind]()
+        if num_update == at and kind == "NaN":
+            self.arg_params["pre_fc1_weight"][:] = float("nan")
+        return update(self, batch, num_update, *rates)
+
+    def failing_read(self, num_update):
+        if num_update == at and kind == "stalled reader":
+            time.sleep(3600)
+        return read(self, num_update)
+
+    FaceModule.update, BatchReader.read = failing_update, failing_read
+
+
+kind, rank, at = os.environ.get("INJECT", ",,").split(",")
+if rank and rank == os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("HOROVOD_RANK")):
+    with contextlib.suppress(ImportError):  # another program than the trainer
+        _inject(kind, int(at))
