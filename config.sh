@@ -39,8 +39,8 @@ export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
 
 rank=${OMPI_COMM_WORLD_RANK:-${HOROVOD_RANK:-${PMI_RANK:-}}}
 [[ -n $rank ]] || exec python -m partial_fc.train "$@"
-# A rank that is killed can say nothing. This shell says it, and gives the other ranks the time to end by themselves with
-# a word about the cause: with the end of this shell the launcher ends them all.
+# A rank that is killed can say nothing. This shell says it, and gives the other ranks the time to find out and to end by
+# themselves: with the end of this shell the launcher ends them all.
 python -m partial_fc.train "$@" <&0 &
 trainer=$!
 for signal in HUP INT TERM USR1 USR2; do
@@ -52,8 +52,11 @@ done
         kill -0 $trainer || break # otherwise a signal ended the wait
     done
 } 2>/dev/null # the shell's own remark on a process that was killed
-if ((status > 128)) && [[ -z ${ended:-} ]]; then
-    echo "rank $rank ($(hostname)): killed by signal $((status - 128)), $(kill -l $status); KILL is often a lack of memory" >&2
+case ${ended:-$status} in
+yes | 0 | 2 | 75) ;; # the trainer's own: all well, wrong input, a failure that it has told
+*)
+    echo "rank $rank ($(hostname)): ended with status $status, $(kill -l "$status" 2>/dev/null || true)" >&2
     sleep 5
-fi
+    ;;
+esac
 exit $status

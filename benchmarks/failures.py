@@ -74,7 +74,7 @@ def fail(kind, launcher, folder, rank=1, **environment):
     with subprocess.Popen(command, cwd=folder, env={**os.environ, **variables}, text=True, **pipes) as process:
         for line in process.stdout:
             output.append(line)
-            if f"update {_UPDATE}/" in line:
+            if "injected" in line and not failed:
                 failed = time.monotonic()
     seconds = time.monotonic() - failed if failed else float("nan")
     last = next((line.rstrip() for line in reversed(output) if line.strip()), "")

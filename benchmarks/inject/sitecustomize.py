@@ -10,6 +10,10 @@ import signal
 import time
 
 
+def _tell():
+    os.write(2, b"injected\n")
+
+
 def _exception():
     raise ValueError("injected")
 
@@ -43,13 +47,16 @@ def _inject(kind, at):
 
     def failing_update(self, batch, num_update, *rates):
         if num_update == at and kind in _IN_UPDATE:
+            _tell()
             _IN_UPDATE[kind]()
         if num_update == at and kind == "NaN":
+            _tell()
             self.arg_params["pre_fc1_weight"][:] = float("nan")
         return update(self, batch, num_update, *rates)
 
     def failing_read(self, num_update):
         if num_update == at and kind == "stalled reader":
+            _tell()
             time.sleep(3600)
         return read(self, num_update)
 

@@ -45,7 +45,7 @@ class Monitor:
             try:
                 await self._hear(rank, reader)
             except (ConnectionError, asyncio.IncompleteReadError):
-                self._conclude(f"{rank} died in {rank.doing}")
+                self._conclude(f"{rank} died, last heard of in {rank.doing}")
             except OSError:
                 self._conclude(f"{rank}{LOST.format(self._lost)}", lost=True)
             del self._ranks[rank.number]
@@ -70,7 +70,7 @@ class Monitor:
             if "bye" in message:
                 break
             if "failed" in message:
-                self._conclude(f"{rank}, {rank.doing}: {message['failed']}", message["status"], message["doubtful"])
+                self._conclude(f"{rank}, {message['doing']}: {message['failed']}", message["status"], message["doubtful"])
             else:
                 rank.doing, rank.waits, rank.since = message["doing"], message["waits"], rank.heard - message["seconds"]
         if rank.number == 0:  # its process ends, and the monitor with it
@@ -101,7 +101,7 @@ class Monitor:
             if now - told > (_SETTLE if answering else self._lost + _SETTLE):
                 self._conclude(cause, status)
         if any(rank.waits and now - rank.since > self._stall for rank in self._ranks.values()):
-            self._conclude(f"no progress for {self._stall:g} s: {self._absent(now)}")
+            self._conclude(f"{self._absent(now)}: no progress for {self._stall:g} s")
 
     def _absent(self, now):
         """Which ranks the others wait for, and what these do."""
@@ -113,8 +113,8 @@ class Monitor:
                 absent.append(f"{rank} waits for {IMAGES} in {rank.doing}")
             elif not rank.waits:
                 absent.append(f"{rank} is busy with {rank.doing}")
-        everyone = (f"{rank} for {rank.waits} in {rank.doing}" for _, rank in sorted(self._ranks.items()))
-        return "; ".join(absent) or "all ranks wait: " + "; ".join(everyone)
+        everyone = [f"{rank} waits for {rank.waits} in {rank.doing}" for _, rank in sorted(self._ranks.items())]
+        return "; ".join(absent or everyone)
 
 
 class _Rank:

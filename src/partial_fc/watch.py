@@ -106,7 +106,7 @@ class Watch:
             doubtful: it may be the consequence of another rank's failure.
         """
         if self._writer:
-            self._say({"failed": text[-4000:], "status": status, "doubtful": doubtful})
+            self._say({"failed": text[-4000:], "doing": self._state[0], "status": status, "doubtful": doubtful})
             time.sleep(self._lost + 2 * _LEAVE)  # the other thread ends the process
             _end(text, status)
 
