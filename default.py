@@ -14,6 +14,7 @@ def common():
         net_output="FC",  # FC: BN-FC-BN; E: the same with dropout
         image_size=112,
         pretrained="",  # PREFIX,EPOCH of a model to start from: PREFIX-EPOCH.params
+        centers="",  # folder of class centers to start from: of a checkpoint, or made by `partial-fc centers`
         # optimization
         batch_size=64,  # images a rank
         backbone_lr=0.1,
@@ -44,10 +45,14 @@ def common():
         device="auto",  # cpu, gpu, or auto: GPUs if MXNet sees any
         bank="device",  # where the class centers are: device, or host, from which a step's rows travel
         bank_dir="",  # folder for files that hold them, if there are more than the host's memory can hold
-        models_root="",  # where model, centers and logs go; empty: models/DATASET-NETWORK-LOSS
+        models_root="",  # where model, checkpoints and logs go; empty: models/DATASET-NETWORK-LOSS, or ...-2, ...-3
         frequent=20,  # updates between two lines of the log
         verbose=2000,  # updates between two verifications
-        save_interval=10000,  # updates between two savings of model and centers; there is one at the end, too
+        save_interval=10000,  # updates between two checkpoints; there is one at the end, too
+        save_minutes=0.0,  # and minutes between two, whatever comes first; 0: updates only
+        keep_checkpoints=2,  # checkpoints to keep
+        on_save_error="continue",  # a checkpoint that cannot be written (full disk): continue without, or stop
+        resume="no",  # no; auto: go on from the newest checkpoint of models_root, if there is one; or the path of one
     )
 
 

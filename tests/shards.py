@@ -6,6 +6,7 @@ import mxnet as mx
 import numpy as np
 
 from partial_fc.collectives import Communicator
+from partial_fc.errors import AgreedError
 
 
 class Shards:
@@ -25,7 +26,8 @@ class Shards:
                 results[rank] = function(ShardCommunicator(self, rank))
             except BaseException as error:
                 errors.append(error)
-                self.barrier.abort()
+                if not isinstance(error, AgreedError):  # which the others raise, too, some a little later
+                    self.barrier.abort()
 
         threads = [threading.Thread(target=work, args=(rank,)) for rank in range(self.world_size)]
         for thread in threads:
@@ -57,6 +59,14 @@ class ShardCommunicator(Communicator):
     def reduce_scatter(self, array, name):
         values = self.shards.exchange(self.rank, name, array.asnumpy())
         return mx.nd.array(np.split(sum(values), self.world_size)[self.rank], dtype=array.dtype)
+
+    def all_reduce(self, arrays):
+        for name, array in arrays.items():
+            array[:] = mx.nd.array(sum(self.shards.exchange(self.rank, name, array.asnumpy())))
+
+    def broadcast(self, arrays):
+        for name, array in arrays.items():
+            array[:] = mx.nd.array(self.shards.exchange(self.rank, name, array.asnumpy())[0])
 
     def all_gather_host(self, array):
         return np.concatenate(self.shards.exchange(self.rank, "host", array))

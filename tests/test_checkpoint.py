@@ -1,229 +1,246 @@
+import json
 import os
+import shutil
+import subprocess
 from types import SimpleNamespace
 
-import mxnet as mx
-import numpy as np
 import pytest
-from safetensors import SafetensorError
 
 from partial_fc import checkpoint
-from partial_fc.checkpoint import (
-    centers_path,
-    load_centers,
-    load_parameters,
-    remove_other_centers,
-    save_centers,
-    save_model,
-)
-from partial_fc.errors import InputError
-from partial_fc.memory_bank import MemoryBank
-from partial_fc.symbol import get_symbol
+from partial_fc.checkpoint import MANIFEST, Checkpoints, Damaged, verified_manifest
+from partial_fc.collectives import Communicator
+from partial_fc.errors import AgreedError, InputError
 
-NUM_CLASSES, EMBEDDING_SIZE = 31, 8
+from shards import Shards
 
 
-def bank(world_size, rank, num_classes=NUM_CLASSES, embedding_size=EMBEDDING_SIZE, seed=0):
-    return MemoryBank(num_classes, embedding_size, SimpleNamespace(rank=rank, world_size=world_size), seed=seed)
+def write(folder, comm, content="content"):
+    name = f"part-{comm.rank}"
+    with open(os.path.join(folder, name), "w") as file:
+        file.write(f"{content} of {comm.rank}")
+    return [name]
 
 
-def banks(world_size, **arguments):
-    return [bank(world_size, rank, **arguments) for rank in range(world_size)]
+def save(folder, world_size=2, updates=(5,), keep=3):
+    def run(comm):
+        checkpoints = Checkpoints(str(folder), comm, keep)
+        for num_update in updates:
+            content = f"update {num_update}"
+            checkpoints.save(num_update, lambda path, text=content: write(path, comm, text), {"about": comm.rank})
+
+    Shards(world_size).run(run)
 
 
-def joined(shards):
-    """Centers and momentum of all ranks."""
-    return [np.concatenate([getattr(each, name).asnumpy() for each in shards if each.num_local])
-            for name in ("weight", "weight_mom")]
+def all_parts(manifest):
+    return list(manifest["files"])
 
 
-def save(folder, world_size, num_classes=NUM_CLASSES):
-    """Files of random centers and momentum; returns them."""
-    random = np.random.RandomState(0)
-    values = [random.randn(num_classes, EMBEDDING_SIZE).astype(np.float32) for _ in range(2)]
-    for each in banks(world_size, num_classes=num_classes):
-        each.set(each.partition.class_start, *(value[slice(*each.partition)] for value in values))
-        save_centers(str(folder), each, world_size)
-    return values
+def newest(folder, world_size=2, needs=all_parts):
+    results = Shards(world_size).run(lambda comm: Checkpoints(str(folder), comm, 3).newest(needs))
+    assert all(result == results[0] for result in results)
+    return results[0]
 
 
-@pytest.mark.parametrize("readers", [1, 2, 3, 5])
-@pytest.mark.parametrize("writers", [1, 2, 3])
-def test_centers_are_read_by_any_number_of_ranks(writers, readers, tmp_path):
-    values = save(tmp_path, writers)
-    assert sorted(os.listdir(tmp_path)) == [
-        f"centers-{rank:05d}-of-{writers:05d}.safetensors" for rank in range(writers)
-    ]
-    shards = banks(readers, seed=1)
-    for each in shards:
-        load_centers(str(tmp_path), each)
-    for array, expected in zip(joined(shards), values):
-        assert np.array_equal(array, expected)
+def names(folder):
+    return sorted(os.listdir(folder))
 
 
-@pytest.mark.parametrize("writers, readers", [(1, 5), (5, 1), (5, 5), (5, 2)])
-def test_more_ranks_than_classes(writers, readers, tmp_path):
-    values = save(tmp_path, writers, num_classes=3)
-    assert len(os.listdir(tmp_path)) == min(writers, 3)
-    shards = banks(readers, num_classes=3, seed=1)
-    for each in shards:
-        load_centers(str(tmp_path), each)
-    for array, expected in zip(joined(shards), values):
-        assert np.array_equal(array, expected)
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_checkpoint_has_the_files_of_all_ranks_and_the_manifest(world_size, tmp_path):
+    save(tmp_path / "checkpoints", world_size)
+    assert names(tmp_path / "checkpoints") == ["update-000000005"]
+    path, manifest = newest(tmp_path / "checkpoints")
+    assert path == str(tmp_path / "checkpoints" / "update-000000005")
+    parts = [f"part-{rank}" for rank in range(world_size)]
+    assert names(path) == [MANIFEST, *parts] and sorted(manifest["files"]) == parts
+    assert (manifest["num_update"], manifest["world_size"], manifest["about"]) == (5, world_size, 0)
 
 
-def test_missing_file_is_told(tmp_path):
-    save(tmp_path, 3)
-    os.remove(centers_path(str(tmp_path), 1, 3))
-    load_centers(str(tmp_path), bank(3, 0))
-    with pytest.raises(InputError, match=rf"{tmp_path}: 10 of the classes \[0, 31\) are in none of its 2 files"):
-        load_centers(str(tmp_path), bank(1, 0))
+def test_checksums_are_those_of_sha256sum(tmp_path):
+    save(tmp_path)
+    path, manifest = newest(tmp_path)
+    for name, (size, checksum) in manifest["files"].items():
+        file = os.path.join(path, name)
+        assert size == os.path.getsize(file)
+        assert subprocess.run(["sha256sum", file], capture_output=True, text=True).stdout.split()[0] == checksum
 
 
-def test_folder_without_files(tmp_path):
-    with pytest.raises(InputError, match=r"31 of the classes \[0, 31\) are in none of its 0 files"):
-        load_centers(str(tmp_path), bank(1, 0))
+def test_nothing_to_go_on_from(tmp_path):
+    assert newest(tmp_path / "nowhere") is None
+    (tmp_path / "update-12").mkdir()  # none of ours
+    assert newest(tmp_path) is None
 
 
-def test_missing_folder_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match="nowhere"):
-        load_centers(str(tmp_path / "nowhere"), bank(1, 0))
+def test_the_last_ones_are_kept(tmp_path):
+    save(tmp_path, updates=(1, 2, 30, 4000, 50000), keep=2)
+    assert names(tmp_path) == ["update-000004000", "update-000050000"]
+    assert newest(tmp_path)[1]["num_update"] == 50000
 
 
-def test_damaged_file_is_an_input_error(tmp_path):
-    save(tmp_path, 1)
-    path = centers_path(str(tmp_path), 0, 1)
-    with open(path, "rb") as file:
-        content = file.read()
-    with open(path, "wb") as file:
-        file.write(content[: len(content) // 2])
-    with pytest.raises(InputError, match="centers-00000-of-00001"):
-        load_centers(str(tmp_path), bank(1, 0))
+def test_run_that_goes_on_from_an_earlier_one_leaves_none_of_the_other_course(tmp_path):
+    save(tmp_path, updates=(1, 2, 3), keep=3)
+    save(tmp_path, updates=(2,), keep=3)
+    assert names(tmp_path) == ["update-000000001", "update-000000002"]
+    save(tmp_path, world_size=1, updates=(2,))
+    assert newest(tmp_path)[1]["world_size"] == 1
 
 
-def test_files_of_two_runs_in_one_folder_are_not_mixed(tmp_path):
-    # A run on 3 ranks after one on 2 in the same folder: the classes are in several files, none of them is missing.
-    save(tmp_path, 2)
-    save(tmp_path, 3)
-    with pytest.raises(InputError) as error:
-        load_centers(str(tmp_path), bank(1, 0))
-    assert "-31 of the classes" not in str(error.value)
+def damage(path):
+    """Flip a byte."""
+    content = bytearray(path.read_bytes())
+    content[3] ^= 1
+    path.write_bytes(content)
 
 
-@pytest.mark.parametrize("arguments", [dict(num_classes=30), dict(num_classes=32), dict(embedding_size=9)])
-def test_other_numbers_of_classes_or_dimensions(arguments, tmp_path):
-    save(tmp_path, 2)
-    other = bank(1, 0, **arguments)
-    before = other.weight.asnumpy()
-    expected = f"expected {other.num_classes} of size {other.embedding_size}"
-    with pytest.raises(InputError, match=f"centers-00000-of-00002.*31 classes of size 8, {expected}"):
-        load_centers(str(tmp_path), other)
-    assert np.array_equal(other.weight.asnumpy(), before)
+@pytest.mark.parametrize("harm, name, message", [
+    (damage, "part-1", "part-1: not the 13 bytes that were saved"),
+    (lambda path: path.write_bytes(path.read_bytes()[:-1]), "part-1", "part-1: not the 13 bytes that were saved"),
+    (os.remove, "part-0", "part-0: no such file"),
+    (damage, MANIFEST, "manifest.json: not"),
+    (os.remove, MANIFEST, "manifest.json: cannot be read"),
+    (lambda path: path.write_text(path.read_text().replace('"num_update": 2', '"num_update": 7')), MANIFEST,
+     "manifest.json: not what was saved"),
+    (lambda path: path.write_text("[]"), MANIFEST, "manifest.json: not a manifest"),
+    (lambda path: path.write_bytes(b"\xff\xfe"), MANIFEST, "manifest.json: not a manifest"),
+])
+def test_damaged_checkpoint_is_named_and_the_one_before_is_used(harm, name, message, tmp_path, caplog):
+    save(tmp_path, updates=(1, 2))
+    harm(tmp_path / "update-000000002" / name)
+    path, manifest = newest(tmp_path)
+    assert path.endswith("update-000000001") and manifest["num_update"] == 1
+    assert f"not used, not whole: {tmp_path}/update-000000002/{message}" in caplog.text
 
 
-def test_failed_save_leaves_nothing(tmp_path, monkeypatch):
-    def fail(tensors, path, metadata):
-        with open(path, "wb") as file:
-            file.write(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(checkpoint, "save_file", fail)
-    with pytest.raises(OSError, match="disk full"):
-        save_centers(str(tmp_path), bank(1, 0), 1)
-    assert os.listdir(tmp_path) == []
+def test_no_whole_one_is_an_error(tmp_path):
+    save(tmp_path, updates=(1, 2))
+    for number in (1, 2):
+        damage(tmp_path / f"update-00000000{number}" / "part-0")
+    with pytest.raises(AgreedError, match="none of 2 checkpoints is whole"):
+        newest(tmp_path)
 
 
-def trained(symbol):
-    """A module with parameters that are not the initial ones."""
-    module = mx.mod.Module(symbol, label_names=None, context=mx.cpu())
-    module.bind([("data", (2, 3, 16, 16))], for_training=False)
-    module.init_params(mx.init.Normal(0.1))
-    arg_params, aux_params = module.get_params()
-    for array in aux_params.values():
-        array[:] = mx.nd.random.uniform(0.5, 2, array.shape)
-    module.set_params(arg_params, aux_params)
-    return module
+def test_files_that_a_rank_does_not_need_may_be_elsewhere(tmp_path):
+    def on_own_host(comm):
+        folder = tmp_path / f"host-{comm.rank}"
+        shutil.copytree(tmp_path / "shared", folder)
+        os.remove(folder / "update-000000005" / f"part-{1 - comm.rank}")
+        return Checkpoints(str(folder), comm, 3).newest(lambda manifest: [f"part-{comm.rank}"])
+
+    save(tmp_path / "shared")
+    results = Shards(2).run(on_own_host)
+    assert [os.path.dirname(path) for path, _ in results] == [str(tmp_path / f"host-{rank}") for rank in range(2)]
 
 
-def predict(module, images):
-    module.forward(mx.io.DataBatch([mx.nd.array(images)]), is_train=False)
-    return module.get_outputs()[0].asnumpy()
+def test_hosts_without_a_shared_file_system(tmp_path):
+    def on_own_host(comm):
+        checkpoints = Checkpoints(str(tmp_path / f"host-{comm.rank // 2}"), comm, 1)
+        for num_update in (1, 2):
+            checkpoints.save(num_update, lambda path: write(path, comm), {})
+        return checkpoints.newest(lambda manifest: [f"part-{comm.rank}"])[1]
+
+    manifests = Shards(3).run(on_own_host)
+    assert all(manifest == manifests[0] for manifest in manifests) and len(manifests[0]["files"]) == 3
+    assert names(tmp_path / "host-0") == names(tmp_path / "host-1") == ["update-000000002"]
+    assert names(tmp_path / "host-0" / "update-000000002") == [MANIFEST, "part-0", "part-1"]
+    assert names(tmp_path / "host-1" / "update-000000002") == [MANIFEST, "part-2"]
+    # What one of the hosts lacks is used by none.
+    shutil.copytree(tmp_path / "host-0" / "update-000000002", tmp_path / "host-0" / "update-000000003")
+    found = Shards(3).run(lambda comm: Checkpoints(str(tmp_path / f"host-{comm.rank // 2}"), comm, 1).newest(
+        lambda manifest: [f"part-{comm.rank}"]))
+    assert {manifest["num_update"] for _, manifest in found} == {2}
 
 
-def test_model_predicts_the_same_when_mxnet_loads_it(tmp_path):
-    images = np.random.RandomState(0).randint(0, 256, (2, 3, 16, 16))
-    module = trained(get_symbol("demo", EMBEDDING_SIZE))
-    prefix = str(tmp_path / "model")
-    save_model(prefix, module.symbol, *module.get_params())
-    assert sorted(os.listdir(tmp_path)) == ["model-0000.params", "model-symbol.json"]
-    symbol, arg_params, aux_params = mx.model.load_checkpoint(prefix, 0)
-    loaded = mx.mod.Module(symbol, label_names=None, context=mx.cpu())
-    loaded.bind([("data", (2, 3, 16, 16))], for_training=False)
-    loaded.set_params(arg_params, aux_params)
-    assert np.array_equal(predict(loaded, images), predict(module, images))
+def test_what_is_refused_ends_it_on_every_rank(tmp_path):
+    def needs(manifest):
+        raise InputError("of another network")
+
+    save(tmp_path, updates=(1, 2))
+    with pytest.raises(AgreedError, match="of another network"):
+        newest(tmp_path, needs=needs)
 
 
-def test_failed_save_of_a_model_leaves_no_params(tmp_path, monkeypatch):
-    def fail(path, arrays):
-        with open(path, "wb") as file:
-            file.write(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(mx.nd, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        save_model(str(tmp_path / "model"), mx.sym.Variable("data"), {}, {})
-    assert not [name for name in os.listdir(tmp_path) if name != "model-symbol.json"]
+def test_manifest_of_another_version_is_refused(tmp_path):
+    save(tmp_path)
+    path = tmp_path / "update-000000005" / MANIFEST
+    path.write_text(json.dumps(dict(json.loads(path.read_text()), format=2)))
+    with pytest.raises(AgreedError, match="of format 2"):
+        newest(tmp_path)
 
 
-def test_centers_of_another_number_of_ranks_are_removed(tmp_path):
-    save(tmp_path, 3)
-    save(tmp_path, 2)
-    remove_other_centers(str(tmp_path), 2)
-    assert sorted(os.listdir(tmp_path)) == [f"centers-{rank:05d}-of-00002.safetensors" for rank in range(2)]
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_rank_that_cannot_write_leaves_the_checkpoints_before(rank, tmp_path):
+    def fail(path, comm):
+        files = write(path, comm)
+        if comm.rank == rank:
+            raise OSError("disk full")
+        return files
+
+    save(tmp_path, 3, updates=(1,))
+    before = newest(tmp_path, 3)
+    with pytest.raises(AgreedError, match=f"rank {rank}: disk full"):
+        Shards(3).run(lambda comm: Checkpoints(str(tmp_path), comm, 1).save(2, lambda path: fail(path, comm), {}))
+    assert newest(tmp_path, 3) == before and names(tmp_path) == ["update-000000001"]
+    save(tmp_path, 3, updates=(2,))
+    assert newest(tmp_path, 3)[1]["num_update"] == 2
 
 
-@pytest.fixture
-def model(tmp_path):
-    """Path of saved parameters `a` (2, 3), `b` (4,) and `c` (1,), and what is in it by name."""
-    values = {"a": mx.nd.ones((2, 3)), "b": mx.nd.arange(4), "c": mx.nd.full((1,), 7)}
-    arg_params = {name: values[name] for name in "ab"}
-    save_model(str(tmp_path / "model"), mx.sym.Variable("data"), arg_params, {"c": values["c"]})
-    return str(tmp_path / "model-0000.params"), values
+class Crash(BaseException):
+    """The end of the process at some point."""
 
 
-def test_load_parameters(model):
-    path, values = model
-    parameters = {name: mx.nd.zeros_like(array) for name, array in values.items()}
-    parameters["d"] = parameters.pop("b")
-    assert load_parameters(path, parameters) == (["d"], ["b"])
-    assert all(np.array_equal(parameters[name].asnumpy(), values[name].asnumpy()) for name in "ac")
-    assert not parameters["d"].asnumpy().any()
+@pytest.mark.parametrize("function", ["_seal", "sync", "os.rename", "shutil.rmtree"])
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_crash_at_any_point_leaves_a_whole_checkpoint(function, nth, tmp_path, monkeypatch):
+    save(tmp_path, 1, updates=(1,))
+    calls = []
+
+    def crash(*arguments, **named):
+        calls.append(arguments)
+        if len(calls) == nth:
+            raise Crash
+        return original(*arguments, **named)
+
+    alone = Checkpoints(str(tmp_path), Communicator(), 1)
+    module, _, name = function.rpartition(".")
+    owner = getattr(checkpoint, module) if module else checkpoint
+    original = getattr(owner, name)
+    monkeypatch.setattr(owner, name, crash)
+    try:
+        for num_update in (2, 3):
+            alone.save(num_update, lambda path: write(path, SimpleNamespace(rank=0)), {})
+    except Crash:
+        pass
+    monkeypatch.undo()
+    path, manifest = Checkpoints(str(tmp_path), Communicator(), 1).newest(all_parts)
+    assert manifest["num_update"] in (1, 2, 3)
+    Checkpoints(str(tmp_path), Communicator(), 1).save(4, lambda path: write(path, SimpleNamespace(rank=0)), {})
+    assert names(tmp_path) == ["update-000000004"]
 
 
-def test_parameter_of_another_shape_is_named_and_nothing_is_copied(model):
-    parameters = {"a": mx.nd.zeros((2, 3)), "b": mx.nd.zeros(5)}
-    with pytest.raises(InputError, match=r"model-0000\.params: b has shape \(4,\), this network's has \(5,\)"):
-        load_parameters(model[0], parameters)
-    assert not parameters["a"].asnumpy().any()
+def test_one_checkpoint_by_its_path(tmp_path):
+    save(tmp_path)
+    path = tmp_path / "update-000000005"
+    assert verified_manifest(str(path), all_parts)["num_update"] == 5
+    damage(path / "part-1")
+    with pytest.raises(Damaged, match="part-1"):
+        verified_manifest(str(path), all_parts)
+    with pytest.raises(Damaged, match="manifest.json: cannot be read"):
+        verified_manifest(str(tmp_path), all_parts)
 
 
-def test_unreadable_parameters_are_named(tmp_path):
-    with pytest.raises(InputError, match="nowhere-0000.params: no such file"):
-        load_parameters(str(tmp_path / "nowhere-0000.params"), {})
-    (tmp_path / "garbage").write_bytes(b"garbage" * 100)
-    with pytest.raises(InputError, match="garbage: not a file of named"):
-        load_parameters(str(tmp_path / "garbage"), {})
-    mx.nd.save(str(tmp_path / "list"), [mx.nd.ones(1)])
-    with pytest.raises(InputError, match="list: not a file of named"):
-        load_parameters(str(tmp_path / "list"), {})
+def test_tiny_file_system(tmp_path):
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(tmp_path)]).returncode:
+        pytest.skip("mounting a file system needs root")
+    try:
+        save(tmp_path, updates=(1,))
 
+        def fill(path, comm):
+            with open(os.path.join(path, f"large-{comm.rank}"), "wb") as file:
+                file.write(bytes(600000))
+            return [f"large-{comm.rank}"]
 
-@pytest.mark.parametrize("error", [mx.base.MXNetError("stack\nCheck failed: disk full"), SafetensorError("disk full")])
-def test_file_that_cannot_be_written_is_named_and_leaves_the_old_one(error, model, monkeypatch):
-    def fail(*_):
-        raise error
-
-    before = open(model[0], "rb").read()
-    monkeypatch.setattr(mx.nd, "save", fail)
-    with pytest.raises(OSError, match=r"model-0000\.params: cannot be written: .*disk full"):
-        save_model(model[0].replace("-0000.params", ""), mx.sym.Variable("data"), {}, {})
-    assert open(model[0], "rb").read() == before
+        with pytest.raises(AgreedError, match="No space left on device"):
+            Shards(2).run(lambda comm: Checkpoints(str(tmp_path), comm, 2).save(2, lambda path: fill(path, comm), {}))
+        assert names(tmp_path) == ["update-000000001"] and newest(tmp_path)[1]["num_update"] == 1
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)

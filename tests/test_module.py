@@ -260,6 +260,6 @@ def test_time_of_the_callbacks_is_not_counted(monkeypatch):
         clock[0] += 100.0
         reports.append(report)
 
-    monkeypatch.setattr(module, "update", update)
+    monkeypatch.setattr(module, "step", update)
     module.fit(slow_batches(), lambda num_update: (0.1, 0.1), 3, [callback])
     assert [report.seconds for report in reports] == [3.0, 6.0, 9.0]

@@ -8,7 +8,7 @@ from partial_fc.config import from_command_line
 from partial_fc.module import Report
 from partial_fc.summary import print_summary, write_summary
 
-FILES = dict(model="there/model", centers="there/centers", log="there/train.log", curves="there/curves.png")
+FILES = dict(model="there/model", checkpoints="there/checkpoints", log="there/train.log", curves="there/curves.png")
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_printed_for_people(config, capsys):
         "  accuracy on a: raw pixels 66.0%, untrained 50.0%, trained 95.0% (best 97.0% at update 50)",
         "  accuracy on b: raw pixels 61.0%, untrained 60.0%, trained 90.0% (best 90.0% at update 100)",
         "  model    there/model-symbol.json, there/model-0000.params",
-        "  centers  there/centers/",
+        "  centers  there/checkpoints/, to go on: --resume auto",
         "  log      there/train.log, or: tensorboard --logdir there",
         "  curves   there/curves.png",
         "Try next:",

@@ -6,11 +6,10 @@ import os
 import re
 
 import cv2
-import mxnet as mx
 import pytest
 
 from partial_fc import train as train_file
-from partial_fc.checkpoint import load_centers
+from partial_fc.center_files import load_centers
 from partial_fc.collectives import Communicator
 from partial_fc.config import from_command_line
 from partial_fc.data.augmentation import Augmentation
@@ -59,7 +58,7 @@ def test_what_a_run_leaves_behind(data, tmp_path, capsys):
     assert "36 images, 4 updates an epoch" in printed and "1 ranks, 6 identities: 4 updates of 8 images" in printed
     assert "Trained demo on demo with 1 ranks:" in printed
     files = sorted(re.sub(r"^(events\.out\.tfevents)\..*", r"\1", name) for name in os.listdir(tmp_path))
-    assert files == ["centers", "curves.png", "events.out.tfevents", "losses.csv", "model-0000.params",
+    assert files == ["checkpoints", "curves.png", "events.out.tfevents", "losses.csv", "model-0000.params",
                      "model-symbol.json", "summary.json", "train.log"]
     height, width, _ = cv2.imread(str(tmp_path / "curves.png")).shape
     assert height == 600 and width == 800
@@ -70,29 +69,8 @@ def test_what_a_run_leaves_behind(data, tmp_path, capsys):
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["updates"] == 4 and summary["num_classes"] == 6 and set(summary["verification"]) == {"val"}
     bank = MemoryBank(6, 8, Communicator())
-    load_centers(str(tmp_path / "centers"), bank)
+    load_centers(str(tmp_path / "checkpoints" / "update-000000004"), bank)
     assert bank.weight_mom.asnumpy().any()
-
-
-def test_model_and_centers_are_saved_every_few_updates_and_at_the_end(data, tmp_path, monkeypatch, capsys):
-    saved, events = [], []
-
-    def snapshot(prefix, *arrays):
-        assert events[-1] == "averaged"
-        events.append("saved")
-        save_model(prefix, *arrays)
-        bank = MemoryBank(6, 8, Communicator())
-        load_centers(str(tmp_path / "centers"), bank)
-        saved.append((bank.weight.asnumpy(), mx.nd.load(prefix + "-0000.params")["arg:pre_fc1_weight"].asnumpy()))
-
-    save_model = train_file.save_model
-    monkeypatch.setattr(train_file, "save_model", snapshot)
-    monkeypatch.setattr(train_file.FaceModule, "average_statistics", lambda _: events.append("averaged"))
-    run(data, tmp_path, "val_targets=", "max_update=5", "save_interval=2", "verbose=100")
-    printed = capsys.readouterr().out
-    assert re.findall(r"update (\d+)  saved model and centers", printed) == ["2", "4", "5"]
-    for earlier, later in zip(saved, saved[1:]):
-        assert all((old != new).any() for old, new in zip(earlier, later))
 
 
 def test_same_seed_same_losses(data, tmp_path):
@@ -107,9 +85,9 @@ def test_seed_reaches_the_data(data, tmp_path, monkeypatch):
     seeds = []
 
     class Reader(BatchReader):
-        def read(self, num_update):
+        def read(self, position):
             seeds.append(self.seed)
-            return super().read(num_update)
+            return super().read(position)
 
     monkeypatch.setattr(train_file, "BatchReader", Reader)
     run(data, tmp_path, "seed=5", "val_targets=", "max_update=1")
@@ -165,7 +143,7 @@ def test_only_the_input(data, tmp_path, monkeypatch, capsys):
     config = from_command_line(["--models-root", str(tmp_path), "--io-only", *arguments])
     train_file.train(config, Communicator())
     assert "input alone: " in capsys.readouterr().out
-    assert os.listdir(tmp_path) == ["train.log"]
+    assert not os.listdir(tmp_path)
 
 
 def test_keys_of_the_data_reach_the_reader(data, tmp_path, monkeypatch):

@@ -1,29 +1,11 @@
 """What must be the same on every rank: versions, configuration and data, compared before the first update."""
 
-import importlib.metadata
 import os
-import platform
 import zlib
-
-import mxnet as mx
-import numpy as np
-
-from . import __version__
 
 # Each host may have its own; what is in the files is compared instead.
 _PATHS = ("rec", "models_root", "bank_dir", "pretrained")
 _BLOCK = 2**24
-
-
-def versions():
-    """Version (str) by name, of all that computes."""
-    return {
-        "Python": platform.python_version(),
-        "NumPy": np.__version__,
-        "MXNet": mx.__version__,
-        "Horovod": importlib.metadata.version("horovod"),
-        "Partial FC": __version__,
-    }
 
 
 def settings(config):

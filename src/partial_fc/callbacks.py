@@ -8,12 +8,12 @@ import os
 import time
 
 from mxboard.event_file_writer import EventsWriter
-from mxboard.proto.event_pb2 import Event
+from mxboard.proto.event_pb2 import Event, SessionLog
 from mxboard.summary import scalar_summary
 from tqdm import tqdm
 
 from .eval.verification import verify
-from .module import Report
+from .module import START
 
 log = logging.getLogger("partial_fc")
 
@@ -21,28 +21,33 @@ _WORTH_TELLING = 0.05  # share of the time
 
 
 class TensorBoard:
-    """Scalars for TensorBoard, in an event file of rank 0 which replaces those of earlier runs.
+    """Scalars for TensorBoard, in an event file of rank 0, which replaces those of earlier runs.
+
+    Where a run goes on, the file is added to those before, and has TensorBoard forget what they say of later updates.
 
     It goes without mxboard's `SummaryWriter`, whose thread dies when the disk is full and leaves the program waiting.
 
     Args:
         folder: of the event file.
         rank: of this process.
+        num_update: that the run goes on from; 0: it starts.
 
     Raises:
         OSError: if the file cannot be written; so do the methods.
     """
 
-    def __init__(self, folder, rank):
+    def __init__(self, folder, rank, num_update=0):
         self._writer = None
         if rank == 0:
-            for path in glob.glob(os.path.join(glob.escape(folder), "events.out.tfevents.*")):
+            for path in [] if num_update else glob.glob(os.path.join(glob.escape(folder), "events.out.tfevents.*")):
                 os.remove(path)
             self._writer = EventsWriter(os.path.join(folder, "events"), verbose=False)
             try:
                 self._writer.init_with_suffix("")
             except ValueError as error:  # how mxboard says that it cannot open a file
                 raise OSError(str(error)) from error
+            start = SessionLog(status=SessionLog.START)
+            self._writer.write_event(Event(wall_time=time.time(), step=num_update + 1, session_log=start))
 
     def __enter__(self):
         return self
@@ -64,7 +69,8 @@ class LossLog:
     """Writes every loss to `losses.csv`, and every `frequent` updates a line of the log and scalars, on rank 0.
 
     The line tells, too, if a rank waited for images for a good part of the time, and which of them waited longest.
-    `losses.csv` has the columns `num_update` and `loss`, with all digits of a float32.
+    `losses.csv` has the columns `num_update` and `loss`, with all digits of a float32; where a run goes on, that of the
+    run before is kept up to there.
 
     Args:
         config: of the run.
@@ -72,23 +78,28 @@ class LossLog:
         global_batch_size: images an update.
         comm: communicator.
         board: TensorBoard.
+        first, last: Reports of the run that goes on.
 
     Attributes:
         path: of `losses.csv`.
         first, last: the first and the last Report.
     """
 
-    def __init__(self, config, schedule, global_batch_size, comm, board):
+    def __init__(self, config, schedule, global_batch_size, comm, board, first=None, last=START):
         self.path = os.path.join(config.models_root, "losses.csv") if comm.rank == 0 else os.devnull
+        kept = _losses_until(self.path, last.num_update)
         self._file = open(self.path, "w", newline="")
         self._writer = csv.writer(self._file)
-        self._writer.writerow(["num_update", "loss"])
+        self._writer.writerows([["num_update", "loss"], *kept])
         self._schedule, self._frequent, self._max_update = schedule, config.frequent, config.max_update
         self._global_batch_size, self._board = global_batch_size, board
-        self._comm, self._told = comm, Report(0, 0.0, 0.0)  # at the last line
-        self.first = self.last = None
+        self.first, self.last = first, last
+        self._comm, self._told = comm, last  # at the last line
         # disable=None: a bar on a terminal only
-        self._bar = tqdm(total=config.max_update, unit="update", disable=None if comm.rank == 0 else True, leave=False)
+        disable = None if comm.rank == 0 else True
+        self._bar = tqdm(
+            total=config.max_update, initial=last.num_update, unit="update", disable=disable, leave=False
+        )
 
     def __enter__(self):
         return self
@@ -134,6 +145,15 @@ class LossLog:
         return f"  {share:.0%} of the time rank {waits.index(max(waits))} waited for images: more num_workers?"
 
 
+def _losses_until(path, num_update):
+    """Rows of an earlier `losses.csv`, up to an update; a last line that was not written in full is none."""
+    if not num_update or not os.path.isfile(path):
+        return []
+    with open(path, newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    return [row for row in rows if len(row) == 2 and row[0].isdigit() and int(row[0]) <= num_update]
+
+
 class Periodic:
     """Calls a function every so many updates and after the last one.
 
@@ -158,15 +178,16 @@ class Verification:
         module: FaceModule.
         sets: by name, decoded images (2P, H, W, 3) and issame (P,).
         board: TensorBoard.
+        history, best: of the run that goes on.
 
     Attributes:
         history: list of (num_update, {name: accuracy}).
         best: by name, (accuracy, num_update) of the highest accuracy, of the first one if there are several.
     """
 
-    def __init__(self, module, sets, board):
+    def __init__(self, module, sets, board, history=(), best=()):
         self._module, self._sets, self._board = module, sets, board
-        self.history, self.best = [], {}
+        self.history, self.best = list(history), dict(best)
 
     def measure(self, num_update):
         """Accuracy on each set, by name; also the next entry of the history."""

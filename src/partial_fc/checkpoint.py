@@ -1,139 +1,218 @@
-"""What a run leaves behind: the backbone as MXNet's symbol and params, the centers as safetensors."""
+"""Checkpoints: folders that hold all a run needs to go on, and that exist only when all of it is on the disk.
 
-import contextlib
-import glob
+Every rank writes its own files into a folder under a temporary name. When all have succeeded, the manifest, with size
+and checksum of each file, is added and the folder renamed. Hosts need not share a file system: on each, one rank makes
+and renames the folder, and the manifest is the same everywhere.
+"""
+
+import hashlib
+import json
+import logging
 import os
+import re
+import shutil
 
-import mxnet as mx
-from safetensors import SafetensorError
-from safetensors.numpy import safe_open, save_file
+from .errors import AgreedError, InputError
+from .files import sha256, sync
 
-from .errors import InputError
-from .files import atomic_path
+log = logging.getLogger("partial_fc")
 
-
-def save_model(prefix, symbol, arg_params, aux_params):
-    """Write `PREFIX-symbol.json` and `PREFIX-0000.params`, which `mx.model.load_checkpoint(PREFIX, 0)` reads.
-
-    Args:
-        arg_params, aux_params: NDArrays by name.
-
-    Raises:
-        OSError: naming the file, if it cannot be written; an earlier one of that name is left as it was.
-    """
-    arrays = {"arg:" + name: array for name, array in arg_params.items()}
-    arrays.update({"aux:" + name: array for name, array in aux_params.items()})
-    with _written(prefix + "-symbol.json") as path:
-        symbol.save(path)
-    with _written(prefix + "-0000.params") as path:
-        mx.nd.save(path, arrays)
+MANIFEST = "manifest.json"
+_FORMAT = 1
+_NAME = re.compile(r"update-(\d{9,})$")
 
 
-def load_parameters(path, parameters):
-    """Copy the backbone's parameters from a `.params` file of MXNet.
+class Damaged(InputError):
+    """A checkpoint that lacks a file, or has one of other content than was saved."""
+
+
+class Checkpoints:
+    """The checkpoints of a run. Every method is called by all ranks at the same time.
 
     Args:
-        path: the file; names in it begin with `arg:` or `aux:`.
-        parameters: NDArrays to fill, by name without that beginning.
+        folder: of the checkpoints `update-NNNNNNNNN`; made when the first is saved.
+        comm: communicator.
+        keep: checkpoints to keep; older ones are removed when a new one is whole.
+    """
 
-    Returns:
-        Names that the file lacks, and those that it has in surplus.
+    def __init__(self, folder, comm, keep):
+        self.folder, self._comm, self._keep = folder, comm, keep
+        self._leads = None
+
+    def save(self, num_update, write, about):
+        """Make a checkpoint of update `num_update`.
+
+        Args:
+            write: function of a folder, writes this rank's files into it and returns their names. No collectives.
+            about: what else the manifest says, of types that JSON has; that of rank 0 counts.
+
+        Raises:
+            AgreedError: on every rank, if any could not write; the checkpoints before are as they were.
+        """
+        unfinished = os.path.join(self.folder, f".update-{num_update:09d}.tmp")
+        try:
+            self._elect()
+            self._lead(self._make_room, unfinished)
+            files = {}
+            with self._comm.together():
+                for name in write(unfinished):
+                    files[name] = _seal(os.path.join(unfinished, name))
+            manifest = dict(self._comm.all_gather_object(about)[0], num_update=num_update)
+            manifest.update(world_size=self._comm.world_size, files={})
+            for part in self._comm.all_gather_object(files):
+                manifest["files"].update(part)
+            self._lead(self._finish, unfinished, num_update, manifest)
+        except AgreedError:
+            if self._leads:
+                shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        self._lead(self._remove_others, num_update)
+
+    def newest(self, needs):
+        """The newest checkpoint of which no rank lacks anything.
+
+        Args:
+            needs: function of a manifest; gives the names of the files that this rank will read, or raises InputError
+                if the run cannot go on from such a checkpoint at all.
+
+        Returns:
+            path and manifest; None if there are no checkpoints.
+
+        Raises:
+            AgreedError: on every rank, if there are some and none is whole, or `needs` refuses.
+        """
+        own = _numbers(self.folder)
+        everywhere = {number for numbers in self._comm.all_gather_object(own) for number in numbers}
+        for number in sorted(everywhere, reverse=True):
+            path = self.path(number)
+            manifest, problem = self._inspect(path, needs)
+            problems = self._comm.all_gather_object(problem)
+            if not any(problems):
+                return path, manifest
+            rank = next(rank for rank, problem in enumerate(problems) if problem)
+            log.warning("not used, not whole: %s (rank %d)", problems[rank], rank)
+        if everywhere:
+            self._comm.agree(f"{self.folder}: none of {len(everywhere)} checkpoints is whole; --resume no starts anew")
+        return None
+
+    def path(self, num_update):
+        """Folder of one checkpoint."""
+        return os.path.join(self.folder, f"update-{num_update:09d}")
+
+    def _inspect(self, path, needs):
+        """Manifest of a checkpoint, and what of it is damaged or None."""
+        manifest = damage = None
+        with self._comm.together():  # what `needs` refuses, it refuses on every rank
+            try:
+                manifest = verified_manifest(path, needs)
+            except Damaged as error:
+                damage = str(error)
+        return manifest, damage
+
+    def _elect(self):
+        """Find the rank of each file system that makes and renames folders: its first."""
+        if self._leads is not None:
+            return
+        probes = [os.path.join(self.folder, f".rank-{rank}") for rank in range(self._comm.rank + 1)]
+        with self._comm.together():
+            os.makedirs(self.folder, exist_ok=True)
+            with open(probes[-1], "w"):
+                pass
+        leads = not any(map(os.path.exists, probes[:-1]))
+        with self._comm.together():
+            pass  # all have looked
+        os.remove(probes[-1])
+        self._leads = leads
+
+    def _lead(self, function, *arguments):
+        """Call a function on the leading ranks only; its errors are those of all."""
+        with self._comm.together():
+            if self._leads:
+                function(*arguments)
+
+    def _make_room(self, unfinished):
+        """Remove what saving left unfinished, and make the new folder."""
+        for name in os.listdir(self.folder):
+            if re.match(r"\.update-", name):
+                shutil.rmtree(os.path.join(self.folder, name))
+        os.mkdir(unfinished)
+
+    def _finish(self, unfinished, num_update, manifest):
+        """Give a folder with all its files the manifest and its name."""
+        path = os.path.join(unfinished, MANIFEST)
+        with open(path, "w") as file:
+            json.dump(dict(manifest, format=_FORMAT, checksum=_checksum(manifest)), file, indent=1)
+        for each in (path, unfinished):
+            sync(each)
+        # One of this update is there if the run was taken up at an earlier one.
+        old = self._set_aside(num_update) if os.path.exists(self.path(num_update)) else None
+        os.rename(unfinished, self.path(num_update))
+        sync(self.folder)
+        if old:
+            shutil.rmtree(old)
+
+    def _remove_others(self, num_update):
+        """Remove the oldest ones, and those of later updates: the run took another course from before them."""
+        numbers = _numbers(self.folder)
+        kept = [number for number in numbers if number <= num_update][-self._keep :]
+        for number in set(numbers) - set(kept):
+            shutil.rmtree(self._set_aside(number))
+
+    def _set_aside(self, num_update):
+        """Rename a checkpoint, so that one that is half removed is never taken for one."""
+        path = os.path.join(self.folder, f".update-{num_update:09d}.old")
+        os.rename(self.path(num_update), path)
+        return path
+
+
+def verified_manifest(path, needs):
+    """Manifest of the checkpoint in a folder, after the files that are needed were compared with it.
+
+    Args:
+        needs: see `Checkpoints.newest`.
 
     Raises:
-        InputError: an unreadable file, or a parameter of another shape; nothing is copied then.
+        Damaged: no manifest, a missing file, one of another size or checksum.
+        InputError: what `needs` raises.
     """
-    if not os.path.isfile(path):
-        raise InputError(f"{path}: no such file; --pretrained PREFIX,EPOCH stands for PREFIX-EPOCH.params")
+    manifest = _read_manifest(os.path.join(path, MANIFEST))
+    for name in needs(manifest):
+        file = os.path.join(path, name)
+        if name not in manifest["files"] or not os.path.exists(file):
+            raise Damaged(f"{file}: no such file (without a shared file system a host has those of its own ranks)")
+        size, checksum = manifest["files"][name]
+        if os.path.getsize(file) != size or sha256(file) != checksum:
+            raise Damaged(f"{file}: not the {size} bytes that were saved, sha256 {checksum}")
+    return manifest
+
+
+def _read_manifest(path):
     try:
-        loaded = {name.partition(":")[2]: array for name, array in mx.nd.load(path).items()}
-    except (mx.base.MXNetError, AttributeError) as error:
-        raise InputError(f"{path}: not a file of named MXNet parameters") from error
-    common = [name for name in parameters if name in loaded]
-    for name in common:
-        if loaded[name].shape != parameters[name].shape:
-            raise InputError(
-                f"{path}: {name} has shape {loaded[name].shape}, this network's has {parameters[name].shape}: "
-                "use the same --network, embedding_size, image_size and net_output"
-            )
-    for name in common:
-        loaded[name].copyto(parameters[name])
-    return [name for name in parameters if name not in loaded], [name for name in loaded if name not in parameters]
+        with open(path) as file:
+            manifest = json.load(file)
+        checksum, version = manifest.pop("checksum"), manifest.pop("format")
+    except OSError as error:
+        raise Damaged(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise Damaged(f"{path}: not a manifest") from error
+    if version != _FORMAT:
+        raise InputError(f"{path}: of format {version}, this version reads {_FORMAT}: use the version that saved it")
+    if checksum != _checksum(manifest):
+        raise Damaged(f"{path}: not what was saved")
+    return manifest
 
 
-def save_centers(folder, bank, world_size):
-    """Write this rank's `weight` and `weight_mom` (num_local, D), and which classes they belong to."""
-    if not bank.num_local:
-        return
-    metadata = {"class_start": bank.partition.class_start, "num_classes": bank.num_classes}
-    tensors = dict(zip(("weight", "weight_mom"), bank.to_numpy()))
-    with _written(centers_path(folder, bank.rank, world_size)) as path:
-        save_file(tensors, path, metadata={key: str(value) for key, value in metadata.items()})
+def _checksum(manifest):
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
-def remove_other_centers(folder, world_size):
-    """Remove the files of an earlier run with another number of ranks."""
-    for path in _centers_paths(folder):
-        if not path.endswith(f"-of-{world_size:05d}.safetensors"):
-            with contextlib.suppress(FileNotFoundError):  # another host was first, in a shared folder
-                os.remove(path)
+def _seal(path):
+    """Have a file on the disk; returns its size and checksum."""
+    sync(path)
+    return [os.path.getsize(path), sha256(path)]
 
 
-def load_centers(folder, bank):
-    """Read a bank's rows from the files of any number of ranks.
-
-    Raises:
-        InputError: no files, damaged ones, those of several runs, other numbers of classes or dimensions, or classes
-            that are in none of them.
-    """
-    paths = _centers_paths(folder)
-    if len({path.rpartition("-of-")[2] for path in paths}) > 1:
-        raise InputError(f"{folder}: centers of several runs with different numbers of ranks; keep one run's")
-    missing = bank.num_local
-    for path in paths:
-        try:
-            with safe_open(path, framework="numpy") as file:
-                missing -= _copy_rows(file, path, bank)
-        except SafetensorError as error:
-            raise InputError(f"{path}: damaged: {error}") from error
-    if missing:
-        raise InputError(
-            f"{folder}: {missing} of the classes [{bank.partition.class_start}, {bank.partition.class_end}) "
-            f"are in none of its {len(paths)} files centers-*.safetensors"
-        )
-
-
-@contextlib.contextmanager
-def _written(path):
-    """`atomic_path` for the writers of MXNet and safetensors, which have errors of their own for a full disk."""
-    with atomic_path(path) as unfinished:
-        try:
-            yield unfinished
-        except (SafetensorError, mx.base.MXNetError) as error:
-            raise OSError(f"{path}: cannot be written: {str(error).splitlines()[-1]}") from error
-
-
-def _centers_paths(folder):
-    return sorted(glob.glob(os.path.join(glob.escape(folder), "centers-*.safetensors")))
-
-
-def centers_path(folder, rank, world_size):
-    """File of one rank's centers."""
-    return os.path.join(folder, f"centers-{rank:05d}-of-{world_size:05d}.safetensors")
-
-
-def _copy_rows(file, path, bank):
-    """Copy what an open file holds of the bank's classes; returns how many that were."""
-    weight, weight_mom, metadata = file.get_slice("weight"), file.get_slice("weight_mom"), file.metadata()
-    file_start, num_classes = int(metadata["class_start"]), int(metadata["num_classes"])
-    rows, embedding_size = weight.get_shape()
-    if (num_classes, embedding_size) != (bank.num_classes, bank.embedding_size):
-        raise InputError(
-            f"{path}: centers of {num_classes} classes of size {embedding_size}, "
-            f"expected {bank.num_classes} of size {bank.embedding_size}"
-        )
-    start, end = max(file_start, bank.partition.class_start), min(file_start + rows, bank.partition.class_end)
-    if start >= end:
-        return 0
-    chosen = slice(start - file_start, end - file_start)
-    bank.set(start, weight[chosen], weight_mom[chosen])
-    return end - start
+def _numbers(folder):
+    """Updates of the checkpoints in a folder, ascending; none if there is no such folder."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return sorted(int(match[1]) for match in map(_NAME.match, names) if match)

@@ -12,6 +12,7 @@ PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets.py")
 _NAMES = ("loss", "dataset", "network")
 _POSITIVE = (
     "embedding_size", "image_size", "batch_size", "max_update", "frequent", "verbose", "save_interval", "num_workers",
+    "keep_checkpoints",
 )
 _SHARES = ("bad_record_share", "color_jitter", "low_resolution", "jpeg_compression")
 _ONE_OF = {
@@ -21,6 +22,7 @@ _ONE_OF = {
     "bank": ("device", "host"),
     "last_batch": ("drop", "pad"),
     "on_bad_record": ("error", "skip"),
+    "on_save_error": ("continue", "stop"),
 }
 # Options that stand for `--set key=value` of the same key.
 _OPTIONS = {
@@ -31,7 +33,9 @@ _OPTIONS = {
     "on_bad_record": "what a record that cannot be used does: error, or skip up to bad_record_share of them",
     "bank": "where the class centers are: device, or host, from which the rows of a step travel",
     "bank_dir": "folder for files that hold the class centers, if the memory cannot",
-    "models_root": "folder for model, centers and logs",
+    "models_root": "folder for model, checkpoints and logs",
+    "resume": "auto: go on from the newest checkpoint in the models root; PATH of a checkpoint; or no",
+    "centers": "folder of class centers to start from",
     "seed": "of everything random",
 }
 
@@ -96,9 +100,7 @@ def from_command_line(argv):
         config.rec = os.path.join(os.environ.get("PARTIAL_FC_DATA", "data"), config.rec)
     override(config, [f"{key}={getattr(args, key)}" for key in _OPTIONS if getattr(args, key) is not None])
     override(config, args.set)
-    config.io_only = args.io_only
-    if not config.models_root:
-        config.models_root = os.path.join("models", "-".join((config.dataset, config.network, config.loss)))
+    config.io_only, config.overwrite = args.io_only, args.overwrite
     check(config)
     return config
 
@@ -112,6 +114,7 @@ def parser():
     for key, meaning in _OPTIONS.items():
         result.add_argument("--" + key.replace("_", "-"), metavar=key.upper(), help=meaning)
     result.add_argument("--io-only", action="store_true", help="only read the images, and tell how fast that is")
+    result.add_argument("--overwrite", action="store_true", help="replace another run's results in the models root")
     result.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the preset; repeatable"
     )
@@ -134,8 +137,9 @@ def check(config):
     for key in _SHARES:
         if not 0 <= config[key] <= 1:
             raise InputError(f"{key} must lie in [0, 1], not {config[key]!r}")
-    if config.cutout < 0:
-        raise InputError(f"cutout must not be negative: {config.cutout}")
+    for key in ("cutout", "save_minutes"):
+        if config[key] < 0:
+            raise InputError(f"{key} must not be negative: {config[key]}")
     for key, values in _ONE_OF.items():
         if config[key] not in values:
             raise InputError(f"{key} must be one of {', '.join(values)}, not {config[key]!r}")

@@ -26,7 +26,8 @@ def draw_curves(path, losses_path, history, lr_steps):
     panels = figure.subplots(2 if names else 1, sharex=True, squeeze=False)[:, 0]
     max_update = _draw_loss(panels[0], losses_path)
     for name in names:
-        panels[1].plot([num_update for num_update, _ in history], [each[name] for _, each in history], "o-", label=name)
+        measured = [(num_update, accuracies[name]) for num_update, accuracies in history if name in accuracies]
+        panels[1].plot(*zip(*measured), "o-", label=name)
     if names:
         panels[1].set_ylabel("verification accuracy")
         panels[1].legend()
@@ -42,7 +43,7 @@ def draw_curves(path, losses_path, history, lr_steps):
 
 def _draw_loss(panel, losses_path):
     """Draw the loss; returns the last update."""
-    num_updates, losses = np.loadtxt(losses_path, delimiter=",", skiprows=1, ndmin=2).T
+    num_updates, losses = np.genfromtxt(losses_path, delimiter=",", skip_header=1).reshape(-1, 2).T
     groups = np.array_split(losses, min(_GROUPS, len(losses)))
     middle = [group.mean() for group in np.array_split(num_updates, len(groups))]
     panel.fill_between(middle, [group.min() for group in groups], [group.max() for group in groups], alpha=0.25)

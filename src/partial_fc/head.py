@@ -23,10 +23,12 @@ class Choice(NamedTuple):
 
     `rows`: (C,) int64 rows of the bank that take part; None for all of them.
     `columns`: (B,) int64, where each sample's class stands among these rows; -1 if it is on another rank.
+    `notes`: the ranks' notes, combined by bitwise or.
     """
 
     rows: Optional[np.ndarray]
     columns: np.ndarray
+    notes: int = 0
 
 
 class PartialFC:
@@ -43,18 +45,20 @@ class PartialFC:
         self.bank, self.margin, self.optimizer, self.comm = bank, margin, optimizer, comm
         self._workspace = Workspace(bank.ctx)
 
-    def choose(self, labels, num_update, records=None):
+    def choose(self, labels, num_update, records=None, note=0):
         """Gather the labels of all ranks and choose the centers of update `num_update`. Host work only.
 
         Args:
             labels: (b,) integer class ids of this rank's samples.
             records: b names or numbers of the samples, for the error message.
+            note: integer that travels with the labels, for what ranks must know of each other at the same update.
 
         Raises:
             AgreedError: on every rank, naming record and label, if a label of any rank lies outside [0, N).
         """
         labels = np.asarray(labels, dtype=np.int64)
-        total_labels = self.comm.all_gather_host(labels)  # (B,)
+        gathered = self.comm.all_gather_host(np.append(labels, note)).reshape(-1, len(labels) + 1)
+        total_labels, notes = gathered[:, :-1].reshape(-1), int(np.bitwise_or.reduce(gathered[:, -1]))  # (B,)
         if total_labels.min() < 0 or total_labels.max() >= self.bank.num_classes:
             # Every rank sees the same gathered labels, so all of them get here or none.
             self.comm.agree(self._wrong_labels(labels, records))
@@ -62,8 +66,8 @@ class PartialFC:
         rows = self.bank.sample(shard_labels, num_update)
         self.bank.prefetch(rows)
         if rows is None:
-            return Choice(None, shard_labels)
-        return Choice(rows, np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1))
+            return Choice(None, shard_labels, notes)
+        return Choice(rows, np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1), notes)
 
     def fail(self, problem, batch_size):
         """Take the place of `choose` on a rank that has no batch, so that all ranks raise `problem` (str).
@@ -71,7 +75,7 @@ class PartialFC:
         Raises:
             AgreedError: always, on every rank.
         """
-        self.comm.all_gather_host(np.full(batch_size, -1, dtype=np.int64))
+        self.comm.all_gather_host(np.full(batch_size + 1, -1, dtype=np.int64))
         self.comm.agree(problem)
 
     def _wrong_labels(self, labels, records):

@@ -56,9 +56,9 @@ class HostBank(MemoryBank):
         self._last = self._unsent = rows, weight, weight_mom
         return Centers(weight, weight_mom)
 
-    def to_numpy(self):
+    def to_numpy(self, rows=...):
         self._flush()
-        return self._host_weight, self._host_weight_mom
+        return self._host_weight[rows], self._host_weight_mom[rows]
 
     def set(self, class_start, weight, weight_mom):
         rows = self._rows_of(class_start, weight, weight_mom)

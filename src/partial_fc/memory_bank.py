@@ -138,13 +138,13 @@ class MemoryBank:
         """`Centers` of the given rows, (C,) int64; of None, all. Changes last when all blocks are put."""
         return Centers(self.weight, self.weight_mom, rows)
 
-    def to_numpy(self):
-        """`weight` and `weight_mom` (num_local, D) after all updates so far; for reading, before the next one."""
+    def to_numpy(self, rows=...):
+        """Rows of `weight` and `weight_mom` (n, D) after all updates so far; for reading, before the next one."""
         if self._host_weight is None:
-            return self.weight.asnumpy(), self.weight_mom.asnumpy()
+            return self.weight[rows].asnumpy(), self.weight_mom[rows].asnumpy()
         self.weight.wait_to_read()
         self.weight_mom.wait_to_read()
-        return self._host_weight, self._host_weight_mom
+        return self._host_weight[rows], self._host_weight_mom[rows]
 
     def set(self, class_start, weight, weight_mom):
         """Overwrite the centers and the momentum of the classes from `class_start` on.

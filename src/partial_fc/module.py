@@ -21,12 +21,19 @@ class Report(NamedTuple):
         loss: of the last one.
         seconds: spent in all of them, the wait for their data included.
         waited: seconds of these that this rank waited for data.
+        position: in the data at which the next batch begins, see `Batch`.
+        notes: what ranks have asked for since the update before, combined by bitwise or.
     """
 
     num_update: int
     loss: float
     seconds: float
     waited: float = 0.0
+    position: int = 0
+    notes: int = 0
+
+
+START = Report(0, math.nan, 0.0)
 
 
 class FaceModule:
@@ -54,6 +61,7 @@ class FaceModule:
         self.module.init_optimizer(
             kvstore=None, optimizer="sgd", optimizer_params=dict(momentum=momentum, wd=wd, rescale_grad=1.0)
         )
+        self._make_momentum()
         self._draws = any(node["op"] == "Dropout" for node in json.loads(symbol.tojson())["nodes"])
 
     def _initialize(self):
@@ -65,32 +73,49 @@ class FaceModule:
         self.aux_params = dict(executor.aux_dict)
         self._gradients = {"grad/" + name: executor.grad_dict[name] for name in names}
 
+    def _make_momentum(self):
+        """The optimizer's momentum by parameter, which MXNet would make in the first update; none if it is 0."""
+        updater, self.momentum = self.module._updater, {}
+        for index, (name, weight) in enumerate(self.arg_params.items()):
+            updater.states[index] = updater.optimizer.create_state_multi_precision(index, weight)
+            updater.states_synced[index] = True
+            if updater.states[index] is not None:
+                self.momentum[name] = updater.states[index]
+
     def broadcast_parameters(self):
-        """Give every rank the parameters of rank 0."""
+        """Give every rank the parameters and statistics of rank 0."""
         self.comm.broadcast({"init/" + name: array for name, array in {**self.arg_params, **self.aux_params}.items()})
 
-    def fit(self, batches, schedule, max_update, callbacks):
-        """Train from update 0 on.
+    def broadcast_momentum(self):
+        """Give every rank the momentum of rank 0."""
+        self.comm.broadcast({"momentum/" + name: array for name, array in self.momentum.items()})
+
+    def fit(self, batches, schedule, max_update, callbacks, start=START, note=lambda: 0):
+        """Train up to an update.
 
         Args:
             batches: iterator of Batch.
             schedule: function from the update (counted from 0) to the learning rates of backbone and centers.
-            max_update: updates to do.
+            max_update: updates to do in all.
             callbacks: functions of a Report, called after every update on every rank.
+            start: Report of the last update of an earlier run that this one continues.
+            note: function without arguments, called before every update; all ranks find the integers it gave on any
+                of them in the Report, combined by bitwise or.
 
         Raises:
             AgreedError: on every rank, for a wrong image or label on any of them, and for a loss that is not finite.
         """
-        seconds = waited = 0.0
-        for num_update in range(max_update):
+        seconds, waited = start.seconds, start.waited
+        for num_update in range(start.num_update, max_update):
             self.comm.doing(f"update {num_update + 1}")
-            start = time.perf_counter()
+            begin = time.perf_counter()
             batch = self._next(batches)
-            waited += time.perf_counter() - start
-            loss = self.update(batch, num_update, *schedule(num_update))
-            seconds += time.perf_counter() - start
+            waited += time.perf_counter() - begin
+            choice = self.head.choose(batch.labels, num_update, batch.records, note())
+            loss = self.step(batch.images, choice, num_update, *schedule(num_update))
+            seconds += time.perf_counter() - begin
             for callback in callbacks:
-                callback(Report(num_update + 1, loss, seconds, waited))
+                callback(Report(num_update + 1, loss, seconds, waited, batch.end, choice.notes))
 
     def _next(self, batches):
         try:
@@ -102,8 +127,17 @@ class FaceModule:
     def update(self, batch, num_update, backbone_lr, memory_bank_lr):
         """One update of backbone and centers with this rank's Batch; returns the loss over the global batch."""
         choice = self.head.choose(batch.labels, num_update, batch.records)
+        return self.step(batch.images, choice, num_update, backbone_lr, memory_bank_lr)
+
+    def step(self, images, choice, num_update, backbone_lr, memory_bank_lr):
+        """What `update` does once the rows are chosen.
+
+        Args:
+            images: (b, H, W, 3) uint8 RGB.
+            choice: of the head, for their labels.
+        """
         self._reseed(num_update)
-        self.module.forward(self._data(batch.images), is_train=True)
+        self.module.forward(self._data(images), is_train=True)
         loss, grad = self.head.step(self.module.get_outputs()[0], choice, memory_bank_lr)
         self.module.backward([grad])
         self.comm.all_reduce(self._gradients)
@@ -141,11 +175,18 @@ class FaceModule:
         total = self.comm.all_gather(mx.nd.array(embeddings, ctx=self.ctx), name="verification")
         return total.asnumpy()[: len(images)]
 
-    def average_statistics(self):
-        """Replace the running means and variances of batch normalization, each rank's own, by their average."""
-        self.comm.all_reduce({"statistics/" + name: array for name, array in self.aux_params.items()})
-        for array in self.aux_params.values():
+    def averaged_statistics(self):
+        """Averages over the ranks of the running means and variances of batch normalization, by name."""
+        averages = {name: array.copy() for name, array in self.aux_params.items()}
+        self.comm.all_reduce({"statistics/" + name: array for name, array in averages.items()})
+        for array in averages.values():
             array /= self.comm.world_size
+        return averages
+
+    def average_statistics(self):
+        """Replace this rank's statistics by the averages."""
+        for name, average in self.averaged_statistics().items():
+            average.copyto(self.aux_params[name])
 
     def _data(self, images):
         """Module's input from uint8 (b, H, W, 3); bytes travel to the device, floats are made there."""

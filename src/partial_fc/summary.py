@@ -45,7 +45,7 @@ def write_summary(config, ranks, losses, pixels, verification, files):
     first = config.val_targets[0] if config.val_targets else None
     summary.update({key: by_set.get(first) for key, by_set in measured.items()})
     summary["verification"] = {
-        name: {key: by_set[name] for key, by_set in measured.items()} for name in config.val_targets
+        name: {key: by_set.get(name) for key, by_set in measured.items()} for name in config.val_targets
     }
     with atomic_path(os.path.join(config.models_root, "summary.json")) as path, open(path, "w") as file:
         json.dump(summary, file, indent=2)
@@ -62,12 +62,16 @@ def print_summary(summary):
         "loss {first_loss:.2f} -> {last_loss:.2f}".format(**summary)
     )
     for name, measured in summary["verification"].items():
+        untrained = measured["accuracy_untrained"]  # unknown of a set that was added when the run went on
+        untrained = "" if untrained is None else f"untrained {untrained:.1%}, "
         lines.append(
-            "  accuracy on {}: raw pixels {accuracy_pixels:.1%}, untrained {accuracy_untrained:.1%}, "
-            "trained {accuracy:.1%} (best {accuracy_best:.1%} at update {best_update})".format(name, **measured)
+            "  accuracy on {}: raw pixels {accuracy_pixels:.1%}, {}"
+            "trained {accuracy:.1%} (best {accuracy_best:.1%} at update {best_update})".format(
+                name, untrained, **measured
+            )
         )
     lines.append(f"  model    {files['model']}-symbol.json, {files['model']}-0000.params")
-    lines.append(f"  centers  {files['centers']}{os.sep}")
+    lines.append(f"  centers  {files['checkpoints']}{os.sep}, to go on: --resume auto")
     lines.append(f"  log      {files['log']}, or: tensorboard --logdir {os.path.dirname(files['log'])}")
     lines.append(f"  curves   {files['curves']}")
     lines.append("Try next:")

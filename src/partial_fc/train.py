@@ -12,9 +12,10 @@ import numpy as np
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from . import config as configuration
-from .agreement import checksums, compare, settings, versions
+from .agreement import checksums, compare, settings
 from .callbacks import LossLog, Periodic, TensorBoard, Verification
-from .checkpoint import load_parameters, remove_other_centers, save_centers, save_model
+from .center_files import load_centers
+from .checkpoint import Checkpoints
 from .collectives import connect
 from .curves import draw_curves
 from .data.augmentation import Augmentation
@@ -32,11 +33,16 @@ from .input_rate import measure_input
 from .lr_scheduler import multi_step_lr
 from .margin_softmax import MarginSoftmax
 from .memory_bank import MemoryBank
+from .model_files import load_parameters
 from .module import FaceModule
 from .optimizer import CenterSGD
 from .plan import check_memory, memory_plan, on_host
+from .run_folder import choose_models_root, clear, run_files
+from .saving import Progress, Saver, find_checkpoint, restore
+from .signals import STOPPED_STATUS, Signals, Stopped
 from .summary import print_summary, write_summary
 from .symbol import get_symbol
+from .versions import versions
 from .watch import FAILED
 
 WRONG_INPUT = 2  # exit status, argparse's for wrong arguments: the same run would fail again
@@ -50,14 +56,13 @@ def main(argv=None):
     try:
         config = configuration.from_command_line(sys.argv[1:] if argv is None else argv)
         comm = connect()
-        train(config, comm)
+        with Signals() as signals:
+            train(config, comm, signals)
+    except Stopped as stopped:
+        _last_words(comm, f"stopped: {stopped}")
+        return STOPPED_STATUS
     except AgreedError as error:
-        mx.nd.waitall()  # what all ranks have begun together
-        # Rank 0 speaks for all, and first: the launcher ends the others as soon as one has ended.
-        if comm.rank:
-            time.sleep(1)
-        else:
-            print(f"error: {error}", file=sys.stderr, flush=True)
+        _last_words(comm, f"error: {error}")
         return WRONG_INPUT
     except (InputError, OSError) as error:
         status = WRONG_INPUT if isinstance(error, InputError) else FAILED
@@ -68,16 +73,31 @@ def main(argv=None):
     return 0
 
 
-def train(config, comm):
+def _last_words(comm, message):
+    """Rank 0 speaks for all, and first: the launcher ends the others as soon as one has ended."""
+    mx.nd.waitall()  # what all ranks have begun together
+    if comm.rank:
+        time.sleep(1)
+    else:
+        print(message, file=sys.stderr, flush=True)
+
+
+def train(config, comm, signals=None):
     """Train, verify and save what `config` (see `config.from_command_line`) describes; rank 0 leaves a summary.
+
+    Args:
+        signals: Signals by which the run may be asked to save or to end.
 
     Raises:
         AgreedError: on every rank, for wrong input on any of them.
+        Stopped: on every rank, when the run was asked to end.
     """
-    with comm.together():
-        _start_log(config, comm)
     compare("the version", versions(), comm)
     compare("the setting", settings(config), comm)
+    if not config.io_only:
+        choose_models_root(config, comm)
+    with comm.together():
+        _start_log(config, comm)
     with comm.together():
         if config.source == "demo" and comm.local_rank == 0:
             _make_demo(config)
@@ -91,12 +111,10 @@ def train(config, comm):
         device = _device(config, comm)
         files = {} if config.source == "synthetic" else checksums(config, reader.records)
     compare("the checksum", files, comm)
+    checkpoints = Checkpoints(run_files(config.models_root)["checkpoints"], comm, config.keep_checkpoints)
+    found = find_checkpoint(config, comm, checkpoints)
     module = build(config, comm, device)
-    if config.pretrained:
-        with comm.together():
-            if comm.rank == 0:
-                _load_pretrained(config, module)
-        module.broadcast_parameters()
+    progress = _start(config, comm, module, found)
     log.info("configuration:\n%s", configuration.describe(config))
     log.info(
         "%d ranks, %d identities: %d updates of %d images",
@@ -104,21 +122,23 @@ def train(config, comm):
     )
     schedule = functools.partial(_learning_rates, config)
     pixels = {name: verify(pixel_embeddings, *pairs).accuracy for name, pairs in sets.items()}
-    with TensorBoard(config.models_root, comm.rank) as board:
-        verification = Verification(module, sets, board)
-        verification.measure(0)
-        losses = LossLog(config, schedule, reader.global_batch_size, comm, board)
-        callbacks = [
-            losses,
-            Periodic(functools.partial(_save, config, comm, module), config.save_interval, config.max_update),
-            Periodic(verification.measure, config.verbose, config.max_update),
-        ]
+    with TensorBoard(config.models_root, comm.rank, progress.last.num_update) as board:
+        verification = Verification(module, sets, board, progress.history, progress.best)
+        if not verification.history or not set(sets) <= set(verification.best):
+            verification.measure(progress.last.num_update)
+        losses = LossLog(config, schedule, reader.global_batch_size, comm, board, progress.first, progress.last)
+        saver = Saver(
+            config, comm, module, checkpoints, signals or Signals(),
+            lambda: Progress(losses.first, losses.last, verification.history, verification.best),
+        )
+        callbacks = [losses, Periodic(verification.measure, config.verbose, config.max_update), saver]
         # lines of the log above the progress bar, not through it
-        with losses, logging_redirect_tqdm([log]), contextlib.closing(reader.batches()) as batches:
-            module.fit(batches, schedule, config.max_update, callbacks)
+        with losses, logging_redirect_tqdm([log]), contextlib.closing(reader.batches(losses.last.position)) as batches:
+            module.fit(batches, schedule, config.max_update, callbacks, losses.last, saver.note)
     if comm.rank == 0:
-        draw_curves(_files(config)["curves"], losses.path, verification.history, config.lr_steps)
-        print_summary(write_summary(config, comm.world_size, losses, pixels, verification, _files(config)))
+        files = run_files(config.models_root)
+        draw_curves(files["curves"], losses.path, verification.history, config.lr_steps)
+        print_summary(write_summary(config, comm.world_size, losses, pixels, verification, files))
 
 
 def build(config, comm, ctx):
@@ -146,6 +166,24 @@ def _bank(config, comm, ctx):
     return MemoryBank(*arguments)
 
 
+def _start(config, comm, module, found):
+    """Put the module where the run starts from; returns the Progress so far."""
+    if found:
+        return restore(*found, module, config, comm)
+    with comm.together():
+        if config.overwrite and comm.local_rank == 0:
+            clear(config.models_root)
+    with comm.together():
+        if config.pretrained and comm.rank == 0:
+            _load_pretrained(config, module)
+        if config.centers:
+            load_centers(config.centers, module.head.bank)
+            log.info("%s: centers and momentum of %d classes", config.centers, config.num_classes)
+    if config.pretrained:
+        module.broadcast_parameters()
+    return Progress()
+
+
 def _load_pretrained(config, module):
     prefix, _, epoch = config.pretrained.rpartition(",")
     path = f"{prefix}-{int(epoch):04d}.params"
@@ -158,10 +196,11 @@ def _start_log(config, comm):
     """Rank 0 tells all, on the terminal and in `train.log`; the others only what goes wrong."""
     log.setLevel(logging.INFO if comm.rank == 0 else logging.WARNING)
     log.handlers = [logging.StreamHandler(sys.stdout)]
-    if comm.rank == 0:
+    if comm.rank == 0 and not config.io_only:
         try:
             os.makedirs(config.models_root, exist_ok=True)
-            log.addHandler(logging.FileHandler(os.path.join(config.models_root, "train.log"), mode="w"))
+            mode = "a" if config.resume == "auto" else "w"
+            log.addHandler(logging.FileHandler(run_files(config.models_root)["log"], mode))
         except OSError as error:
             raise InputError(f"--models-root: cannot write there: {error}") from error
     for handler in log.handlers:
@@ -225,27 +264,6 @@ def _learning_rates(config, num_update):
         multi_step_lr(base, config.lr_steps, config.lr_factor, num_update)
         for base in (config.backbone_lr, config.memory_bank_lr)
     )
-
-
-def _files(config):
-    """Where a run leaves what, by name."""
-    names = dict(model="model", centers="centers", log="train.log", curves="curves.png")
-    return {name: os.path.join(config.models_root, file) for name, file in names.items()}
-
-
-def _save(config, comm, module, num_update):
-    """Save model and centers; the files of an earlier saving are replaced one by one when the new ones are whole."""
-    files = _files(config)
-    module.average_statistics()
-    with comm.together():
-        os.makedirs(files["centers"], exist_ok=True)
-        save_centers(files["centers"], module.head.bank, comm.world_size)
-        if comm.rank == 0:
-            save_model(files["model"], module.symbol, module.arg_params, module.aux_params)
-    with comm.together():
-        if comm.local_rank == 0:
-            remove_other_centers(files["centers"], comm.world_size)
-    log.info("update %d  saved model and centers in %s", num_update, config.models_root)
 
 
 if __name__ == "__main__":

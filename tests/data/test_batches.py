@@ -6,7 +6,7 @@ import pytest
 
 from partial_fc.data import batches as batches_module
 from partial_fc.data.augmentation import Augmentation
-from partial_fc.data.batches import BatchReader
+from partial_fc.data.batches import Batch, BatchReader
 from partial_fc.data.image import decode_image, encode_jpeg
 from partial_fc.data.record_writer import record_files, write_records
 from partial_fc.data.records import RecordFile
@@ -35,8 +35,15 @@ def first(batches, count):
 
 
 def assert_same(batch, other):
-    for array, expected in zip(batch, other):
+    assert batch.end == other.end
+    for array, expected in zip(batch[:3], other[:3]):
         assert array.dtype == expected.dtype and np.array_equal(array, expected)
+
+
+def joined(slices):
+    """The global batch of the ranks' batches."""
+    assert len({part.end for part in slices}) == 1
+    return Batch(*map(np.concatenate, list(zip(*slices))[:3]), slices[0].end)
 
 
 def originals(records):
@@ -44,11 +51,17 @@ def originals(records):
     return {key: decode_image(records.read(key)[0], (SIZE, SIZE)) for key in records.keys.tolist()}
 
 
+def at(reader, num_update):
+    """Position of an update's batch, where none has been left out before."""
+    epoch, batch = divmod(num_update, reader.updates_per_epoch)
+    return epoch * len(reader.records.keys) + batch * reader.global_batch_size
+
+
 def flips(records, reader, updates):
     """Whether each record is flipped in these updates, by number."""
     images, found = originals(records), {}
     for num_update in updates:
-        batch = reader.read(num_update)
+        batch = reader.read(at(reader, num_update))
         for key, image in zip(batch.records.tolist(), batch.images):
             flipped = np.array_equal(image, images[key][:, ::-1])
             assert flipped or np.array_equal(image, images[key])
@@ -68,19 +81,46 @@ def test_batch(records):
 def test_slices_of_the_ranks_are_the_global_batch(records, world_size):
     ranks = [first(reader(records, world_size, rank).batches(), 7) for rank in range(world_size)]
     for whole, slices in zip(first(reader(records).batches(), 7), zip(*ranks)):
-        assert_same([np.concatenate(arrays) for arrays in zip(*slices)], whole)
+        assert_same(joined(slices), whole)
 
 
 @pytest.mark.parametrize("start", [0, 2, 3, 100])
 def test_any_update_is_reached_directly(records, start):
-    at_once = [reader(records).read(start + n) for n in range(3)]
-    from_there = first(reader(records).batches(start), 3)
+    whole = reader(records)
+    at_once = [whole.read(at(whole, start + n)) for n in range(3)]
+    from_there = first(reader(records).batches(at(whole, start)), 3)
     for batch, expected in zip(from_there, at_once):
         assert_same(batch, expected)
     if start < 10:
         from_the_start = first(reader(records).batches(), start + 3)[start:]
         for batch, expected in zip(from_the_start, at_once):
             assert_same(batch, expected)
+
+
+def records_from(position, count, last_batch, records, world_size=1):
+    """Record numbers of global batches from a position on, and the positions after them."""
+    ranks = [reader(records, world_size, rank, last_batch=last_batch) for rank in range(world_size)]
+    batches = [joined(slices) for slices in zip(*(first(each.batches(position), count) for each in ranks))]
+    return [batch.records.tolist() for batch in batches], [batch.end for batch in batches]
+
+
+@pytest.mark.parametrize("last_batch, ends", [
+    ("drop", [12, 24, 36, 54, 66, 78, 96]), ("pad", [12, 24, 36, 42, 54, 66, 78]),
+])
+def test_positions_count_all_images(last_batch, ends, records):
+    whole, positions = records_from(0, 7, last_batch, records)
+    assert positions == ends
+    assert records_from(ends[1], 5, last_batch, records) == (whole[2:], ends[2:])
+    assert records_from(ends[2], 4, last_batch, records, world_size=3) == (whole[3:], ends[3:])
+
+
+def test_a_position_that_no_batch_of_this_size_ends_at(records):
+    # Where a run goes on with another global batch: each image of the epoch once, from there on.
+    order = sum(records_from(0, 3, "drop", records)[0], [])
+    batches, ends = records_from(7, 2, "drop", records)
+    assert sum(batches, []) == order[7:31] and ends == [19, 31]
+    (last, following), ends = records_from(31, 2, "drop", records)  # 11 are left: dropped
+    assert ends == [54, 66] and [last, following] == records_from(36, 2, "drop", records)[0]
 
 
 @pytest.mark.parametrize("num_workers", [2, 4])
@@ -93,7 +133,7 @@ def test_number_of_workers_does_not_matter(records, num_workers):
 def test_every_image_at_most_once_an_epoch(records):
     whole = reader(records)
     assert whole.updates_per_epoch == 3
-    epochs = [np.concatenate([whole.read(3 * epoch + n).records for n in range(3)]) for epoch in range(6)]
+    epochs = [np.concatenate([whole.read(at(whole, 3 * epoch + n)).records for n in range(3)]) for epoch in range(6)]
     for epoch in epochs:
         assert len(epoch) == len(set(epoch)) == 36 and set(epoch) <= set(records.keys)
     assert set(np.concatenate(epochs)) == set(records.keys)  # the rest is not always the same
@@ -102,7 +142,7 @@ def test_every_image_at_most_once_an_epoch(records):
 
 def test_epoch_that_divides_evenly_leaves_none_out(records):
     whole = BatchReader(records, SIZE, 14, SimpleNamespace(rank=0, world_size=1))
-    epoch = np.concatenate([whole.read(n).records for n in range(whole.updates_per_epoch)])
+    epoch = np.concatenate([whole.read(at(whole, n)).records for n in range(whole.updates_per_epoch)])
     assert sorted(epoch) == records.keys.tolist()
 
 
@@ -127,8 +167,8 @@ def test_flip_is_a_function_of_seed_epoch_and_image(records, monkeypatch):
 
 
 def test_augmentation_is_applied(records):
-    plain = reader(records, augmentation=Augmentation(flip=False)).read(1)
-    grey = reader(records, augmentation=Augmentation(flip=False, cutout=4 * SIZE)).read(1)
+    plain = reader(records, augmentation=Augmentation(flip=False)).read(GLOBAL_BATCH_SIZE)
+    grey = reader(records, augmentation=Augmentation(flip=False, cutout=4 * SIZE)).read(GLOBAL_BATCH_SIZE)
     assert np.array_equal(plain.records, grey.records)
     covered = (grey.images == 128).all(axis=(1, 2, 3))
     assert 0 < covered.sum() < len(covered)
@@ -139,9 +179,9 @@ def test_augmentation_is_applied(records):
 def test_last_batch_is_filled_up_with_the_first_images(records, world_size):
     ranks = [reader(records, world_size, rank, last_batch="pad") for rank in range(world_size)]
     assert {each.updates_per_epoch for each in ranks} == {4}
-    epoch = np.concatenate([each.read(n).records for n in range(4) for each in ranks])
+    epoch = np.concatenate([each.read(at(each, n)).records for n in range(4) for each in ranks])
     assert sorted(epoch[:42]) == records.keys.tolist() and epoch[42:].tolist() == epoch[:6].tolist()
-    second = np.concatenate([each.read(n).records for n in range(4, 8) for each in ranks])
+    second = np.concatenate([each.read(at(each, n)).records for n in range(4, 8) for each in ranks])
     assert sorted(second[:42]) == records.keys.tolist()
     few = BatchReader(records, SIZE, 100, SimpleNamespace(rank=0, world_size=1), last_batch="pad")
     assert np.bincount(few.read(0).records)[1:].tolist().count(3) == 100 - 84
@@ -197,7 +237,7 @@ def test_bad_records_are_replaced_by_the_next_ones(damaged, records):
     skips = skipping(damaged, bad_record_share=1.0)
     assert skips.updates_per_epoch == 3
     for num_update in range(9):
-        batch, plain = skips.read(num_update), reader(records).read(num_update)
+        batch, plain = (each.read(at(each, num_update)) for each in (skips, reader(records)))
         order = skips._order(num_update // 3)
         for place, (key, intended) in enumerate(zip(batch.records, plain.records), start=num_update % 3 * 12):
             if intended in BAD:
@@ -222,7 +262,7 @@ def test_skipping_does_not_depend_on_ranks_and_workers(damaged, world_size):
         for rank in range(world_size)
     ]
     for expected, slices in zip(whole, zip(*ranks)):
-        assert_same([np.concatenate(arrays) for arrays in zip(*slices)], expected)
+        assert_same(joined(slices), expected)
 
 
 def test_too_many_bad_records_end_it(damaged):

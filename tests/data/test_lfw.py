@@ -29,7 +29,7 @@ def test_images_go_through_records_unchanged(archive, tmp_path):
     path = str(tmp_path / "train.rec")
     assert write_records(path, people) == 4
     batch = BatchReader(RecordFile(path), 112, 4, Communicator()).read(0)
-    for image, label, record in zip(*batch):
+    for image, label, record in zip(*batch[:3]):
         expected = decode_image(people[label][(record - 1) % 2], (112, 112))
         assert np.array_equal(image, expected) or np.array_equal(image[:, ::-1], expected)
 

@@ -6,7 +6,7 @@ import sys
 import mxnet as mx
 import numpy as np
 
-from partial_fc.checkpoint import save_centers
+from partial_fc.center_files import save_centers
 from partial_fc.collectives import connect
 from partial_fc.data.batches import Batch
 from partial_fc.head import PartialFC

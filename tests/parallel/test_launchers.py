@@ -37,7 +37,7 @@ def train(prefix, data, folder, *arguments):
         losses = [row["loss"] for row in csv.DictReader(file)]
     assert len(losses) == 6 and "update 6/6" in output and "Try next" in output
     arrays = {name: array.asnumpy() for name, array in mx.nd.load(str(folder / "model-0000.params")).items()}
-    for file in folder.glob("centers/*"):
+    for file in folder.glob("checkpoints/update-000000006/*.safetensors"):
         arrays.update({file.name + name: array for name, array in load_file(file).items()})
     return losses, arrays
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from partial_fc.checkpoint import load_centers
+from partial_fc.center_files import load_centers
 from partial_fc.collectives import Communicator
 from partial_fc.memory_bank import MemoryBank
 

@@ -1,7 +1,6 @@
 """Batches of images for each rank, decoded ahead of time by worker threads."""
 
 import functools
-import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +14,16 @@ from .parallel import ordered_map
 
 
 class Batch(NamedTuple):
-    """`images`: (b, H, W, 3) uint8 RGB; `labels`: (b,) int64; `records`: (b,) int64 record numbers."""
+    """`images`: (b, H, W, 3) uint8 RGB; `labels`: (b,) int64; `records`: (b,) int64 record numbers.
+
+    `end`: position at which the next global batch begins. Positions count images, those of all ranks and of all epochs
+    before, which a last batch has left out among them: what comes after one is the same for any number of ranks.
+    """
 
     images: np.ndarray
     labels: np.ndarray
     records: np.ndarray
+    end: int = 0
 
 
 class BatchReader:
@@ -58,7 +62,8 @@ class BatchReader:
         last_batch="drop", num_classes=None, on_bad_record="error", bad_record_share=0.001,
     ):
         self.global_batch_size, count = batch_size * comm.world_size, len(records.keys)
-        padding = self.global_batch_size - 1 if last_batch == "pad" else 0
+        self._drops = last_batch == "drop"
+        padding = 0 if self._drops else self.global_batch_size - 1
         self.updates_per_epoch = (count + padding) // self.global_batch_size
         if not self.updates_per_epoch:
             raise InputError(
@@ -71,25 +76,39 @@ class BatchReader:
         self.bad_records = BadRecords(on_bad_record, bad_record_share, count / comm.world_size)
         self._order = functools.lru_cache(maxsize=2)(self._draw_order)  # two: workers may be at work on either side
 
-    def batches(self, num_update=0):
-        """The batches of update `num_update` and all that follow, without end.
+    def batches(self, position=0):
+        """The batches from a position on, see Batch, without end; what lies before it is not read.
 
         Raises:
             InputError: naming file and record, if an image cannot be read.
         """
         try:
-            yield from ordered_map(self.read, itertools.count(num_update), self.num_workers, self.num_workers + 2)
+            yield from ordered_map(self.read, self._positions(position), self.num_workers, self.num_workers + 2)
         finally:
             self.bad_records.tell()
 
-    def read(self, num_update):
-        """The Batch of one update."""
-        epoch, position = divmod(num_update, self.updates_per_epoch)
-        start = position * self.global_batch_size + self.rank * self.batch_size
+    def _positions(self, position):
+        while True:
+            yield position
+            position = self._place(position)[-1]
+
+    def _place(self, position):
+        """Epoch of the batch at a position, where in the epoch it begins, and the position of the batch after it."""
+        count = len(self.records.keys)
+        epoch, start = divmod(position, count)
+        if start + self.global_batch_size > count and self._drops:
+            epoch, start = epoch + 1, 0
+        return epoch, start, epoch * count + min(start + self.global_batch_size, count)
+
+    def read(self, position):
+        """The Batch at a position."""
+        epoch, start, end = self._place(position)
+        start += self.rank * self.batch_size
         batch = Batch(
             np.empty((self.batch_size, *self.size, 3), np.uint8),
             np.empty(self.batch_size, np.int64),
             self._keys(epoch, np.arange(start, start + self.batch_size)),
+            end,
         )
         numbers = self.augmentation.draw(self.seed, epoch, batch.records)
         for index, (key, image) in enumerate(zip(batch.records.tolist(), batch.images)):

@@ -9,7 +9,7 @@ from .batches import Batch
 class SyntheticBatches:
     """This rank's slice of global batches of noise, labels drawn uniformly from all classes.
 
-    The images are the same in every update, so that they cost nothing; the labels are a function of (seed, update).
+    The images are the same in every update, so that they cost nothing; the labels are a function of (seed, position).
 
     Args:
         num_classes: number of identities.
@@ -25,12 +25,12 @@ class SyntheticBatches:
         shape = (batch_size, image_size, image_size, 3)
         self.images = generator(seed, "noise", comm.rank).integers(0, 256, shape, dtype="uint8")
 
-    def batches(self, num_update=0):
-        """The batches of update `num_update` and all that follow, without end."""
-        yield from map(self.read, itertools.count(num_update))
+    def batches(self, position=0):
+        """The batches from a position on, see Batch, without end."""
+        yield from map(self.read, itertools.count(position, self.global_batch_size))
 
-    def read(self, num_update):
-        """The Batch of one update; its record numbers are the positions in the global batch."""
-        labels = generator(self.seed, "labels", num_update).integers(0, self.num_classes, self.global_batch_size)
+    def read(self, position):
+        """The Batch at a position; its record numbers are the places in the global batch."""
+        labels = generator(self.seed, "labels", position).integers(0, self.num_classes, self.global_batch_size)
         own = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
-        return Batch(self.images, labels[own], range(own.start, own.stop))
+        return Batch(self.images, labels[own], range(own.start, own.stop), position + self.global_batch_size)

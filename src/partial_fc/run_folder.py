@@ -1,0 +1,64 @@
+"""The models root of a run: which folder it is, and where in it is what."""
+
+import itertools
+import os
+import shutil
+
+from .errors import InputError
+
+_FILES = dict(model="model", checkpoints="checkpoints", log="train.log", curves="curves.png")
+# Any of these shows that there was a run.
+_RESULTS = "checkpoints", "model-0000.params", "losses.csv", "summary.json"
+
+
+def run_files(models_root):
+    """Where a run leaves what, by name."""
+    return {name: os.path.join(models_root, file) for name, file in _FILES.items()}
+
+
+def choose_models_root(config, comm):
+    """Set `config.models_root`, the same on every rank.
+
+    The default is `models/DATASET-NETWORK-LOSS`, or where a run has been there already, the same with -2, -3 ... after
+    it; `--resume auto` goes on with the last of these.
+
+    Raises:
+        AgreedError: on every rank, if the folder that was asked for has the results of another run, and neither
+            `--resume auto` nor `--overwrite` is given.
+    """
+    config.models_root = comm.all_gather_object(config.models_root or _default_root(config))[0]
+    with comm.together():
+        if _has_results(config.models_root) and config.resume != "auto" and not config.overwrite:
+            raise InputError(
+                f"--models-root {config.models_root}: has the results of another run: go on with it by --resume auto, "
+                "replace it by --overwrite, or name another folder"
+            )
+        if config.overwrite and _lies_in(config.resume, config.models_root):
+            raise InputError(f"--overwrite would remove what --resume {config.resume} starts from")
+
+
+def clear(models_root):
+    """Remove the results of a run, where they are to be overwritten."""
+    shutil.rmtree(run_files(models_root)["checkpoints"], ignore_errors=True)
+    for name in _RESULTS:
+        path = os.path.join(models_root, name)
+        if os.path.isfile(path):
+            os.remove(path)
+
+
+def _default_root(config):
+    base = os.path.join("models", "-".join((config.dataset, config.network, config.loss)))
+    roots = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
+    taken = list(itertools.takewhile(_has_results, roots))
+    if config.resume == "auto":
+        return taken[-1] if taken else base
+    return f"{base}-{len(taken) + 1}" if taken else base
+
+
+def _has_results(models_root):
+    return any(os.path.exists(os.path.join(models_root, name)) for name in _RESULTS)
+
+
+def _lies_in(path, folder):
+    path, folder = (os.path.join(os.path.realpath(each), "") for each in (path, folder))
+    return path.startswith(folder)

@@ -1,0 +1,228 @@
+"""When a run saves, what it saves, and how it goes on from there."""
+
+import functools
+import logging
+import os
+import time
+from types import MappingProxyType
+from typing import Mapping, NamedTuple, Optional, Sequence
+
+from .center_files import centers_file, load_centers, save_centers
+from .checkpoint import verified_manifest
+from .errors import AgreedError, InputError
+from .model_files import load_arrays, load_parameters, save_arrays, save_model
+from .module import START, Report
+from .partition import partition
+from .signals import SAVE, STOP, Stopped
+from .versions import versions
+
+log = logging.getLogger("partial_fc")
+
+_MODEL, _MOMENTUM = "model", "momentum.safetensors"
+_PARAMETERS = _MODEL + "-0000.params"
+# What a checkpoint must have in common with the run that goes on from it.
+_SAME = ("num_classes", "embedding_size", "network", "net_output", "image_size")
+# What may differ without a word: it does not change what is computed.
+_OF_THE_START = ("resume", "overwrite", "io_only", "models_root", "centers", "pretrained")
+
+
+class Progress(NamedTuple):
+    """What a run has behind it, and a checkpoint tells.
+
+    Attributes:
+        first, last: Reports.
+        history: list of (num_update, {name: accuracy}).
+        best: by name, (accuracy, num_update).
+    """
+
+    first: Optional[Report] = None
+    last: Report = START
+    history: Sequence = ()
+    best: Mapping = MappingProxyType({})
+
+    def to_json(self):
+        """The same of types that JSON has."""
+        return dict(self._asdict(), first=self.first._asdict(), last=self.last._asdict())
+
+    @classmethod
+    def from_json(cls, saved):
+        """The Progress that `to_json` has told, after JSON has made lists of its tuples."""
+        return cls(
+            Report(**saved["first"]), Report(**saved["last"]),
+            [(num_update, accuracies) for num_update, accuracies in saved["history"]],
+            {name: (accuracy, num_update) for name, (accuracy, num_update) in saved["best"].items()},
+        )
+
+
+def statistics_file(rank, world_size):
+    """Name of the file of one rank's batch statistics."""
+    return f"statistics-{rank:05d}-of-{world_size:05d}.safetensors"
+
+
+class Saver:
+    """Callback that makes a checkpoint, and the model beside it, when it is time or somebody asks for it.
+
+    Args:
+        config: of the run.
+        comm: communicator.
+        module: FaceModule.
+        checkpoints: Checkpoints.
+        signals: Signals.
+        progress: function without arguments; gives the Progress so far.
+
+    Raises:
+        Stopped: on every rank, after it has saved because a rank was asked to end.
+        AgreedError: on every rank, if it cannot save at the end, or ever with `on_save_error=stop`.
+    """
+
+    def __init__(self, config, comm, module, checkpoints, signals, progress):
+        self._config, self._comm, self._module, self._checkpoints = config, comm, module, checkpoints
+        self._signals, self._progress = signals, progress
+        self._last = self._start = time.monotonic()
+        self._seconds = 0.0
+
+    def note(self):
+        """What this rank asks for at the next update; rank 0 looks at the clock for all."""
+        minutes = (time.monotonic() - self._last) / 60
+        due = self._comm.rank == 0 and 0 < self._config.save_minutes <= minutes
+        return self._signals.take() | (SAVE if due else 0)
+
+    def __call__(self, report):
+        ends = report.num_update == self._config.max_update or report.notes & STOP
+        if ends or report.notes & SAVE or report.num_update % self._config.save_interval == 0:
+            self._save(report, ends)
+        if report.notes & STOP and report.num_update < self._config.max_update:
+            raise Stopped(f"update {report.num_update}: asked to end by a signal; --resume auto goes on from here")
+
+    def _save(self, report, ends):
+        start = time.monotonic()
+        try:
+            self._write(report)
+        except AgreedError as error:
+            if ends or self._config.on_save_error == "stop":
+                raise AgreedError(f"update {report.num_update}: cannot be saved: {error}") from error
+            log.error("NOT SAVED at update %d, the training goes on without: %s", report.num_update, error)
+        else:
+            self._tell(report.num_update, time.monotonic() - start)
+        self._last = time.monotonic()
+
+    def _write(self, report):
+        module = self._module
+        statistics = module.averaged_statistics()
+        about = dict(configuration=dict(self._config), versions=versions(), progress=self._progress().to_json())
+        write = functools.partial(_write_files, module=module, comm=self._comm, statistics=statistics)
+        self._checkpoints.save(report.num_update, write, about)
+        with self._comm.together():
+            if self._comm.rank == 0:
+                prefix = os.path.join(self._config.models_root, _MODEL)
+                save_model(prefix, module.symbol, module.arg_params, statistics)
+
+    def _tell(self, num_update, seconds):
+        self._seconds += seconds
+        share = self._seconds / (time.monotonic() - self._start)
+        path = self._checkpoints.path(num_update)
+        log.info("update %d  saved in %.1f s, %.1f%% of the time so far: %s", num_update, seconds, 100 * share, path)
+
+
+def _write_files(folder, module, comm, statistics):
+    """Write this rank's files of a checkpoint; returns their names."""
+    names = save_centers(folder, module.head.bank, comm.world_size)
+    if module.aux_params:
+        names.append(statistics_file(comm.rank, comm.world_size))
+        save_arrays(os.path.join(folder, names[-1]), module.aux_params)
+    if comm.rank == 0:
+        save_model(os.path.join(folder, _MODEL), module.symbol, module.arg_params, statistics)
+        save_arrays(os.path.join(folder, _MOMENTUM), module.momentum)
+        names += [_MODEL + "-symbol.json", _PARAMETERS, _MOMENTUM]
+    return names
+
+
+def find_checkpoint(config, comm, checkpoints):
+    """The checkpoint that `config.resume` asks for.
+
+    Returns:
+        path and manifest; None for a run that starts anew.
+
+    Raises:
+        AgreedError: on every rank, if there is none at a path, if it is damaged, or of another network.
+    """
+    if config.resume == "no":
+        return None
+    needs = functools.partial(_needs, config, comm)
+    if config.resume == "auto":
+        return checkpoints.newest(needs)
+    with comm.together():
+        if os.path.isdir(os.path.join(config.resume, "checkpoints")):
+            raise InputError(f"--resume {config.resume}: a models root; name one of its checkpoints/")
+        manifest = verified_manifest(config.resume, needs)
+    return config.resume, manifest
+
+
+def _needs(config, comm, manifest):
+    """Names of the files that this rank reads from a checkpoint.
+
+    Raises:
+        InputError: if it is of other classes, embedding size or network.
+    """
+    saved, rank, old_size = manifest["configuration"], comm.rank, manifest["world_size"]
+    for key in _SAME:
+        if saved[key] != config[key]:
+            raise InputError(
+                f"--resume: the checkpoint of update {manifest['num_update']} has {key} {saved[key]}, this run "
+                f"{config[key]}: give it the same, or start anew with --resume no and another --models-root"
+            )
+    if manifest["num_update"] > config.max_update:
+        raise InputError(
+            f"--resume: the checkpoint is of update {manifest['num_update']}, max_update is {config.max_update}: "
+            "--set max_update=N to go on"
+        )
+    names = [_PARAMETERS, _MOMENTUM] if rank == 0 else []
+    if comm.world_size == old_size and statistics_file(rank, old_size) in manifest["files"]:
+        names.append(statistics_file(rank, old_size))
+    start, end = partition(config.num_classes, comm.world_size, rank)
+    for old_rank in range(old_size):
+        old = partition(config.num_classes, old_size, old_rank)
+        if max(start, old.class_start) < min(end, old.class_end):
+            names.append(centers_file(old_rank, old_size))
+    return names
+
+
+def restore(path, manifest, module, config, comm):
+    """Fill backbone, momentum and centers from a checkpoint, whatever ranks have written it.
+
+    Returns:
+        Progress of the run that saved it.
+
+    Raises:
+        AgreedError: on every rank, if any cannot read it.
+    """
+    with comm.together():
+        if comm.rank == 0:
+            file = os.path.join(path, _PARAMETERS)
+            missing, surplus = load_parameters(file, {**module.arg_params, **module.aux_params})
+            if missing or surplus:
+                raise InputError(f"{file}: not of this network, which {'lacks' if surplus else 'has'} "
+                                 f"{(surplus + missing)[0]}")
+            load_arrays(os.path.join(path, _MOMENTUM), module.momentum)
+        load_centers(path, module.head.bank)
+    module.broadcast_parameters()
+    module.broadcast_momentum()
+    with comm.together():
+        if comm.world_size == manifest["world_size"] and module.aux_params:
+            load_arrays(os.path.join(path, statistics_file(comm.rank, comm.world_size)), module.aux_params)
+    log.info("goes on from update %d, saved by %d ranks: %s", manifest["num_update"], manifest["world_size"], path)
+    _tell_differences(manifest, config, comm)
+    return Progress.from_json(manifest["progress"])
+
+
+def _tell_differences(manifest, config, comm):
+    saved = manifest["configuration"]
+    for key in sorted(set(config) - set(_OF_THE_START)):
+        if key in saved and saved[key] != config[key]:
+            log.warning("another %s than before: %s, it was %s", key, config[key], saved[key])
+    before, now = manifest["world_size"] * saved["batch_size"], comm.world_size * config.batch_size
+    if before != now:
+        log.warning("global batches of %d images, they were of %d: lr_steps and max_update count updates", now, before)
+    for name, version in versions().items():
+        if manifest["versions"].get(name) != version:
+            log.warning("another version of %s: %s, it was %s", name, version, manifest["versions"].get(name))
