@@ -25,7 +25,8 @@ LAUNCHERS = {
     "horovodrun --gloo": ["horovodrun", "--gloo", "-np", "2", "-H", "localhost:2", "bash", f"{ROOT}/config.sh"],
 }
 KINDS = (
-    "killed", "segmentation fault", "out of memory", "exception", "full disk", "NaN", "stalled reader", "stopped", "late",
+    "killed", "segmentation fault", "out of memory", "exception", "full disk", "NaN", "stalled reader", "stopped",
+    "late",
 )
 SHORT = dict(PARTIAL_FC_STALL_SECONDS="4", PARTIAL_FC_LOST_SECONDS="4")
 _UPDATE = 5  # of the failure, counted from 0

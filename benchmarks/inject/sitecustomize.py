@@ -43,24 +43,24 @@ def _inject(kind, at):
     from partial_fc.data.batches import BatchReader
     from partial_fc.module import FaceModule
 
-    update, read = FaceModule.update, BatchReader.read
+    step, read = FaceModule.step, BatchReader.read
 
-    def failing_update(self, batch, num_update, *rates):
+    def failing_step(self, images, choice, num_update, *rates):
         if num_update == at and kind in _IN_UPDATE:
             _tell()
             _IN_UPDATE[kind]()
         if num_update == at and kind == "NaN":
             _tell()
             self.arg_params["pre_fc1_weight"][:] = float("nan")
-        return update(self, batch, num_update, *rates)
+        return step(self, images, choice, num_update, *rates)
 
-    def failing_read(self, num_update):
-        if num_update == at and kind == "stalled reader":
+    def failing_read(self, position):
+        if position >= at * self.global_batch_size and kind == "stalled reader":
             _tell()
             time.sleep(3600)
-        return read(self, num_update)
+        return read(self, position)
 
-    FaceModule.update, BatchReader.read = failing_update, failing_read
+    FaceModule.step, BatchReader.read = failing_step, failing_read
 
 
 kind, rank, at = os.environ.get("INJECT", ",,").split(",")

@@ -1,8 +1,8 @@
 """Finds out on rank 0, from what all ranks tell it (see watch.py), that a run has failed, and which rank failed first.
 
-Every rank holds a TCP connection to rank 0. A message is a line of JSON. Ranks tell twice a second what they do and what
-they wait for. A connection that ends without goodbye is a dead process; one on which the other host's kernel
-acknowledges nothing is a vanished host, however busy its processes are; a rank that others wait for too long is a stall.
+Every rank holds a TCP connection to rank 0. A message is a line of JSON. Ranks tell twice a second what they do and
+what they wait for. A connection that ends without goodbye is a dead process; one on which the other host's kernel
+acknowledges nothing is a vanished host, however busy its processes are; a rank that keeps others waiting is a stall.
 """
 
 import asyncio
@@ -70,7 +70,8 @@ class Monitor:
             if "bye" in message:
                 break
             if "failed" in message:
-                self._conclude(f"{rank}, {message['doing']}: {message['failed']}", message["status"], message["doubtful"])
+                cause = f"{rank}, {message['doing']}: {message['failed']}"
+                self._conclude(cause, message["status"], message["doubtful"])
             else:
                 rank.doing, rank.waits, rank.since = message["doing"], message["waits"], rank.heard - message["seconds"]
         if rank.number == 0:  # its process ends, and the monitor with it
@@ -107,8 +108,8 @@ class Monitor:
         """Which ranks the others wait for, and what these do."""
         absent = []
         for _, rank in sorted(self._ranks.items()):
-            if now - rank.heard > _QUIET:
-                absent.append(f"{rank} hangs in {rank.doing}")
+            if now - rank.heard > min(_QUIET, self._stall / 2):
+                absent.append(f"{rank} does not answer, last heard of in {rank.doing}")
             elif rank.waits == IMAGES:
                 absent.append(f"{rank} waits for {IMAGES} in {rank.doing}")
             elif not rank.waits:

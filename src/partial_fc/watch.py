@@ -1,7 +1,7 @@
 """Ends this rank when any rank fails: it raises an error, dies, vanishes with its host, or keeps the others waiting.
 
-Without it a rank whose neighbour is gone may wait for ever, or end with an error of the transport that names no cause. A
-thread of every rank keeps in touch with rank 0, where monitor.py finds the cause. What a failed run says last is
+Without it a rank whose neighbour is gone may wait for ever, or end with an error of the transport that names no cause.
+A thread of every rank keeps in touch with rank 0, where monitor.py finds the cause. What a failed run says last is
 `error: rank R (host), update N: cause`: rank 0 says it, or where that is gone, another.
 """
 
@@ -24,8 +24,8 @@ from .monitor import BEAT, LOST, Monitor, encode, limit_silence
 FAILED = 75  # exit status of a run that may do better when it is started again
 _LAST_WORD = 1.5  # seconds for what other ranks and the libraries print
 _LEAVE = 6.0  # seconds after which a rank ends itself if the launcher has not
-# Seconds after a host is given up, in which mpirun gives it up as well (env.sh says when) and ends all: if it has to end
-# its daemon there because of a rank's end, it waits for a quarter of an hour.
+# Seconds after a host is given up, in which mpirun gives it up as well (env.sh says when) and ends all. If a rank ends
+# before, mpirun sends word to the host that is gone, and waits for a quarter of an hour for TCP to give up.
 _LINGER = 30.0
 _CONNECT = 5.0  # seconds for each address of rank 0
 
@@ -51,8 +51,10 @@ class Watch:
     def joining(self):
         """Ends the process if the block, in which the ranks find each other, takes too long."""
         rank = os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ.get("HOROVOD_RANK", "?")
-        trouble = f"not connected with all others after {self._stall:g} s: did they start, does a firewall stand between?"
-        text = f"rank {rank} ({self._host}): {trouble}"
+        text = (
+            f"rank {rank} ({self._host}): not connected with all others after {self._stall:g} s: did all start, or does a "
+            "firewall stand between?"
+        )
         timer = threading.Timer(self._stall, _end, [text, FAILED])
         timer.daemon = True
         timer.start()
@@ -152,12 +154,12 @@ class Watch:
         except (ConnectionError, asyncio.IncompleteReadError):
             await self._end_without_rank_0(f"rank 0 ({host}) died")
         except OSError:
-            await self._end_without_rank_0(f"rank 0 ({host}){LOST.format(self._lost)}", _LINGER)
+            await self._end_without_rank_0(f"rank 0 ({host}){LOST.format(self._lost)}", _linger())
         telling.cancel()
         if "verdict" in message:
             await asyncio.sleep(_LAST_WORD if self._rank == 0 else _LEAVE)
             text = message["verdict"] if self._rank == 0 else None
-            _end(text, message["status"] or FAILED, _LINGER if message["lost"] else 0)
+            _end(text, message["status"] or FAILED, _linger() if message["lost"] else 0)
 
     async def _tell(self):
         while True:
@@ -177,6 +179,10 @@ def _end(text, status, linger=0):
         os.write(2, f"error: {text}\n".encode())
     time.sleep(linger)
     os._exit(status)
+
+
+def _linger():
+    return _LINGER if "OMPI_COMM_WORLD_SIZE" in os.environ else 0
 
 
 def _addresses():
