@@ -76,6 +76,8 @@ class Monitor:
                 rank.doing, rank.waits, rank.since = message["doing"], message["waits"], rank.heard - message["seconds"]
         if rank.number == 0:  # its process ends, and the monitor with it
             self._send_all({"bye": True})
+            for other in self._ranks.values():
+                other.writer.close()
 
     def _conclude(self, cause, status=None, doubtful=False, lost=False):
         """The first cause is the verdict; one that may be the consequence of another must wait if that is found."""

@@ -22,8 +22,8 @@ class Restarts:
     """The commands of a run's second and later starts.
 
     Args:
-        command: list of str, `mpirun [-np N] [--hostfile FILE] ... bash config.sh ARGS`, of the first start. The hosts of
-            FILE are asked over ssh whether they share the models root.
+        command: list of str, `mpirun [-np N] [--hostfile FILE] ... bash config.sh ARGS`, of the first start. The hosts
+            of FILE are asked over ssh whether they share the models root.
 
     Raises:
         InputError: ARGS start from a checkpoint of another run, in a models root that they do not name.
@@ -110,7 +110,8 @@ def _is_here(host):
 def _those_that_fail(hosts, *command):
     """Those of the hosts on which a command does not succeed, or that do not answer."""
     with concurrent.futures.ThreadPoolExecutor(max(len(hosts), 1)) as pool:
-        return [host for host, success in zip(hosts, pool.map(lambda host: _succeeds(host, command), hosts)) if not success]
+        succeeded = pool.map(lambda host: _succeeds(host, command), hosts)
+        return [host for host, success in zip(hosts, succeeded) if not success]
 
 
 def _succeeds(host, command):

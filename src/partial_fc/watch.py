@@ -27,6 +27,7 @@ _LEAVE = 6.0  # seconds after which a rank ends itself if the launcher has not
 # Seconds after a host is given up, in which mpirun gives it up as well (env.sh says when) and ends all. If a rank ends
 # before, mpirun sends word to the host that is gone, and waits for a quarter of an hour for TCP to give up.
 _LINGER = 30.0
+_JOIN = 60.0  # seconds that programs may differ in the time of their start, at least
 _CONNECT = 5.0  # seconds for each address of rank 0
 
 
@@ -51,11 +52,9 @@ class Watch:
     def joining(self):
         """Ends the process if the block, in which the ranks find each other, takes too long."""
         rank = os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ.get("HOROVOD_RANK", "?")
-        text = (
-            f"rank {rank} ({self._host}): not connected with all others after {self._stall:g} s: did all start, or does a "
-            "firewall stand between?"
-        )
-        timer = threading.Timer(self._stall, _end, [text, FAILED])
+        limit = max(self._stall, _JOIN)
+        trouble = f"not connected with all others after {limit:g} s: did all start, or is a firewall between?"
+        timer = threading.Timer(limit, _end, [f"rank {rank} ({self._host}): {trouble}", FAILED])
         timer.daemon = True
         timer.start()
         yield
@@ -124,6 +123,7 @@ class Watch:
     def _goodbye(self):
         self._say({"bye": True})
         time.sleep(BEAT)  # rank 0 takes the monitor with it: its goodbye must have reached the others
+        self._loop.call_soon_threadsafe(self._writer.close)
 
     def _say(self, message):
         self._loop.call_soon_threadsafe(self._writer.write, encode(message))
