@@ -6,6 +6,7 @@ acknowledges nothing is a vanished host, however busy its processes are; a rank 
 """
 
 import asyncio
+import contextlib
 import hmac
 import json
 import socket
@@ -74,10 +75,15 @@ class Monitor:
                 self._conclude(cause, message["status"], message["doubtful"])
             else:
                 rank.doing, rank.waits, rank.since = message["doing"], message["waits"], rank.heard - message["seconds"]
-        if rank.number == 0:  # its process ends, and the monitor with it
-            self._send_all({"bye": True})
-            for other in self._ranks.values():
-                other.writer.close()
+        # With the process of rank 0 the monitor ends: it takes leave of all the others first.
+        for number in [rank.number] if rank.number else sorted(self._ranks, reverse=True):
+            await self._take_leave(self._ranks[number].writer)
+
+    async def _take_leave(self, writer):
+        writer.write(encode({"bye": True}))
+        with contextlib.suppress(OSError):
+            await writer.drain()
+        writer.close()
 
     def _conclude(self, cause, status=None, doubtful=False, lost=False):
         """The first cause is the verdict; one that may be the consequence of another must wait if that is found."""

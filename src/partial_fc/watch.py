@@ -23,7 +23,7 @@ from .monitor import BEAT, LOST, Monitor, encode, limit_silence
 
 FAILED = 75  # exit status of a run that may do better when it is started again
 _LAST_WORD = 1.5  # seconds for what other ranks and the libraries print
-_LEAVE = 6.0  # seconds after which a rank ends itself if the launcher has not
+_LEAVE = 4.0  # seconds after which a rank ends itself if the launcher has not
 # Seconds after a host is given up, in which mpirun gives it up as well (env.sh says when) and ends all. If a rank ends
 # before, mpirun sends word to the host that is gone, and waits for a quarter of an hour for TCP to give up.
 _LINGER = 30.0
@@ -45,6 +45,7 @@ class Watch:
         self._lost, self._stall = _seconds("PARTIAL_FC_LOST_SECONDS", 45), _seconds("PARTIAL_FC_STALL_SECONDS", 150)
         self._state = "the start", None, time.monotonic()
         self._host, self._rank, self._writer = socket.gethostname(), None, None
+        self._left = threading.Event()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="watch", daemon=True).start()
 
@@ -106,7 +107,7 @@ class Watch:
             status: of the exit.
             doubtful: it may be the consequence of another rank's failure.
         """
-        if self._writer:
+        if self._writer and not self._left.is_set():
             self._say({"failed": text[-4000:], "doing": self._state[0], "status": status, "doubtful": doubtful})
             time.sleep(self._lost + 2 * _LEAVE)  # the other thread ends the process
             _end(text, status)
@@ -122,8 +123,7 @@ class Watch:
 
     def _goodbye(self):
         self._say({"bye": True})
-        time.sleep(BEAT)  # rank 0 takes the monitor with it: its goodbye must have reached the others
-        self._loop.call_soon_threadsafe(self._writer.close)
+        self._left.wait(_LEAVE)
 
     def _say(self, message):
         self._loop.call_soon_threadsafe(self._writer.write, encode(message))
@@ -156,6 +156,9 @@ class Watch:
         except OSError:
             await self._end_without_rank_0(f"rank 0 ({host}){LOST.format(self._lost)}", _linger())
         telling.cancel()
+        if "bye" in message:
+            self._writer.close()
+            self._left.set()
         if "verdict" in message:
             await asyncio.sleep(_LAST_WORD if self._rank == 0 else _LEAVE)
             text = message["verdict"] if self._rank == 0 else None

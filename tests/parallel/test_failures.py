@@ -1,0 +1,43 @@
+"""One rank of a real run fails: the run ends soon, on every rank, and its last line names the cause."""
+
+import re
+
+import pytest
+
+from benchmarks.failures import KINDS, SHORT, fail
+
+RANK = r"error: rank 1 \(\S+\)"
+LAST = {
+    "killed": RANK + " died, last heard of in ",
+    "segmentation fault": RANK + " died, last heard of in ",
+    "out of memory": RANK + ", update 6: MemoryError",
+    "exception": RANK + ", update 6: ValueError: injected",
+    "full disk": RANK + r", update 6: \[Errno 28\] No space left on device: '/injected'",
+    "NaN": "error: update 6: the loss is nan, the embeddings of rank 1 are not finite",
+    "stalled reader": RANK + " waits for its images in update [67]: no progress for 4 s",
+    "stopped": RANK + " does not answer, last heard of in update [0-9]+: no progress for 4 s",
+    "late": RANK + " is busy with update 6: no progress for 4 s",
+}
+
+
+@pytest.mark.parametrize("kind, launcher", [
+    ("killed", "run.sh"),
+    ("killed", "horovodrun --mpi"),
+    ("killed", "horovodrun --gloo"),
+    ("out of memory", "run.sh"),
+    ("exception", "horovodrun --gloo"),
+    ("full disk", "run.sh"),
+    ("NaN", "horovodrun --gloo"),
+    ("stalled reader", "run.sh"),
+    ("stalled reader", "horovodrun --gloo"),
+    ("stopped", "run.sh"),
+    ("late", "horovodrun --gloo"),
+])
+def test_a_failure_ends_the_run_and_is_named_last(kind, launcher, tmp_path):
+    case = fail(kind, launcher, str(tmp_path), **SHORT)
+    assert re.match(LAST[kind], case["last"]), case["output"]
+    assert case["status"] and case["seconds"] < 60 and not case["left"]
+
+
+def test_each_kind_has_its_message():
+    assert set(LAST) == set(KINDS)
