@@ -20,6 +20,14 @@ def run(script, capfd, *options):
     return status, capfd.readouterr().err.splitlines()
 
 
+def launcher(folder, script):
+    """Path of a program that runs a script."""
+    path = folder / "launcher"
+    path.write_text(f"#!/bin/bash\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
 def test_a_good_run_is_passed_on(capfd):
     assert run("echo progress >&2", capfd) == (0, ["progress"])
 
@@ -48,24 +56,23 @@ def test_a_launcher_that_does_not_end_is_ended(capfd, monkeypatch):
 
 @pytest.mark.parametrize("status, starts", [(75, 3), (1, 3), (2, 1), (143, 1), (0, 1)])
 def test_restarts(status, starts, capfd, tmp_path):
-    script = f'echo "$*" >>{tmp_path}/starts; exit {status}'
-    # the launcher of launch.py, then what it runs: bash config.sh ARGS
-    command = ["bash", "-c", script, "config.sh", "--models-root", str(tmp_path / "models")]
+    command = [launcher(tmp_path, f'echo "$*" >>{tmp_path}/starts; exit {status}'), "bash", "config.sh"]
+    command += ["--models-root", f"{tmp_path}/models"]
     assert main(["--restarts", "2", "--", *command]) == status
-    first = f"--models-root {tmp_path / 'models'}"
+    first = f"bash config.sh --models-root {tmp_path}/models"
     again = first + " --set resume=auto"
     assert (tmp_path / "starts").read_text().splitlines() == [first, again, again][:starts]
     assert ("starting again" in capfd.readouterr().err) == (starts > 1)
 
 
 def test_wrong_arguments_are_told_before_the_start(capfd):
-    assert main(["--restarts", "1", "--", "bash", "-c", "x", "--set", "nothing=1"]) == 2
+    assert main(["--restarts", "1", "--", "mpirun", "bash", "config.sh", "--set", "nothing=1"]) == 2
     assert "did you mean" in capfd.readouterr().err
 
 
 def test_a_signal_reaches_the_launcher_and_ends_the_restarts(tmp_path):
-    script = f"trap 'exit 9' TERM; echo start >>{tmp_path}/starts; while :; do sleep 0.1; done"
-    command = [sys.executable, "-m", "partial_fc.launch", "--restarts", "3", "--", "bash", "-c", script]
+    path = launcher(tmp_path, f"trap 'exit 9' TERM; echo start >>{tmp_path}/starts; while :; do sleep 0.1; done")
+    command = [sys.executable, "-m", "partial_fc.launch", "--restarts", "3", "--", path, "bash", "config.sh"]
     with subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=SRC), stderr=subprocess.DEVNULL) as process:
         while not (tmp_path / "starts").exists():
             time.sleep(0.05)

@@ -47,7 +47,7 @@ def command(launcher, names, ranks, folder):
 
 
 def losses(text):
-    return [row["loss"] for row in csv.DictReader(text.splitlines())]
+    return [float(row["loss"]) for row in csv.DictReader(text.splitlines())]
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
@@ -60,7 +60,9 @@ def test_same_losses_as_one_host(ranks, hosts, folder):
         train = [*command(launcher, hosts.names, ranks // 2, folder), *arguments(folder, 6, models_root)]
         script = f'"$@" && echo ==== && cat {models_root}/losses.csv'
         output = succeed(hosts.run(hosts.names[0], ["bash", "-c", script, "_", *train], cwd=folder))
-        assert losses(output.partition("====\n")[2]) == losses((alone / "losses.csv").read_text()), launcher
+        expected = losses((alone / "losses.csv").read_text())
+        # sums of four numbers may be taken in another order
+        assert losses(output.partition("====\n")[2]) == pytest.approx(expected, rel=1e-6 if ranks > 2 else 0), launcher
         assert not (folder / models_root).exists()
 
 
