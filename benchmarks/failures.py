@@ -29,6 +29,7 @@ KINDS = (
     "late",
 )
 SHORT = dict(PARTIAL_FC_STALL_SECONDS="4", PARTIAL_FC_LOST_SECONDS="4")
+INJECT = os.path.join(ROOT, "benchmarks", "inject")  # for PYTHONPATH
 _UPDATE = 5  # of the failure, counted from 0
 _SETTINGS = "val_targets= image_size=32 embedding_size=16 max_update=1000000 frequent=1 batch_size=8 num_workers=1"
 
@@ -66,10 +67,8 @@ def fail(kind, launcher, folder, rank=1, **environment):
         dict: kind, launcher, the exit `status`, `seconds` from the failure to the end of the launcher, `left`
         processes, the `last` line and the whole `output`.
     """
-    inject = os.path.join(ROOT, "benchmarks", "inject")
-    variables = dict(OMP_NUM_THREADS="1", INJECT=f"{kind},{rank},{_UPDATE}", PYTHONPATH=inject, **environment)
-    settings = [word for setting in [*_SETTINGS.split(), f"rec={_records(folder)}"] for word in ("--set", setting)]
-    command = [*LAUNCHERS[launcher], *settings, "--models-root", f"{folder}/models"]
+    variables = dict(OMP_NUM_THREADS="1", PYTHONPATH=INJECT, INJECT=f"{kind},{rank},{_UPDATE}", **environment)
+    command = [*LAUNCHERS[launcher], *arguments(folder)]
     pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output, failed = [], None
     with subprocess.Popen(command, cwd=folder, env={**os.environ, **variables}, text=True, **pipes) as process:
@@ -84,6 +83,13 @@ def fail(kind, launcher, folder, rank=1, **environment):
     return dict(
         kind=kind, launcher=launcher, status=status, seconds=seconds, left=left, last=last, output="".join(output)
     )
+
+
+def arguments(folder, **settings):
+    """Of the trainer, for a small network and record file in a folder; `settings` are keys of the preset."""
+    assignments = [*_SETTINGS.split(), f"rec={_records(folder)}", *(f"{key}={settings[key]}" for key in settings)]
+    options = [word for assignment in assignments for word in ("--set", assignment)]
+    return [*options, "--models-root", f"{folder}/models"]
 
 
 def _records(folder):

@@ -30,9 +30,8 @@ _partial_fc_enter() {
         # shellcheck disable=SC1090
         [[ ! -f $setting ]] || . "$setting"
     done
-    [[ $PATH == *":$venv/bin:"* ]] || export PATH=$venv/bin:$PATH
     own=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)/bin # horovodrun, with the last word of a failure
-    [[ $PATH == "$own:"* ]] || export PATH=$own:$PATH
+    [[ $PATH == "$own:$venv/bin:"* ]] || export PATH=$own:$venv/bin:$PATH
     # mpirun gives up a host from which nothing is heard for 30 + 3 x 10 s; left alone, for 8 minutes.
     export OMPI_MCA_oob_tcp_keepalive_time=${OMPI_MCA_oob_tcp_keepalive_time:-30}
     export OMPI_MCA_oob_tcp_keepalive_intvl=${OMPI_MCA_oob_tcp_keepalive_intvl:-10}

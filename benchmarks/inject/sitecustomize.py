@@ -1,6 +1,6 @@
 """Makes one rank of a real run fail; Python runs this file before the program where PYTHONPATH names its folder.
 
-Environment: INJECT=KIND,RANK,UPDATE.
+Environment: INJECT=KIND,RANK,UPDATE. With INJECT_ONCE=FILE only in the first run, which makes the file.
 """
 
 import contextlib
@@ -12,6 +12,8 @@ import time
 
 def _tell():
     os.write(2, b"injected\n")
+    if _once:
+        open(_once, "x").close()
 
 
 def _exception():
@@ -63,7 +65,9 @@ def _inject(kind, at):
     FaceModule.step, BatchReader.read = failing_step, failing_read
 
 
+_once = os.environ.get("INJECT_ONCE")
 kind, rank, at = os.environ.get("INJECT", ",,").split(",")
-if rank and rank == os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("HOROVOD_RANK")):
+_own = os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("HOROVOD_RANK"))
+if rank and rank == _own and not (_once and os.path.exists(_once)):
     with contextlib.suppress(ImportError):  # another program than the trainer
         _inject(kind, int(at))

@@ -25,6 +25,12 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def shared(tmp_path_factory):
+    """A folder that both hosts share."""
+    return tmp_path_factory.mktemp("shared")
+
+
 @pytest.fixture(scope="module")
 def hosts(folder):
     with Hosts(own_folders(folder)) as hosts:
@@ -74,23 +80,50 @@ def test_other_data_on_one_host_are_refused(hosts, folder):
     assert done.returncode == 2 and "the checksum of train.idx is" in done.stdout.splitlines()[-1], done.stdout[-5000:]
 
 
-@pytest.mark.parametrize("launcher", ["run.sh", "horovodrun --mpi", "horovodrun --gloo"])
-def test_cut_network_ends_both_hosts(launcher, hosts, folder):
-    train = [*command(launcher, hosts.names, 1, folder), *arguments(folder, 1000000, "models-" + launcher[-3:])]
+def cut_at(update, hosts, train, folder):
+    """Start a run on the first host, cut the network after an update; returns the exit status and the output."""
     process = hosts.start(hosts.names[0], train, cwd=folder, **SHORT)
     output = []
     try:
         for line in process.stdout:
             output.append(line)
-            if "update 20/" in line:
+            if f"update {update}/" in line:
                 hosts.cut()
-        process.wait(60)
-        last = [line for line in output if line.strip()][-1]
-        assert process.returncode and f"rank 1 ({hosts.names[1]}): nothing heard for 3 s" in last, "".join(output)
-        deadline = time.monotonic() + 60
-        while any(hosts.processes(name) for name in hosts.names) and time.monotonic() < deadline:
-            time.sleep(0.5)
-        assert not [process.cmdline() for name in hosts.names for process in hosts.processes(name)]
+        return process.wait(60), "".join(output)
     finally:
-        hosts.mend()
         process.kill()
+
+
+@pytest.fixture
+def mended(hosts):
+    """The hosts, whose network is mended after the test; nothing of a run may be left on any of them by then."""
+    yield hosts
+    deadline = time.monotonic() + 60
+    while any(hosts.processes(name) for name in hosts.names) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    hosts.mend()
+    assert not [process.cmdline() for name in hosts.names for process in hosts.processes(name)]
+
+
+@pytest.mark.parametrize("launcher", ["run.sh", "horovodrun --mpi", "horovodrun --gloo"])
+def test_cut_network_ends_both_hosts(launcher, mended, folder):
+    train = [*command(launcher, mended.names, 1, folder), *arguments(folder, 1000000, "models-" + launcher[-3:])]
+    status, output = cut_at(20, mended, train, folder)
+    last = output.rstrip().splitlines()[-1]
+    assert status and last.startswith(f"error: rank 1 ({mended.names[1]}): nothing heard for 3 s"), output
+
+
+def test_restarts_on_the_host_that_is_left(mended, folder, shared):
+    train = command("run.sh", mended.names, 1, folder)
+    settings = [*arguments(folder, 30, shared / "models"), "--set", "save_interval=5"]
+    status, output = cut_at(12, mended, [*train[:-1], "--restarts", "1", "--", *settings], folder)
+    assert status == 0 and f"{mended.names[1]} does not answer: going on without" in output, output
+    assert "goes on from update 10, saved by 2 ranks" in output and "update 30/30" in output
+
+
+def test_no_restart_without_the_centers_of_a_host_that_is_gone(mended, folder):
+    train = command("run.sh", mended.names, 1, folder)
+    settings = [*arguments(folder, 1000000, "models-own"), "--set", "save_interval=5"]
+    status, output = cut_at(12, mended, [*train[:-1], "--restarts", "1", "--", *settings], folder)
+    last = output.rstrip().splitlines()[-1]
+    assert status and last.startswith(f"error: no restart: {mended.names[1]} does not answer, and the models"), output

@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-from benchmarks.failures import KINDS, SHORT, fail
+from benchmarks.failures import INJECT, KINDS, LAUNCHERS, SHORT, arguments, fail
+
+from parallel.launch import run, succeed
 
 RANK = r"error: rank 1 \(\S+\)"
 LAST = {
@@ -37,6 +39,18 @@ def test_a_failure_ends_the_run_and_is_named_last(kind, launcher, tmp_path):
     case = fail(kind, launcher, str(tmp_path), **SHORT)
     assert re.match(LAST[kind], case["last"]), case["output"]
     assert case["status"] and case["seconds"] < 60 and not case["left"]
+
+
+def test_restarts_go_on_from_the_last_checkpoint(tmp_path):
+    losses = []
+    for name, options in (("whole", []), ("killed", ["--restarts", "1"])):
+        (tmp_path / name).mkdir()
+        inject = dict(PYTHONPATH=INJECT, INJECT="killed,1,7", INJECT_ONCE=f"{tmp_path}/once") if options else {}
+        settings = arguments(f"{tmp_path}/{name}", max_update=10, save_interval=3)
+        output = succeed(run([*LAUNCHERS["run.sh"][:-1], *options, "--", *settings], cwd=tmp_path, **inject))
+        losses.append((tmp_path / name / "models" / "losses.csv").read_text())
+    assert re.search(r"error: rank 1 \(.*\nstarting again from the last checkpoint; 0 more", output), output
+    assert "goes on from update 6" in output and losses[0] == losses[1]
 
 
 def test_each_kind_has_its_message():
