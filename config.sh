@@ -30,9 +30,6 @@ export HOROVOD_DISABLE_GROUP_FUSION=${HOROVOD_DISABLE_GROUP_FUSION:-1}
 export HOROVOD_STALL_CHECK_TIME_SECONDS=${HOROVOD_STALL_CHECK_TIME_SECONDS:-60}
 export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=${HOROVOD_STALL_SHUTDOWN_TIME_SECONDS:-180}
 
-# Keeps MXNet from remarking in every rank that oneDNN is in use.
-export MXNET_SUBGRAPH_VERBOSE=${MXNET_SUBGRAPH_VERBOSE:-0}
-
 export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
 # Sourced, this file gives the environment only, for programs of one's own.
 [[ ${BASH_SOURCE[0]} == "$0" ]] || return 0
@@ -53,7 +50,7 @@ done
     done
 } 2>/dev/null # the shell's own remark on a process that was killed
 case ${ended:-$status} in
-yes | 0 | 2 | 75) ;; # the trainer's own: all well, wrong input, a failure that it has told
+yes | 0 | 2 | 75 | 143) ;; # the trainer's own: all well, wrong input, a failure that it has told, asked to end
 *)
     echo "rank $rank ($(hostname)): ended with status $status, $(kill -l "$status" 2>/dev/null || true)" >&2
     sleep 5

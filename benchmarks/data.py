@@ -28,7 +28,7 @@ from partial_fc.data.index import read_index
 from partial_fc.data.record_writer import record_files
 from partial_fc.data.records import RecordFile
 
-from .measure import machine, print_table
+from .measure import machine, print_table, resident
 from .training import parser
 
 SIZE, BATCH_SIZE = 112, 64
@@ -126,7 +126,7 @@ def _memory(path):
     for _ in range(EPOCHS):
         for _ in itertools.islice(batches, reader.updates_per_epoch):
             pass
-        memory.append(_resident("VmRSS"))
+        memory.append(resident("VmRSS"))
     batches.close()
     return memory
 
@@ -144,17 +144,11 @@ def _opening(path):
 
 
 def _open_index(path):
-    before, start = _resident("VmRSS"), time.perf_counter()
+    before, start = resident("VmRSS"), time.perf_counter()
     index = read_index(path, (NUM_RECORDS + 1) * RECORD_BYTES)
     seconds = time.perf_counter() - start
-    peak, kept = _resident("VmHWM") - before, _resident("VmRSS") - before
+    peak, kept = resident("VmHWM") - before, resident("VmRSS") - before
     return dict(records=len(index), seconds=seconds, peak=peak, kept=kept)
-
-
-def _resident(which):
-    """MiB of this process: VmRSS now, VmHWM at most."""
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith(which)) / 1024
 
 
 if __name__ == "__main__":

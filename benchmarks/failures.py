@@ -2,7 +2,7 @@
 
     python -m benchmarks.failures [--json FILE] [--short]
 
-With the limits that a run has unless told otherwise: about ten minutes, as the launchers are tried side by side. `--short`
+With the limits that a run has unless told otherwise: about ten minutes, the launchers side by side. `--short`
 lowers them to a few seconds: about three minutes.
 """
 

@@ -1,6 +1,6 @@
 """Real faces, by the commands a user has: pack, train on two ranks, verify people who were not trained on.
 
-    python -m benchmarks.lfw --data DIR [--sample-ratio R] [--json FILE]
+    python -m benchmarks.lfw --data DIR [--sample-ratio R] [--models-root DIR] [--json FILE]
 
 DIR has `lfw-112x112.zip` (NAME/NAME_0001.jpg) and `split.tsv`, which divides the people of Labeled Faces in the Wild:
 the 423 with five images or more are trained on at 56 x 56, 6,000 random pairs of the 1,257 with two to four verified.
@@ -29,11 +29,13 @@ def main(argv=None):
     arguments = parser("lfw", "Train and verify real faces.", (_IMAGES, _SPLIT))
     arguments.add_argument("--sample-ratio", type=float, default=1.0, metavar="R", help="of the class centers (1)")
     arguments.add_argument("--seed", type=int, default=0, help="of the training (0)")
+    arguments.add_argument("--models-root", metavar="DIR", help="keep the model there")
     args = arguments.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         _extract(args.data, folder)
         records = pack(folder, SIZE, lambda draw, people: draw.sample(people, 2))
-        result = figures(train(records, f"{folder}/model", TRAINING, args.sample_ratio, args.seed))
+        models_root = args.models_root or f"{folder}/model"
+        result = figures(train(records, models_root, TRAINING, args.sample_ratio, args.seed))
     shown = [f"{result['sample_ratio']:g}"]
     shown += [f"{result[key]:.1%}" for key in ("accuracy", "accuracy_untrained", "accuracy_pixels")]
     shown += [f"{result['train_seconds']:.0f} s", f"{result['images_per_second']:.0f}", str(result["ranks"])]

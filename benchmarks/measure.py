@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 import horovod
 import mxnet as mx
@@ -107,6 +109,18 @@ def progress(comm, line):
 def spread(name, values):
     """Median, smallest and largest of measured values, as entries `name`, `name_min` and `name_max`."""
     return {name: statistics.median(values), f"{name}_min": min(values), f"{name}_max": max(values)}
+
+
+def in_own_process(function, *arguments):
+    """The function's result, from a fresh process: this one has memory to give away again."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
+
+
+def resident(which):
+    """MiB of this process: VmRSS now, VmHWM at most."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(which)) / 1024
 
 
 def machine():

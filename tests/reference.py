@@ -72,3 +72,28 @@ def relative_error(value, truth):
     """|value - truth| / |truth|, the norm over all entries."""
     difference = np.asarray(value, np.float64) - np.asarray(truth, np.float64)
     return np.linalg.norm(difference) / np.linalg.norm(np.asarray(truth, np.float64))
+
+
+def slow_evaluate(embeddings, issame, num_folds):
+    """Verification accuracy, its deviation and the threshold, pair by pair and threshold by threshold."""
+    num_pairs = len(issame)
+    distances = np.zeros(num_pairs)
+    for pair in range(num_pairs):
+        rows = embeddings[2 * pair:2 * pair + 2].astype(float)
+        first, second = (row / (np.sqrt((row ** 2).sum()) or 1) for row in rows)
+        distances[pair] = ((first - second) ** 2).sum()
+
+    def accuracy(threshold, pairs):
+        return np.mean((distances[pairs] < threshold) == issame[pairs])
+
+    accuracies, chosen, start = [], [], 0
+    for fold in range(num_folds):
+        size = num_pairs // num_folds + (fold < num_pairs % num_folds)
+        test = list(range(start, start + size))
+        train = [pair for pair in range(num_pairs) if pair not in test] if num_folds > 1 else test
+        thresholds = np.arange(0, 4, 0.01)
+        train_accuracies = [accuracy(threshold, train) for threshold in thresholds]
+        chosen.append(thresholds[train_accuracies.index(max(train_accuracies))])
+        accuracies.append(accuracy(chosen[-1], test))
+        start += size
+    return np.mean(accuracies), np.std(accuracies), np.mean(chosen)

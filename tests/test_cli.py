@@ -7,6 +7,9 @@ import pytest
 import partial_fc
 from partial_fc import train
 from partial_fc.cli import main
+from partial_fc.data.image import encode_jpeg
+
+from faces import face
 
 
 def exit_status(*arguments):
@@ -47,6 +50,16 @@ def test_status_and_arguments_of_the_trainer(monkeypatch):
     assert seen == [["--set", "a=b", "--seed", "1"]]
 
 
+@pytest.mark.parametrize("command, message", [("data", "nowhere"), ("eval", "no file nowhere-symbol.json")])
+def test_families_of_commands(command, message, tmp_path, capsys):
+    arguments = {"data": ["info", "nowhere"], "eval": ["embed", str(tmp_path / "f.npy"), "--images", str(tmp_path)]}
+    (tmp_path / "a.jpg").write_bytes(encode_jpeg(face(0, 0)))
+    further = ["--model", "nowhere"] if command == "eval" else []
+    assert main([command, *arguments[command], *further]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ") and message in printed.err
+
+
 def test_arguments_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["partial-fc", "train", "--batch-size", "many"])
     assert main() == 1
@@ -67,7 +80,9 @@ def python(*arguments):
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
+@pytest.mark.parametrize("arguments", [
+    ["--help"], ["train", "--help"], ["eval", "verification", "--help"], ["eval", "embed", "--help"],
+])
 def test_help_does_not_wait_for_mxnet(arguments):
     code = f"""if True:
         import sys, partial_fc.cli

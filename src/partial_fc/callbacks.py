@@ -1,5 +1,6 @@
 """What is told, measured and kept while training runs."""
 
+import contextlib
 import csv
 import datetime
 import glob
@@ -13,11 +14,21 @@ from mxboard.summary import scalar_summary
 from tqdm import tqdm
 
 from .eval.verification import verify
+from .files import atomic_path
 from .module import START
 
 log = logging.getLogger("partial_fc")
 
 _WORTH_TELLING = 0.05  # share of the time
+
+
+@contextlib.contextmanager
+def _full_disk_is_told(path):
+    """A file of numbers that cannot be written is no reason to end a training; the next checkpoint may be."""
+    try:
+        yield
+    except OSError as error:
+        log.error("NOT WRITTEN, the training goes on without: %s: %s", path, error.strerror or error)
 
 
 class TensorBoard:
@@ -33,7 +44,7 @@ class TensorBoard:
         num_update: that the run goes on from; 0: it starts.
 
     Raises:
-        OSError: if the file cannot be written; so do the methods.
+        OSError: if the file cannot be written at the start; later that is told in the log.
     """
 
     def __init__(self, folder, rank, num_update=0):
@@ -54,15 +65,17 @@ class TensorBoard:
 
     def __exit__(self, *_):
         if self._writer:
-            self._writer.close()
+            with _full_disk_is_told("TensorBoard"):
+                self._writer.close()
 
     def add(self, num_update, scalars):
         """Write floats by name."""
         if self._writer:
-            for name, value in scalars.items():
-                summary = scalar_summary(name, value)
-                self._writer.write_event(Event(wall_time=time.time(), step=num_update, summary=summary))
-            self._writer.flush()
+            with _full_disk_is_told("TensorBoard"):
+                for name, value in scalars.items():
+                    summary = scalar_summary(name, value)
+                    self._writer.write_event(Event(wall_time=time.time(), step=num_update, summary=summary))
+                self._writer.flush()
 
 
 class LossLog:
@@ -87,10 +100,10 @@ class LossLog:
 
     def __init__(self, config, schedule, global_batch_size, comm, board, first=None, last=START):
         self.path = os.path.join(config.models_root, "losses.csv") if comm.rank == 0 else os.devnull
-        kept = _losses_until(self.path, last.num_update)
-        self._file = open(self.path, "w", newline="")
+        if comm.rank == 0:
+            _begin_losses(self.path, last.num_update)
+        self._file = open(self.path, "a", newline="")
         self._writer = csv.writer(self._file)
-        self._writer.writerows([["num_update", "loss"], *kept])
         self._schedule, self._frequent, self._max_update = schedule, config.frequent, config.max_update
         self._global_batch_size, self._board = global_batch_size, board
         self.first, self.last = first, last
@@ -106,14 +119,18 @@ class LossLog:
 
     def __exit__(self, *_):
         self._bar.close()
-        self._file.close()
+        with _full_disk_is_told(self.path):
+            self._file.close()
 
     def __call__(self, report):
         self.first, self.last = self.first or report, report
-        self._writer.writerow([report.num_update, f"{report.loss:.9g}"])
+        tells = report.num_update % self._frequent == 0 or report.num_update == self._max_update
+        with _full_disk_is_told(self.path):  # what is not written yet is tried again
+            self._writer.writerow([report.num_update, f"{report.loss:.9g}"])
+            if tells:
+                self._file.flush()
         self._bar.update()
-        if report.num_update % self._frequent == 0 or report.num_update == self._max_update:
-            self._file.flush()
+        if tells:
             self._tell(report)
 
     @property
@@ -145,13 +162,15 @@ class LossLog:
         return f"  {share:.0%} of the time rank {waits.index(max(waits))} waited for images: more num_workers?"
 
 
-def _losses_until(path, num_update):
-    """Rows of an earlier `losses.csv`, up to an update; a last line that was not written in full is none."""
-    if not num_update or not os.path.isfile(path):
-        return []
-    with open(path, newline="") as file:
-        rows = list(csv.reader(file))[1:]
-    return [row for row in rows if len(row) == 2 and row[0].isdigit() and int(row[0]) <= num_update]
+def _begin_losses(path, num_update):
+    """A `losses.csv` with its head, and with the rows of an earlier one up to an update."""
+    kept = []
+    if num_update and os.path.isfile(path):
+        with open(path, newline="") as file:
+            # The last line may not have been written in full.
+            kept = [row for row in csv.reader(file) if len(row) == 2 and row[0].isdigit() and int(row[0]) <= num_update]
+    with atomic_path(path) as unfinished, open(unfinished, "w", newline="") as file:
+        csv.writer(file).writerows([["num_update", "loss"], *kept])
 
 
 class Periodic:

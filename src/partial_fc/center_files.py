@@ -4,6 +4,8 @@ import glob
 import os
 from typing import NamedTuple
 
+import numpy as np
+
 from .errors import InputError
 from .tensor_file import open_tensors, write_tensors
 
@@ -118,6 +120,21 @@ class CenterFiles:
         for begin, end, shard in parts:
             if begin < end:
                 yield from self._blocks_of(shard, begin, end)
+
+    def take(self, classes):
+        """`weight` and `weight_mom` (n, D) of some classes, (n,) integers in any order; runs of them are read at once.
+
+        Raises:
+            InputError: some of the classes are in none of the files.
+        """
+        order = np.argsort(classes, kind="stable")
+        arrays = [np.empty((len(classes), self.embedding_size), np.float32) for _ in _NAMES]
+        for run in np.split(order, np.flatnonzero(np.diff(classes[order]) != 1) + 1):
+            first, last = int(classes[run[0]]), int(classes[run[-1]])
+            for start, *block in self.blocks(first, last + 1):
+                for array, rows in zip(arrays, block):
+                    array[run[start - first : start - first + len(rows)]] = rows
+        return arrays
 
     def _blocks_of(self, shard, begin, end):
         with open_tensors(shard.path) as file:

@@ -4,17 +4,22 @@ import argparse
 import sys
 
 from . import __version__
+from .centers_command import main as centers
+from .centers_command import parser as centers_parser
 from .config import parser as train_parser
 from .data.commands import main as data
 from .data.commands import parser as data_parser
+from .eval.commands import main as evaluate
+from .eval.commands import parser as eval_parser
 
 
 def main(argv=None):
     """Run the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     args = _parser().parse_args(argv)
-    if args.command == "data":
-        return data(argv[1:])
+    families = {"data": data, "eval": evaluate, "centers": centers}
+    if args.command in families:
+        return families[args.command](argv[1:])
     from .train import main as train  # imports MXNet: --help need not wait for it
 
     return train(argv[1:])
@@ -26,4 +31,6 @@ def _parser():
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("train", parents=[train_parser()], add_help=False, help="train a model")
     commands.add_parser("data", parents=[data_parser()], add_help=False, help="make and take apart data sets")
+    commands.add_parser("eval", parents=[eval_parser()], add_help=False, help="measure trained models")
+    commands.add_parser("centers", parents=[centers_parser()], add_help=False, help="convert class centers")
     return result

@@ -41,12 +41,7 @@ def load_parameters(path, parameters):
     Raises:
         InputError: an unreadable file, or a parameter of another shape; nothing is copied then.
     """
-    if not os.path.isfile(path):
-        raise InputError(f"{path}: no such file; --pretrained PREFIX,EPOCH stands for PREFIX-EPOCH.params")
-    try:
-        loaded = {name.partition(":")[2]: array for name, array in mx.nd.load(path).items()}
-    except (mx.base.MXNetError, AttributeError) as error:
-        raise InputError(f"{path}: not a file of named MXNet parameters") from error
+    loaded = read_parameters(path)
     common = [name for name in parameters if name in loaded]
     for name in common:
         if loaded[name].shape != parameters[name].shape:
@@ -57,6 +52,20 @@ def load_parameters(path, parameters):
     for name in common:
         loaded[name].copyto(parameters[name])
     return [name for name in parameters if name not in loaded], [name for name in loaded if name not in parameters]
+
+
+def read_parameters(path):
+    """NDArrays of a `.params` file of MXNet, by name without the beginning `arg:` or `aux:`.
+
+    Raises:
+        InputError: no such file, or not one of named parameters.
+    """
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such file; a model PREFIX,EPOCH has its parameters in PREFIX-EPOCH.params")
+    try:
+        return {name.partition(":")[2]: array for name, array in mx.nd.load(path).items()}
+    except (mx.base.MXNetError, AttributeError) as error:
+        raise InputError(f"{path}: not a file of named MXNet parameters") from error
 
 
 def save_arrays(path, arrays):

@@ -7,6 +7,7 @@ arrays. The library's own writer wants every array as bytes in memory, which wou
 import contextlib
 import json
 import os
+import shutil
 
 import mxnet as mx
 import numpy as np
@@ -43,7 +44,7 @@ def write_tensors(path, shapes, blocks, metadata):
         for name, row, rows in blocks:
             row_size = _ITEM_SIZE * int(np.prod(shapes[name][1:], dtype=np.int64))
             file.seek(start + offsets[name] + row * row_size)
-            _write_all(file, memoryview(np.ascontiguousarray(rows, np.float32)).cast("B"))
+            _write_all(file, np.ascontiguousarray(rows, np.float32).reshape(-1).view(np.uint8))
 
 
 def _write_all(file, data):
@@ -77,4 +78,5 @@ def naming(path):
         if isinstance(error, OSError) and error.filename:
             raise
         reason = os.strerror(error.errno) if getattr(error, "errno", None) else str(error).splitlines()[-1]
-        raise OSError(f"{path}: cannot be written: {reason}") from error
+        free = shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
+        raise OSError(f"{path}: cannot be written, {free / 2**20:.0f} MiB are free there: {reason}") from error

@@ -25,6 +25,7 @@ from .data.image import decode_image
 from .data.records import RecordFile
 from .data.synthetic import SyntheticBatches
 from .data.verification_set import load_verification_set
+from .device import choose_device
 from .errors import AgreedError, InputError
 from .eval.verification import NUM_FOLDS, pixel_embeddings, verify
 from .head import PartialFC
@@ -108,7 +109,7 @@ def train(config, comm, signals=None):
         return
     with comm.together():
         sets = {name: _open_verification_set(config, name) for name in config.val_targets}
-        device = _device(config, comm)
+        device = choose_device(config.device, comm)
         files = {} if config.source == "synthetic" else checksums(config, reader.records)
     compare("the checksum", files, comm)
     checkpoints = Checkpoints(run_files(config.models_root)["checkpoints"], comm, config.keep_checkpoints)
@@ -244,18 +245,6 @@ def _open_verification_set(config, name):
         raise InputError(f"{path}: {len(issame)} pairs, fewer than the {NUM_FOLDS} folds of the protocol")
     size = (config.image_size, config.image_size)
     return np.stack([decode_image(image, size, f"{path}: image {i}") for i, image in enumerate(images)]), issame
-
-
-def _device(config, comm):
-    num_gpus = mx.context.num_gpus()
-    if config.device == "cpu" or config.device == "auto" and not num_gpus:
-        return mx.cpu()
-    if comm.local_rank >= num_gpus:
-        raise InputError(
-            f"this host has {num_gpus} GPUs, too few for rank {comm.rank}, number {comm.local_rank + 1} on it: "
-            "start fewer ranks, or --set device=cpu"
-        )
-    return mx.gpu(comm.local_rank)
 
 
 def _learning_rates(config, num_update):

@@ -6,6 +6,7 @@ import sys
 import cv2
 import pytest
 
+from partial_fc import command_line
 from partial_fc.data import commands, image_folder, progress
 from partial_fc.data.image import encode_jpeg
 from partial_fc.data.image_folder import natural_key
@@ -226,12 +227,12 @@ def test_too_many_random_pairs_write_nothing(folder, tmp_path):
 @pytest.fixture
 def log():
     """What the commands log."""
-    handlers, level = commands.log.handlers[:], commands.log.level
+    handlers, level = command_line.log.handlers[:], command_line.log.level
     stream = io.StringIO()
-    commands.log.handlers[:] = [commands.logging.StreamHandler(stream)]
+    command_line.log.handlers[:] = [command_line.logging.StreamHandler(stream)]
     yield stream
-    commands.log.handlers[:] = handlers
-    commands.log.setLevel(level)
+    command_line.log.handlers[:] = handlers
+    command_line.log.setLevel(level)
 
 
 def test_command(folder, tmp_path, log):
@@ -265,7 +266,7 @@ def test_command_tells_errors(folder, tmp_path, log, capsys):
 
 def test_progress_without_a_terminal(monkeypatch, log):
     monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0)
-    commands.log.setLevel("INFO")
+    command_line.log.setLevel("INFO")
     assert list(progress.progress([7, 8], "images")) == [7, 8]
     assert [line.split(",")[0] for line in log.getvalue().splitlines()] == ["0 of 2 images", "1 of 2 images"]
     monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 10)

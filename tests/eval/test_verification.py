@@ -3,32 +3,10 @@ import time
 import numpy as np
 import pytest
 
-from partial_fc.eval.verification import evaluate, pixel_embeddings, verify
+from partial_fc.eval.roc import Roc
+from partial_fc.eval.verification import evaluate, pair_distances, pixel_embeddings, verify
 
-
-def slow_evaluate(embeddings, issame, num_folds):
-    """The protocol pair by pair and threshold by threshold."""
-    num_pairs = len(issame)
-    distances = np.zeros(num_pairs)
-    for pair in range(num_pairs):
-        rows = embeddings[2 * pair:2 * pair + 2].astype(float)
-        first, second = (row / (np.sqrt((row ** 2).sum()) or 1) for row in rows)
-        distances[pair] = ((first - second) ** 2).sum()
-
-    def accuracy(threshold, pairs):
-        return np.mean((distances[pairs] < threshold) == issame[pairs])
-
-    accuracies, chosen, start = [], [], 0
-    for fold in range(num_folds):
-        size = num_pairs // num_folds + (fold < num_pairs % num_folds)
-        test = list(range(start, start + size))
-        train = [pair for pair in range(num_pairs) if pair not in test] if num_folds > 1 else test
-        thresholds = np.arange(0, 4, 0.01)
-        train_accuracies = [accuracy(threshold, train) for threshold in thresholds]
-        chosen.append(thresholds[train_accuracies.index(max(train_accuracies))])
-        accuracies.append(accuracy(chosen[-1], test))
-        start += size
-    return np.mean(accuracies), np.std(accuracies), np.mean(chosen)
+from reference import slow_evaluate
 
 
 def random_set(seed, num_pairs, noise=0.8, size=8):
@@ -83,6 +61,28 @@ def test_folds_are_contiguous_and_the_longer_ones_first():
     assert result.accuracy == pytest.approx((1 / 3 + 1 / 2) / 2)
     assert result.accuracy_std == pytest.approx((1 / 2 - 1 / 3) / 2)
     assert result.threshold == pytest.approx((2.01 + 0.11) / 2)
+
+
+def test_known_distributions():
+    # Distances uniform over 0..2 and over 1..3, in each fold: any threshold in 1..2 is right about 3/4 of all pairs, a
+    # pair of one person is nearer than one of two people 7 times of 8, and the nearest tenth of the latter ends at 1.2.
+    count = 10000
+    places = (np.arange(count) * 3819 % count + 0.5) / count
+    distances = np.stack([2 * places, 1 + 2 * places[::-1]], axis=1).ravel()
+    issame = np.arange(2 * count) % 2 == 0
+    embeddings = pairs_at(distances)
+    assert pair_distances(embeddings, np.arange(4 * count)) == pytest.approx(distances, abs=1e-12)
+    assert evaluate(embeddings, issame).accuracy == pytest.approx(3 / 4, abs=0.005)
+    roc = Roc.from_scores(-distances, issame)
+    assert roc.auc() == pytest.approx(7 / 8, abs=1e-3)
+    assert roc.at_far(0.1).tar == pytest.approx(1.2 / 2, abs=1e-3)
+
+
+def test_pairs_may_share_images():
+    embeddings, _ = random_set(3, 10)
+    rows = np.array([0, 1, 0, 2, 5, 0, 7, 7])
+    assert np.array_equal(pair_distances(embeddings, rows), pair_distances(embeddings[rows], np.arange(8)))
+    assert pair_distances(embeddings, rows)[3] == 0
 
 
 def test_a_set_of_one_kind_of_pairs():

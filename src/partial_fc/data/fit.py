@@ -32,7 +32,7 @@ def fit_image(content, size, points=None):
     elif bgr.shape[:2] == (size, size) and content.startswith(JPEG_START) and _is_upright(content):
         return content
     else:
-        square = _middle(bgr, size)
+        square = middle_square(bgr, size)
     return encode_jpeg(cv2.cvtColor(square, cv2.COLOR_BGR2RGB))
 
 
@@ -67,7 +67,8 @@ def decode_any(content):
     return bgr if _is_upright(content) else _decode_by_opencv(content)
 
 
-def _middle(bgr, size):
+def middle_square(bgr, size):
+    """The largest square in the middle of an image (height, width, 3), resized to size x size."""
     height, width = bgr.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

@@ -6,7 +6,7 @@ import re
 from ..errors import InputError
 from .fit import fit_image
 
-_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
 
 
 def natural_key(name):
@@ -34,7 +34,7 @@ class ImageFolder:
         self.people = [name for name in names if os.path.isdir(os.path.join(path, name))]
         people = set(self.people)
         others = [name for name in names if name not in people]
-        loose = [name for name in others if name.lower().endswith(_IMAGE_ENDINGS)]
+        loose = [name for name in others if name.lower().endswith(IMAGE_ENDINGS)]
         if loose:
             raise InputError(f"{path}: image {loose[0]} lies here; expected one sub-folder for each identity")
         if not people:

@@ -1,1 +1,1 @@
-"""Measures of a trained network: verification of pairs of faces."""
+"""Measures of trained networks, by the protocols of the field; the commands `eval ...`."""

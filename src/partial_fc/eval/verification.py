@@ -31,18 +31,41 @@ class VerificationResult(NamedTuple):
 def evaluate(embeddings, issame, num_folds=NUM_FOLDS):
     """Accuracy of `embeddings` `(2P, D)`, rows 2p and 2p+1 being pair p, against `issame` `(P,)`.
 
-    Rows need not be normalised; a row of zeros stays zero. Folds are contiguous and differ by at most one
-    pair, the longer ones first; of equally good thresholds the lowest is taken; `num_folds` = 1 tests on
-    the pairs the threshold was chosen on. A set of one kind of pairs only is measured like any other.
-    Raises ValueError on shapes that do not fit, fewer pairs than folds, and embeddings that are not finite.
+    Rows need not be normalised; a row of zeros stays zero. Raises ValueError on shapes that do not fit,
+    embeddings that are not finite, and as `evaluate_distances` does.
     """
     embeddings = np.asarray(embeddings)
-    issame = _checked_pairs(embeddings, issame, num_folds)
+    issame = _checked_pairs(len(embeddings), issame, num_folds)
     if embeddings.ndim != 2:
         raise ValueError(f"embeddings of shape {embeddings.shape}, expected (2 * pairs, embedding size)")
-    distances = [_pair_distances(embeddings[start:start + _ROWS_AT_ONCE], start)
-                 for start in range(0, len(embeddings), _ROWS_AT_ONCE)]
-    return _cross_validate(np.concatenate(distances), issame, num_folds)
+    return evaluate_distances(pair_distances(embeddings, np.arange(len(embeddings))), issame, num_folds)
+
+
+def pair_distances(embeddings, rows):
+    """Squared distances `(P,)` float64, 0 to 4, of the normalised `embeddings` `(n, D)` of pairs of images.
+
+    `rows`: `(2P,)` ints, those of pair p at 2p and 2p+1. Taken in blocks: the memory does not grow with D.
+    Raises ValueError for an embedding that is not finite, named by its place in `rows`.
+    """
+    return np.concatenate([_pair_distances(embeddings[rows[start:start + _ROWS_AT_ONCE]], start)
+                           for start in range(0, len(rows), _ROWS_AT_ONCE)])
+
+
+def evaluate_distances(distances, issame, num_folds=NUM_FOLDS):
+    """Accuracy by the `distances` `(P,)` of pairs, see `pair_distances`, against `issame` `(P,)`.
+
+    Folds are contiguous and differ by at most one pair, the longer ones first; of equally good thresholds
+    the lowest is taken; `num_folds` = 1 tests on the pairs the threshold was chosen on. A set of one kind
+    of pairs only is measured like any other. Raises ValueError for fewer pairs than folds.
+    """
+    issame = _checked_pairs(2 * len(distances), issame, num_folds)
+    folds = np.array_split(np.arange(len(issame)), num_folds)
+    correct = np.stack([_num_correct(distances[fold], issame[fold]) for fold in folds])   # (folds, 400)
+    train_correct = correct.sum(axis=0) - correct if num_folds > 1 else correct
+    best = np.argmax(train_correct, axis=1)   # the first of equals
+    accuracies = correct[np.arange(num_folds), best] / [len(fold) for fold in folds]
+    threshold = THRESHOLDS[best].mean()
+    return VerificationResult(float(accuracies.mean()), float(accuracies.std()), float(threshold))
 
 
 def verify(embed, images, issame, num_folds=NUM_FOLDS, batch_size=128):
@@ -52,7 +75,7 @@ def verify(embed, images, issame, num_folds=NUM_FOLDS, batch_size=128):
     `batch_size` (even) images a call, every image as it is and mirrored. Only distances are kept, so D may
     be large. Raises ValueError as `evaluate` does.
     """
-    issame = _checked_pairs(images, issame, num_folds)
+    issame = _checked_pairs(len(images), issame, num_folds)
     if batch_size < 2 or batch_size % 2:
         raise ValueError(f"batch_size {batch_size} must be even: a batch holds whole pairs")
     distances, norms = [], []
@@ -62,7 +85,7 @@ def verify(embed, images, issame, num_folds=NUM_FOLDS, batch_size=128):
         mirrored = _checked_embeddings(embed(np.ascontiguousarray(batch[:, :, ::-1])), len(batch))
         norms += [np.linalg.norm(plain, axis=1), np.linalg.norm(mirrored, axis=1)]
         distances.append(_pair_distances(plain + mirrored, start))
-    result = _cross_validate(np.concatenate(distances), issame, num_folds)
+    result = evaluate_distances(np.concatenate(distances), issame, num_folds)
     return result._replace(xnorm=float(np.mean(np.concatenate(norms))))
 
 
@@ -71,10 +94,10 @@ def pixel_embeddings(images):
     return ((np.asarray(images, dtype=np.float32) - 127.5) / 128).reshape(len(images), -1)
 
 
-def _checked_pairs(rows, issame, num_folds):
+def _checked_pairs(num_rows, issame, num_folds):
     issame = np.asarray(issame)
-    if issame.ndim != 1 or issame.dtype.kind not in "biu" or len(rows) != 2 * len(issame):
-        raise ValueError(f"{len(rows)} rows for issame of shape {issame.shape} and type {issame.dtype}: "
+    if issame.ndim != 1 or issame.dtype.kind not in "biu" or num_rows != 2 * len(issame):
+        raise ValueError(f"{num_rows} rows for issame of shape {issame.shape} and type {issame.dtype}: "
                          "expected two rows for each of its booleans")
     if not 1 <= num_folds <= len(issame):
         raise ValueError(f"{len(issame)} pairs cannot be split into {num_folds} folds")
@@ -97,16 +120,6 @@ def _pair_distances(embeddings, first_row):
         raise ValueError(f"the embedding of image {row} is not finite")
     embeddings /= np.where(norms == 0, 1, norms)
     return np.square(embeddings[0::2] - embeddings[1::2]).sum(axis=1)
-
-
-def _cross_validate(distances, issame, num_folds):
-    folds = np.array_split(np.arange(len(issame)), num_folds)
-    correct = np.stack([_num_correct(distances[fold], issame[fold]) for fold in folds])   # (folds, 400)
-    train_correct = correct.sum(axis=0) - correct if num_folds > 1 else correct
-    best = np.argmax(train_correct, axis=1)   # the first of equals
-    accuracies = correct[np.arange(num_folds), best] / [len(fold) for fold in folds]
-    threshold = THRESHOLDS[best].mean()
-    return VerificationResult(float(accuracies.mean()), float(accuracies.std()), float(threshold))
 
 
 def _num_correct(distances, issame):

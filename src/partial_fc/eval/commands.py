@@ -1,0 +1,22 @@
+"""The commands `partial-fc eval ...`, the same as `python -m partial_fc.eval ...`."""
+
+import argparse
+
+from ..command_line import run
+from . import embed_command, ifrt_command, ijb_command, megaface_command, verification_command
+
+_FAMILIES = (verification_command, ijb_command, megaface_command, ifrt_command, embed_command)
+
+
+def parser():
+    """Parser of the commands, for `parents` of another, too."""
+    result = argparse.ArgumentParser(prog="partial-fc eval", description="Measure trained models.")
+    commands = result.add_subparsers(dest="eval_command", required=True, metavar="COMMAND")
+    for family in _FAMILIES:
+        family.add(commands)
+    return result
+
+
+def main(argv=None):
+    """Run a command; returns the exit status."""
+    return run(parser().parse_args(argv))

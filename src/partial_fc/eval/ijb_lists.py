@@ -1,0 +1,192 @@
+"""The lists of IJB-B and IJB-C that InsightFace's evaluation reads, and that come with its crops of the images."""
+
+import itertools
+import os
+from typing import List, NamedTuple
+
+import numpy as np
+
+from ..data.align import align_face
+from ..data.fit import decode_any
+from ..errors import InputError
+from .image_source import file_state
+
+_POINTS = (5, 2)
+_PAIRS_AT_ONCE = 2**20
+
+
+class FaceList(NamedTuple):
+    """The images of a data set, and the template and medium that each belongs to.
+
+    Attributes:
+        names: of the files of the loosely cropped images.
+        landmarks: (n, 5, 2) float32, x and y in the image's pixels.
+        scores: (n,) float32, the face detector's.
+        template_ids: (t,) int64, ascending.
+        templates: (n,) int64, places in `template_ids`.
+        media: (n,) int64, numbers; a template's images of the same number are frames of one video.
+    """
+
+    names: List[str]
+    landmarks: np.ndarray
+    scores: np.ndarray
+    template_ids: np.ndarray
+    templates: np.ndarray
+    media: np.ndarray
+
+
+class AlignedFaces:
+    """The images of a FaceList, aligned, as `embed` takes them.
+
+    Args:
+        faces: FaceList.
+        folder: has `loose_crop` with the images.
+        size: height and width in pixels.
+    """
+
+    def __init__(self, faces, folder, size):
+        self._faces, self._folder = faces, os.path.join(folder, "loose_crop")
+        self.lines, self.size = faces.names, (size, size)
+
+    def read(self, index):
+        """Image `index`, uint8 RGB (size, size, 3); raises InputError naming it."""
+        path = self._path(index)
+        try:
+            with open(path, "rb") as file:
+                bgr = decode_any(file.read())
+            return np.ascontiguousarray(align_face(bgr, self._faces.landmarks[index], self.size[0])[..., ::-1])
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+    def states(self):
+        """What the images depend on, str, one by one."""
+        rows = range(len(self.lines))
+        return (f"{file_state(self._path(row))} {self._faces.landmarks[row].tolist()}" for row in rows)
+
+    def _path(self, index):
+        return os.path.join(self._folder, self.lines[index])
+
+
+class TemplatePairs(NamedTuple):
+    """Pairs of templates to compare.
+
+    Attributes:
+        first, second: (p,) int32, places in `FaceList.template_ids`.
+        issame: (p,) bool.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    issame: np.ndarray
+
+
+def read_faces(folder, dataset):
+    """FaceList of `meta/ijbc_face_tid_mid.txt` and `meta/ijbc_name_5pts_score.txt` (or `ijbb_...`).
+
+    A line of the first: image, number of the template, of the medium; of the second: image, x1 y1 ... x5 y5, the
+    detector's score. Both list the same images in the same order, which lie in `loose_crop`.
+
+    Args:
+        folder: has `meta`.
+        dataset: IJBB or IJBC.
+
+    Raises:
+        InputError: naming file and line.
+    """
+    by_template, by_face = _path(folder, dataset, "face_tid_mid"), _path(folder, dataset, "name_5pts_score")
+    names, numbers = _names_and_numbers(by_template, 2, np.int64)
+    also_names, faces = _names_and_numbers(by_face, 11, np.float32)
+    if names != also_names:
+        line = next((line for line, both in enumerate(zip(names, also_names), 1) if both[0] != both[1]), None)
+        where = f"line {line} is of another image than there" if line else "not as many lines as there"
+        raise InputError(f"{by_face}: {where} in {by_template}: both have to list the same images in the same order")
+    landmarks = faces[:, :10].reshape(-1, *_POINTS)
+    pointless = ~np.ptp(landmarks, axis=1).any(axis=1)
+    if pointless.any():
+        raise InputError(f"{by_face}, line {int(np.argmax(pointless)) + 1}: its five points are all the same")
+    ids, templates = np.unique(numbers[:, 0], return_inverse=True)
+    return FaceList(names, landmarks, faces[:, 10], ids, templates, numbers[:, 1])
+
+
+def read_pairs(folder, dataset, template_ids):
+    """TemplatePairs of `meta/ijbc_template_pair_label.txt` (or `ijbb_...`): two templates, and 1 for the same person.
+
+    Args:
+        folder, dataset: as of `read_faces`.
+        template_ids: of FaceList.
+
+    Raises:
+        InputError: naming file and line.
+    """
+    path = _path(folder, dataset, "template_pair_label")
+    parts = [(np.empty((0, 2), np.int32), np.empty(0, bool))]
+    with _open(path) as file:
+        line = 1
+        while True:
+            numbers = _numbers(path, file, line)
+            if not len(numbers):
+                break
+            parts.append(_checked_pairs(path, numbers, template_ids, line))
+            line += len(numbers)
+    places = np.concatenate([part[0] for part in parts])
+    if not len(places):
+        raise InputError(f"{path}: has no pairs")
+    return TemplatePairs(places[:, 0], places[:, 1], np.concatenate([part[1] for part in parts]))
+
+
+def _path(folder, dataset, name):
+    return os.path.join(folder, "meta", f"{dataset.lower()}_{name}.txt")
+
+
+def _open(path):
+    try:
+        return open(path, encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _names_and_numbers(path, count, kind):
+    """First field of each line, and (n, count) array of the others."""
+    names, rows = [], []
+    with _open(path) as file:
+        for line, text in enumerate(file, start=1):
+            name, *fields = text.split() or [""]
+            try:
+                row = np.array(fields, kind)
+            except (ValueError, OverflowError):
+                row = np.empty(0)
+            if row.shape != (count,) or not np.isfinite(row).all():
+                raise InputError(f"{path}, line {line}: expected the name of an image and {count} numbers")
+            names.append(name)
+            rows.append(row)
+    if not names:
+        raise InputError(f"{path}: is empty")
+    return names, np.stack(rows)
+
+
+def _numbers(path, file, line):
+    """(m, 3) int64 of the next lines; m = 0 at the end."""
+    first = next((text for text in file if text.strip()), None)
+    if first is None:
+        return np.empty((0, 3), np.int64)
+    lines = itertools.chain([first], itertools.islice(file, _PAIRS_AT_ONCE))
+    try:
+        numbers = np.loadtxt(lines, np.int64, comments=None, ndmin=2)
+    except ValueError as error:
+        raise InputError(f"{path}, lines from {line} on: {error}") from error
+    if numbers.shape[1] != 3:
+        raise InputError(f"{path}, line {line}: expected two numbers of templates, and 1 or 0")
+    return numbers
+
+
+def _checked_pairs(path, numbers, template_ids, line):
+    """Places (m, 2) int32 of the templates, and (m,) bool."""
+    places = np.searchsorted(template_ids, numbers[:, :2]).clip(max=len(template_ids) - 1)
+    known = (template_ids[places] == numbers[:, :2]).all(axis=1)
+    labelled = np.isin(numbers[:, 2], (0, 1))
+    for right, what in ((known, "one of its templates has no images"), (labelled, "neither 1 nor 0 stands third")):
+        if not right.all():
+            raise InputError(f"{path}, line {line + int(np.argmin(right))}: {what}")
+    return places.astype(np.int32), numbers[:, 2] == 1

@@ -1,0 +1,175 @@
+"""What protocols have in common when all is measured: table, JSON, CSV, pictures, report.
+
+A protocol's command makes a `Result` for each model and data set, and gives the list to `write_results`.
+"""
+
+import csv
+import io
+import json
+import logging
+import os
+import shutil
+from typing import Any, Dict, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+from ..files import atomic_path
+
+log = logging.getLogger("partial_fc")
+
+# Figures that are floats without being shares of one.
+_NO_SHARES = ("xnorm", "threshold")
+
+
+class Curve(NamedTuple):
+    """Points for a plot, as `roc.Roc.curve` gives them: `far` (n,), strictly ascending, and `tar` (n,)."""
+
+    far: np.ndarray
+    tar: np.ndarray
+
+
+class Histogram(NamedTuple):
+    """Numbers of pairs with scores between `edges` (n + 1,): `same` (n,) person and `different` (n,) people."""
+
+    edges: np.ndarray
+    same: np.ndarray
+    different: np.ndarray
+
+
+class Result(NamedTuple):
+    """What a protocol found for a model on a data set.
+
+    Attributes:
+        protocol: name of the command.
+        data: name of the data set.
+        model: name of the model.
+        figures: what was measured, in the order of the table's columns. Values are floats, shares of one but for
+            those in `_NO_SHARES`, ints, texts, None for what cannot be told (too few pairs), or dictionaries of these:
+            `{"tar": {"1e-4": 0.9}}` is the column `tar 1e-4`. Keys of false accept rates are `far_name`s.
+        curves, histograms: by name, "" for the only one.
+    """
+
+    protocol: str
+    data: str
+    model: str
+    figures: Dict[str, Any]
+    curves: Dict[str, Curve] = {}
+    histograms: Dict[str, Histogram] = {}
+
+    @property
+    def columns(self):
+        """The figures by name of their column, without dictionaries in dictionaries."""
+        return dict(_flat(self.figures, ()))
+
+
+def far_name(far):
+    """`1e-4` for 0.0001: the key of a false accept rate."""
+    return np.format_float_scientific(far, trim="-", exp_digits=1)
+
+
+def check_outputs(args):
+    """Raise InputError if a file that the arguments name could not be written, before long work begins."""
+    for option in ("json", "csv", "roc", "histogram", "report"):
+        path = getattr(args, option)
+        if not path or path == "-":
+            continue
+        folder = os.path.dirname(os.path.abspath(path))
+        if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+            raise InputError(f"--{option} {path}: is a folder, or there is no folder {folder} that can be written to")
+
+
+def write_results(results, args):
+    """Print a list of Result as table (or JSON) and write the files that the arguments of `add_output` name.
+
+    Raises:
+        OSError: naming the file, if it cannot be written.
+    """
+    print(results_json(results) if args.json == "-" else table(results), flush=True)
+    if args.json and args.json != "-":
+        _write(args.json, results_json(results) + "\n")
+    if args.csv:
+        _write(args.csv, results_csv(results))
+    if args.roc or args.histogram:
+        from .plots import draw_histograms, draw_roc  # matplotlib takes a while to load
+
+        for path, draw in ((args.roc, draw_roc), (args.histogram, draw_histograms)):
+            if path:
+                draw(path, results)
+                log.info("wrote %s", path)
+    if args.report:
+        from .report import report
+
+        pictures = [path for path in (args.roc, args.histogram) if path]
+        _write(args.report, report(results, os.path.dirname(os.path.abspath(args.report)), pictures))
+
+
+def results_json(results):
+    """The figures with `protocol`, `data` and `model`: an object, for several results a list of objects."""
+    objects = [{"protocol": each.protocol, "data": each.data, "model": each.model, **each.figures} for each in results]
+    return json.dumps(objects[0] if len(objects) == 1 else objects, indent=2, allow_nan=False)
+
+
+def results_csv(results):
+    """A header and a row for each result; shares as fractions, empty fields for what cannot be told."""
+    file = io.StringIO()
+    columns = all_columns(results)
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["protocol", "data", "model", *columns])
+    for each in results:
+        writer.writerow([each.protocol, each.data, each.model, *(each.columns.get(name) for name in columns)])
+    return file.getvalue()
+
+
+def table(results):
+    """Aligned text, shares in percent: a row for each result, or a column where rows are wider than the terminal."""
+    columns = all_columns(results)
+    rows = [["data", "model", *columns]] + [[each.data, each.model, *shown(each, columns)] for each in results]
+    lines = _aligned(rows, 2)
+    if len(lines[0]) > shutil.get_terminal_size().columns:
+        lines = _aligned([list(column) for column in zip(*rows)], 1)
+    return "\n".join(lines)
+
+
+def all_columns(results):
+    """Names of the columns of any of the results, in order."""
+    return list(dict.fromkeys(name for each in results for name in each.columns))
+
+
+def shown(result, columns):
+    """The figures of columns as text: shares in percent, `-` for what the result lacks."""
+    return [_text(name, result.columns.get(name)) for name in columns]
+
+
+def _text(name, value):
+    if value is None:
+        return "-"
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4g}" if name.split()[0] in _NO_SHARES else f"{100 * value:.2f}"
+
+
+def _aligned(rows, to_the_left):
+    """Lines of rows of cells; the first columns begin, the others end at the same place."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return [
+        "  ".join(
+            cell.ljust(width) if index < to_the_left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths))
+        )
+        for row in rows
+    ]
+
+
+def _flat(figures, names):
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            yield from _flat(value, (*names, name))
+        else:
+            yield " ".join((*names, name)), value
+
+
+def _write(path, text):
+    with atomic_path(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+    log.info("wrote %s", path)

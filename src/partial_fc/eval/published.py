@@ -1,0 +1,46 @@
+"""Results that were published for Partial FC and the models it was compared with, to set one's own beside them.
+
+Source: the README of InsightFace's `recognition/partial_fc` (github.com/deepinsight/insightface), whose tables belong
+to An et al., arXiv 2010.05222.
+"""
+
+from typing import Dict, NamedTuple, Optional
+
+_GROUPS = ("African", "Caucasian", "Indian", "Asian", "ALL")
+
+
+class Published(NamedTuple):
+    """A published result.
+
+    Attributes:
+        protocol: name of the command that measures the same.
+        data: name of the data set as in `output.Result`; None: the protocol has one only.
+        model: network, training data, sample ratio.
+        figures: shares of one, by the names of `output.Result.columns`.
+    """
+
+    protocol: str
+    data: Optional[str]
+    model: str
+    figures: Dict[str, float]
+
+
+def _ifrt(model, *percents):
+    return Published("ifrt", None, model, {f"{group} 1e-6": value / 100 for group, value in zip(_GROUPS, percents)})
+
+
+PUBLISHED = (
+    _ifrt("R100, Glint360K, r=0.1", 90.45, 94.60, 93.96, 63.91, 88.23),
+    _ifrt("R100, Glint360K, r=1.0", 89.50, 94.23, 93.54, 65.07, 88.67),
+    _ifrt("R50, MS1M-V3", 76.24, 86.21, 84.44, 37.43, 71.02),
+    _ifrt("R124, MS1M-V3", 81.08, 89.06, 87.53, 38.40, 74.76),
+    Published("ijb", "IJBC", "R100, Glint360K, CosFace", {"tar 1e-4": 0.973}),
+    Published("ijb", "IJBC", "R100, MS1MV2, CosFace", {"tar 1e-4": 0.964}),
+    Published("megaface", None, "R100, Glint360K, CosFace", {"rank1": 0.991, "tar 1e-6": 0.991}),
+    Published("megaface", None, "R100, MS1MV2, CosFace", {"rank1": 0.983, "tar 1e-6": 0.986}),
+)
+
+
+def published(protocol, data):
+    """Tuple of what was Published for a protocol on a data set."""
+    return tuple(each for each in PUBLISHED if each.protocol == protocol and each.data in (None, data))

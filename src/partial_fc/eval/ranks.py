@@ -1,0 +1,23 @@
+"""Commands that all ranks of horovodrun or mpirun run together."""
+
+import logging
+import time
+
+from ..collectives import connect
+from ..errors import AgreedError
+
+log = logging.getLogger("partial_fc")
+
+
+def on_all_ranks(work):
+    """Exit status of `work(comm)` on this rank; only rank 0 logs, and tells of an error that all ranks share."""
+    comm = connect()
+    log.setLevel(logging.WARNING if comm.rank else logging.INFO)
+    try:
+        work(comm)
+    except AgreedError:
+        if comm.rank == 0:
+            raise
+        time.sleep(1)  # rank 0 speaks for all, and first: the launcher ends the others as soon as one has ended
+        return 1
+    return 0

@@ -1,0 +1,33 @@
+"""Cosines of all rows of one matrix with all of another, block by block: the products are what takes the time."""
+
+import os
+import threading
+
+import numpy as np
+
+from ..data.parallel import ordered_map
+
+ROWS = 4096  # of a block: the more, the less often a row is read; ROWS² scores take 64 MiB for each thread
+
+
+def map_scores(function, blocks, num_workers=0):
+    """Results of a function of every block of scores, in order. Threads multiply and call it.
+
+    Args:
+        function: of scores, float32 (m, n), which it may not keep, and of what else the block has.
+        blocks: iterable of tuples: unit rows (m, D) and (n, D), float32, and more for the function.
+        num_workers: threads; 0: the cores there are.
+    """
+    own = threading.local()
+
+    def work(block):
+        left, right, *more = block
+        size = len(left) * len(right)
+        if getattr(own, "buffer", np.empty(0)).size < size:
+            own.buffer = np.empty(size, np.float32)  # kept: fresh memory costs as much as half of the product
+        scores = own.buffer[:size].reshape(len(left), len(right))
+        np.matmul(left, right.T, out=scores)
+        return function(scores, *more)
+
+    num_workers = num_workers or len(os.sched_getaffinity(0))
+    return ordered_map(work, blocks, num_workers, ahead=num_workers + 1)

@@ -1,0 +1,128 @@
+"""Features while they are computed: a run that was killed goes on from what is there."""
+
+import errno
+import fcntl
+import json
+import logging
+import os
+import shutil
+
+import numpy as np
+
+from ..errors import InputError
+from ..files import atomic_path
+
+log = logging.getLogger("partial_fc")
+
+BLOCK_ROWS = 512
+_FEATURES, _DONE, _ARGUMENTS = "features.npy", "done", "arguments.json"
+
+
+class UnfinishedFeatures:
+    """`features.npy` of full length in the folder `.NAME.unfinished` beside the final file, filled block by block.
+
+    A byte of `done` for each block tells whether it is. One rank prepares; then every rank opens the files, and writes
+    blocks of its own.
+
+    Args:
+        out: path of the final file.
+        shape: (n, D) of the features.
+    """
+
+    def __init__(self, out, shape):
+        parent, name = os.path.split(os.path.abspath(out))
+        self.folder = os.path.join(parent, f".{name}.unfinished")
+        self._shape, self._lock, self._files = shape, None, ()
+        self._num_blocks = -(-shape[0] // BLOCK_ROWS)
+
+    def matches(self, arguments):
+        """Whether there is an unfinished run of such arguments (dictionary of what JSON holds)."""
+        return read_json(self._path(_ARGUMENTS)) == arguments
+
+    def prepare(self, arguments, anew):
+        """Make the files, where there are none of these arguments yet or `anew` is set; no other run may use them.
+
+        Raises:
+            InputError: another run is at work on them.
+            OSError: naming the file, if one cannot be written; the room on the disk is taken here.
+        """
+        os.makedirs(self.folder, exist_ok=True)
+        self._lock = open(self._path("lock"), "wb")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{self.folder}: another run is at work there") from error
+        except OSError:
+            log.debug("a file system without locks")
+        if not anew and self.matches(arguments):
+            return
+        if os.path.exists(self._path(_ARGUMENTS)):
+            os.remove(self._path(_ARGUMENTS))
+        np.lib.format.open_memmap(self._path(_FEATURES), "w+", np.dtype("<f4"), self._shape)
+        _reserve(self._path(_FEATURES))
+        with open(self._path(_DONE), "wb") as file:
+            file.write(bytes(self._num_blocks))
+        write_json(self._path(_ARGUMENTS), arguments)  # the last: the others are whole
+
+    def open(self):
+        """Open the files that a rank has prepared; returns the rows still to do, a range for each block."""
+        features = np.lib.format.open_memmap(self._path(_FEATURES), "r")
+        if features.shape != self._shape:
+            raise InputError(f"{self._path(_FEATURES)}: shape {features.shape}, not {self._shape}: remove the folder")
+        self._offset = features.offset
+        self._files = [os.open(self._path(name), os.O_RDWR | os.O_CLOEXEC) for name in (_FEATURES, _DONE)]
+        done = os.pread(self._files[1], self._num_blocks, 0)
+        blocks = [block for block in range(self._num_blocks) if not done[block]]
+        if blocks and len(blocks) < self._num_blocks:
+            log.info("going on with %s: %d of %d blocks are to do", self.folder, len(blocks), self._num_blocks)
+        return [range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, self._shape[0])) for block in blocks]
+
+    def write(self, rows, features):
+        """Write the features, (n, D), of a block's rows, and note that it is done. Raises OSError naming the file."""
+        data = np.ascontiguousarray(features, "<f4")
+        try:
+            os.pwrite(self._files[0], data, self._offset + rows.start * data[0].nbytes)
+            os.fdatasync(self._files[0])
+            os.pwrite(self._files[1], b"\1", rows.start // BLOCK_ROWS)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path(_FEATURES)) from error
+
+    def close(self):
+        """Close the files."""
+        for file in self._files:
+            os.close(file)
+
+    def move_to(self, path):
+        """Give the features their final name, and remove the folder."""
+        os.replace(self._path(_FEATURES), path)
+        shutil.rmtree(self.folder)
+
+    def _path(self, name):
+        return os.path.join(self.folder, name)
+
+
+def read_json(path):
+    """The value in a file of JSON; None where there is none, or another thing."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def write_json(path, value):
+    """Write a file of JSON, whole or not at all."""
+    with atomic_path(path) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2)
+        file.write("\n")
+
+
+def _reserve(path):
+    """Take the room of a sparse file on its disk, so that a full one is told now and not after hours."""
+    with open(path, "rb+") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot
+                return
+            raise OSError(error.errno, error.strerror, path) from error

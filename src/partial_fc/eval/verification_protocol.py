@@ -1,0 +1,58 @@
+"""All that is told of a model on pairs of faces: accuracy without and with mirror images, and what lies behind it."""
+
+import numpy as np
+
+from ..errors import InputError
+from .accept_rates import tar_figures
+from .embedding import check_finite, image_batches
+from .output import Curve, Histogram, Result
+from .roc import FARS, Roc
+from .verification import evaluate_distances, pair_distances
+
+_SCORE_EDGES = np.linspace(-1, 1, 101)
+
+
+def measure(embedder, pairs):
+    """`output.Result` of an Embedder on a PairSet.
+
+    Figures: `accuracy`, `accuracy_std` of the images as they are; `accuracy_flip`, `accuracy_flip_std` of the sums with
+    mirror images, as in training, and of these also `threshold`, `auc` and `tar`, None for false accept rates that the
+    pairs do not allow to tell. `xnorm` is the mean norm of the embeddings, of images and of mirror images, before they
+    are added.
+
+    Raises:
+        InputError: images that cannot be read or are of a size that the model does not take, embeddings that are not
+            finite, fewer pairs than folds.
+    """
+    plain, mirrored = _embed(embedder, pairs)
+    norms = [np.linalg.norm(embeddings, axis=1)[pairs.rows].mean() for embeddings in (plain, mirrored)]
+    try:
+        distances = [pair_distances(embeddings, pairs.rows) for embeddings in (plain, plain + mirrored)]
+        without, both = (evaluate_distances(each, pairs.issame) for each in distances)
+    except ValueError as error:
+        raise InputError(f"{embedder.name} on {pairs.name}: {error}") from error
+    scores = 1 - distances[1] / 2  # cosines, in the exact order of the distances; 1/2 beside a row of zeros
+    roc = Roc.from_scores(scores, pairs.issame)
+    figures = {
+        "pairs": len(pairs.issame),
+        "accuracy": without.accuracy, "accuracy_std": without.accuracy_std,
+        "accuracy_flip": both.accuracy, "accuracy_flip_std": both.accuracy_std,
+        "threshold": both.threshold, "xnorm": float(np.mean(norms)), "auc": roc.auc(),
+        "tar": tar_figures(roc, FARS[::-1], pairs.name),
+    }
+    histogram = Histogram(_SCORE_EDGES, *(_count(scores[kind]) for kind in (pairs.issame, ~pairs.issame)))
+    return Result("verification", pairs.name, embedder.name, figures, {"": Curve(*roc.curve())}, {"": histogram})
+
+
+def _embed(embedder, pairs):
+    """Embeddings of the images and of their mirror images, (n, D) float64 each."""
+    plain, mirrored = [], []
+    for start, images in image_batches(pairs.read, len(pairs.images), embedder.batch_size):
+        for parts, mirror in ((plain, False), (mirrored, True)):
+            parts.append(embedder.embed(images, mirror))
+            check_finite(parts[-1], lambda place, start=start: pairs.name_of(start + place))
+    return tuple(np.concatenate(parts).astype(np.float64) for parts in (plain, mirrored))
+
+
+def _count(scores):
+    return np.histogram(np.clip(scores, -1, 1), _SCORE_EDGES)[0]

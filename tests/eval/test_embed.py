@@ -1,0 +1,171 @@
+"""Features of many images: what is in the files, on one rank and on real ones, after a kill, and when asked again."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from partial_fc.data.image import decode_image, encode_jpeg
+from partial_fc.data.record_writer import write_records
+from partial_fc.errors import AgreedError
+from partial_fc.eval import unfinished_features
+from partial_fc.eval.commands import main
+from partial_fc.eval.embed import embed
+from partial_fc.eval.embedding import Embedder
+from partial_fc.eval.image_source import RecordImages
+from partial_fc.eval.model import load_model
+
+from faces import face
+from models import write_linear_model
+from parallel.launch import LAUNCHERS, launch, succeed
+from shards import Shards
+
+SIZE = 16
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(unfinished_features, "BLOCK_ROWS", 8)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Folder with 45 images in records and a model; and what features they have."""
+    images = [[encode_jpeg(face(person, image, SIZE)) for image in range(9)] for person in range(5)]
+    write_records(str(tmp_path / "train.rec"), images)
+    expected = write_linear_model(tmp_path / "m", SIZE)
+    pixels = np.stack([decode_image(image, (SIZE, SIZE)) for person in images for image in person])
+    return tmp_path, expected(pixels), expected(pixels[:, :, ::-1])
+
+
+def arguments(folder, out="f.npy", *more):
+    """Of the command."""
+    found = ["embed", folder / out, "--rec", folder / "train.rec", "--model", folder / "m", "--batch-size", 3, *more]
+    return [str(each) for each in found]
+
+
+def on_ranks(folder, world_size, out="f.npy", **options):
+    """Embed on ranks in threads; returns the number of images that were computed."""
+
+    def rank(comm):
+        own = Embedder(load_model(str(folder / "m")), batch_size=3)
+        return embed(RecordImages(str(folder / "train.rec")), own, str(folder / out), comm, **options)
+
+    (count,) = set(Shards(world_size).run(rank))
+    return count
+
+
+def close(path, expected):
+    features = np.load(path)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, expected, atol=1e-4)
+
+
+def test_features_and_what_they_are_of(data):
+    folder, plain, mirrored = data
+    assert main(arguments(folder)) == main(arguments(folder, "sum.npy", "--flip")) == 0
+    close(folder / "f.npy", plain)
+    close(folder / "sum.npy", plain + mirrored)
+    assert (folder / "f.txt").read_text().splitlines()[8:10] == ["9\t0", "10\t1"]
+    told = json.loads((folder / "f.json").read_text())
+    assert told["model"] == load_model(str(folder / "m")).checksum and told["images"] == 45
+    assert sorted(os.listdir(folder))[:3] == ["f.json", "f.npy", "f.txt"]
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 7])
+def test_any_number_of_ranks_writes_the_same_bytes(data, world_size):
+    folder = data[0]
+    assert on_ranks(folder, 1, "one.npy") == on_ranks(folder, world_size) == 45
+    assert (folder / "f.npy").read_bytes() == (folder / "one.npy").read_bytes()
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_real_ranks(data, launcher):
+    folder = data[0]
+    on_ranks(folder, 1, "one.npy")
+    succeed(launch(launcher, 2, "embed_worker.py", "live", *arguments(folder)))
+    assert (folder / "f.npy").read_bytes() == (folder / "one.npy").read_bytes()
+
+
+def test_goes_on_after_a_kill(data):
+    folder = data[0]
+    on_ranks(folder, 1, "one.npy")
+    process = launch("mpi", 2, "embed_worker.py", "die", *arguments(folder))
+    assert process.returncode != 0 and not (folder / "f.npy").exists()
+    left = on_ranks(folder, 1)
+    assert 45 - 4 * 8 <= left <= 45 - 2 * 8  # of a rank's two blocks, and the other's at that time
+    assert (folder / "f.npy").read_bytes() == (folder / "one.npy").read_bytes()
+    assert not (folder / ".f.npy.unfinished").exists()
+
+
+def test_is_not_computed_twice(data):
+    folder = data[0]
+    assert [on_ranks(folder, 2), on_ranks(folder, 2), on_ranks(folder, 2, overwrite=True)] == [45, 0, 45]
+    (folder / "f.txt").unlink()
+    with pytest.raises(AgreedError, match="f.npy exists, of other images or another model: --overwrite replaces it"):
+        on_ranks(folder, 1)
+
+
+@pytest.mark.parametrize("change", [
+    lambda folder: write_linear_model(folder / "m", SIZE, seed=4),
+    lambda folder: os.utime(folder / "train.rec", (1, 1)),
+])
+def test_other_models_and_images_replace_nothing_unless_told(data, change):
+    folder = data[0]
+    on_ranks(folder, 1)
+    before = (folder / "f.npy").read_bytes()
+    change(folder)
+    with pytest.raises(AgreedError, match="f.npy exists, of other images or another model"):
+        on_ranks(folder, 1)
+    with pytest.raises(AgreedError, match="f.npy exists"):
+        on_ranks(folder, 1, flip=True)
+    assert (folder / "f.npy").read_bytes() == before
+    assert [on_ranks(folder, 1, overwrite=True), on_ranks(folder, 1)] == [45, 0]
+
+
+def test_a_bad_image_ends_all_ranks_and_is_named(data):
+    folder = data[0]
+    content = bytearray((folder / "train.rec").read_bytes())
+    place = RecordImages(str(folder / "train.rec"))._records.positions[12] + 200  # the second block: rank 1's
+    content[place : place + 100] = bytes(100)
+    (folder / "train.rec").write_bytes(content)
+    with pytest.raises(AgreedError, match="rank 1: .*train.rec: record 12: damaged"):
+        on_ranks(folder, 2)
+    assert not (folder / "f.npy").exists()
+
+
+def test_embeddings_that_are_not_finite_are_named(data, monkeypatch):
+    forward = Embedder._forward
+
+    def broken(self, part):
+        return np.where(part[:, :1, 0, 0] == part[-1, 0, 0, 0], np.nan, forward(self, part))
+
+    monkeypatch.setattr(Embedder, "_forward", broken)
+    with pytest.raises(AgreedError, match=r"^3\t0: its embedding is not finite"):
+        on_ranks(data[0], 1)
+
+
+def test_ranks_with_other_models_are_told(data):
+    folder = data[0]
+    write_linear_model(folder / "other", SIZE, seed=4)
+
+    def rank(comm):
+        own = Embedder(load_model(str(folder / ("other" if comm.rank else "m"))))
+        embed(RecordImages(str(folder / "train.rec")), own, str(folder / "f.npy"), comm)
+
+    with pytest.raises(AgreedError, match="^rank 1: was started with other images or another model than rank 0"):
+        Shards(2).run(rank)
+
+
+@pytest.mark.parametrize("wrong, message", [
+    (["no/f.npy", "--rec", "train.rec"], "error: no/f.npy: there is no folder"),
+    (["f.txt", "--rec", "train.rec"], "error: f.txt: the name has to end in .npy"),
+    (["f.npy"], "error: give --images FOLDER, or --list FILE"),
+    (["f.npy", "--rec", "train.rec", "--images", "."], "error: give --images FOLDER"),
+    (["f.npy", "--rec", "train.rec", "--size", "8"], "error: --model m: its parameter fc1_weight"),
+])
+def test_wrong_arguments_are_one_line(data, capsys, monkeypatch, wrong, message):
+    monkeypatch.chdir(data[0])
+    assert main(["embed", *wrong, "--model", "m"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(message)

@@ -1,0 +1,151 @@
+"""The commands ijb, ifrt and megaface from files to figures, against the same figures from a model in NumPy."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from partial_fc.data.align import TEMPLATE
+from partial_fc.data.image import decode_image, encode_jpeg
+from partial_fc.eval.commands import main
+from partial_fc.eval.ifrt import count_pairs, ifrt_result, image_groups
+from partial_fc.eval.megaface import megaface_result
+from partial_fc.eval.unit_features import UnitFeatures
+
+from faces import face
+from models import write_linear_model
+from parallel.launch import ROOT, run, succeed
+
+SIZE = 16
+
+
+def write_images(folder, paths, size=SIZE):
+    """JPEGs, those of a sub-folder of one color; returns them as decoded, (n, size, size, 3)."""
+    for number, path in enumerate(paths):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(encode_jpeg(face(sum(map(ord, os.path.dirname(path))), number, size)))
+    return np.stack([decode_image((folder / path).read_bytes(), (size, size)) for path in paths])
+
+
+def figures(capsys, *arguments):
+    """What a command prints as JSON."""
+    assert main([*map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def failure(capsys, *arguments):
+    """The error of a command that must fail."""
+    assert main(list(map(str, arguments))) == 1
+    return capsys.readouterr().err
+
+
+@pytest.fixture
+def embed(tmp_path):
+    return write_linear_model(tmp_path / "m", SIZE)
+
+
+IFRT = [f"{group}/{person}/{image}.jpg" for group in ("Asian", "Indian") for person in "ab" for image in range(4)]
+
+
+def test_ifrt(tmp_path, capsys, embed):
+    images = write_images(tmp_path / "ifrt", IFRT)
+    groups = image_groups(IFRT, "")
+    keep = tmp_path / "kept"
+    keep.mkdir()
+    for flip in (False, True):
+        features = embed(images) + (embed(images[:, :, ::-1]) if flip else 0)
+        expected = ifrt_result(count_pairs(UnitFeatures(features, ""), groups), "m")
+        found = figures(capsys, "ifrt", "--images", tmp_path / "ifrt", "--model", tmp_path / "m", "--keep", keep,
+                        "--roc", tmp_path / "roc.png", *["--flip"] * flip)
+        assert (found.pop("protocol"), found.pop("data"), found.pop("model")) == ("ifrt", "IFRT", str(tmp_path / "m"))
+        assert found == json.loads(json.dumps(expected.figures)) and len(found) == 6
+    assert len(list(keep.glob("*.npy"))) == 2 and (tmp_path / "roc.png").stat().st_size > 1000
+    saved = sorted(keep.glob("IFRT-flip-*.npy"))[0]
+    assert figures(capsys, "ifrt", "--features", saved)["ALL"] == found["ALL"]
+    (tmp_path / "list").write_text("\n".join(IFRT[:-1]))
+    message = failure(capsys, "ifrt", "--features", saved, "--list", tmp_path / "list")
+    assert "16 rows of features for 15 images" in message
+    assert "--model needs --images" in failure(capsys, "ifrt", "--model", tmp_path / "m")
+    assert "give --model, or --features" in failure(capsys, "ifrt", "--images", tmp_path / "ifrt")
+
+
+def write_megaface(folder):
+    """Lists and images; a probe and a distractor are noise. Returns the arguments, and images by kind without noise."""
+    probes = [f"{person}/{person}_{image}.png" for person in ("Al_B", "Cy_D") for image in range(4)]
+    distractors = [f"{number % 3}/x@N/{number}.jpg" for number in range(20)]
+    (folder / "fs_noise").write_text("Al B_3.png\n")
+    (folder / "mf_noise").write_text(distractors[7] + "\n")
+    for name, paths in (("fs.json", probes), ("mf.json", distractors)):
+        (folder / name).write_text(json.dumps({"path": paths, "id": [path[:4] for path in paths]}))
+    images = write_images(folder / "fs", probes), write_images(folder / "mf", distractors)
+    lists = ["--probe-list", folder / "fs.json", "--distractor-list", folder / "mf.json",
+             "--probe-noises", folder / "fs_noise", "--distractor-noises", folder / "mf_noise"]
+    return lists, (np.delete(images[0], 3, axis=0), np.delete(images[1], 7, axis=0))
+
+
+def test_megaface(tmp_path, capsys, embed):
+    lists, (probes, distractors) = write_megaface(tmp_path)
+    features = [embed(images) + embed(images[:, :, ::-1]) for images in (probes, distractors)]
+    expected = megaface_result(features[0], [0] * 3 + [1] * 4, features[1], "m").figures
+    images = ["--probe-images", tmp_path / "fs", "--distractor-images", tmp_path / "mf", "--model", tmp_path / "m"]
+    found = figures(capsys, "megaface", *lists, *images, "--write-features", tmp_path / "kit", "--ending", "_m.bin")
+    assert {name: found[name] for name in expected} == expected
+    assert (expected["probes"], expected["people"], expected["distractors"]) == (7, 2, 19)
+    kit = ["--probe-features", tmp_path / "kit" / "facescrub", "--distractor-features", tmp_path / "kit" / "megaface"]
+    again = figures(capsys, "megaface", *lists, *kit, "--ending", "_m.bin")
+    assert {**again, "model": found["model"]} == found
+    for wrong, message in (
+        (images[:2], "--probe-images and --distractor-images belong together"), ([], "give --model with images"),
+        (images[:4], "give --model with images"), (images[4:], "--model belongs to --probe-images"),
+        (kit, "files of features need --ending"),
+        ([*kit, "--ending", "_m.bin", "--write-features", "x"], "--write-features is for one --model"),
+        ([*kit, "--ending", "_n.bin"], "Al_B_0.png_n.bin: cannot be read"),
+    ):
+        assert message in failure(capsys, "megaface", *lists, *wrong)
+
+
+def write_ijb(folder, points, size):
+    """IJB-C of 12 images: six templates of two people, of two images or of two frames each; returns the images."""
+    paths = [f"{number}.jpg" for number in range(12)]
+    images = write_images(folder / "loose_crop", paths, size)
+    (folder / "meta").mkdir()
+    numbers = " ".join(map(str, points.ravel()))
+    texts = {
+        "face_tid_mid": "".join(f"{path} {row // 2} {row % 4 // 3}\n" for row, path in enumerate(paths)),
+        "name_5pts_score": "".join(f"{path} {numbers} 0.5\n" for path in paths),
+        "template_pair_label": "".join(f"{i} {j} {int(i % 2 == j % 2)}\n" for i in range(6) for j in range(i)),
+    }
+    for name, text in texts.items():
+        (folder / "meta" / f"ijbc_{name}.txt").write_text(text)
+    return images
+
+
+def test_ijb(tmp_path, capsys, embed):
+    """Landmarks at the template's places, so that alignment changes nothing."""
+    images = write_ijb(tmp_path / "ijb", TEMPLATE * SIZE / 112, SIZE)
+    common = ["ijb", tmp_path / "ijb", "--dataset", "IJBC"]
+    found = figures(capsys, *common, "--model", tmp_path / "m", "--size", SIZE)
+    assert found["pairs"] == {"same": 6, "different": 9} and 0 < found["auc"] < 1
+    assert [found["tar"][far] for far in ("1e-6", "1e-1")] == [None, None]
+    features = np.concatenate([embed(images), embed(images[:, :, ::-1])], axis=1).astype(np.float32)
+    np.save(tmp_path / "halves.npy", features)
+    again = figures(capsys, *common, "--features", tmp_path / "halves.npy", "--halves")
+    assert again["auc"] == found["auc"] and again["model"] == str(tmp_path / "halves.npy")
+    np.save(tmp_path / "short.npy", features[:11])
+    assert "11 rows of features for 12 images" in failure(capsys, *common, "--features", tmp_path / "short.npy")
+    assert "give --model, or --features" in failure(capsys, *common)
+    message = failure(capsys, "ijb", tmp_path / "ijb", "--dataset", "IJBB", "--model", tmp_path / "m")
+    assert "ijbb_face_tid_mid.txt: cannot be read" in message
+
+
+def test_real_ranks(tmp_path, capsys, embed):
+    """Two ranks embed, one measures; the figures are those of one. Without --keep one of them says what is needed."""
+    write_images(tmp_path / "ifrt", IFRT)
+    command = ["ifrt", "--images", str(tmp_path / "ifrt"), "--model", str(tmp_path / "m"), "--batch-size", "3"]
+    expected = figures(capsys, *command)
+    start = ["mpirun", "-np", "2", "--oversubscribe", "--bind-to", "none", "python", "-m", "partial_fc.eval", *command]
+    succeed(run([*start, "--keep", str(tmp_path), "--json", str(tmp_path / "out.json")], PYTHONPATH=ROOT + "/src"))
+    assert json.loads((tmp_path / "out.json").read_text()) == expected
+    process = run(start, PYTHONPATH=ROOT + "/src")
+    assert process.returncode and process.stdout.count("several ranks need --keep DIR") == 1

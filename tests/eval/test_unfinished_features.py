@@ -1,0 +1,91 @@
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from partial_fc.errors import InputError
+from partial_fc.eval import unfinished_features
+from partial_fc.eval.unfinished_features import BLOCK_ROWS, UnfinishedFeatures
+
+ROWS = 2 * BLOCK_ROWS + 5
+
+
+def prepared(path, arguments, anew=False, shape=(ROWS, 3)):
+    unfinished = UnfinishedFeatures(str(path), shape)
+    unfinished.prepare(arguments, anew)
+    return unfinished, unfinished.open()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "f.npy"
+
+
+def test_blocks_that_are_written_need_not_be_written_again(path):
+    features = np.random.RandomState(0).randn(ROWS, 3).astype(np.float32)
+    first, blocks = prepared(path, {"a": 1})
+    assert blocks == [range(0, BLOCK_ROWS), range(BLOCK_ROWS, 2 * BLOCK_ROWS), range(2 * BLOCK_ROWS, ROWS)]
+    first.write(blocks[2], features[blocks[2]])
+    first.write(blocks[0], features[blocks[0]])
+    first.close()
+    del first  # and with it the lock, as at the end of a process
+    second, left = prepared(path, {"a": 1})
+    assert left == [blocks[1]]
+    second.write(left[0], features[left[0]])
+    second.close()
+    second.move_to(str(path))
+    read = np.load(path)
+    assert read.dtype == np.float32 and np.array_equal(read, features)
+    assert os.listdir(path.parent) == ["f.npy"]
+
+
+@pytest.mark.parametrize("arguments, anew", [({"a": 2}, False), ({"a": 1}, True)])
+def test_others_begin_anew(path, arguments, anew):
+    first, blocks = prepared(path, {"a": 1})
+    first.write(blocks[0], np.ones((BLOCK_ROWS, 3)))
+    first.close()
+    del first
+    again, left = prepared(path, arguments, anew)
+    assert left == blocks and again.matches(arguments)
+    again.close()
+
+
+def test_a_run_that_died_in_its_preparations_begins_anew(path, monkeypatch):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(unfinished_features, "write_json", die)
+        prepared(path, {"a": 1})
+    assert not UnfinishedFeatures(str(path), (ROWS, 3)).matches({"a": 1})
+    again, blocks = prepared(path, {"a": 1})
+    assert len(blocks) == 3
+    again.close()
+
+
+def test_only_one_run_at_a_time(path):
+    first, _ = prepared(path, {"a": 1})
+    with pytest.raises(InputError, match="unfinished: another run is at work there"):
+        prepared(path, {"a": 1})
+    first.close()
+
+
+def test_a_full_disk_is_told_before_the_work_and_named(path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/\.f\.npy\.unfinished/features\.npy'"):
+        prepared(path, {"a": 1})
+
+
+def test_a_file_that_cannot_be_written_is_named(path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    first, blocks = prepared(path, {"a": 1})
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="Input/output error: .*features.npy"):
+        first.write(blocks[0], np.ones((BLOCK_ROWS, 3)))
+    first.close()

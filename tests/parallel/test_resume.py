@@ -1,0 +1,165 @@
+"""Runs that are cut off, as a user starts them, and what becomes of them with --resume.
+
+PARTIAL_FC_KILL_TRIALS sets how many times a rank is killed at a random moment.
+"""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+
+import mxnet as mx
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from faces import write_faces
+from parallel.launch import ROOT, run, succeed
+from parallel.test_launchers import horovodrun, mpirun
+
+UPDATES = 60
+ARGUMENTS = ["--set=val_targets=val", "--set=image_size=32", "--set=embedding_size=16", "--batch-size=8"]
+ARGUMENTS += ["--sample-ratio=0.4", "--set=frequent=1", "--set=lr_steps=40", "--set=save_interval=7"]
+ARGUMENTS += [f"--set=max_update={UPDATES}", "--set=verbose=25"]
+TRIALS = int(os.environ.get("PARTIAL_FC_KILL_TRIALS", "2"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_faces(tmp_path_factory.mktemp("data"))
+
+
+def command(launcher, data, folder, *arguments):
+    return [*launcher, *ARGUMENTS, f"--set=rec={data}", f"--models-root={folder}", *arguments]
+
+
+def results(folder):
+    """Losses as text, and every array of the last checkpoint by file and name."""
+    path = folder / "checkpoints" / f"update-{UPDATES:09d}"
+    arrays = {name: array.asnumpy() for name, array in mx.nd.load(str(path / "model-0000.params")).items()}
+    for file in path.glob("*.safetensors"):
+        arrays.update({file.name + name: array for name, array in load_file(file).items()})
+    return (folder / "losses.csv").read_text(), arrays
+
+
+def assert_same(folder, undisturbed):
+    losses, arrays = results(folder)
+    assert losses == undisturbed[0] and set(arrays) == set(undisturbed[1])
+    assert all(np.array_equal(arrays[name], array) for name, array in undisturbed[1].items())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    succeed(run(command(mpirun(2), data, folder)))
+    return results(folder)
+
+
+def start(arguments, output):
+    """A run under way, its output in a file."""
+    return subprocess.Popen(
+        arguments, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdin=subprocess.DEVNULL,
+        stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+    )
+
+
+def ranks_of(folder):
+    """Process ids of the ranks that train in a folder, by rank."""
+    found = {}
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{process}/cmdline") as file:
+                arguments = file.read().split("\0")
+            with open(f"/proc/{process}/environ") as file:
+                environment = dict(each.partition("=")[::2] for each in file.read().split("\0"))
+        except OSError:
+            continue
+        if "partial_fc.train" in arguments and f"--models-root={folder}" in arguments:
+            rank = environment.get("OMPI_COMM_WORLD_RANK") or environment.get("HOROVOD_RANK")
+            found[int(rank)] = int(process)
+    return found
+
+
+def wait_for(path, pattern, seconds=120):
+    """Wait until a file has a line of this pattern."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if path.exists() and re.search(pattern, path.read_text()):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no {pattern} in {path.read_text()[-5000:]}")
+
+
+@pytest.mark.parametrize("launcher, rank", [(mpirun(2), 0), (horovodrun(2, "--gloo"), 1)])
+def test_signals_save_and_end_and_the_run_goes_on(launcher, rank, data, tmp_path, undisturbed):
+    log, folder = tmp_path / "output", tmp_path / "run"
+    with open(log, "w") as output:
+        process = start(command(launcher, data, folder), output)
+        wait_for(log, "update 3/")
+        os.kill(ranks_of(folder)[rank], signal.SIGUSR1)
+        wait_for(log, r"update \d*[1-689]  saved in")  # not one of each seven
+        os.kill(ranks_of(folder)[rank], signal.SIGTERM)
+        assert process.wait(120) != 0
+    assert re.search(r"stopped: update \d+: asked to end by a signal", log.read_text()), log.read_text()
+    output = succeed(run(command(launcher, data, folder, "--resume=auto")))
+    assert re.search(r"goes on from update \d+, saved by 2 ranks", output)
+    assert_same(folder, undisturbed)
+
+
+@pytest.mark.parametrize("trial", range(TRIALS))
+def test_killed_at_a_random_moment_and_taken_up_again(trial, data, tmp_path, undisturbed):
+    choice, folder = random.Random(trial), tmp_path / "run"
+    for attempt in range(20):
+        log = tmp_path / f"output-{attempt}"
+        with open(log, "w") as output:
+            process = start(command(mpirun(2), data, folder, "--resume=auto"), output)
+            wait_for(log, "update (0|[0-9]+/)|goes on")
+            if attempt < 3:
+                time.sleep(choice.uniform(0, 3))
+                for pid in list(ranks_of(folder).values())[choice.randrange(2) :][:1]:
+                    os.kill(pid, signal.SIGKILL)
+            process.wait(200)
+        if process.returncode == 0:
+            break
+    assert_same(folder, undisturbed)
+
+
+def test_other_ranks_go_on(data, tmp_path):
+    succeed(run(command(mpirun(3), data, tmp_path, "--set=max_update=14")))
+    output = succeed(run(command(mpirun(2), data, tmp_path, "--resume=auto", "--sample-ratio=1")))
+    assert "goes on from update 14, saved by 3 ranks" in output and f"update {UPDATES}/{UPDATES}" in output
+    assert "another sample_ratio than before: 1.0, it was 0.4" in output
+    assert "global batches of 16 images, they were of 24" in output
+
+
+def test_results_are_not_overwritten_unasked(data, tmp_path):
+    small = command(mpirun(2), data, tmp_path, "--set=max_update=2", "--set=val_targets=")
+    succeed(run(small))
+    before = (tmp_path / "losses.csv").read_text()
+    refused = run([*small, "--seed=1"])
+    assert refused.returncode and "has the results of another run: go on with it by --resume auto" in refused.stdout
+    assert (tmp_path / "losses.csv").read_text() == before
+    succeed(run([*small, "--seed=1", "--overwrite"]))
+    assert (tmp_path / "losses.csv").read_text() != before
+
+
+def test_full_disk_while_saving(data, tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder)]).returncode:
+        pytest.skip("mounting a file system needs root")
+    try:
+        # Room for the first checkpoints, not for three.
+        arguments = command(mpirun(2), data, folder, "--set=max_update=30", "--set=keep_checkpoints=9")
+        output = run(arguments)
+        assert output.returncode, output.stdout
+        assert "NOT SAVED at update" in output.stdout and "cannot be written, 0 MiB are free" in output.stdout
+        assert re.search(r"error: update 30: cannot be saved: .*cannot be written", output.stdout)
+        kept = sorted(os.listdir(folder / "checkpoints"))
+        assert kept and all(re.fullmatch(r"update-\d+", name) for name in kept)
+        again = run([*arguments, "--resume=auto", "--set=keep_checkpoints=1"])
+        assert f"goes on from update {int(kept[-1][7:])}" in again.stdout, again.stdout
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
