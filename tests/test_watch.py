@@ -130,6 +130,10 @@ def test_work_alone_is_no_stall(start):
     assert [process.poll() for process in processes] == [None, None]
 
 
+def test_an_error_ends_a_wait(start):
+    assert act(start("recover", stall="1")) == ([""], [0])
+
+
 def test_strangers_are_not_heard(start, tmp_path):
     processes = start("end")
     port = json.loads((tmp_path / "meeting").read_text())["port"]

@@ -25,6 +25,12 @@ with open(meeting) as file:
 watch.doing("update 7")
 print("joined", flush=True)
 sys.stdin.readline()
+if action == "recover":
+    try:
+        with watch.waiting(IMAGES):
+            raise ValueError
+    except ValueError:
+        time.sleep(4)
 if action == "raise":
     raise ValueError("a wrong value")
 if action == "break":

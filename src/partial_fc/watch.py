@@ -58,8 +58,10 @@ class Watch:
         timer = threading.Timer(limit, _end, [f"rank {rank} ({self._host}): {trouble}", FAILED])
         timer.daemon = True
         timer.start()
-        yield
-        timer.cancel()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def open(self):
         """Start the monitor, in the process of rank 0; returns what all ranks need to `join`, for JSON."""
@@ -96,8 +98,10 @@ class Watch:
         """Tell that in the block this rank waits for something, which may take `stall` seconds at most."""
         doing, before, _ = self._state
         self._state = doing, what, time.monotonic()
-        yield
-        self._state = doing, before, time.monotonic()
+        try:
+            yield
+        finally:
+            self._state = doing, before, time.monotonic()
 
     def fail(self, text, status=FAILED, doubtful=False):
         """Tell of a failure of this rank; it ends with the others. Does not return where rank 0 can be reached.
