@@ -25,15 +25,15 @@ export HOROVOD_CACHE_CAPACITY=${HOROVOD_CACHE_CAPACITY:-4096}
 # Gradients are summed in fixed groups, each by itself: whatever the timing, the same run gives the same bits.
 export HOROVOD_DISABLE_GROUP_FUSION=${HOROVOD_DISABLE_GROUP_FUSION:-1}
 
+export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
+# Sourced, this file gives the environment only, for programs of one's own.
+[[ ${BASH_SOURCE[0]} == "$0" ]] || return 0
+
 # When a rank does not arrive at a collective, Horovod names it after a minute. It gives up half a minute after the ranks'
 # own watch should have ended the run, see docs/reliability.md.
 [[ ${PARTIAL_FC_STALL_SECONDS:-} =~ ^[0-9]+ ]] && stall=${BASH_REMATCH[0]} || stall=150
 export HOROVOD_STALL_CHECK_TIME_SECONDS=${HOROVOD_STALL_CHECK_TIME_SECONDS:-60}
 export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=${HOROVOD_STALL_SHUTDOWN_TIME_SECONDS:-$((stall + 30))}
-
-export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
-# Sourced, this file gives the environment only, for programs of one's own.
-[[ ${BASH_SOURCE[0]} == "$0" ]] || return 0
 
 rank=${OMPI_COMM_WORLD_RANK:-${HOROVOD_RANK:-${PMI_RANK:-}}}
 [[ -n $rank ]] || exec python -m partial_fc.train "$@"

@@ -130,6 +130,10 @@ def test_work_alone_is_no_stall(start):
     assert [process.poll() for process in processes] == [None, None]
 
 
+def test_who_tells_of_progress_may_be_waited_for(start):
+    assert act(start("progress", "wait for progress", stall="1.5")) == (["", ""], [0, 0])
+
+
 def test_an_error_ends_a_wait(start):
     assert act(start("recover", stall="1")) == ([""], [0])
 

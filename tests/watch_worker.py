@@ -31,6 +31,13 @@ if action == "recover":
             raise ValueError
     except ValueError:
         time.sleep(4)
+if action == "progress":
+    for number in range(8):
+        watch.doing(f"image {number}")
+        time.sleep(0.5)
+if action == "wait for progress":
+    with watch.waiting("the features of all ranks"):
+        time.sleep(4)
 if action == "raise":
     raise ValueError("a wrong value")
 if action == "break":

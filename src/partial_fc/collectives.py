@@ -85,17 +85,20 @@ class Communicator:
         self.agree(problem)
 
 
-def connect():
+def connect(stalls=True):
     """Join the ranks that horovodrun or mpirun started; alone, a world of one rank.
 
     From now on the failure of one rank ends all, see `watch`.
+
+    Args:
+        stalls: whether a rank that keeps others waiting for too long is a failure.
 
     Returns:
         HorovodCommunicator.
     """
     import horovod.mxnet as hvd
 
-    watch = Watch()
+    watch = Watch(stalls)
     with watch.joining():
         hvd.init()
         comm = HorovodCommunicator(hvd, watch)

@@ -109,7 +109,9 @@ class Monitor:
             answering = all(now - rank.heard < _SETTLE / 2 for rank in self._ranks.values())
             if now - told > (_SETTLE if answering else self._lost + _SETTLE):
                 self._conclude(cause, status)
-        if any(rank.waits and now - rank.since > self._stall for rank in self._ranks.values()):
+        ranks = self._ranks.values()
+        # A rank that is waited for may have much to do: that is progress, as long as it tells so.
+        if any(rank.waits for rank in ranks) and all(now - rank.since > self._stall for rank in ranks):
             self._conclude(f"{self._absent(now)}: no progress for {self._stall:g} s")
 
     def _absent(self, now):

@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import contextlib
 import json
+import math
 import os
 import secrets
 import socket
@@ -37,11 +38,15 @@ class Watch:
     Environment: PARTIAL_FC_LOST_SECONDS (45), after which a host that does not answer is given up, and
     PARTIAL_FC_STALL_SECONDS (150), that a rank may wait for its images or for the other ranks.
 
+    Args:
+        stalls: whether the latter is a failure.
+
     Raises:
         InputError: one of the variables is not a positive number.
     """
 
-    def __init__(self):
+    def __init__(self, stalls=True):
+        self._stalls = stalls
         self._lost, self._stall = _seconds("PARTIAL_FC_LOST_SECONDS", 45), _seconds("PARTIAL_FC_STALL_SECONDS", 150)
         self._state = "the start", None, time.monotonic()
         self._host, self._rank, self._writer = socket.gethostname(), None, None
@@ -66,7 +71,8 @@ class Watch:
     def open(self):
         """Start the monitor, in the process of rank 0; returns what all ranks need to `join`, for JSON."""
         token = secrets.token_hex(16)
-        port = self._wait_for(Monitor(token, self._lost, self._stall).start())
+        monitor = Monitor(token, self._lost, self._stall if self._stalls else math.inf)
+        port = self._wait_for(monitor.start())
         return {"host": self._host, "addresses": _addresses(), "port": port, "token": token}
 
     def join(self, rank, meeting):
