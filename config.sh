@@ -41,9 +41,9 @@ rank=${OMPI_COMM_WORLD_RANK:-${HOROVOD_RANK:-${PMI_RANK:-}}}
 # themselves: with the end of this shell the launcher ends them all.
 python -m partial_fc.train "$@" <&0 &
 trainer=$!
-for signal in HUP INT TERM USR1 USR2; do
+for name in HUP INT TERM USR1 USR2; do
     # shellcheck disable=SC2064
-    trap "kill -${signal/INT/TERM} $trainer 2>/dev/null; ended=yes" $signal # a background process ignores INT
+    trap "kill -${name/INT/TERM} $trainer 2>/dev/null; ended=yes" $name # a background process ignores INT
 done
 {
     while wait $trainer && status=0 || status=$?; do
@@ -53,7 +53,8 @@ done
 case ${ended:-$status} in
 yes | 0 | 2 | 75 | 143) ;; # the trainer's own: all well, wrong input, a failure that it has told, asked to end
 *)
-    echo "rank $rank ($(hostname)): ended with status $status, $(kill -l "$status" 2>/dev/null || true)" >&2
+    ((status <= 128)) || signal=", $(kill -l "$status" 2>/dev/null || true)"
+    echo "rank $rank ($(hostname)): ended with status $status${signal:-}" >&2
     sleep 5
     ;;
 esac
