@@ -65,12 +65,12 @@ def test_same_losses_as_one_host(ranks, hosts, folder):
         models_root = f"models-{ranks}-{launcher[:3]}"
         train = [*command(launcher, hosts.names, ranks // 2, folder), *arguments(folder, 6, models_root)]
         # under one launcher in two parts, of which the second goes on from a checkpoint that has files on each host
-        begin = '"$@" --set max_update=3 && "$@" --resume auto' if launcher == "run.sh" else '"$@"'
+        begin = '"$@" --set max_update=3 && "$@" --resume auto' if (launcher, ranks) == ("run.sh", 2) else '"$@"'
         script = f"{begin} && echo ==== && cat {models_root}/losses.csv"
         output = succeed(hosts.run(hosts.names[0], ["bash", "-c", script, "_", *train], cwd=folder))
         expected = losses((alone / "losses.csv").read_text())
         # sums of four numbers may be taken in another order
-        assert losses(output.partition("====\n")[2]) == pytest.approx(expected, rel=1e-6 if ranks > 2 else 0), launcher
+        assert losses(output.partition("====\n")[2]) == pytest.approx(expected, rel=1e-5 if ranks > 2 else 0), launcher
         assert not (folder / models_root).exists()
 
 

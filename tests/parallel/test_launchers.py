@@ -87,11 +87,14 @@ def test_fine_tuning_starts_from_the_model_on_every_rank(data, tmp_path_factory)
 
 
 def fails(prefix, *arguments, cwd):
+    """Errors that the ranks tell; the last line is the last of them."""
     process = run([*prefix, *SMALL, *arguments], cwd=cwd)
     # After this line horovodrun prints a traceback of its own.
     ours, _, _ = process.stdout.partition("Terminating remaining workers")
     assert process.returncode != 0 and "Traceback" not in ours, process.stdout
-    return [line for line in ours.splitlines() if "error:" in line]
+    *errors, last = [line for line in process.stdout.splitlines() if "error:" in line]
+    assert errors[-1].endswith(last) and process.stdout.rstrip().endswith(last), process.stdout
+    return errors
 
 
 def test_wrong_label_stops_all_ranks_and_says_so_once(data, tmp_path):
