@@ -44,7 +44,7 @@ def test_errors_of_several_ranks_come_last(capfd):
 
 
 def test_a_launcher_without_a_word_of_a_rank(capfd):
-    assert run("kill -9 $$", capfd) == (137, ["error: bash ended with status 137; why stands above"])
+    assert run("kill -9 $$", capfd) == (137, ["error: bash ended with status 137, see above"])
 
 
 def test_a_launcher_that_does_not_end_is_ended(capfd, monkeypatch):
@@ -52,6 +52,12 @@ def test_a_launcher_that_does_not_end_is_ended(capfd, monkeypatch):
     start = time.monotonic()
     status, lines = run('echo "error: rank 1 (b): nothing heard" >&2; exec sleep 60', capfd)
     assert status == 137 and lines[-1] == "error: rank 1 (b): nothing heard" and time.monotonic() - start < 20
+
+
+def test_a_run_that_was_asked_to_end_is_not_started_again(capfd, tmp_path):
+    command = [launcher(tmp_path, 'echo "stopped: update 5: asked to end" >&2; exit 1'), "bash", "config.sh"]
+    assert main(["--restarts", "2", "--", *command]) == 1
+    assert capfd.readouterr().err.splitlines() == ["stopped: update 5: asked to end"] * 2
 
 
 @pytest.mark.parametrize("status, starts", [(75, 3), (1, 3), (2, 1), (143, 1), (0, 1)])

@@ -41,7 +41,8 @@ def _run(command, left, restarts):
         status = launcher.run()
         if status == 0:
             return status
-        tell(launcher.error or f"error: {os.path.basename(command[0])} ended with status {status}; why stands above")
+        if launcher.last_word or not launcher.stopped:
+            tell(launcher.last_word or f"error: {os.path.basename(command[0])} ended with status {status}, see above")
         if not left or status in _FINAL or launcher.stopped:
             return status
         try:
@@ -60,12 +61,12 @@ class Launcher:
         command: list of str.
 
     Attributes:
-        error: what its ranks said last of an error, or None.
-        stopped: whether this process was sent a signal to end it.
+        last_word: what its ranks said last about their end, `error: ...` or `stopped: ...`, or None.
+        stopped: whether they were asked to end, by a signal to them or to this process.
     """
 
     def __init__(self, command):
-        self._command, self.error, self.stopped = command, None, False
+        self._command, self.last_word, self.stopped = command, None, False
 
     def run(self):
         """Run it, with its error output passed on; returns the exit status, as a shell gives it."""
@@ -88,12 +89,12 @@ class Launcher:
         for line in self._process.stderr:
             os.write(2, line)
             text = _PREFIX.sub(b"", line).decode(errors="replace").rstrip()
-            if text.startswith("error: "):
-                self.error = text
+            if text.startswith(("error: ", "stopped: ")):
+                self.last_word, self.stopped = text, self.stopped or text.startswith("stopped: ")
                 if _FAILURE.match(text):
                     self._leave_in_time()
-            elif self.error and re.match(r"rank \d+: ", text):  # errors of several ranks
-                self.error += "\n" + text
+            elif self.last_word and re.match(r"rank \d+: ", text):  # errors of several ranks
+                self.last_word += "\n" + text
 
     def _leave_in_time(self):
         """mpirun may wait for a host that is gone for a quarter of an hour; the ranks end by themselves."""

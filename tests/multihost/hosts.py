@@ -45,6 +45,8 @@ def obstacle():
         return done.stdout if done.returncode else None
     except subprocess.CalledProcessError as error:
         return f"two hosts on one machine: {' '.join(error.cmd)}: {error.stderr}"
+    except OSError as error:
+        return f"two hosts on one machine: {error}"
 
 
 class Hosts:

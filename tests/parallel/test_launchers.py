@@ -142,7 +142,9 @@ def test_unknown_key_names_the_nearest(tmp_path):
     assert errors and all("did you mean max_update?" in error for error in errors)
 
 
-@pytest.mark.parametrize("arguments", [["-np", "two"], ["-np"], ["--host"], ["--hostfile", "nowhere"]])
+@pytest.mark.parametrize("arguments", [
+    ["-np", "two"], ["-np"], ["--host"], ["--hostfile", "nowhere"], ["--restarts", "x"],
+])
 def test_run_sh_refuses_wrong_arguments(arguments, tmp_path):
     process = run(["bash", f"{ROOT}/run.sh", *arguments], cwd=tmp_path)
     assert process.returncode == 2 and "usage: bash run.sh" in process.stdout
