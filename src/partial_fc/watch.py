@@ -124,7 +124,7 @@ class Watch:
 
     def _uncaught(self, kind, error, traceback):
         """For sys.excepthook. What a broken transport says is told only if no rank is found that broke it."""
-        text = f"{kind.__name__}: {error}"
+        text = f"{kind.__name__}: {error}" if str(error) else kind.__name__
         doubtful = any(word in text for word in ("Horovod", "horovod", "MPI", "NCCL"))
         if not doubtful:
             sys.__excepthook__(kind, error, traceback)
