@@ -101,6 +101,13 @@ def test_the_error_of_a_broken_transport_is_not_the_cause(start):
     assert last_word(processes).startswith(f"error: rank 2 ({HOST}) died")
 
 
+def test_a_stopped_rank_breaks_the_transport(start, monkeypatch):
+    monkeypatch.setenv("PARTIAL_FC_LOST_SECONDS", "2")
+    processes = start("break", "wait", stall="8")
+    processes[1].send_signal(signal.SIGSTOP)
+    assert f"error: rank 1 ({HOST}) does not answer" in last_word(processes)
+
+
 def test_the_error_of_a_broken_transport_is_told_if_there_is_no_other(start):
     errors = last_word(start("wait", "break"))
     assert errors == f"error: rank 1 ({HOST}), update 7: ValueError: Horovod has been shut down\n"

@@ -108,7 +108,7 @@ class Monitor:
             told, cause, status = self._doubtful
             answering = all(now - rank.heard < _SETTLE / 2 for rank in self._ranks.values())
             if now - told > (_SETTLE if answering else self._lost + _SETTLE):
-                self._conclude(cause, status)
+                self._conclude("; ".join(self._silent(now).values()) or cause, status)
         ranks = self._ranks.values()
         # A rank that is waited for may have much to do: that is progress, as long as it tells so.
         if any(rank.waits for rank in ranks) and all(now - rank.since > self._stall for rank in ranks):
@@ -116,16 +116,22 @@ class Monitor:
 
     def _absent(self, now):
         """Which ranks the others wait for, and what these do."""
-        absent = []
-        for _, rank in sorted(self._ranks.items()):
-            if now - rank.heard > min(_QUIET, self._stall / 2):
-                absent.append(f"{rank} does not answer, last heard of in {rank.doing}")
-            elif rank.waits == IMAGES:
-                absent.append(f"{rank} waits for {IMAGES} in {rank.doing}")
-            elif not rank.waits:
-                absent.append(f"{rank} is busy with {rank.doing}")
-        everyone = [f"{rank} waits for {rank.waits} in {rank.doing}" for _, rank in sorted(self._ranks.items())]
-        return "; ".join(absent or everyone)
+        absent = self._silent(now)
+        for number, rank in self._ranks.items():
+            if number not in absent and not rank.waits:
+                absent[number] = f"{rank} is busy with {rank.doing}"
+            elif number not in absent and rank.waits == IMAGES:
+                absent[number] = f"{rank} waits for {IMAGES} in {rank.doing}"
+        everyone = {number: f"{rank} waits for {rank.waits} in {rank.doing}" for number, rank in self._ranks.items()}
+        return "; ".join(text for _, text in sorted((absent or everyone).items()))
+
+    def _silent(self, now):
+        """What is to say of ranks that hang, by number: their hosts answer, they do not."""
+        limit = min(_QUIET, self._stall / 2)
+        return {
+            number: f"{rank} does not answer, last heard of in {rank.doing}"
+            for number, rank in self._ranks.items() if now - rank.heard > limit
+        }
 
 
 class _Rank:
