@@ -120,7 +120,7 @@ def _ifrt():
         with _measured() as case:
             ifrt_result(count_pairs(UnitFeatures(features, "random"), image_groups(paths, "random")), "random")
         pairs = IFRT_IMAGES * (IFRT_IMAGES - 1) // 2
-        return _beside_product(case, pairs, features[:ROWS], features[ROWS : 2 * ROWS])
+        return _beside_product(case, pairs, features[:ROWS], features[-ROWS:])
 
 
 def _beside_product(case, pairs, left, right):
@@ -148,7 +148,7 @@ def _random_features(path, count):
 @contextlib.contextmanager
 def _measured():
     """Dictionary which gets seconds, CPU seconds, and the MiB that were allocated at most, those before among them."""
-    case, done = dict(memory=0.0), threading.Event()
+    case, done = dict(memory=resident("RssAnon")), threading.Event()
 
     def watch():
         while not done.wait(0.01):

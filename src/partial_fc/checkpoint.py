@@ -89,8 +89,9 @@ class Checkpoints:
             problems = self._comm.all_gather_object(problem)
             if not any(problems):
                 return path, manifest
-            rank = next(rank for rank, problem in enumerate(problems) if problem)
-            log.warning("not used, not whole: %s (rank %d)", problems[rank], rank)
+            if self._comm.rank == 0:
+                rank = next(rank for rank, problem in enumerate(problems) if problem)
+                log.warning("not used, not whole: %s (rank %d)", problems[rank], rank)
         if everywhere:
             self._comm.agree(f"{self.folder}: none of {len(everywhere)} checkpoints is whole; --resume no starts anew")
         return None

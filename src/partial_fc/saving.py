@@ -42,7 +42,8 @@ class Progress(NamedTuple):
 
     def to_json(self):
         """The same of types that JSON has."""
-        return dict(self._asdict(), first=self.first._asdict(), last=self.last._asdict())
+        reports = dict(first=self.first._asdict(), last=self.last._asdict())
+        return dict(reports, history=list(self.history), best=dict(self.best))
 
     @classmethod
     def from_json(cls, saved):
@@ -101,7 +102,8 @@ class Saver:
         except AgreedError as error:
             if ends or self._config.on_save_error == "stop":
                 raise AgreedError(f"update {report.num_update}: cannot be saved: {error}") from error
-            log.error("NOT SAVED at update %d, the training goes on without: %s", report.num_update, error)
+            if self._comm.rank == 0:
+                log.error("NOT SAVED at update %d, the training goes on without: %s", report.num_update, error)
         else:
             self._tell(report.num_update, time.monotonic() - start)
         self._last = time.monotonic()
@@ -210,8 +212,9 @@ def restore(path, manifest, module, config, comm):
     with comm.together():
         if comm.world_size == manifest["world_size"] and module.aux_params:
             load_arrays(os.path.join(path, statistics_file(comm.rank, comm.world_size)), module.aux_params)
-    log.info("goes on from update %d, saved by %d ranks: %s", manifest["num_update"], manifest["world_size"], path)
-    _tell_differences(manifest, config, comm)
+    if comm.rank == 0:
+        log.info("goes on from update %d, saved by %d ranks: %s", manifest["num_update"], manifest["world_size"], path)
+        _tell_differences(manifest, config, comm)
     return Progress.from_json(manifest["progress"])
 
 

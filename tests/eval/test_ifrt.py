@@ -5,7 +5,7 @@ import pytest
 
 from partial_fc.errors import InputError
 from partial_fc.eval.ifrt import ALL, GROUPS, count_pairs, ifrt_result, image_groups
-from partial_fc.eval.roc import ScoreCounts
+from partial_fc.eval.roc import ScoreCounts, roc_of_counts
 from partial_fc.eval.unit_features import UnitFeatures
 
 CORNERS = np.array([[3.0, 0], [0, 0.5], [-1, 0], [0, -2], [0, 0]], np.float32)  # cosines -1, 0, 1, exact
@@ -61,6 +61,26 @@ def test_cosines_in_between_to_rounding():
             assert means[0] == pytest.approx(means[1], abs=2e-5)
 
 
+def test_known_distribution():
+    """Random directions in space have cosines that are uniform in (-1, 1), as Archimedes knew: FAR = (1 - t) / 2. Those
+    of the genuine pairs are uniform in (0, 1): TAR = 1 - t = 2 FAR.
+    """
+    random = np.random.RandomState(0)
+    first, other = random.randn(2, 1500, 3)
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    other -= (other * first).sum(axis=1, keepdims=True) * first
+    cosines = ((np.arange(1500) + 0.5) / 1500)[:, None]
+    second = cosines * first + np.sqrt(1 - cosines**2) * other / np.linalg.norm(other, axis=1, keepdims=True)
+    paths = [f"Asian/{person}/{image}" for image in range(2) for person in range(1500)]
+    genuine, impostor = counts_of(np.concatenate([first, second]), paths)["Asian"]
+    roc = roc_of_counts(genuine, impostor)
+    for far in (0.3, 0.1, 0.03):
+        point = roc.at_far(far)
+        assert point.threshold == pytest.approx(1 - 2 * far, abs=0.01) and point.far == pytest.approx(far, abs=1e-4)
+        assert point.tar == pytest.approx(1 - point.threshold, abs=1e-3)
+    assert roc.auc() == pytest.approx(3 / 4, abs=0.01)
+
+
 def test_result():
     """Known cosines: in each group the genuine pair has 0.5, impostors 0 but for one of 0.75 in ALL."""
     features = np.zeros((6, 4), np.float32)
@@ -88,7 +108,12 @@ def test_published_numbers_of_pairs():
     assert counts["Asian"][1].total == 700 * 699 // 2 - 700
 
 
-@pytest.mark.parametrize("path", ["Asian/1.jpg", "1.jpg", "Asian//1.jpg", ""])
+def test_a_single_image():
+    with pytest.raises(InputError, match="model: a single image makes no pairs"):
+        ifrt_result(counts_of(np.ones((1, 3)), ["Asian/1/1.jpg"]), "model")
+
+
+@pytest.mark.parametrize("path", ["Asian/1.jpg", "1.jpg", "Asian//1.jpg", "", "ALL/1/1.jpg"])
 def test_bad_paths_are_named(path):
-    with pytest.raises(InputError, match="images.txt, line 2"):
+    with pytest.raises(InputError, match="images.txt: image 2,"):
         image_groups(["Asian/1/1.jpg", path], "images.txt")

@@ -66,6 +66,8 @@ def test_ifrt(tmp_path, capsys, embed):
     (tmp_path / "list").write_text("\n".join(IFRT[:-1]))
     message = failure(capsys, "ifrt", "--features", saved, "--list", tmp_path / "list")
     assert "16 rows of features for 15 images" in message
+    (keep / saved.with_suffix(".txt").name).unlink()
+    assert "there is no list of its images beside it" in failure(capsys, "ifrt", "--features", saved)
     assert "--model needs --images" in failure(capsys, "ifrt", "--model", tmp_path / "m")
     assert "give --model, or --features" in failure(capsys, "ifrt", "--images", tmp_path / "ifrt")
 

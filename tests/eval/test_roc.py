@@ -48,6 +48,8 @@ def test_equal_scores_are_accepted_together():
     scores = np.array([0.9, 0.5, 0.5, 0.5, 0.5, 0.1])
     issame = np.array([True, True, False, False, False, True])
     assert Roc.from_scores(scores, issame).at_far(0.4) == (0.9, 1 / 3, 0)
+    far, tar = Roc.from_scores(scores[1:], issame[1:]).curve()
+    assert far.tolist() == [1 / 3, 2 / 3, 1] and tar.tolist() == [0, 0, 1]
     nothing = Roc.from_scores(np.zeros(20), np.arange(20) < 10)
     assert nothing.at_far(0.9) == (math.inf, 0, 0) and nothing.at_far(1.0) == (0, 1, 1) and nothing.auc() == 0.5
 

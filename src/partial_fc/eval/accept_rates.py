@@ -9,7 +9,7 @@ from .roc import STEP
 
 log = logging.getLogger("partial_fc")
 
-_BINS_IN_ONE = 256  # of ScoreCounts in one of a histogram
+_BINS_IN_ONE = 512  # of ScoreCounts in one of a histogram
 
 
 def tar_figures(roc, fars, name):
@@ -33,6 +33,6 @@ def roc_curve(roc):
 
 
 def score_histogram(genuine, impostor):
-    """`output.Histogram` of two ScoreCounts, over bins of 1/256."""
+    """`output.Histogram` of two ScoreCounts, over bins of 1/128."""
     edges = np.append(genuine.edges[::_BINS_IN_ONE], genuine.edges[-1] + STEP)
     return Histogram(edges, *(each.counts.reshape(-1, _BINS_IN_ONE).sum(axis=1) for each in (genuine, impostor)))

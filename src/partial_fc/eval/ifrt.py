@@ -44,14 +44,14 @@ def image_groups(paths, name):
         name: of the list, for messages.
 
     Raises:
-        InputError: naming the line, for a path of another form.
+        InputError: naming the image, for a path of another form.
     """
     groups, identities = {group: place for place, group in enumerate(GROUPS)}, {}
     of_image = np.empty((len(paths), 2), np.int64)
     for row, path in enumerate(paths):
         parts = path.replace("\\", "/").split("/")[-3:]
-        if len(parts) != 3 or not all(parts):
-            raise InputError(f"{name}, line {row + 1}: {path!r} is not GROUP/IDENTITY/IMAGE")
+        if len(parts) != 3 or not all(parts) or parts[0] == ALL:
+            raise InputError(f"{name}: image {row + 1}, {path!r}, is not GROUP/IDENTITY/IMAGE")
         group = groups.setdefault(parts[0], len(groups))
         of_image[row] = group, identities.setdefault((group, parts[1]), len(identities))
     return ImageGroups(list(groups), of_image[:, 0], of_image[:, 1])
@@ -99,8 +99,13 @@ def ifrt_result(counts, model):
     """`output.Result` of the counts of `count_pairs`; groups without pairs are left out.
 
     Figures: for each group TAR at FAR 1e-6, 1e-5, 1e-4, and the numbers of pairs.
+
+    Raises:
+        InputError: there is no pair.
     """
     counts = {name: both for name, both in counts.items() if any(kind.total for kind in both)}
+    if not counts:
+        raise InputError(f"{model}: a single image makes no pairs")
     figures, curves, histograms = {}, {}, {}
     for name, (genuine, impostor) in counts.items():
         roc = roc_of_counts(genuine, impostor)

@@ -1,6 +1,7 @@
 """The command `partial-fc eval ifrt`."""
 
 import argparse
+import os
 
 from ..data.arguments import positive
 from .arguments import add_keep, add_model, add_output
@@ -82,10 +83,15 @@ def _check(args):
 
 def _saved(path, listed):
     """Features of a file and the ImageGroups of its rows."""
+    from ..errors import InputError
     from .embed import text_path
     from .features import read_features
     from .ifrt import image_groups
     from .image_source import listed_images
 
-    paths = listed_images(listed or text_path(path))
-    return read_features(path, len(paths)), image_groups(paths, listed or text_path(path))
+    if not listed:
+        listed = text_path(path)
+        if not os.path.exists(listed):
+            raise InputError(f"--features {path}: there is no list of its images beside it, {listed}: give --list FILE")
+    paths = listed_images(listed)
+    return read_features(path, len(paths)), image_groups(paths, listed)

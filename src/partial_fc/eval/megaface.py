@@ -82,12 +82,12 @@ def _against_distractors(probes, distractors, model, block_rows, num_workers):
 
 def _among_probes(probes, identities, best):
     """ScoreCounts of the pairs of probes of the same person, and how many ordered couples are identified at rank 1."""
-    genuine, num_identified = ScoreCounts(), 0
+    genuine, num_identified = [], 0
     numbers = np.unique(identities, return_inverse=True)[1]
     order = np.argsort(numbers, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
         scores = probes[rows] @ probes[rows].T
-        genuine += ScoreCounts.of(scores[np.triu_indices(len(rows), 1)])
+        genuine.append(scores[np.triu_indices(len(rows), 1)])
         identified = scores > best[rows, None] + _ROUNDING
         num_identified += np.count_nonzero(identified) - np.count_nonzero(np.diag(identified))
-    return genuine, num_identified
+    return ScoreCounts.of(np.concatenate(genuine)), num_identified

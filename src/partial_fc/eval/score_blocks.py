@@ -23,9 +23,10 @@ def map_scores(function, blocks, num_workers=0):
     def work(block):
         left, right, *more = block
         size = len(left) * len(right)
-        if getattr(own, "buffer", np.empty(0)).size < size:
-            own.buffer = np.empty(size, np.float32)  # kept: fresh memory costs as much as half of the product
-        scores = own.buffer[:size].reshape(len(left), len(right))
+        buffer = getattr(own, "buffer", None)
+        if buffer is None or len(buffer) < size:
+            buffer = own.buffer = np.empty(size, np.float32)  # kept: fresh memory costs as much as half of the product
+        scores = buffer[:size].reshape(len(left), len(right))
         np.matmul(left, right.T, out=scores)
         return function(scores, *more)
 

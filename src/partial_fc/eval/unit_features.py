@@ -47,11 +47,11 @@ class UnitFeatures:
 
 
 def _scales(rows, name, first):
-    """(n,) float32: one over the norm of each row, 0 for rows of zeros."""
+    """(n,) float32: one over the norm of each row, 1 for rows of zeros."""
     norms = np.linalg.norm(np.asarray(rows, np.float64), axis=1)
     if not np.isfinite(norms).all():
         raise InputError(f"{name}: row {first + int(np.argmin(np.isfinite(norms)))} (counted from 0) is not finite")
-    return np.where(norms, 1 / np.where(norms, norms, 1), 0).astype(np.float32)
+    return (1 / np.where(norms, norms, 1)).astype(np.float32)
 
 
 def _scaled(rows, scales):

@@ -1,0 +1,105 @@
+"""One rank of benchmarks.checkpoint."""
+
+import contextlib
+import glob
+import os
+import threading
+
+import mxnet as mx
+
+from partial_fc.checkpoint import Checkpoints
+from partial_fc.collectives import connect
+from partial_fc.config import from_command_line
+from partial_fc.data.synthetic import SyntheticBatches
+from partial_fc.module import Report
+from partial_fc.saving import Progress, Saver, find_checkpoint, restore
+from partial_fc.signals import Signals
+from partial_fc.train import build
+
+from .measure import interleave, progress, resident, spread, work
+
+_UPDATES = 3
+_MB = 1e6
+
+
+def _config(arguments):
+    return from_command_line([
+        "--dataset=100w", "--network=r18", "--batch-size=8", "--resume=auto", f"--models-root={arguments['folder']}",
+        f"--set=num_classes={arguments['num_classes']}", "--set=keep_checkpoints=1", "--set=save_interval=1",
+        "--set=on_save_error=stop",
+    ])
+
+
+def _checkpoints(config, comm):
+    return Checkpoints(os.path.join(config.models_root, "checkpoints"), comm, config.keep_checkpoints)
+
+
+def measure_save(comm, arguments):
+    """Seconds of an update, and of a checkpoint after it."""
+    config = _config(arguments)
+    module = build(config, comm, mx.cpu())
+    batch = next(SyntheticBatches(config.num_classes, config.image_size, config.batch_size, comm).batches())
+    report = Report(1, 1.0, 1.0)
+    saver = Saver(config, comm, module, _checkpoints(config, comm), Signals(), lambda: Progress(report, report))
+    calls = dict(
+        update=lambda number: module.update(batch, number, 0.1, 0.1),
+        save=lambda number: saver(report._replace(num_update=number + 1)),
+    )
+    title = f"{config.num_classes:,} classes"
+    seconds = interleave(comm, calls, arguments["runs"], lambda number: (number,), title)
+    (folder,) = glob.glob(os.path.join(config.models_root, "checkpoints", "update-*"))
+    return dict(
+        num_classes=config.num_classes, ranks=comm.world_size,
+        megabytes=sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder)) / _MB,
+        **spread("save_seconds", seconds["save"]), **spread("update_seconds", seconds["update"]),
+    )
+
+
+def measure_load(comm, arguments):
+    """Seconds to find, check and load a checkpoint, and what a rank held more meanwhile."""
+    config = _config(arguments)
+    module = build(config, comm, mx.cpu())
+    checkpoints = _checkpoints(config, comm)
+    extra = []
+
+    def load(_):
+        with _watched(extra):
+            restore(*find_checkpoint(config, comm, checkpoints), module, config, comm)
+
+    seconds = interleave(comm, dict(load=load), arguments["runs"], lambda number: (number,), "load")
+    folder, _ = find_checkpoint(config, comm, checkpoints)
+    return dict(
+        num_classes=config.num_classes, ranks=comm.world_size,
+        megabytes=sum(os.path.getsize(path) for path in glob.glob(os.path.join(folder, "*"))) / _MB,
+        rows_mb=2 * 4 * module.head.bank.num_local * config.embedding_size / _MB,
+        extra_mb=max(comm.all_gather_object(max(extra))), **spread("load_seconds", seconds["load"]),
+    )
+
+
+@contextlib.contextmanager
+def _watched(extra):
+    """Append to a list how many MB more than at its beginning this process held in the block; mapped files not."""
+    before, ended, held = resident("RssAnon"), threading.Event(), []
+
+    def watch():
+        while not ended.wait(0.002):
+            held.append(resident("RssAnon"))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        extra.append((max(held + [before]) - before) * 2**20 / _MB)
+
+
+def measure(comm, arguments):
+    """What `measure` names."""
+    progress(comm, f"{arguments['num_classes']:,} classes, {comm.world_size} ranks: {arguments['measure']}")
+    return dict(save=measure_save, load=measure_load)[arguments["measure"]](comm, arguments)
+
+
+if __name__ == "__main__":
+    work(connect(), measure)
