@@ -27,4 +27,35 @@ export HOROVOD_DISABLE_GROUP_FUSION=${HOROVOD_DISABLE_GROUP_FUSION:-1}
 
 export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
 # Sourced, this file gives the environment only, for programs of one's own.
-[[ ${BASH_SOURCE[0]} != "$0" ]] || exec python -m partial_fc.train "$@"
+[[ ${BASH_SOURCE[0]} == "$0" ]] || return 0
+
+# When a rank does not arrive at a collective, Horovod names it after a minute. It gives up half a minute after the ranks'
+# own watch should have ended the run, see docs/reliability.md.
+[[ ${PARTIAL_FC_STALL_SECONDS:-} =~ ^[0-9]+ ]] && stall=${BASH_REMATCH[0]} || stall=150
+export HOROVOD_STALL_CHECK_TIME_SECONDS=${HOROVOD_STALL_CHECK_TIME_SECONDS:-60}
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=${HOROVOD_STALL_SHUTDOWN_TIME_SECONDS:-$((stall + 30))}
+
+rank=${OMPI_COMM_WORLD_RANK:-${HOROVOD_RANK:-${PMI_RANK:-}}}
+[[ -n $rank ]] || exec python -m partial_fc.train "$@"
+# A rank that is killed can say nothing. This shell says it, and gives the other ranks the time to find out and to end by
+# themselves: with the end of this shell the launcher ends them all.
+python -m partial_fc.train "$@" <&0 &
+trainer=$!
+for name in HUP INT TERM USR1 USR2; do
+    # shellcheck disable=SC2064
+    trap "kill -${name/INT/TERM} $trainer 2>/dev/null; ended=yes" $name # a background process ignores INT
+done
+{
+    while wait $trainer && status=0 || status=$?; do
+        kill -0 $trainer || break # otherwise a signal ended the wait
+    done
+} 2>/dev/null # the shell's own remark on a process that was killed
+case ${ended:-$status} in
+yes | 0 | 2 | 75 | 143) ;; # the trainer's own: all well, wrong input, a failure that it has told, asked to end
+*)
+    ((status <= 128)) || signal=", $(kill -l "$status" 2>/dev/null || true)"
+    echo "rank $rank ($(hostname)): ended with status $status${signal:-}" >&2
+    sleep 5
+    ;;
+esac
+exit $status

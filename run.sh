@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Train with mpirun:
 #
-#   bash run.sh [-np N] [--hostfile FILE] [-- ARGS]
+#   bash run.sh [-np N] [--hostfile FILE] [--restarts K] [-- ARGS]
 #
 # -np         number of ranks; default: one a core, at least 2 (with --hostfile: all its slots)
 # --hostfile  hosts and their slots, see setup-utils/hosts/; the checkout has the same path on each
+# --restarts  start a run that fails again, K times at most, from its last checkpoint; where the hosts share the models
+#             root, on those that are left
 # ARGS        for the trainer, see `bash config.sh --help`; none: the demo
 #
 # Where there is no environment yet, it is installed first.
@@ -12,21 +14,23 @@ set -euo pipefail
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 
 usage() {
-    echo "error: $1; usage: bash run.sh [-np N] [--hostfile FILE] [-- ARGS]" >&2
+    echo "error: $1; usage: bash run.sh [-np N] [--hostfile FILE] [--restarts K] [-- ARGS]" >&2
     exit 2
 }
 
-ranks='' hostfile=''
+ranks='' hostfile='' restarts=0
 while (($#)); do
     case $1 in
-    -np | --hostfile) [[ -n ${2:-} ]] || usage "$1 needs a value" ;;&
+    -np | --hostfile | --restarts) [[ -n ${2:-} ]] || usage "$1 needs a value" ;;&
     -np) ranks=$2 && shift 2 ;;
     --hostfile) hostfile=$2 && shift 2 ;;
+    --restarts) restarts=$2 && shift 2 ;;
     --) shift && break ;;
     *) usage "$1 is not an option of run.sh (the trainer's follow --)" ;;
     esac
 done
 [[ -z $ranks || $ranks =~ ^[1-9][0-9]*$ ]] || usage "-np $ranks is not a number of ranks"
+[[ $restarts =~ ^[0-9]+$ ]] || usage "--restarts $restarts is not a number"
 [[ -z $hostfile || -f $hostfile ]] || usage "--hostfile $hostfile: no such file"
 
 # shellcheck source=setup-utils/env.sh
@@ -47,4 +51,5 @@ fi
 for name in $(compgen -e); do
     [[ ! $name =~ ^(HOROVOD|MXNET|OMP|NCCL|PARTIAL_FC)_ ]] || options+=(-x "$name")
 done
-exec mpirun "${options[@]}" bash "$here/config.sh" "$@"
+export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
+exec python -m partial_fc.launch --restarts "$restarts" -- mpirun "${options[@]}" bash "$here/config.sh" "$@"

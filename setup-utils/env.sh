@@ -18,7 +18,7 @@ _partial_fc_venv() {
 }
 
 _partial_fc_enter() {
-    local venv setting
+    local venv setting own
     venv=$(_partial_fc_venv)
     if [[ ! -x $venv/bin/python ]]; then
         echo "error: no environment to run in${venv:+ at $venv}: run setup-utils/install.sh first" >&2
@@ -30,7 +30,13 @@ _partial_fc_enter() {
         # shellcheck disable=SC1090
         [[ ! -f $setting ]] || . "$setting"
     done
-    [[ $PATH == "$venv/bin:"* ]] || export PATH=$venv/bin:$PATH
+    own=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)/bin # horovodrun, with the last word of a failure
+    [[ $PATH == "$own:$venv/bin:"* ]] || export PATH=$own:$venv/bin:$PATH
+    # mpirun gives up a host from which nothing is heard for 50 to 70 s, after the ranks have (docs/reliability.md); left
+    # alone, for 8 minutes.
+    export OMPI_MCA_oob_tcp_keepalive_time=${OMPI_MCA_oob_tcp_keepalive_time:-20}
+    export OMPI_MCA_oob_tcp_keepalive_intvl=${OMPI_MCA_oob_tcp_keepalive_intvl:-10}
+    export OMPI_MCA_oob_tcp_keepalive_probes=${OMPI_MCA_oob_tcp_keepalive_probes:-5}
     # Keeps MXNet from remarking in every process that oneDNN is in use.
     export MXNET_SUBGRAPH_VERBOSE=${MXNET_SUBGRAPH_VERBOSE:-0}
     # Open MPI refuses to run as root unless told twice.

@@ -124,7 +124,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
 
 @pytest.mark.parametrize("name, allowed", [
     ("train", every_name() - {"cli"} | {"symbol"}),
-    ("module", {"errors", "randomness", "head"}),
+    ("module", {"errors", "monitor", "randomness", "head"}),
     ("head", {"memory_bank", "margin_softmax", "parallel_softmax", "optimizer", "normalize", "workspace"}),
     ("workspace", set()),
     ("memory_bank", {"partition", "samplers", "randomness", "host_arrays"}),
@@ -141,7 +141,12 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("normalize", set()),
     ("errors", set()),
     ("files", set()),
-    ("collectives", {"errors"}),
+    ("collectives", {"errors", "watch"}),
+    ("watch", {"errors", "monitor"}),
+    ("monitor", set()),
+    ("launch", {"errors", "restarts"}),
+    ("restarts", {"config", "errors"}),
+    ("agreement", set()),
     ("checkpoint", {"errors", "files"}),
     ("saving", {"center_files", "checkpoint", "errors", "model_files", "module", "partition", "signals", "versions"}),
     ("center_files", {"errors", "tensor_file"}),

@@ -62,7 +62,7 @@ def test_families_of_commands(command, message, tmp_path, capsys):
 
 def test_arguments_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["partial-fc", "train", "--batch-size", "many"])
-    assert main() == 1
+    assert main() == 2
     assert capsys.readouterr().err == "error: --set batch_size=many: expected a whole number\n"
 
 
@@ -97,6 +97,6 @@ def test_help_does_not_wait_for_mxnet(arguments):
 
 def test_module_prints_one_line_and_no_traceback():
     process = python("-m", "partial_fc.train", "--set", "nokey=1")
-    assert process.returncode == 1 and process.stdout == ""
+    assert process.returncode == 2 and process.stdout == ""
     errors = process.stderr.splitlines()
     assert len(errors) == 1 and errors[0].startswith("error: --set nokey=1: no such key; did you mean ")

@@ -182,14 +182,14 @@ def test_loss_that_is_not_finite_stops_and_names_the_update(value, monkeypatch):
 def test_parameters_that_are_not_numbers_show_in_the_loss():
     module = face_module()
     module.arg_params["pre_fc1_weight"][:] = float("nan")
-    with pytest.raises(AgreedError, match="update 4: the loss is nan"):
+    with pytest.raises(AgreedError, match="update 4: the loss is nan, the embeddings of rank 0 are not finite"):
         module.update(batch(), 3, 0.1, 0.1)
 
 
 def test_centers_that_are_not_numbers_show_in_the_loss():
     module = face_module()
     module.head.bank.weight[2] = float("nan")
-    with pytest.raises(AgreedError, match="update 4: the loss is nan"):
+    with pytest.raises(AgreedError, match="update 4: the loss is nan, all embeddings are finite"):
         module.update(batch(), 3, 0.1, 0.1)
 
 

@@ -10,6 +10,7 @@ import mxnet as mx
 import numpy as np
 
 from .errors import AgreedError, InputError
+from .watch import Watch
 
 # Large enough to use the network well, small enough that the first sums run beside the rest of the backward pass.
 _GROUP_BYTES = 2**25
@@ -53,6 +54,16 @@ class Communicator:
         """List of one value a rank; a value is whatever JSON can hold."""
         return [value]
 
+    def doing(self, what):
+        """Tell what this rank does now, such as `update 7`, for the message of a failure."""
+
+    def waiting(self, what):
+        """Context in which this rank waits for `what`; one that lasts too long ends the run."""
+        return contextlib.nullcontext()
+
+    def fail(self, text, status):
+        """Tell all ranks of an error (str) of this one; all end, with that exit status, and do not return from here."""
+
     def agree(self, problem):
         """Raise AgreedError on every rank if any rank has a problem (str); go on if all pass None."""
         problems = self.all_gather_object(problem)
@@ -74,18 +85,27 @@ class Communicator:
         self.agree(problem)
 
 
-def connect():
+def connect(stalls=True):
     """Join the ranks that horovodrun or mpirun started; alone, a world of one rank.
+
+    From now on the failure of one rank ends all, see `watch`.
+
+    Args:
+        stalls: whether a rank that keeps others waiting for too long is a failure.
 
     Returns:
         HorovodCommunicator.
     """
     import horovod.mxnet as hvd
 
-    hvd.init()
-    comm = HorovodCommunicator(hvd)
-    if comm.transport == "Gloo":
-        comm.warm_up()
+    watch = Watch(stalls)
+    with watch.joining():
+        hvd.init()
+        comm = HorovodCommunicator(hvd, watch)
+        if comm.transport == "Gloo":
+            comm.warm_up()
+        meeting = comm.all_gather_object(None if comm.rank else watch.open())[0]
+    watch.join(comm.rank, meeting)
     return comm
 
 
@@ -96,8 +116,9 @@ class HorovodCommunicator(Communicator):
     since Horovod's background thread talks to MPI at the same time; under Gloo they go through Horovod.
     """
 
-    def __init__(self, hvd):
+    def __init__(self, hvd, watch):
         self._hvd = hvd
+        self.doing, self.waiting, self.fail = watch.doing, watch.waiting, watch.fail
         self.rank, self.local_rank = hvd.rank(), hvd.local_rank()
         self.world_size, self.local_size = hvd.size(), hvd.local_size()
         self._mpi = _duplicate_world() if hvd.mpi_enabled() else None
@@ -118,12 +139,14 @@ class HorovodCommunicator(Communicator):
 
     def all_gather(self, array, name):
         self._count(array, self.world_size)
-        return self._hvd.allgather(self._reachable(array), name=name).as_in_context(array.context)
+        with self.waiting(f"the {name} of all ranks"):
+            return self._hvd.allgather(self._reachable(array), name=name).as_in_context(array.context)
 
     def reduce_scatter(self, array, name):
         self._count(array, 1)
-        own = self._hvd.reducescatter(self._reachable(array), op=self._hvd.Sum, name=name)
-        return own.as_in_context(array.context)
+        with self.waiting(f"the {name} of all ranks"):
+            own = self._hvd.reducescatter(self._reachable(array), op=self._hvd.Sum, name=name)
+            return own.as_in_context(array.context)
 
     def all_reduce(self, arrays):
         for priority, names in enumerate(_groups(arrays)):
@@ -150,16 +173,19 @@ class HorovodCommunicator(Communicator):
 
     def all_gather_host(self, array):
         self._count(array, self.world_size)
-        if self._mpi is None:
-            dtype = array.dtype.name
-            return self._hvd.allgather(mx.nd.array(array, ctx=mx.cpu(), dtype=dtype), name="host_" + dtype).asnumpy()
-        gathered = np.empty((self.world_size,) + array.shape, array.dtype)
-        self._mpi.Allgather(np.ascontiguousarray(array), gathered)
-        return gathered.reshape((-1,) + array.shape[1:])
+        with self.waiting("the labels of all ranks"):
+            if self._mpi is None:
+                dtype = array.dtype.name
+                array = mx.nd.array(array, ctx=mx.cpu(), dtype=dtype)
+                return self._hvd.allgather(array, name="host_" + dtype).asnumpy()
+            gathered = np.empty((self.world_size,) + array.shape, array.dtype)
+            self._mpi.Allgather(np.ascontiguousarray(array), gathered)
+            return gathered.reshape((-1,) + array.shape[1:])
 
     def all_gather_object(self, value):
         if self._mpi is not None:
-            return self._mpi.allgather(value)
+            with self.waiting("a word of all ranks"):
+                return self._mpi.allgather(value)
         encoded = np.frombuffer(json.dumps(value).encode(), np.uint8)
         lengths = self.all_gather_host(np.array([len(encoded)], np.int64))
         padded = np.zeros(lengths.max(), np.uint8)

@@ -9,6 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from .errors import AgreedError, InputError
+from .monitor import IMAGES
 from .randomness import random_key
 
 
@@ -106,6 +107,7 @@ class FaceModule:
         """
         seconds, waited = start.seconds, start.waited
         for num_update in range(start.num_update, max_update):
+            self.comm.doing(f"update {num_update + 1}")
             begin = time.perf_counter()
             batch = self._next(batches)
             waited += time.perf_counter() - begin
@@ -117,7 +119,8 @@ class FaceModule:
 
     def _next(self, batches):
         try:
-            return next(batches)
+            with self.comm.waiting(IMAGES):
+                return next(batches)
         except Exception as error:  # whatever a worker met: every rank is to end with it
             problem = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             return self.head.fail(problem, self.batch_size)
@@ -145,8 +148,17 @@ class FaceModule:
         # running ahead of the device.
         loss = float(loss.asscalar())
         if not math.isfinite(loss):
-            raise AgreedError(f"update {num_update + 1}: the loss is {loss}; try a smaller backbone_lr or loss_s")
+            raise AgreedError(
+                f"update {num_update + 1}: the loss is {loss}, {self._broken_embeddings()}; "
+                "try a smaller backbone_lr or loss_s"
+            )
         return loss
+
+    def _broken_embeddings(self):
+        """Which ranks' embeddings are not finite; all ranks must call it."""
+        finite = bool(np.isfinite(self.module.get_outputs()[0].asnumpy()).all())
+        broken = [str(rank) for rank, other in enumerate(self.comm.all_gather_object(finite)) if not other]
+        return f"the embeddings of rank {', '.join(broken)} are not finite" if broken else "all embeddings are finite"
 
     def embed(self, images):
         """Embeddings (n, D) of uint8 RGB images (n, H, W, 3), the same on every rank, each of which computes its share.

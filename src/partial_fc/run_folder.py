@@ -26,7 +26,8 @@ def choose_models_root(config, comm):
         AgreedError: on every rank, if the folder that was asked for has the results of another run, and neither
             `--resume auto` nor `--overwrite` is given.
     """
-    config.models_root = comm.all_gather_object(config.models_root or _default_root(config))[0]
+    default = comm.all_gather_object(_default_root(config))[0]
+    config.models_root = config.models_root or default
     with comm.together():
         if _has_results(config.models_root) and config.resume != "auto" and not config.overwrite:
             raise InputError(

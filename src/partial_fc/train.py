@@ -12,6 +12,7 @@ import numpy as np
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from . import config as configuration
+from .agreement import checksums, compare, settings
 from .callbacks import LossLog, Periodic, TensorBoard, Verification
 from .center_files import load_centers
 from .checkpoint import Checkpoints
@@ -42,6 +43,10 @@ from .saving import Progress, Saver, find_checkpoint, restore
 from .signals import STOPPED_STATUS, Signals, Stopped
 from .summary import print_summary, write_summary
 from .symbol import get_symbol
+from .versions import versions
+from .watch import FAILED
+
+WRONG_INPUT = 2  # exit status, argparse's for wrong arguments: the same run would fail again
 
 log = logging.getLogger("partial_fc")
 
@@ -59,10 +64,13 @@ def main(argv=None):
         return STOPPED_STATUS
     except AgreedError as error:
         _last_words(comm, f"error: {error}")
-        return 1
+        return WRONG_INPUT
     except (InputError, OSError) as error:
+        status = WRONG_INPUT if isinstance(error, InputError) else FAILED
+        if comm:
+            comm.fail(str(error), status)
         print(f"error: {error}", file=sys.stderr, flush=True)
-        return 1
+        return status
     return 0
 
 
@@ -85,7 +93,8 @@ def train(config, comm, signals=None):
         AgreedError: on every rank, for wrong input on any of them.
         Stopped: on every rank, when the run was asked to end.
     """
-    _compare(config, comm)
+    compare("the version", versions(), comm)
+    compare("the setting", settings(config), comm)
     if not config.io_only:
         choose_models_root(config, comm)
     with comm.together():
@@ -101,6 +110,8 @@ def train(config, comm, signals=None):
     with comm.together():
         sets = {name: _open_verification_set(config, name) for name in config.val_targets}
         device = choose_device(config.device, comm)
+        files = {} if config.source == "synthetic" else checksums(config, reader.records)
+    compare("the checksum", files, comm)
     checkpoints = Checkpoints(run_files(config.models_root)["checkpoints"], comm, config.keep_checkpoints)
     found = find_checkpoint(config, comm, checkpoints)
     module = build(config, comm, device)
@@ -195,13 +206,6 @@ def _start_log(config, comm):
             raise InputError(f"--models-root: cannot write there: {error}") from error
     for handler in log.handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-
-
-def _compare(config, comm):
-    """Raise AgreedError if ranks were started with different configurations."""
-    for rank, other in enumerate(comm.all_gather_object(dict(config))):
-        differing = [key for key in config if other.get(key) != config[key]]
-        comm.agree(f"started with another {differing[0]} than rank {rank}" if differing else None)
 
 
 def _make_demo(config):

@@ -87,11 +87,15 @@ def test_fine_tuning_starts_from_the_model_on_every_rank(data, tmp_path_factory)
 
 
 def fails(prefix, *arguments, cwd):
+    """Errors that the ranks tell; the last of them is the end of the output, too."""
     process = run([*prefix, *SMALL, *arguments], cwd=cwd)
     # After this line horovodrun prints a traceback of its own.
     ours, _, _ = process.stdout.partition("Terminating remaining workers")
     assert process.returncode != 0 and "Traceback" not in ours, process.stdout
-    return [line for line in ours.splitlines() if "error:" in line]
+    *errors, last = [line for line in process.stdout.splitlines() if "error:" in line]
+    _, _, end = process.stdout.rpartition(last)
+    assert errors[-1].endswith(last) and re.fullmatch(r"\n(rank \d+: .*\n)*", end), process.stdout
+    return errors
 
 
 def test_wrong_label_stops_all_ranks_and_says_so_once(data, tmp_path):
@@ -139,7 +143,9 @@ def test_unknown_key_names_the_nearest(tmp_path):
     assert errors and all("did you mean max_update?" in error for error in errors)
 
 
-@pytest.mark.parametrize("arguments", [["-np", "two"], ["-np"], ["--host"], ["--hostfile", "nowhere"]])
+@pytest.mark.parametrize("arguments", [
+    ["-np", "two"], ["-np"], ["--host"], ["--hostfile", "nowhere"], ["--restarts", "x"],
+])
 def test_run_sh_refuses_wrong_arguments(arguments, tmp_path):
     process = run(["bash", f"{ROOT}/run.sh", *arguments], cwd=tmp_path)
     assert process.returncode == 2 and "usage: bash run.sh" in process.stdout

@@ -9,6 +9,7 @@ the records they mean; a label beyond stands a second time, exact, in the header
 """
 
 import os
+import zlib
 
 import numpy as np
 
@@ -152,6 +153,10 @@ class RecordFile:
                 raise
             bad.skip(key, error)
             return -1
+
+    def checksum(self):
+        """CRC-32 of all positions and of the file's size: other data have another."""
+        return zlib.crc32(self.positions, os.fstat(self._file).st_size % 2**32)
 
     def _exact(self, label, number, key):
         if number > _LARGEST_LABEL or float(np.float32(number)) != label:

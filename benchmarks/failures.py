@@ -1,0 +1,110 @@
+"""Failures of one rank of a real run, under each launcher: the seconds to the end of the run, and its last line.
+
+    python -m benchmarks.failures [--json FILE] [--short]
+
+With the limits that a run has unless told otherwise: about ten minutes, the launchers side by side. `--short`
+lowers them to a few seconds: about three minutes.
+"""
+
+import concurrent.futures
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import psutil
+
+from partial_fc.data.image import encode_jpeg
+from partial_fc.data.record_writer import write_records
+
+from .measure import ROOT, parser, print_table, write_json
+
+LAUNCHERS = {
+    "run.sh": ["bash", f"{ROOT}/run.sh", "-np", "2", "--"],
+    "horovodrun --mpi": ["horovodrun", "--mpi", "-np", "2", "-H", "localhost:2", "bash", f"{ROOT}/config.sh"],
+    "horovodrun --gloo": ["horovodrun", "--gloo", "-np", "2", "-H", "localhost:2", "bash", f"{ROOT}/config.sh"],
+}
+KINDS = (
+    "killed", "segmentation fault", "out of memory", "exception", "full disk", "NaN", "stalled reader", "stopped",
+    "late",
+)
+SHORT = dict(PARTIAL_FC_STALL_SECONDS="4", PARTIAL_FC_LOST_SECONDS="4")
+INJECT = os.path.join(ROOT, "benchmarks", "inject")  # for PYTHONPATH
+_UPDATE = 5  # of the failure, counted from 0
+_SETTINGS = "val_targets= image_size=32 embedding_size=16 max_update=1000000 frequent=1 batch_size=8 num_workers=1"
+
+
+def main(argv=None):
+    """Measure and print; returns the exit status, 1 if a run left processes or ended as if all were well."""
+    args = parser("failures", "Let one rank of two fail.", runs=1)
+    args.add_argument("--short", action="store_true", help="with limits of a few seconds")
+    args = args.parse_args(argv)
+    limits, cases = SHORT if args.short else {}, []
+    for kind in KINDS:
+        with concurrent.futures.ThreadPoolExecutor() as pool:  # they wait, most of the time
+            cases += pool.map(lambda launcher, kind=kind: _case(kind, launcher, limits), LAUNCHERS)
+    rows = [[case["kind"], case["launcher"], f"{case['seconds']:.0f}", f"`{case['last']}`"] for case in cases]
+    print_table(["rank 1", "launcher", "s", "last line"], rows)
+    if args.json:
+        write_json(args.json, cases)
+    return int(any(case["left"] or not case["status"] for case in cases))
+
+
+def _case(kind, launcher, limits):
+    with tempfile.TemporaryDirectory() as folder:
+        case = fail(kind, launcher, folder, **limits)
+    print(f"{kind}, {launcher}: {case['seconds']:.0f} s, {case['last']}", file=sys.stderr)
+    return case
+
+
+def fail(kind, launcher, folder, rank=1, **environment):
+    """Train on two ranks until one fails.
+
+    Args:
+        kind: of KINDS.
+        launcher: of LAUNCHERS.
+        folder: an empty one.
+        rank: that fails.
+        environment: variables of the run.
+
+    Returns:
+        dict: kind, launcher, the exit `status`, `seconds` from the failure to the end of the launcher, `left`
+        processes, the `last` line and the whole `output`.
+    """
+    variables = dict(OMP_NUM_THREADS="1", PYTHONPATH=INJECT, INJECT=f"{kind},{rank},{_UPDATE}", **environment)
+    command = [*LAUNCHERS[launcher], *arguments(folder)]
+    pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    output, failed = [], None
+    with subprocess.Popen(command, cwd=folder, env={**os.environ, **variables}, text=True, **pipes) as process:
+        for line in process.stdout:
+            output.append(line)
+            if "injected" in line and not failed:
+                failed = time.monotonic()
+    seconds = time.monotonic() - failed if failed else float("nan")
+    last = next((line.rstrip() for line in reversed(output) if line.strip()), "")
+    left = sum(folder in " ".join(other.info["cmdline"] or []) for other in psutil.process_iter(["cmdline"]))
+    status = process.returncode
+    return dict(
+        kind=kind, launcher=launcher, status=status, seconds=seconds, left=left, last=last, output="".join(output)
+    )
+
+
+def arguments(folder, **settings):
+    """Of the trainer, for a small network and record file in a folder; `settings` are keys of the preset."""
+    assignments = [*_SETTINGS.split(), f"rec={_records(folder)}", *(f"{key}={settings[key]}" for key in settings)]
+    options = [word for assignment in assignments for word in ("--set", assignment)]
+    return [*options, "--models-root", f"{folder}/models"]
+
+
+def _records(folder):
+    random = np.random.RandomState(0)
+    path = os.path.join(folder, "train.rec")
+    images = random.randint(0, 256, (8, 8, 32, 32, 3)).astype(np.uint8)
+    write_records(path, [[encode_jpeg(image) for image in identity] for identity in images])
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Runs a launcher, mpirun or horovodrun: the cause of a failure is its last line, and a failed run starts again.
+
+    python -m partial_fc.launch [--restarts K] -- mpirun [--hostfile FILE] ... bash config.sh ARGS
+"""
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+from .errors import InputError
+from .restarts import Restarts, tell
+
+# Exit statuses after which the same run would fail again, or was to end: wrong input, and SIGTERM.
+_FINAL = (2, 128 + signal.SIGTERM)
+_PATIENCE = 60  # seconds that a launcher has for its end, once a rank has told the cause
+_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_PREFIX = re.compile(rb"^(\[[0-9]+(,[0-9]+)?\]<stderr>:)?")  # what launchers put before a rank's line
+_FAILURE = re.compile(r"error: rank \S+ \(")  # as watch.py says it: the run is over
+
+
+def main(argv=None):
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m partial_fc.launch", description=__doc__.splitlines()[0])
+    parser.add_argument("--restarts", type=int, default=0, metavar="K", help="start a failed run again, up to K times")
+    parser.add_argument("command", nargs="+", help="launcher and its arguments, after --")
+    args = parser.parse_args(argv)
+    try:
+        return _run(args.command, args.restarts, Restarts(args.command) if args.restarts else None)
+    except InputError as error:
+        tell(f"error: {error}")
+        return _FINAL[0]
+
+
+def _run(command, left, restarts):
+    while True:
+        launcher = Launcher(command)
+        status = launcher.run()
+        if status == 0:
+            return status
+        if launcher.last_word or not launcher.stopped:
+            tell(launcher.last_word or f"error: {os.path.basename(command[0])} ended with status {status}, see above")
+        if not left or status in _FINAL or launcher.stopped:
+            return status
+        try:
+            command = restarts.next_command()
+        except InputError as error:
+            tell(f"error: no restart: {error}")
+            return status
+        left -= 1
+        tell(f"starting again from the last checkpoint; {left} more restarts are left")
+
+
+class Launcher:
+    """One run of a launcher.
+
+    Args:
+        command: list of str.
+
+    Attributes:
+        last_word: what its ranks said last about their end, `error: ...` or `stopped: ...`, or None.
+        stopped: whether they were asked to end, by a signal to them or to this process.
+    """
+
+    def __init__(self, command):
+        self._command, self.last_word, self.stopped = command, None, False
+
+    def run(self):
+        """Run it, with its error output passed on; returns the exit status, as a shell gives it."""
+        self._process = subprocess.Popen(self._command, stderr=subprocess.PIPE)
+        before = {number: signal.signal(number, self._forward) for number in (*_FORWARDED, signal.SIGINT)}
+        reader = threading.Thread(target=self._pass_on, daemon=True)
+        reader.start()
+        status = self._process.wait()
+        reader.join(2)  # a process that outlives the launcher may hold the pipe open
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        return status if status >= 0 else 128 - status
+
+    def _forward(self, number, _):
+        self.stopped = self.stopped or number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+        if number != signal.SIGINT:  # a terminal sends that to both
+            self._process.send_signal(number)
+
+    def _pass_on(self):
+        for line in self._process.stderr:
+            os.write(2, line)
+            text = _PREFIX.sub(b"", line).decode(errors="replace").rstrip()
+            if text.startswith(("error: ", "stopped: ")):
+                self.last_word, self.stopped = text, self.stopped or text.startswith("stopped: ")
+                if _FAILURE.match(text):
+                    self._leave_in_time()
+            elif self.last_word and re.match(r"rank \d+: ", text):  # errors of several ranks
+                self.last_word += "\n" + text
+
+    def _leave_in_time(self):
+        """mpirun may wait for a host that is gone for a quarter of an hour; the ranks end by themselves."""
+        timer = threading.Timer(_PATIENCE, self._process.kill)
+        timer.daemon = True
+        timer.start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""Ends this rank when any rank fails: it raises an error, dies, vanishes with its host, or keeps the others waiting.
+
+Without it a rank whose neighbour is gone may wait for ever, or end with an error of the transport that names no cause.
+A thread of every rank keeps in touch with rank 0, where monitor.py finds the cause. What a failed run says last is
+`error: rank R (host), update N: cause`: rank 0 says it, or where that is gone, another.
+"""
+
+import asyncio
+import atexit
+import contextlib
+import json
+import math
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+
+import psutil
+
+from .errors import InputError
+from .monitor import BEAT, LOST, Monitor, encode, limit_silence
+
+FAILED = 75  # exit status of a run that may do better when it is started again
+_LAST_WORD = 1.5  # seconds for what other ranks and the libraries print
+_LEAVE = 4.0  # seconds after which a rank ends itself if the launcher has not
+# Seconds after a host is given up, in which mpirun gives it up as well (env.sh says when) and ends all. If a rank ends
+# before, mpirun sends word to the host that is gone, and waits for a quarter of an hour for TCP to give up.
+_LINGER = 30.0
+_JOIN = 60.0  # seconds that programs may differ in the time of their start, at least
+_CONNECT = 5.0  # seconds for each address of rank 0
+
+
+class Watch:
+    """The watch that a rank keeps until its process ends.
+
+    Environment: PARTIAL_FC_LOST_SECONDS (45), after which a host that does not answer is given up, and
+    PARTIAL_FC_STALL_SECONDS (150), that a rank may wait for its images or for the other ranks.
+
+    Args:
+        stalls: whether the latter is a failure.
+
+    Raises:
+        InputError: one of the variables is not a positive number.
+    """
+
+    def __init__(self, stalls=True):
+        self._stalls = stalls
+        self._lost, self._stall = _seconds("PARTIAL_FC_LOST_SECONDS", 45), _seconds("PARTIAL_FC_STALL_SECONDS", 150)
+        self._state = "the start", None, time.monotonic()
+        self._host, self._rank, self._writer = socket.gethostname(), None, None
+        self._left = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="watch", daemon=True).start()
+
+    @contextlib.contextmanager
+    def joining(self):
+        """Ends the process if the block, in which the ranks find each other, takes too long."""
+        rank = os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ.get("HOROVOD_RANK", "?")
+        limit = max(self._stall, _JOIN)
+        trouble = f"not connected with all others after {limit:g} s: did all start, or is a firewall between?"
+        timer = threading.Timer(limit, _end, [f"rank {rank} ({self._host}): {trouble}", FAILED])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def open(self):
+        """Start the monitor, in the process of rank 0; returns what all ranks need to `join`, for JSON."""
+        token = secrets.token_hex(16)
+        monitor = Monitor(token, self._lost, self._stall if self._stalls else math.inf)
+        port = self._wait_for(monitor.start())
+        return {"host": self._host, "addresses": _addresses(), "port": port, "token": token}
+
+    def join(self, rank, meeting):
+        """Keep in touch with rank 0 from now on.
+
+        Args:
+            rank: of this process.
+            meeting: what rank 0's `open` returned.
+        """
+        self._rank = rank
+        reader = self._wait_for(self._connect(meeting))
+        if reader is None:
+            tried = ", ".join(meeting["addresses"])
+            print(
+                f"warning: rank {rank} ({self._host}) cannot reach port {meeting['port']} of rank 0 (tried {tried}): a "
+                "failure of another rank may go unnoticed here", file=sys.stderr, flush=True,
+            )
+            return
+        asyncio.run_coroutine_threadsafe(self._follow(reader, meeting["host"]), self._loop)
+        atexit.register(self._goodbye)
+        sys.excepthook = self._uncaught
+
+    def doing(self, what):
+        """Tell what this rank does now, `update 7`: so a failure is described."""
+        self._state = what, None, time.monotonic()
+
+    @contextlib.contextmanager
+    def waiting(self, what):
+        """Tell that in the block this rank waits for something, which may take `stall` seconds at most."""
+        doing, before, _ = self._state
+        self._state = doing, what, time.monotonic()
+        try:
+            yield
+        finally:
+            self._state = doing, before, time.monotonic()
+
+    def fail(self, text, status=FAILED, doubtful=False):
+        """Tell of a failure of this rank; it ends with the others. Does not return where rank 0 can be reached.
+
+        Args:
+            text: the cause.
+            status: of the exit.
+            doubtful: it may be the consequence of another rank's failure.
+        """
+        if self._writer and not self._left.is_set():
+            self._say({"failed": text[-4000:], "doing": self._state[0], "status": status, "doubtful": doubtful})
+            time.sleep(self._lost + 2 * _LEAVE)  # the other thread ends the process
+            _end(text, status)
+
+    def _uncaught(self, kind, error, traceback):
+        """For sys.excepthook. What a broken transport says is told only if no rank is found that broke it."""
+        text = f"{kind.__name__}: {error}" if str(error) else kind.__name__
+        doubtful = any(word in text for word in ("Horovod", "horovod", "MPI", "NCCL"))
+        if not doubtful:
+            sys.__excepthook__(kind, error, traceback)
+        if issubclass(kind, Exception):
+            self.fail(text, doubtful=doubtful)
+
+    def _goodbye(self):
+        self._say({"bye": True})
+        self._left.wait(_LEAVE)
+
+    def _say(self, message):
+        self._loop.call_soon_threadsafe(self._writer.write, encode(message))
+
+    def _wait_for(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    async def _connect(self, meeting):
+        """Reader of a connection to rank 0, at whichever of its addresses answers; None if none does."""
+        for address in meeting["addresses"]:
+            with contextlib.suppress(OSError, asyncio.TimeoutError, asyncio.IncompleteReadError):
+                connecting = asyncio.open_connection(address, meeting["port"])
+                reader, writer = await asyncio.wait_for(connecting, _CONNECT)
+                limit_silence(writer, self._lost)
+                writer.write(encode({"token": meeting["token"], "rank": self._rank, "host": self._host}))
+                await asyncio.wait_for(reader.readuntil(), _CONNECT)  # another machine's port would not answer so
+                self._writer = writer
+                return reader
+        return None
+
+    async def _follow(self, reader, host):
+        """Tell what this rank does, and hear what becomes of the run."""
+        telling = asyncio.ensure_future(self._tell())
+        try:
+            message = {}
+            while not message:
+                message = json.loads(await reader.readuntil())
+        except (ConnectionError, asyncio.IncompleteReadError):
+            await self._end_without_rank_0(f"rank 0 ({host}) died")
+        except OSError:
+            await self._end_without_rank_0(f"rank 0 ({host}){LOST.format(self._lost)}", _linger())
+        telling.cancel()
+        if "bye" in message:
+            self._writer.close()
+            self._left.set()
+        if "verdict" in message:
+            await asyncio.sleep(_LAST_WORD if self._rank == 0 else _LEAVE)
+            text = message["verdict"] if self._rank == 0 else None
+            _end(text, message["status"] or FAILED, _linger() if message["lost"] else 0)
+
+    async def _tell(self):
+        while True:
+            doing, waits, since = self._state
+            self._writer.write(encode({"doing": doing, "waits": waits, "seconds": time.monotonic() - since}))
+            await asyncio.sleep(BEAT)
+
+    async def _end_without_rank_0(self, text, linger=0):
+        """All find the same cause: the lowest rank speaks first, and with its end the launcher ends the others."""
+        await asyncio.sleep(_LAST_WORD + BEAT * min(self._rank, 10))
+        _end(text, FAILED, linger)
+
+
+def _end(text, status, linger=0):
+    """End the process: the main thread may wait for ranks that will not come."""
+    if text:
+        os.write(2, f"error: {text}\n".encode())
+    time.sleep(linger)
+    os._exit(status)
+
+
+def _linger():
+    return _LINGER if "OMPI_COMM_WORLD_SIZE" in os.environ else 0
+
+
+def _addresses():
+    """IPv4 addresses of this host, those that only itself can reach last."""
+    infos = [info for infos in psutil.net_if_addrs().values() for info in infos if info.family == socket.AF_INET]
+    return sorted((info.address for info in infos), key=lambda address: address.startswith("127."))
+
+
+def _seconds(name, default):
+    try:
+        value = float(os.environ.get(name, default))
+    except ValueError:
+        value = 0
+    if not 0 < value < 1e6:
+        raise InputError(f"{name} must be a positive number of seconds, not {os.environ[name]!r}")
+    return value

@@ -1,0 +1,86 @@
+"""Launchers are shell scripts here."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from partial_fc import launch
+from partial_fc.launch import main
+
+SRC = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src")
+
+
+def run(script, capfd, *options):
+    """Exit status and lines of the error output."""
+    status = main([*options, "--", "bash", "-c", script])
+    return status, capfd.readouterr().err.splitlines()
+
+
+def launcher(folder, script):
+    """Path of a program that runs a script."""
+    path = folder / "launcher"
+    path.write_text(f"#!/bin/bash\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_good_run_is_passed_on(capfd):
+    assert run("echo progress >&2", capfd) == (0, ["progress"])
+
+
+def test_the_error_of_a_rank_comes_last(capfd):
+    script = 'echo "[1,0]<stderr>:error: rank 1 (b), update 7: ValueError" >&2; echo noise >&2; exit 75'
+    status, lines = run(script, capfd)
+    assert status == 75 and lines[-1] == "error: rank 1 (b), update 7: ValueError" and "noise" in lines
+
+
+def test_errors_of_several_ranks_come_last(capfd):
+    script = 'printf "%s\\n" "error: rank 0: x" "rank 1: y" noise >&2; exit 2'
+    assert run(script, capfd)[1][-2:] == ["error: rank 0: x", "rank 1: y"]
+
+
+def test_a_launcher_without_a_word_of_a_rank(capfd):
+    assert run("kill -9 $$", capfd) == (137, ["error: bash ended with status 137, see above"])
+
+
+def test_a_launcher_that_does_not_end_is_ended(capfd, monkeypatch):
+    monkeypatch.setattr(launch, "_PATIENCE", 0.5)
+    start = time.monotonic()
+    status, lines = run('echo "error: rank 1 (b): nothing heard" >&2; exec sleep 60', capfd)
+    assert status == 137 and lines[-1] == "error: rank 1 (b): nothing heard" and time.monotonic() - start < 20
+
+
+def test_a_run_that_was_asked_to_end_is_not_started_again(capfd, tmp_path):
+    command = [launcher(tmp_path, 'echo "stopped: update 5: asked to end" >&2; exit 1'), "bash", "config.sh"]
+    assert main(["--restarts", "2", "--", *command]) == 1
+    assert capfd.readouterr().err.splitlines() == ["stopped: update 5: asked to end"] * 2
+
+
+@pytest.mark.parametrize("status, starts", [(75, 3), (1, 3), (2, 1), (143, 1), (0, 1)])
+def test_restarts(status, starts, capfd, tmp_path):
+    command = [launcher(tmp_path, f'echo "$*" >>{tmp_path}/starts; exit {status}'), "bash", "config.sh"]
+    command += ["--models-root", f"{tmp_path}/models"]
+    assert main(["--restarts", "2", "--", *command]) == status
+    first = f"bash config.sh --models-root {tmp_path}/models"
+    again = first + " --set resume=auto"
+    assert (tmp_path / "starts").read_text().splitlines() == [first, again, again][:starts]
+    assert ("starting again" in capfd.readouterr().err) == (starts > 1)
+
+
+def test_wrong_arguments_are_told_before_the_start(capfd):
+    assert main(["--restarts", "1", "--", "mpirun", "bash", "config.sh", "--set", "nothing=1"]) == 2
+    assert "did you mean" in capfd.readouterr().err
+
+
+def test_a_signal_reaches_the_launcher_and_ends_the_restarts(tmp_path):
+    path = launcher(tmp_path, f"trap 'exit 9' TERM; echo start >>{tmp_path}/starts; while :; do sleep 0.1; done")
+    command = [sys.executable, "-m", "partial_fc.launch", "--restarts", "3", "--", path, "bash", "config.sh"]
+    with subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=SRC), stderr=subprocess.DEVNULL) as process:
+        while not (tmp_path / "starts").exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 9 and (tmp_path / "starts").read_text() == "start\n"
