@@ -14,7 +14,7 @@ import horovod
 import mxnet as mx
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_LAUNCHERS = {
+LAUNCHERS = {
     "MPI": ["mpirun", "--oversubscribe", "--bind-to", "none", "-np"],
     "Gloo": ["horovodrun", "--gloo", "-np"],
 }
@@ -47,11 +47,15 @@ def on_ranks(worker, arguments, launcher="MPI", ranks=2):
     """
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "result.json")
-        command = [*_LAUNCHERS[launcher], str(ranks), "bash", "-c", _RANK, ROOT]
-        command += [sys.executable, "-m", worker, path, json.dumps(arguments)]
+        command = rank_command(worker, [path, json.dumps(arguments)], launcher, ranks)
         subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
         with open(path) as file:
             return json.load(file)
+
+
+def rank_command(module, arguments, launcher, ranks):
+    """Command line that runs a module on ranks of this host, in the environment that config.sh gives the trainer."""
+    return [*LAUNCHERS[launcher], str(ranks), "bash", "-c", _RANK, ROOT, sys.executable, "-m", module, *arguments]
 
 
 def work(comm, function):
