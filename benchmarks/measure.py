@@ -30,7 +30,7 @@ def parser(name, description, runs):
     return result
 
 
-def on_ranks(worker, arguments, launcher="MPI", ranks=2):
+def on_ranks(worker, arguments, launcher="MPI", ranks=2, modules=""):
     """Run a worker on ranks of one thread each, in the environment that config.sh gives the trainer.
 
     Args:
@@ -38,6 +38,7 @@ def on_ranks(worker, arguments, launcher="MPI", ranks=2):
         arguments: JSON value for it.
         launcher: `MPI` or `Gloo`.
         ranks: how many.
+        modules: folder to import modules from, besides those of this checkout.
 
     Returns:
         What rank 0's function returned.
@@ -48,7 +49,9 @@ def on_ranks(worker, arguments, launcher="MPI", ranks=2):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "result.json")
         command = rank_command(worker, [path, json.dumps(arguments)], launcher, ranks)
-        subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
+        paths = os.pathsep.join(filter(None, [modules, os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
         with open(path) as file:
             return json.load(file)
 
