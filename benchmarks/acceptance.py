@@ -17,6 +17,7 @@ import sys
 import mxnet as mx
 
 from partial_fc.collectives import describe_build
+from partial_fc.doctor.facts import nvidia_gpus
 
 from .measure import LAUNCHERS, ROOT, machine, on_ranks, parser, print_table, write_json
 
@@ -50,7 +51,7 @@ def main(argv=None):
         return 2
     on_gpus = num_gpus and args.device != "cpu"
     cases = list(_cases("gpu" if on_gpus else "cpu", num_gpus if on_gpus else 2, args.runs))
-    for name, value in {**machine(), **_gpus(num_gpus), "horovod": _horovod()}.items():
+    for name, value in {**machine(), **_gpus(), "horovod": _horovod()}.items():
         print(f"{name}: {value}")
     print()
     print_table(_HEADER, map(_row, cases))
@@ -77,9 +78,9 @@ def _cases(device, ranks, runs):
             yield {"ranks": f"{count} x {launcher}", **case}
 
 
-def _gpus(num_gpus):
-    """Memory of each GPU, as MXNet sees it."""
-    return {f"gpu {i}": f"{mx.context.gpu_memory_info(i)[1] / 2**30:.1f} GiB" for i in range(num_gpus)}
+def _gpus():
+    """What the driver tells of each GPU."""
+    return {f"gpu {i}": ", ".join(gpu.values()) for i, gpu in enumerate(nvidia_gpus()["gpus"] or [])}
 
 
 def _horovod():

@@ -7,6 +7,8 @@ from . import __version__
 from .config import parser as train_parser
 from .data.commands import main as data
 from .data.commands import parser as data_parser
+from .doctor.commands import main as doctor
+from .doctor.commands import parser as doctor_parser
 
 
 def main(argv=None):
@@ -15,6 +17,8 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     if args.command == "data":
         return data(argv[1:])
+    if args.command == "doctor":
+        return doctor(argv[1:])
     from .train import main as train  # imports MXNet: --help need not wait for it
 
     return train(argv[1:])
@@ -26,4 +30,5 @@ def _parser():
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("train", parents=[train_parser()], add_help=False, help="train a model")
     commands.add_parser("data", parents=[data_parser()], add_help=False, help="make and take apart data sets")
+    commands.add_parser("doctor", parents=[doctor_parser()], add_help=False, help="what is wrong with this machine")
     return result

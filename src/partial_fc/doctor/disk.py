@@ -19,13 +19,13 @@ _LARGEST = 2**28
 
 def main():
     """Print one JSON object a line: `{"models_root": ...}`, `{"data": ...}`."""
-    models_root, *records = sys.argv[1:]
-    print(json.dumps({"models_root": _models_root(models_root)}), flush=True)
+    folder, *records = sys.argv[1:]
+    print(json.dumps({"models_root": models_root(folder)}), flush=True)
     for path in records:
-        print(json.dumps({"data": _data(path)}), flush=True)
+        print(json.dumps({"data": data(path)}), flush=True)
 
 
-def _models_root(path):
+def models_root(path):
     """Where files will go, free bytes there, and MB/s of writing to the disk."""
     folder = os.path.abspath(path)
     while not os.path.isdir(folder):  # it is made when training starts
@@ -40,7 +40,7 @@ def _models_root(path):
     return result
 
 
-def _data(path):
+def data(path):
     """Sizes of a record file and its index, a digest of the index, and MB/s of reading from the disk."""
     index = os.path.splitext(path)[0] + ".idx"
     result = {"path": os.path.abspath(path)}

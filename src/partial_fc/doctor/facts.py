@@ -40,7 +40,7 @@ def gather(models_root, rec=None):
         disk = pool.submit(_probe, "disk", "models_root", "data", arguments=[models_root] + [rec] * bool(rec))
         mpirun = pool.submit(_version, "mpirun")
         horovodrun = pool.submit(_version, "horovodrun")
-        gpus = pool.submit(_gpus)
+        gpus = pool.submit(nvidia_gpus)
         synchronized = pool.submit(_clock_synchronized)
     return {
         "host": socket.gethostname(),
@@ -92,8 +92,13 @@ def _version(program):
     return _or_error(outcome, {"version": first, "path": shutil.which(program)})
 
 
-def _gpus():
-    """`gpus`, what NVIDIA's driver tells of each; `driver`, its error."""
+def nvidia_gpus():
+    """What NVIDIA's driver tells.
+
+    Returns:
+        Dictionary: `gpus`, list of dictionaries of str, None if there is no driver or it fails; `driver`, None or a
+        dictionary with its `error`.
+    """
     if not shutil.which("nvidia-smi"):
         return {"gpus": None, "driver": None}
     outcome = run(["nvidia-smi", f"--query-gpu={_GPU_QUERY}", "--format=csv,noheader,nounits"], TIMEOUT)
