@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 
 import pytest
@@ -11,7 +12,7 @@ from partial_fc.doctor import commands
 from partial_fc.doctor.commands import main
 
 from doctor.host_facts import FACTS, facts_with
-from parallel.launch import run
+from parallel.launch import ROOT, run
 
 
 @pytest.fixture
@@ -77,6 +78,18 @@ def test_acceptance_needs_a_checkout(monkeypatch, capsys):
     monkeypatch.setattr(commands, "checkout", lambda: None)
     assert main(["--gpu-acceptance"]) == 2
     assert "run it in a checkout" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_acceptance_runs_in_the_checkout(status, monkeypatch):
+    seen = []
+
+    def run_instead(command, cwd):
+        seen.append((command[-1], cwd))
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(subprocess, "run", run_instead)
+    assert main(["--gpu-acceptance"]) == status and seen == [("benchmarks.acceptance", ROOT)]
 
 
 def test_one_of_the_commands(monkeypatch):
