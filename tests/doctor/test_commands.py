@@ -63,10 +63,20 @@ def test_json(well, capsys):
     assert set(trouble) == {"topic", "status", "message", "advice"} and trouble["topic"] == "models root"
 
 
-def test_no_ranks_without_horovod(well, capsys):
-    well["here"] = facts_with(horovod=None)
+def test_what_needs_mxnet_is_not_judged_without(well, capsys):
+    error = {"error": "no mxnet"}
+    well["here"] = facts_with(mxnet=error, horovod=None, trainer=error)
     assert main([]) == 1
-    assert "not tried, since Horovod cannot be imported" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "not tried, since Horovod cannot be imported" in printed and printed.count("no mxnet") == 1
+
+
+def test_interrupt(well, monkeypatch):
+    def interrupt(hosts):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "check_ranks", interrupt)
+    assert main([]) == 130
 
 
 def test_wrong_hosts(capsys):
@@ -104,5 +114,5 @@ def test_without_mxnet(tmp_path):
     path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     process = run([sys.executable, "-m", "partial_fc.doctor", "--rec", "nowhere/train.rec"], PYTHONPATH=path)
     assert process.returncode == 1 and "Traceback" not in process.stdout
-    for told in ("libgfortran.so.4", "-> run setup-utils/install.sh", "ok       GPUs", "train.rec: No such file"):
+    for told in ("libgfortran.so.4", "-> . setup-utils/env.sh", "ok       GPUs", "train.rec: No such file"):
         assert told in process.stdout

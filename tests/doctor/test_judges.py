@@ -29,7 +29,6 @@ def test_all_is_well(facts):
     (facts_with(python="3.14.0"), "Python", TROUBLE, "3.14.0", "--python"),
     (facts_with(mxnet=ERROR), "MXNet", TROUBLE, "No module named 'mxnet'", "setup-utils/install.sh"),
     (facts_with(mxnet={"error": "OSError: libcuda.so.1: cannot open"}), "MXNet", TROUBLE, "libcuda", "--cuda none"),
-    (facts_with(horovod=None), "Horovod", TROUBLE, "because of the above", "install.sh"),
     (facts_with(horovod={"error": "ended by SIGSEGV"}), "Horovod", TROUBLE, "SIGSEGV", "install.sh"),
     (facts_with(horovod=dict(gloo=False)), "Horovod", WARNING, "without Gloo", "install-horovod.sh"),
     (facts_with(mpirun={"error": "mpirun: not on PATH"}), "MPI", WARNING, "not on PATH", "horovodrun --gloo"),

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -48,7 +49,10 @@ def main(argv=None):
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
-    return examination.run()
+    try:
+        return examination.run()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 def _accept():
@@ -119,8 +123,8 @@ class Examination:
         """Ranks on all hosts that answered."""
         self._head(_RANKS)
         if missing(self._facts[here]["horovod"]):
-            why = "not tried, since Horovod cannot be imported"
-            self._tell(_RANKS, [Finding("collectives", TROUBLE, why, "see this host above")])
+            why = "not tried, since Horovod cannot be imported here"
+            self._tell(_RANKS, [Finding("collectives", TROUBLE, why, "first what is said above")])
             return
         names = [host.name for host in self._hosts if is_here(host.name) or host.name in self._facts]
         self._tell(_RANKS, check_ranks(names))

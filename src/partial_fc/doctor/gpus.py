@@ -24,7 +24,8 @@ def check_gpus(facts, slots=None):
     elif not gpus and not seen:
         yield Finding("GPUs", OK, f"none; training takes the {facts['cores']} cores of the CPU")
         if slots and slots > facts["cores"]:
-            yield Finding("slots", WARNING, f"{slots} ranks on {facts['cores']} cores", "one rank a core is the most")
+            advice = "fewer ranks: more of them than cores slow each other down"
+            yield Finding("slots", WARNING, f"{slots} ranks on {facts['cores']} cores", advice)
     else:
         yield from _each(gpus or [])
         if not missing(mxnet):

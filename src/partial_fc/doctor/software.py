@@ -2,7 +2,7 @@
 
 from .findings import OK, TROUBLE, WARNING, Finding
 
-_INSTALL = "run setup-utils/install.sh there, then `. setup-utils/env.sh` in this shell, and examine again"
+_INSTALL = ". setup-utils/env.sh; before that, where nothing is set up yet, setup-utils/install.sh"
 _PYTHON = (3, 8), (3, 14)
 _OPEN_FILES = 1024  # sockets to all ranks, shared memory, records
 _SHARED_MEMORY = 2**29
@@ -12,18 +12,15 @@ def check_software(facts):
     """Yield Findings about `facts`, see `facts.gather`."""
     yield _python(facts)
     yield _mxnet(facts["mxnet"])
-    yield from _horovod(facts)
-    yield _trainer(facts["trainer"])
+    if not missing(facts["mxnet"]):  # which the others need
+        yield from _horovod(facts)
+        yield _trainer(facts["trainer"])
     yield from _system(facts)
 
 
 def missing(part):
-    """Whether a part of the facts is not there, or could not be told."""
+    """Whether a part of the facts could not be told, or not even be looked for."""
     return not part or "error" in part
-
-
-def _why(part):
-    return part["error"] if part else "not tried, because of the above"
 
 
 def _python(facts):
@@ -37,9 +34,9 @@ def _python(facts):
 def _mxnet(mxnet):
     if missing(mxnet):
         advice = _INSTALL
-        if "libcuda" in _why(mxnet):
+        if "libcuda" in mxnet["error"]:
             advice = "install NVIDIA's driver, or MXNet for the CPU: setup-utils/install.sh --cuda none"
-        return Finding("MXNet", TROUBLE, f"cannot be imported: {_why(mxnet)}", advice)
+        return Finding("MXNet", TROUBLE, f"cannot be imported: {mxnet['error']}", advice)
     build = "CUDA" if mxnet["cuda"] else "CPU"
     return Finding("MXNet", OK, f"{mxnet['version']}, {build} build, NumPy {mxnet['numpy']}")
 
@@ -47,7 +44,7 @@ def _mxnet(mxnet):
 def _horovod(facts):
     horovod, mpirun = facts["horovod"], facts["mpirun"]
     if missing(horovod):
-        yield Finding("Horovod", TROUBLE, f"cannot be imported: {_why(horovod)}", _INSTALL)
+        yield Finding("Horovod", TROUBLE, f"cannot be imported: {horovod['error']}", _INSTALL)
         return
     parts = [name for key, name in (("mpi", "MPI"), ("gloo", "Gloo"), ("nccl", "NCCL")) if horovod[key]]
     message = f"{horovod['version']} with {', '.join(parts)}"
@@ -60,14 +57,14 @@ def _horovod(facts):
     yield _mpi(horovod, mpirun)
     if missing(facts["horovodrun"]):
         advice = ". setup-utils/env.sh; or start with run.sh, which needs mpirun only"
-        yield Finding("horovodrun", WARNING, _why(facts["horovodrun"]), advice)
+        yield Finding("horovodrun", WARNING, facts["horovodrun"]["error"], advice)
 
 
 def _mpi(horovod, mpirun):
     """Whether mpirun is there and of the MPI that Horovod and mpi4py use."""
     if missing(mpirun):
         advice = ". setup-utils/env.sh, or setup-utils/install-mpi.sh; without MPI: horovodrun --gloo"
-        return Finding("MPI", WARNING, f"no mpirun: {_why(mpirun)}", advice)
+        return Finding("MPI", WARNING, f"no mpirun: {mpirun['error']}", advice)
     message = f"{mpirun['version']}, {mpirun['path']}; {horovod['mpi_library']} in mpi4py"
     loaded = horovod["mpi_library"].split()
     if not loaded or loaded[-1].lstrip("v") not in mpirun["version"]:
@@ -77,8 +74,8 @@ def _mpi(horovod, mpirun):
 
 
 def _trainer(trainer):
-    if missing(trainer) and trainer:
-        return Finding("trainer", TROUBLE, f"cannot be started: {_why(trainer)}", _INSTALL)
+    if "error" in trainer:
+        return Finding("trainer", TROUBLE, f"cannot be started: {trainer['error']}", _INSTALL)
     return Finding("trainer", OK, "all that it imports is there")
 
 
