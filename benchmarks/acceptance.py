@@ -24,19 +24,16 @@ from .measure import LAUNCHERS, ROOT, machine, on_ranks, parser, print_table, wr
 _WORKER = "benchmarks.acceptance_worker"
 _CPU = dict(
     products=dict(num_rows=8_000, global_batch_size=256, embedding_size=256),
-    step=dict(
-        network="demo", image_size=48, num_classes=20_000, sample_ratio=0.1, embedding_size=128, global_batch_size=64
-    ),
+    step=dict(network="demo", image_size=48, num_classes=20_000, sample_ratio=0.1, embedding_size=128),
+    batch_size=32,
     memory=["--dataset=100w", "--network=demo", "--batch-size=16", "--sample-ratio=0.1", "--set=num_classes=100003"],
 )
 _GPU = dict(
     products=dict(num_rows=100_000, global_batch_size=1024, embedding_size=512),
-    step=dict(
-        network="r50", image_size=112, num_classes=1_000_003, sample_ratio=0.1, embedding_size=512, global_batch_size=0
-    ),
+    step=dict(network="r50", image_size=112, num_classes=1_000_003, sample_ratio=0.1, embedding_size=512),
+    batch_size=64,
     memory=["--dataset=100w", "--network=r50", "--sample-ratio=0.1", "--set=num_classes=1000003"],
 )
-_BATCH_SIZE = 64  # images of a rank on a GPU
 _HEADER = ("ranks", "check", "result", "allowed", "")
 
 
@@ -63,13 +60,10 @@ def main(argv=None):
 
 
 def _cases(device, ranks, runs):
-    sizes = _GPU if device == "gpu" else _CPU
-    sizes = dict(sizes, step=dict(sizes["step"]))
-    sizes["step"]["global_batch_size"] = sizes["step"]["global_batch_size"] or _BATCH_SIZE * ranks
     tests = os.path.join(ROOT, "tests")
     on_each = [("ranks", launcher, ranks) for launcher in LAUNCHERS]
     for measure, launcher, count in (("shards", "MPI", 1), *on_each, ("speed", "MPI", ranks), ("memory", "MPI", ranks)):
-        arguments = dict(measure=measure, device=device, runs=runs, **sizes)
+        arguments = dict(measure=measure, device=device, runs=runs, **(_GPU if device == "gpu" else _CPU))
         try:
             measured = on_ranks(_WORKER, arguments, launcher, count, tests)
         except subprocess.CalledProcessError as error:  # the ranks have told why

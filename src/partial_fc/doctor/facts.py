@@ -81,8 +81,9 @@ def _probe(module, *names, arguments=()):
     for line in outcome.output.splitlines():
         if line.startswith("{"):
             facts.update(json.loads(line))
-    if outcome.problem:
-        facts.update({next(name for name in names if facts[name] is None): {"error": outcome.problem}})
+    unknown = [name for name in names if facts[name] is None]
+    if outcome.problem and unknown:
+        facts[unknown[0]] = {"error": outcome.problem}
     return facts
 
 
