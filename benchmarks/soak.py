@@ -102,8 +102,15 @@ def _follow(process, watch, stall, launcher):
         return f"ended with status {process.returncode}" if process.returncode else None
     finally:
         if process.poll() is None:
-            process.terminate()  # the launcher ends its ranks
-            process.wait(60)
+            _end(process)
+
+
+def _end(process):
+    process.terminate()  # the launcher ends its ranks
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _row(case):
