@@ -10,11 +10,12 @@ from .measure import interleave, progress, spread, work
 _BATCH_SIZE, _EMBEDDING_SIZE = 512, 512
 
 
-def calls(comm):
+def calls(comm, ctx=None):
     """The collectives of a step on arrays of its sizes: by name, (function, bytes of the whole array)."""
-    local = mx.nd.ones((_BATCH_SIZE, _EMBEDDING_SIZE))
-    total = mx.nd.zeros((comm.world_size * _BATCH_SIZE, _EMBEDDING_SIZE))  # stays finite, however often it is summed
-    shares = mx.nd.ones((2, comm.world_size * _BATCH_SIZE))
+    local = mx.nd.ones((_BATCH_SIZE, _EMBEDDING_SIZE), ctx)
+    # stays finite, however often it is summed
+    total = mx.nd.zeros((comm.world_size * _BATCH_SIZE, _EMBEDDING_SIZE), ctx)
+    shares = mx.nd.ones((2, comm.world_size * _BATCH_SIZE), ctx)
     labels = np.zeros(_BATCH_SIZE, np.int64)
     return {
         "all-gather of embeddings": (lambda: comm.all_gather(local, name="embeddings"), 4 * total.size),
@@ -30,7 +31,7 @@ def calls(comm):
 
 def gather_by_sum(comm, array):
     """What `all_gather` returns, as the sum of arrays that are zero but for one rank's rows."""
-    total = mx.nd.zeros((comm.world_size * len(array),) + array.shape[1:])
+    total = mx.nd.zeros((comm.world_size * len(array),) + array.shape[1:], array.context)
     total[comm.rank * len(array) : (comm.rank + 1) * len(array)] = array
     comm.all_reduce({"gather_by_sum": total})
     return total

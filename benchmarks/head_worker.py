@@ -46,7 +46,7 @@ class Floor:
 
 def matrix_products(embeddings, weight):
     """Functions by product and operator that compute logits (B, C), and (B, D) and (C, D) as the gradients are."""
-    logits = mx.nd.zeros((len(embeddings), len(weight)))
+    logits = mx.nd.zeros((len(embeddings), len(weight)), embeddings.context)
     grad_embeddings, grad_weight = mx.nd.zeros_like(embeddings), mx.nd.zeros_like(weight)
     fully_connected = dict(no_bias=True, num_hidden=len(weight), out=logits)
     return dict(

@@ -16,7 +16,7 @@ import horovod
 import mxnet as mx
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_LAUNCHERS = {
+LAUNCHERS = {
     "MPI": ["mpirun", "--oversubscribe", "--bind-to", "none", "-np"],
     "Gloo": ["horovodrun", "--gloo", "-np"],
 }
@@ -32,7 +32,7 @@ def parser(name, description, runs):
     return result
 
 
-def on_ranks(worker, arguments, launcher="MPI", ranks=2):
+def on_ranks(worker, arguments, launcher="MPI", ranks=2, modules=""):
     """Run a worker on ranks of one thread each, in the environment that config.sh gives the trainer.
 
     Args:
@@ -40,6 +40,7 @@ def on_ranks(worker, arguments, launcher="MPI", ranks=2):
         arguments: JSON value for it.
         launcher: `MPI` or `Gloo`.
         ranks: how many.
+        modules: folder to import modules from, besides those of this checkout.
 
     Returns:
         What rank 0's function returned.
@@ -49,11 +50,17 @@ def on_ranks(worker, arguments, launcher="MPI", ranks=2):
     """
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "result.json")
-        command = [*_LAUNCHERS[launcher], str(ranks), "bash", "-c", _RANK, ROOT]
-        command += [sys.executable, "-m", worker, path, json.dumps(arguments)]
-        subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
+        command = rank_command(worker, [path, json.dumps(arguments)], launcher, ranks)
+        paths = os.pathsep.join(filter(None, [modules, os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
         with open(path) as file:
             return json.load(file)
+
+
+def rank_command(module, arguments, launcher, ranks):
+    """Command line that runs a module on ranks of this host, in the environment that config.sh gives the trainer."""
+    return [*LAUNCHERS[launcher], str(ranks), "bash", "-c", _RANK, ROOT, sys.executable, "-m", module, *arguments]
 
 
 def work(comm, function):

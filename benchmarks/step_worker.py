@@ -20,15 +20,18 @@ _LR = 0.1
 class Update:
     """Backbone and head, and batches of noise for them."""
 
-    def __init__(self, comm, num_classes, sample_ratio, embedding_size, global_batch_size, network, image_size):
+    def __init__(
+        self, comm, num_classes, sample_ratio, embedding_size, global_batch_size, network, image_size, ctx=None
+    ):
         progress(comm, "setting up")
         self.comm, self.num_classes, self.image_size = comm, num_classes, image_size
-        self.batch_size = global_batch_size // comm.world_size
-        bank = MemoryBank(num_classes, embedding_size, comm, sample_ratio)
+        self.batch_size, self.ctx = global_batch_size // comm.world_size, ctx or mx.cpu()
+        bank = MemoryBank(num_classes, embedding_size, comm, sample_ratio, self.ctx)
         self.head = PartialFC(bank, MarginSoftmax(s=64.0, m3=0.4), CenterSGD(), comm)
         symbol = get_symbol(network, embedding_size, "FC")
-        self.module = FaceModule(symbol, self.head, comm, mx.cpu(), self.batch_size, image_size)
-        self.embeddings, self.grad = (mx.nd.random.normal(shape=(self.batch_size, embedding_size)) for _ in range(2))
+        self.module = FaceModule(symbol, self.head, comm, self.ctx, self.batch_size, image_size)
+        shape = self.batch_size, embedding_size
+        self.embeddings, self.grad = (mx.nd.random.normal(shape=shape, ctx=self.ctx) for _ in range(2))
         self.gradients = {f"alone/{name}": mx.nd.zeros_like(each) for name, each in self.module.arg_params.items()}
 
     def batch(self, number):
@@ -40,7 +43,7 @@ class Update:
 
     def backbone(self, number, batch):
         """An update of the backbone by a given gradient; what is summed over the ranks is of its gradients' size."""
-        data = mx.nd.array(batch.images, dtype="uint8").transpose((0, 3, 1, 2)).astype("float32")
+        data = mx.nd.array(batch.images, self.ctx, dtype="uint8").transpose((0, 3, 1, 2)).astype("float32")
         self.module.module.forward(mx.io.DataBatch([data]), is_train=True)
         self.module.module.backward([self.grad * 1e-6])
         self.comm.all_reduce(self.gradients)

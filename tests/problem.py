@@ -49,23 +49,23 @@ class Problem:
         self.embeddings = (self.weight[self.labels] * 5 + noise).astype(np.float32)
         return self
 
-    def step_on(self, comm, margin, sample_ratio=1.0):
+    def step_on(self, comm, margin, sample_ratio=1.0, ctx=None, make_bank=MemoryBank):
         """One step as the rank ``comm.rank``: its part of the fields of `Step`, and the ids of the chosen classes."""
-        bank = MemoryBank(self.num_classes, self.embedding_size, comm, sample_ratio, seed=7)
+        bank = make_bank(self.num_classes, self.embedding_size, comm, sample_ratio, ctx, seed=7)
         own = slice(*bank.partition)
         bank.set(bank.partition.class_start, self.weight[own], self.weight_mom[own])
         optimizer = RecordingSGD()
         head = PartialFC(bank, MarginSoftmax(*margin), optimizer, comm)
         batch = np.split(np.arange(len(self.labels)), comm.world_size)[comm.rank]
         choice = head.choose(self.labels[batch], num_update=0)
-        loss, grad = head.step(mx.nd.array(self.embeddings[batch]), choice, LR)
+        loss, grad = head.step(mx.nd.array(self.embeddings[batch], ctx), choice, LR)
         if not bank.num_local:
             nothing = np.zeros((0, self.embedding_size))
             return loss.asnumpy(), grad.asnumpy(), nothing, nothing, nothing, np.zeros(0, int)
         rows = np.arange(bank.num_local) if choice.rows is None else choice.rows
         grad_weight = np.zeros_like(self.weight[own])
         grad_weight[rows] = np.concatenate(optimizer.grads)
-        centers = bank.weight.asnumpy(), bank.weight_mom.asnumpy()
+        centers = tuple(map(np.array, bank.to_numpy()))
         return (loss.asnumpy(), grad.asnumpy(), grad_weight) + centers + (rows + bank.partition.class_start,)
 
     def truth(self, chosen, margin, dtype=np.float64):
@@ -81,11 +81,16 @@ def assemble(parts):
     return Step(losses[0], *fields), chosen
 
 
-def assert_close(result, truth, bound=1e-5):
-    """Every field of a `Step` within a norm-wise relative error; ``bound`` is one number, or a Step of them."""
+def errors(result, truth, bound=1e-5):
+    """Name, norm-wise relative error and limit of every field of a `Step`; ``bound`` is a number or a Step of them."""
     for name in Step._fields:
-        error = relative_error(getattr(result, name), getattr(truth, name))
         limit = getattr(bound, name) if isinstance(bound, Step) else bound
+        yield name, relative_error(getattr(result, name), getattr(truth, name)), limit
+
+
+def assert_close(result, truth, bound=1e-5):
+    """Every field of a `Step` within its limit, see `errors`."""
+    for name, error, limit in errors(result, truth, bound):
         assert error <= limit, f"{name}: relative error {error:.2g} > {limit:.2g}"
 
 

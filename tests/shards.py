@@ -54,11 +54,12 @@ class ShardCommunicator(Communicator):
 
     def all_gather(self, array, name):
         values = self.shards.exchange(self.rank, name, array.asnumpy())
-        return mx.nd.array(np.concatenate(values), dtype=array.dtype)
+        return mx.nd.array(np.concatenate(values), ctx=array.context, dtype=array.dtype)
 
     def reduce_scatter(self, array, name):
         values = self.shards.exchange(self.rank, name, array.asnumpy())
-        return mx.nd.array(np.split(sum(values), self.world_size)[self.rank], dtype=array.dtype)
+        own = np.split(sum(values), self.world_size)[self.rank]
+        return mx.nd.array(own, ctx=array.context, dtype=array.dtype)
 
     def all_reduce(self, arrays):
         for name, array in arrays.items():

@@ -117,8 +117,9 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     at_import = ast.Module(
         [node for node in tree_of(library_file("cli")).body if isinstance(node, (ast.Import, ast.ImportFrom))], []
     )
-    assert inside("cli", at_import) <= {"centers_command", "config", "data.commands", "eval.commands", "__version__"}
-    assert inside("cli") <= {"centers_command", "config", "data.commands", "eval.commands", "train", "__version__"}
+    families = {"centers_command", "data.commands", "doctor.commands", "eval.commands"}
+    assert inside("cli", at_import) <= families | {"config", "__version__"}
+    assert inside("cli") <= families | {"config", "train", "__version__"}
     assert not outside(library_file("cli")) & {"mxnet", "numpy"}
 
 
@@ -176,6 +177,17 @@ def test_data_and_evaluation_know_nothing_of_the_training(folder, more):
     for name in every_name():
         if name.startswith(folder + "."):
             assert {other for other in inside(name) if not other.startswith(rooms)} <= allowed, name
+
+
+def test_doctor_needs_nothing_that_may_be_broken():
+    in_processes_of_their_own = {"doctor.libraries", "doctor.collective"}
+    for name in every_name():
+        if name.startswith("doctor."):
+            used = {other for other in inside(name) if not other.startswith("doctor.")}
+            assert used <= ({"collectives"} if name in in_processes_of_their_own else {"errors"}), name
+            assert not inside(name) & in_processes_of_their_own, name
+            libraries = {"mxnet", "numpy", "tqdm", "psutil", "easydict", "yaml", "cv2"}
+            assert name in in_processes_of_their_own or not outside(library_file(name)) & libraries, name
 
 
 @every_file

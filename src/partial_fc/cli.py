@@ -9,6 +9,8 @@ from .centers_command import parser as centers_parser
 from .config import parser as train_parser
 from .data.commands import main as data
 from .data.commands import parser as data_parser
+from .doctor.commands import main as doctor
+from .doctor.commands import parser as doctor_parser
 from .eval.commands import main as evaluate
 from .eval.commands import parser as eval_parser
 
@@ -17,7 +19,7 @@ def main(argv=None):
     """Run the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     args = _parser().parse_args(argv)
-    families = {"data": data, "eval": evaluate, "centers": centers}
+    families = {"data": data, "eval": evaluate, "centers": centers, "doctor": doctor}
     if args.command in families:
         return families[args.command](argv[1:])
     from .train import main as train  # imports MXNet: --help need not wait for it
@@ -33,4 +35,5 @@ def _parser():
     commands.add_parser("data", parents=[data_parser()], add_help=False, help="make and take apart data sets")
     commands.add_parser("eval", parents=[eval_parser()], add_help=False, help="measure trained models")
     commands.add_parser("centers", parents=[centers_parser()], add_help=False, help="convert class centers")
+    commands.add_parser("doctor", parents=[doctor_parser()], add_help=False, help="what is wrong with this machine")
     return result

@@ -109,6 +109,32 @@ def connect(stalls=True):
     return comm
 
 
+def describe_build():
+    """How Horovod was built, without joining any ranks.
+
+    Returns:
+        Dictionary that JSON can hold: `version`; `mpi`, `gloo`, `nccl`, `cuda`, whether it was built with them;
+        `mpi_library`, name and version of the MPI that is loaded, or why there is none.
+    """
+    import horovod
+    import horovod.mxnet as hvd
+
+    built = dict(mpi=hvd.mpi_built(), gloo=hvd.gloo_built(), nccl=hvd.nccl_built(), cuda=hvd.cuda_built())
+    flags = {name: bool(value) for name, value in built.items()}
+    return dict(version=horovod.__version__, **flags, mpi_library=_mpi_library())
+
+
+def _mpi_library():
+    try:
+        import mpi4py
+
+        mpi4py.rc.initialize = False  # to ask for its version is all
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        return f"mpi4py cannot be imported: {error}"
+    return MPI.Get_library_version().split(",")[0]
+
+
 class HorovodCommunicator(Communicator):
     """Collectives of Horovod: NCCL or MPI or Gloo, as it was built and started.
 

@@ -16,14 +16,14 @@ from partial_fc.optimizer import CenterSGD
 from problem import LOSSES, Problem
 
 
-def check_collectives(comm):
+def check_collectives(comm, ctx=None):
     ranks = np.arange(comm.world_size)
-    gathered = comm.all_gather(mx.nd.full((2, 3), comm.rank), name="test_gather").asnumpy()
+    gathered = comm.all_gather(mx.nd.full((2, 3), comm.rank, ctx), name="test_gather").asnumpy()
     assert np.array_equal(gathered, np.repeat(ranks, 2)[:, None] * np.ones(3))
-    rows = mx.nd.arange(4 * comm.world_size) * (comm.rank + 1)
+    rows = mx.nd.arange(4 * comm.world_size, ctx=ctx) * (comm.rank + 1)
     scattered = comm.reduce_scatter(rows, name="test_scatter").asnumpy()
     assert np.array_equal(scattered, np.arange(4 * comm.rank, 4 * comm.rank + 4) * (ranks + 1).sum())
-    arrays = {"a": mx.nd.full(3, comm.rank), "b": mx.nd.full((2, 2), 1)}
+    arrays = {"a": mx.nd.full(3, comm.rank, ctx), "b": mx.nd.full((2, 2), 1, ctx)}
     comm.all_reduce(arrays)
     assert (arrays["a"].asnumpy() == ranks.sum()).all() and (arrays["b"].asnumpy() == comm.world_size).all()
     labels = np.array([2**24 + 1, 2**40 + comm.rank], dtype=np.int64)

@@ -26,17 +26,17 @@ def symbol():
     return mx.sym.FullyConnected(body, num_hidden=16, flatten=True, name="fc1")
 
 
-def train(comm, folder):
+def train(comm, folder, ctx=None, global_batch_size=GLOBAL_BATCH_SIZE):
     """Two updates on this rank's share of fixed global batches; parameters, centers and losses go to ``folder``."""
-    bank = MemoryBank(NUM_CLASSES, 16, comm)
+    bank = MemoryBank(NUM_CLASSES, 16, comm, ctx=ctx)
     head = PartialFC(bank, MarginSoftmax(32, m2=0.3), CenterSGD(), comm)
-    batch_size = GLOBAL_BATCH_SIZE // comm.world_size
-    module = FaceModule(symbol(), head, comm, mx.cpu(), batch_size, image_size=16)
+    batch_size = global_batch_size // comm.world_size
+    module = FaceModule(symbol(), head, comm, ctx or mx.cpu(), batch_size, image_size=16)
     random = np.random.RandomState(0)
     losses = []
     for num_update in range(2):
-        images = random.randint(0, 256, (GLOBAL_BATCH_SIZE, 16, 16, 3)).astype(np.uint8)
-        labels = random.randint(0, NUM_CLASSES, GLOBAL_BATCH_SIZE)
+        images = random.randint(0, 256, (global_batch_size, 16, 16, 3)).astype(np.uint8)
+        labels = random.randint(0, NUM_CLASSES, global_batch_size)
         own = slice(comm.rank * batch_size, (comm.rank + 1) * batch_size)
         losses.append(module.update(Batch(images[own], labels[own], labels[own]), num_update, 0.1, 0.2))
     embeddings = module.embed(random.randint(0, 256, (7, 16, 16, 3)).astype(np.uint8))

@@ -1,0 +1,7 @@
+"""`python -m partial_fc.doctor`."""
+
+import sys
+
+from .commands import main
+
+sys.exit(main())

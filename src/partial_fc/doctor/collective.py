@@ -1,0 +1,77 @@
+"""One rank of `ranks`: exchanges arrays with the others, checks what arrives, and tells how fast that was."""
+
+import json
+import socket
+import time
+
+import mxnet as mx
+import numpy as np
+
+from ..collectives import connect
+
+MARK = "partial_fc.doctor.collective:"
+_BYTES, _ROUNDS = 2**24, 5
+
+
+def main():
+    """Measure; rank 0 prints `MARK` and one line of JSON."""
+    comm = connect()
+    own_gpu = bool(mx.runtime.Features().is_enabled("CUDA")) and comm.local_rank < mx.context.num_gpus()
+    on_gpus = all(comm.all_gather_object(own_gpu))
+    result = dict(
+        transport=comm.transport,
+        device="gpu" if on_gpus else "cpu",
+        hosts=comm.all_gather_object(socket.gethostname()),
+        **_measure(comm, mx.gpu(comm.local_rank) if on_gpus else mx.cpu()),
+    )
+    if comm.rank == 0:
+        print(MARK, json.dumps(result), flush=True)
+
+
+def _measure(comm, ctx):
+    """`right`, whether every rank got what it should; `latency_ms`; `gb_s`, by collective, of each rank's network.
+
+    A rank's network carries an array once around the ring, but for the part that stays; twice in an all-reduce.
+    """
+    total = mx.nd.full((comm.world_size, _BYTES // 4 // comm.world_size), comm.rank + 1, ctx)
+    own = total[0]
+    small = mx.nd.ones((1,), ctx)
+    calls = {
+        "all_gather": lambda: comm.all_gather(own, name="doctor_gather"),
+        "reduce_scatter": lambda: comm.reduce_scatter(total, name="doctor_scatter"),
+        "all_reduce": lambda: comm.all_reduce({"doctor_reduce": total * 1}),
+        "latency": lambda: comm.all_gather(small, name="doctor_small"),
+    }
+    right = comm.all_gather_object(_right(comm, own, total))
+    seconds = {name: _seconds(comm, call) for name, call in calls.items()}
+    latency = seconds.pop("latency")
+    moved = total.size * 4 / 1e9 * (comm.world_size - 1) / comm.world_size
+    speed = {name: (1 + (name == "all_reduce")) * moved / value for name, value in seconds.items()}
+    return dict(right=all(right), latency_ms=1000 * latency, gb_s=speed)
+
+
+def _right(comm, own, total):
+    ranks = np.arange(1, comm.world_size + 1)
+    gathered = comm.all_gather(own, name="doctor_gather").asnumpy().reshape(comm.world_size, -1)
+    scattered = comm.reduce_scatter(total, name="doctor_scatter").asnumpy()
+    reduced = {"doctor_reduce": total.copy()}
+    comm.all_reduce(reduced)
+    sums = scattered, reduced["doctor_reduce"].asnumpy()
+    return bool((gathered == ranks[:, None]).all() and all((each == ranks.sum()).all() for each in sums))
+
+
+def _seconds(comm, call):
+    """Of the slowest rank, in the best of the rounds: what the way between them can do."""
+    rounds = []
+    for _ in range(_ROUNDS):
+        mx.nd.waitall()
+        comm.all_gather_object(None)  # a barrier
+        start = time.perf_counter()
+        call()
+        mx.nd.waitall()
+        rounds.append(max(comm.all_gather_object(time.perf_counter() - start)))
+    return min(rounds)
+
+
+if __name__ == "__main__":
+    main()

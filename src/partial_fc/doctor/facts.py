@@ -1,0 +1,136 @@
+"""What a host tells about itself, as JSON. It needs nothing but Python: whatever else is missing is a fact, too.
+
+    python -m partial_fc.doctor.facts MODELS_ROOT [TRAIN.REC]       (run on other hosts by ssh)
+"""
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import shutil
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from .process import run
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# Seconds for each of the programs that are asked; they run beside each other.
+TIMEOUT = 90
+_GPU_QUERY = "name,compute_cap,driver_version,memory.total,memory.used"
+
+
+def gather(models_root, rec=None):
+    """Facts of this host; JSON can hold them.
+
+    Args:
+        models_root: folder that a run will write to.
+        rec: record file that it will read, or None.
+
+    Returns:
+        Dictionary: `host`, `python`, `executable`, `code` (digest of the library's files), `cores`, `open_files`
+        (limit), `shared_memory` (free bytes of /dev/shm, None without it), `clock_synchronized` (None if unknown),
+        `gpus` (list, None without NVIDIA's driver), and, each a dictionary whose key `error` tells what is wrong:
+        `mxnet`, `horovod`, `trainer`, `mpirun`, `horovodrun`, `models_root`, `data` (None without `rec`), `driver`.
+    """
+    with ThreadPoolExecutor() as pool:
+        libraries = pool.submit(_probe, "libraries", "mxnet", "horovod")
+        trainer = pool.submit(run, _module("train", "--help"), TIMEOUT, _environment())
+        disk = pool.submit(_probe, "disk", "models_root", "data", arguments=[models_root] + [rec] * bool(rec))
+        mpirun = pool.submit(_version, "mpirun")
+        horovodrun = pool.submit(_version, "horovodrun")
+        gpus = pool.submit(nvidia_gpus)
+        synchronized = pool.submit(_clock_synchronized)
+    return {
+        "host": socket.gethostname(),
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "code": _digest_of_code(),
+        "cores": len(os.sched_getaffinity(0)),
+        "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "shared_memory": shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else None,
+        "clock_synchronized": synchronized.result(),
+        "trainer": _or_error(trainer.result(), {}),
+        "mpirun": mpirun.result(),
+        "horovodrun": horovodrun.result(),
+        **gpus.result(),
+        **libraries.result(),
+        **disk.result(),
+    }
+
+
+def _module(name, *arguments):
+    return [sys.executable, "-m", f"partial_fc.{name}", *arguments]
+
+
+def _environment():
+    """With the library on the path of child processes, as it is on this one's."""
+    paths = [os.path.dirname(PACKAGE)] + os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "MXNET_SUBGRAPH_VERBOSE": "0"}
+
+
+def _or_error(outcome, facts):
+    return {"error": outcome.problem} if outcome.problem else facts
+
+
+def _probe(module, *names, arguments=()):
+    """What a module of this package prints, by name; where it ends too early, its end is the error of the next name."""
+    outcome = run(_module(f"doctor.{module}", *arguments), TIMEOUT, _environment())
+    facts = dict.fromkeys(names)
+    for line in outcome.output.splitlines():
+        if line.startswith("{"):
+            facts.update(json.loads(line))
+    unknown = [name for name in names if facts[name] is None]
+    if outcome.problem and unknown:
+        facts[unknown[0]] = {"error": outcome.problem}
+    return facts
+
+
+def _version(program):
+    outcome = run([program, "--version"], TIMEOUT)
+    first = next(iter(outcome.output.splitlines()), "")
+    return _or_error(outcome, {"version": first, "path": shutil.which(program)})
+
+
+def nvidia_gpus():
+    """What NVIDIA's driver tells.
+
+    Returns:
+        Dictionary: `gpus`, list of dictionaries of str, None if there is no driver or it fails; `driver`, None or a
+        dictionary with its `error`.
+    """
+    if not shutil.which("nvidia-smi"):
+        return {"gpus": None, "driver": None}
+    outcome = run(["nvidia-smi", f"--query-gpu={_GPU_QUERY}", "--format=csv,noheader,nounits"], TIMEOUT)
+    if outcome.problem:
+        return {"gpus": None, "driver": {"error": outcome.problem}}
+    names = ("name", "compute_capability", "driver", "memory_mib", "used_mib")
+    rows = [[cell.strip() for cell in line.split(",")] for line in outcome.output.splitlines() if line.strip()]
+    return {"gpus": [dict(zip(names, row)) for row in rows], "driver": None}
+
+
+def _clock_synchronized():
+    outcome = run(["timedatectl", "show", "--property=NTPSynchronized", "--value"], TIMEOUT)
+    return {"yes": True, "no": False}.get(outcome.output.strip())
+
+
+def _digest_of_code():
+    """Of all Python files of the library, those behind its links included."""
+    digest = hashlib.blake2b(digest_size=8)
+    folders = sorted(os.walk(PACKAGE, followlinks=True))
+    for path in (os.path.join(folder, name) for folder, _, names in folders for name in sorted(names)):
+        if path.endswith(".py"):
+            digest.update(os.path.relpath(path, PACKAGE).encode())
+            with open(path, "rb") as file:
+                digest.update(file.read())
+    return digest.hexdigest()
+
+
+def main():
+    """Print the facts of this host as one line of JSON."""
+    print(json.dumps(gather(*sys.argv[1:])), flush=True)
+
+
+if __name__ == "__main__":
+    main()

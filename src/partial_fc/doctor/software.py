@@ -1,0 +1,92 @@
+"""Judges a host's versions: Python, MXNet, Horovod, MPI."""
+
+from .findings import OK, TROUBLE, WARNING, Finding
+
+_INSTALL = ". setup-utils/env.sh; before that, where nothing is set up yet, setup-utils/install.sh"
+_PYTHON = (3, 8), (3, 14)
+_OPEN_FILES = 1024  # sockets to all ranks, shared memory, records
+_SHARED_MEMORY = 2**29
+
+
+def check_software(facts):
+    """Yield Findings about `facts`, see `facts.gather`."""
+    yield _python(facts)
+    yield _mxnet(facts["mxnet"])
+    if not missing(facts["mxnet"]):  # which the others need
+        yield from _horovod(facts)
+        yield _trainer(facts["trainer"])
+    yield from _system(facts)
+
+
+def missing(part):
+    """Whether a part of the facts could not be told, or not even be looked for."""
+    return not part or "error" in part
+
+
+def _python(facts):
+    version = tuple(map(int, facts["python"].split(".")[:2]))
+    message = f"{facts['python']}, {facts['executable']}"
+    if _PYTHON[0] <= version < _PYTHON[1]:
+        return Finding("Python", OK, message)
+    return Finding("Python", TROUBLE, message, "use 3.8 to 3.13: setup-utils/install.sh --python PATH")
+
+
+def _mxnet(mxnet):
+    if missing(mxnet):
+        advice = _INSTALL
+        if "libcuda" in mxnet["error"]:
+            advice = "install NVIDIA's driver, or MXNet for the CPU: setup-utils/install.sh --cuda none"
+        return Finding("MXNet", TROUBLE, f"cannot be imported: {mxnet['error']}", advice)
+    build = "CUDA" if mxnet["cuda"] else "CPU"
+    return Finding("MXNet", OK, f"{mxnet['version']}, {build} build, NumPy {mxnet['numpy']}")
+
+
+def _horovod(facts):
+    horovod, mpirun = facts["horovod"], facts["mpirun"]
+    if missing(horovod):
+        yield Finding("Horovod", TROUBLE, f"cannot be imported: {horovod['error']}", _INSTALL)
+        return
+    parts = [name for key, name in (("mpi", "MPI"), ("gloo", "Gloo"), ("nccl", "NCCL")) if horovod[key]]
+    message = f"{horovod['version']} with {', '.join(parts)}"
+    lacking = [name for name in ("MPI", "Gloo") if name not in parts]
+    if lacking:
+        advice = "setup-utils/install-horovod.sh --force; .venv/install.log has the compiler's words"
+        yield Finding("Horovod", WARNING, f"{message}, without {' and '.join(lacking)}", advice)
+    else:
+        yield Finding("Horovod", OK, message)
+    yield _mpi(horovod, mpirun)
+    if missing(facts["horovodrun"]):
+        advice = ". setup-utils/env.sh; or start with run.sh, which needs mpirun only"
+        yield Finding("horovodrun", WARNING, facts["horovodrun"]["error"], advice)
+
+
+def _mpi(horovod, mpirun):
+    """Whether mpirun is there and of the MPI that Horovod and mpi4py use."""
+    if missing(mpirun):
+        advice = ". setup-utils/env.sh, or setup-utils/install-mpi.sh; without MPI: horovodrun --gloo"
+        return Finding("MPI", WARNING, f"no mpirun: {mpirun['error']}", advice)
+    message = f"{mpirun['version']}, {mpirun['path']}; {horovod['mpi_library']} in mpi4py"
+    loaded = horovod["mpi_library"].split()
+    if not loaded or loaded[-1].lstrip("v") not in mpirun["version"]:
+        advice = "they must be of one version: . setup-utils/env.sh, or setup-utils/install-horovod.sh --force"
+        return Finding("MPI", WARNING, message, advice)
+    return Finding("MPI", OK, message)
+
+
+def _trainer(trainer):
+    if "error" in trainer:
+        return Finding("trainer", TROUBLE, f"cannot be started: {trainer['error']}", _INSTALL)
+    return Finding("trainer", OK, "all that it imports is there")
+
+
+def _system(facts):
+    if facts["open_files"] < _OPEN_FILES:
+        yield Finding("open files", WARNING, f"at most {facts['open_files']} a process", "ulimit -n 65536")
+    shared = facts["shared_memory"]
+    if shared is not None and shared < _SHARED_MEMORY:
+        yield Finding(
+            "/dev/shm", WARNING, f"{shared / 2**20:.0f} MiB free; ranks of a host exchange arrays through it",
+            "a container: docker run --shm-size=1g, or --ipc=host",
+        )
+    if facts["clock_synchronized"] is False:
+        yield Finding("clock", WARNING, "not synchronized by NTP", "timedatectl set-ntp true")

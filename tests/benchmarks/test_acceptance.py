@@ -1,0 +1,53 @@
+"""The acceptance of GPUs, on the CPU: every check runs on real ranks, and one that fails says so."""
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from benchmarks import acceptance
+from benchmarks.acceptance_worker import _error, _problems, case
+from partial_fc.memory_bank import MemoryBank
+
+from shards import Shards
+
+
+def test_all_checks_pass_on_the_cpu(capsys):
+    assert acceptance.main(["--device", "cpu", "--runs", "1"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if " x " in line]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    checks = {(ranks, check) for ranks, check, *_ in rows}
+    for world_size in (1, 2, 3, 5):
+        assert ("1 x MPI", f"head, {world_size} in one process, centers on the host: error") in checks
+    for ranks in ("2 x MPI", "2 x Gloo"):
+        for check in ("head, centers on the device: error", "model, two updates: error", "collectives: wrong values"):
+            assert (ranks, check) in checks
+    assert ("2 x MPI", "memory, used / planned") in checks
+    assert [row[4] for row in rows if row[3]] == ["passed"] * 17
+    assert all(float(row[2].split()[0]) > 0 for row in rows if not row[3])
+
+
+def test_wrong_gradient_fails(monkeypatch):
+    (problem, margin, step), *_ = _problems(2, mx.cpu(), MemoryBank)
+    parts = Shards(2).run(step)
+    assert 0 < _error(problem, margin, parts) < 1
+    parts[1][1][0, 0] *= 1.001
+    assert _error(problem, margin, parts) > 1
+
+
+@pytest.mark.parametrize("value, limit, passed", [(1, 1, True), (1.5, 1, False), (np.nan, 1, False), (3, None, None)])
+def test_verdict(value, limit, passed):
+    assert case("check", value, limit)["passed"] is passed
+
+
+def test_status_if_a_check_fails_or_ranks_end(monkeypatch, capsys):
+    monkeypatch.setattr(acceptance, "_WORKER", "no.such.module")
+    assert acceptance.main(["--device", "cpu"]) == 1
+    printed = capsys.readouterr().out
+    assert "| 2 x Gloo | ranks: ranks ended | 1 | <= 0 | FAILED |" in printed and "5 of 5 checks failed." in printed
+
+
+def test_no_gpu(capsys):
+    if mx.runtime.Features().is_enabled("CUDA"):
+        pytest.skip("this MXNet may see one")
+    assert acceptance.main(["--device", "gpu"]) == 2
+    assert "MXNet sees no GPU" in capsys.readouterr().err

@@ -1,0 +1,111 @@
+"""What a host tells about itself, also where things are broken."""
+
+import errno
+import os
+
+import pytest
+
+import partial_fc
+from partial_fc.doctor import disk, facts
+
+from faces import write_faces
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    """Function of a module's name and code: children of this process import that instead."""
+    def make(name, code):
+        (tmp_path / f"{name}.py").write_text(code)
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+
+    return make
+
+
+def test_this_host(tmp_path):
+    path = write_faces(tmp_path)
+    told = facts.gather(str(tmp_path / "models"), path)
+    assert told["mxnet"]["version"] == "1.9.1" and told["mxnet"]["cuda"] in (True, False)
+    assert told["horovod"]["version"] == "0.28.1" and told["horovod"]["gloo"] and told["horovod"]["mpi"]
+    assert told["horovod"]["mpi_library"].split()[-1].strip("v") in told["mpirun"]["version"]
+    assert told["trainer"] == {} and told["horovodrun"]["version"] == "0.28.1"
+    assert told["models_root"]["free"] > 0 < told["models_root"]["write_mb_s"]
+    assert told["data"]["bytes"] == os.path.getsize(path) and told["data"]["read_mb_s"] > 0
+    assert sorted(os.listdir(tmp_path)) == ["train.idx", "train.rec", "val.bin"]
+
+
+@pytest.mark.parametrize("code, mxnet", [
+    ("raise ImportError('libgfortran.so.4: no such file')", "ImportError: libgfortran.so.4: no such file"),
+    ("import os; os.kill(os.getpid(), 4)", "ended by SIGILL"),
+])
+def test_mxnet_that_does_not_work(code, mxnet, broken, tmp_path):
+    broken("mxnet", code)
+    told = facts.gather(str(tmp_path))
+    assert told["mxnet"] == {"error": mxnet} and told["horovod"] is None
+    assert mxnet.split(":")[0] in told["trainer"]["error"]
+    assert "error" not in told["models_root"] and told["data"] is None
+
+
+def test_import_that_does_not_end(broken, monkeypatch):
+    broken("mxnet", "import time; time.sleep(60)")
+    monkeypatch.setattr(facts, "TIMEOUT", 1)
+    told = facts._probe("libraries", "mxnet", "horovod")
+    assert told == {"mxnet": {"error": "no answer within 1 s"}, "horovod": None}
+
+
+def test_horovod_that_crashes_leaves_what_is_known_of_mxnet(broken):
+    broken("horovod", "import os; os.kill(os.getpid(), 9)")
+    told = facts._probe("libraries", "mxnet", "horovod")
+    assert told["mxnet"]["version"] == "1.9.1" and told["horovod"] == {"error": "ended by SIGKILL"}
+
+
+def test_gpus_as_the_driver_tells(program):
+    program("nvidia-smi", "echo 'Tesla V100, 7.0, 470.57.02, 32510, 3'; echo 'Tesla V100, 7.0, 470.57.02, 32510, 0'")
+    told = facts.nvidia_gpus()
+    assert told["driver"] is None and [gpu["used_mib"] for gpu in told["gpus"]] == ["3", "0"]
+    assert told["gpus"][0]["name"] == "Tesla V100" and told["gpus"][0]["compute_capability"] == "7.0"
+
+
+def test_driver_that_fails(program):
+    program("nvidia-smi", "echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18")
+    error = "Failed to initialize NVML: Driver/library version mismatch"
+    assert facts.nvidia_gpus() == {"gpus": None, "driver": {"error": error}}
+
+
+@pytest.mark.parametrize("answer, synchronized", [("yes", True), ("no", False), ("", None)])
+def test_clock(answer, synchronized, program):
+    program("timedatectl", f"echo {answer}")
+    assert facts._clock_synchronized() is synchronized
+
+
+def test_digest_changes_with_the_code(tmp_path, monkeypatch):
+    before = facts._digest_of_code()
+    assert before == facts._digest_of_code()
+    (tmp_path / "package").symlink_to(os.path.dirname(partial_fc.__file__))
+    monkeypatch.setattr(facts, "PACKAGE", str(tmp_path / "package"))
+    assert facts._digest_of_code() == before
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "head.py").write_text("")
+    monkeypatch.setattr(facts, "PACKAGE", str(tmp_path / "other"))
+    assert facts._digest_of_code() != before
+
+
+def test_disk_that_is_full_or_read_only(tmp_path, monkeypatch):
+    def fail(file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    told = disk.models_root(str(tmp_path / "a" / "b"))
+    assert told["error"] == f"{tmp_path}: No space left on device" and told["path"] == str(tmp_path / "a" / "b")
+    assert os.listdir(tmp_path) == []
+    assert disk.models_root("/proc/models")["error"].startswith("/proc: ")
+
+
+def test_data_that_are_not_there_or_differ(tmp_path):
+    assert "train.rec: No such file" in disk.data(str(tmp_path / "train.rec"))["error"]
+    path = write_faces(tmp_path)
+    told = disk.data(path)
+    with open(tmp_path / "train.idx", "a") as file:
+        file.write("999\t0\n")
+    assert disk.data(path)["index_digest"] != told["index_digest"]
+    os.remove(tmp_path / "train.idx")
+    assert "train.idx: No such file" in disk.data(path)["error"]
