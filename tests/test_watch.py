@@ -162,3 +162,7 @@ def test_limits_are_numbers(value, monkeypatch):
     monkeypatch.setenv("PARTIAL_FC_LOST_SECONDS", value)
     with pytest.raises(InputError, match="PARTIAL_FC_LOST_SECONDS must be a positive number"):
         Watch()
+
+
+def test_a_rank_that_saves_may_keep_others_waiting(start):
+    assert act(start("save", "wait for progress", stall="1.5")) == (["", ""], [0, 0])

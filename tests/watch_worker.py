@@ -35,6 +35,11 @@ if action == "progress":
     for number in range(8):
         watch.doing(f"image {number}")
         time.sleep(0.5)
+if action == "save":
+    with watch.busy("saving update 7", 10):
+        with watch.waiting("a word of all ranks"):
+            pass
+        time.sleep(4)
 if action == "wait for progress":
     with watch.waiting("the features of all ranks"):
         time.sleep(4)

@@ -61,6 +61,10 @@ class Communicator:
         """Context in which this rank waits for `what`; one that lasts too long ends the run."""
         return contextlib.nullcontext()
 
+    def busy(self, what, seconds):
+        """Context in which this rank does `what`, for which it may keep others waiting for so long."""
+        return contextlib.nullcontext()
+
     def fail(self, text, status):
         """Tell all ranks of an error (str) of this one; all end, with that exit status, and do not return from here."""
 
@@ -144,7 +148,7 @@ class HorovodCommunicator(Communicator):
 
     def __init__(self, hvd, watch):
         self._hvd = hvd
-        self.doing, self.waiting, self.fail = watch.doing, watch.waiting, watch.fail
+        self.doing, self.waiting, self.busy, self.fail = watch.doing, watch.waiting, watch.busy, watch.fail
         self.rank, self.local_rank = hvd.rank(), hvd.local_rank()
         self.world_size, self.local_size = hvd.size(), hvd.local_size()
         self._mpi = _duplicate_world() if hvd.mpi_enabled() else None

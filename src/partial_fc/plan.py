@@ -13,6 +13,8 @@ LARGEST_ARRAY = 2**31 - 1
 # Python, MXNet and Horovod themselves, and the images that are read ahead.
 _LIBRARIES = 400 * 2**20
 _GIB = 2**30
+_SLOW_DISK = 10e6  # bytes a second
+_PATIENCE = 120  # seconds for the largest backbone
 # Folder, limit, use and reclaimable part of the use of a container, in both versions of Linux's control groups.
 _CGROUPS = (
     ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
@@ -29,6 +31,11 @@ def on_host(config, world_size):
 def _num_local(config, world_size):
     """Classes on the rank that has most."""
     return -(-config.num_classes // world_size)
+
+
+def patience(config, world_size):
+    """Seconds in which a rank has read or written its centers and the backbone even on a slow disk, or made them."""
+    return _PATIENCE + 2 * 4 * _num_local(config, world_size) * config.embedding_size / _SLOW_DISK
 
 
 def memory_plan(config, symbol, world_size):

@@ -13,6 +13,7 @@ from .errors import AgreedError, InputError
 from .model_files import load_arrays, load_parameters, save_arrays, save_model
 from .module import START, Report
 from .partition import partition
+from .plan import patience
 from .signals import SAVE, STOP, Stopped
 from .versions import versions
 
@@ -113,7 +114,8 @@ class Saver:
         statistics = module.averaged_statistics()
         about = dict(configuration=dict(self._config), versions=versions(), progress=self._progress().to_json())
         write = functools.partial(_write_files, module=module, comm=self._comm, statistics=statistics)
-        self._checkpoints.save(report.num_update, write, about)
+        with self._comm.busy(f"saving update {report.num_update}", patience(self._config, self._comm.world_size)):
+            self._checkpoints.save(report.num_update, write, about)
         with self._comm.together():
             if self._comm.rank == 0:
                 prefix = os.path.join(self._config.models_root, _MODEL)

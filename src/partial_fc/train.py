@@ -37,7 +37,7 @@ from .memory_bank import MemoryBank
 from .model_files import load_parameters
 from .module import FaceModule
 from .optimizer import CenterSGD
-from .plan import check_memory, memory_plan, on_host
+from .plan import check_memory, memory_plan, on_host, patience
 from .run_folder import choose_models_root, clear, run_files
 from .saving import Progress, Saver, find_checkpoint, restore
 from .signals import STOPPED_STATUS, Signals, Stopped
@@ -46,6 +46,7 @@ from .symbol import get_symbol
 from .versions import versions
 from .watch import FAILED
 
+_SECONDS_TO_DRAW = 900  # the demo's faces on a busy machine
 WRONG_INPUT = 2  # exit status, argparse's for wrong arguments: the same run would fail again
 
 log = logging.getLogger("partial_fc")
@@ -101,7 +102,8 @@ def train(config, comm, signals=None):
         _start_log(config, comm)
     with comm.together():
         if config.source == "demo" and comm.local_rank == 0:
-            _make_demo(config)
+            with comm.busy("drawing the demo", _SECONDS_TO_DRAW):
+                _make_demo(config)
     with comm.together():
         reader = _open_data(config, comm)
     if config.io_only:
@@ -113,9 +115,10 @@ def train(config, comm, signals=None):
         files = {} if config.source == "synthetic" else checksums(config, reader.records)
     compare("the checksum", files, comm)
     checkpoints = Checkpoints(run_files(config.models_root)["checkpoints"], comm, config.keep_checkpoints)
-    found = find_checkpoint(config, comm, checkpoints)
-    module = build(config, comm, device)
-    progress = _start(config, comm, module, found)
+    with comm.busy("the start", patience(config, comm.world_size)):
+        found = find_checkpoint(config, comm, checkpoints)
+        module = build(config, comm, device)
+        progress = _start(config, comm, module, found)
     log.info("configuration:\n%s", configuration.describe(config))
     log.info(
         "%d ranks, %d identities: %d updates of %d images",

@@ -102,12 +102,22 @@ class Watch:
     @contextlib.contextmanager
     def waiting(self, what):
         """Tell that in the block this rank waits for something, which may take `stall` seconds at most."""
-        doing, before, _ = self._state
+        doing, before, since = self._state
         self._state = doing, what, time.monotonic()
         try:
             yield
         finally:
-            self._state = doing, before, time.monotonic()
+            self._state = doing, before, max(since, time.monotonic())
+
+    @contextlib.contextmanager
+    def busy(self, what, seconds):
+        """Tell that in the block this rank may work for so long without news while others wait, which is no stall."""
+        doing, waits, _ = self._state
+        self._state = what, None, time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._state = doing, waits, time.monotonic()
 
     def fail(self, text, status=FAILED, doubtful=False):
         """Tell of a failure of this rank; it ends with the others. Does not return where rank 0 can be reached.
