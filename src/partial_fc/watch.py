@@ -182,8 +182,9 @@ class Watch:
 
     async def _end_without_rank_0(self, text, linger=0):
         """All find the same cause: the lowest rank speaks first, and with its end the launcher ends the others."""
-        await asyncio.sleep(_LAST_WORD + BEAT * min(self._rank, 10))
-        _end(text, FAILED, linger)
+        # lingers first: mpirun's daemon could not pass on what is said, and would wait for TCP to give up
+        await asyncio.sleep(linger + _LAST_WORD + BEAT * min(self._rank, 10))
+        _end(text, FAILED)
 
 
 def _end(text, status, linger=0):
