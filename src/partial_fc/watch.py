@@ -167,33 +167,33 @@ class Watch:
     async def _follow(self, reader, host):
         """Tell what this rank does, and hear what becomes of the run."""
         telling = asyncio.ensure_future(self._tell())
+        message, cause, linger = {}, None, 0
         try:
-            message = {}
             while not message:
                 message = json.loads(await reader.readuntil())
         except (ConnectionError, asyncio.IncompleteReadError):
-            await self._end_without_rank_0(f"rank 0 ({host}) died")
+            cause = f"rank 0 ({host}) died"
         except OSError:
-            await self._end_without_rank_0(f"rank 0 ({host}){LOST.format(self._lost)}", _linger())
+            cause, linger = f"rank 0 ({host}){LOST.format(self._lost)}", _linger()
         telling.cancel()
         if "bye" in message:
             self._writer.close()
             self._left.set()
-        if "verdict" in message:
+        elif "verdict" in message:
             await asyncio.sleep(_LAST_WORD if self._rank == 0 else _LEAVE)
             text = message["verdict"] if self._rank == 0 else None
             _end(text, message["status"] or FAILED, _linger() if message["lost"] else 0)
+        else:
+            # All find the same: the lowest rank speaks first, and with its end the launcher ends the others. Nothing is
+            # said before mpirun's daemon has given up: it could not pass it on, and would wait for TCP to give up.
+            await asyncio.sleep(linger + _LAST_WORD + BEAT * min(self._rank, 10))
+            _end(cause, FAILED)
 
     async def _tell(self):
         while True:
             doing, waits, since = self._state
             self._writer.write(encode({"doing": doing, "waits": waits, "seconds": time.monotonic() - since}))
             await asyncio.sleep(BEAT)
-
-    async def _end_without_rank_0(self, text, linger=0):
-        """All find the same cause: the lowest rank speaks first, and with its end the launcher ends the others."""
-        await asyncio.sleep(_LAST_WORD + BEAT * min(self._rank, 10))
-        _end(text, FAILED, linger)
 
 
 def _end(text, status, linger=0):
