@@ -1,12 +1,13 @@
-"""Reading records: images a second, memory over ten epochs, opening 17 million records. About three minutes.
+"""Reading records: decoders, images a second, memory over ten epochs, opening 17 million records. About three minutes.
 
     python -m benchmarks.data --data DIR [--json FILE]
 
 DIR has `lfw-112x112.zip`: 13,233 JPEGs of 112 x 112 pixels, which are packed first. The bare loop decodes the same
 JPEGs from memory in as many threads, in the same random order, and does nothing else; `ImageRecordIter` is MXNet's own
-reader, which yields floats. The three take turns.
+reader, which yields floats. The three take turns, and so do the decoders, each in one thread.
 """
 
+import functools
 import itertools
 import json
 import multiprocessing
@@ -18,6 +19,7 @@ import time
 import zipfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
+import cv2
 import mxnet as mx
 import numpy as np
 import simplejpeg
@@ -34,7 +36,7 @@ from .training import parser
 SIZE, BATCH_SIZE = 112, 64
 WORKERS, ROUNDS, EPOCHS = (1, 2), 5, 10
 NUM_IMAGES, NUM_IDENTITIES, IMAGE_BYTES, RANGE_BYTES = 17_091_657, 360_232, 8192, 48  # Glint360K's
-OPENING_WORKERS = 4
+OPENING_WORKERS, DECODED = 4, 3000
 _IMAGES = "lfw-112x112.zip"
 
 
@@ -48,9 +50,14 @@ def main(argv=None):
         with record_files(path) as writer:
             for label, image in enumerate(images):
                 writer.write_image(image, label)
+        decoders = _decoders(images[:DECODED])
         speeds = [_speeds(path, images, workers) for workers in WORKERS]
         memory = _memory(path)
         opening = _opening(os.path.join(folder, "large.rec"))
+    print_table(
+        ["decoder", "images/s", "by that of the first"],
+        [[case["name"], f"{case['rate']:.0f}", f"{case['ratio']:.2f}"] for case in decoders],
+    )
     print_table(
         ["workers", "bare loop images/s", "reader", "reader / bare loop", "ImageRecordIter"],
         [
@@ -65,9 +72,38 @@ def main(argv=None):
         [[step["step"], f"{step['seconds']:.1f}", f"{step['peak']:.0f}", f"{step['kept']:.0f}"] for step in opening],
     )
     if args.json:
+        figures = dict(machine=machine(), decoders=decoders, speeds=speeds, memory=memory, opening=opening)
         with open(args.json, "w") as file:
-            json.dump(dict(machine=machine(), speeds=speeds, memory=memory, opening=opening), file, indent=2)
+            json.dump(figures, file, indent=2)
     return 0
+
+
+def _decoders(images):
+    """Medians of images a second; the ratios are the medians of the rounds' ratios."""
+    out = np.empty((SIZE, SIZE, 3), np.uint8)
+    calls = {
+        "libjpeg-turbo, by simplejpeg": lambda image: _decode(image, out),
+        "OpenCV": lambda image: cv2.cvtColor(
+            cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB, dst=out
+        ),
+        "MXNet": lambda image: mx.image.imdecode(image).wait_to_read(),
+    }
+    rates = _rates({name: functools.partial(_decode_all, call, images) for name, call in calls.items()}, "decoders")
+    first = rates[next(iter(calls))]
+    return [
+        dict(name=name, rate=statistics.median(own), ratio=statistics.median(a / b for a, b in zip(own, first)))
+        for name, own in rates.items()
+    ]
+
+
+def _decode(image, out):
+    simplejpeg.decode_jpeg(image, "RGB", fastdct=False, fastupsample=False, buffer=out)
+
+
+def _decode_all(call, images):
+    for image in images:
+        call(image)
+    return len(images)
 
 
 def _speeds(path, images, workers):
@@ -75,15 +111,21 @@ def _speeds(path, images, workers):
     calls = dict(
         bare=lambda: _bare(images, workers), reader=lambda: _reader(path, workers), stock=lambda: _stock(path, workers)
     )
+    rates = _rates(calls, f"{workers} workers")
+    result = {name: statistics.median(values) for name, values in rates.items()}
+    result["ratio"] = statistics.median(a / b for a, b in zip(rates["reader"], rates["bare"]))
+    return dict(workers=workers, **result)
+
+
+def _rates(calls, what):
+    """Images a second by round of functions that return how many; they take turns."""
     rates = {name: [] for name in calls}
     for number in range(1 + ROUNDS):  # the first warms up
         for name, call in calls.items():
             start = time.perf_counter()
             rates[name].append(call() / (time.perf_counter() - start))
-        print(f"{workers} workers: round {number}/{ROUNDS}", file=sys.stderr, flush=True)
-    result = {name: statistics.median(values[1:]) for name, values in rates.items()}
-    result["ratio"] = statistics.median(a / b for a, b in zip(rates["reader"][1:], rates["bare"][1:]))
-    return dict(workers=workers, **result)
+        print(f"{what}: round {number}/{ROUNDS}", file=sys.stderr, flush=True)
+    return {name: values[1:] for name, values in rates.items()}
 
 
 def _bare(images, workers):
@@ -92,7 +134,7 @@ def _bare(images, workers):
     def decode(worker):
         out = np.empty((SIZE, SIZE, 3), np.uint8)
         for index in order[worker::workers]:
-            simplejpeg.decode_jpeg(images[index], "RGB", fastdct=False, fastupsample=False, buffer=out)
+            _decode(images[index], out)
 
     with ThreadPoolExecutor(workers) as threads:
         list(threads.map(decode, range(workers)))
