@@ -145,7 +145,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("collectives", {"errors", "watch"}),
     ("watch", {"errors", "monitor"}),
     ("monitor", set()),
-    ("launch", {"errors", "restarts"}),
+    ("launch", {"errors", "restarts", "signals"}),
     ("restarts", {"config", "errors"}),
     ("agreement", set()),
     ("checkpoint", {"errors", "files"}),

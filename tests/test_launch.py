@@ -56,7 +56,7 @@ def test_a_launcher_that_does_not_end_is_ended(capfd, monkeypatch):
 
 def test_a_run_that_was_asked_to_end_is_not_started_again(capfd, tmp_path):
     command = [launcher(tmp_path, 'echo "stopped: update 5: asked to end" >&2; exit 1'), "bash", "config.sh"]
-    assert main(["--restarts", "2", "--", *command]) == 1
+    assert main(["--restarts", "2", "--", *command]) == 143
     assert capfd.readouterr().err.splitlines() == ["stopped: update 5: asked to end"] * 2
 
 
@@ -84,3 +84,40 @@ def test_a_signal_reaches_the_launcher_and_ends_the_restarts(tmp_path):
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 9 and (tmp_path / "starts").read_text() == "start\n"
+
+
+@pytest.mark.parametrize("numbers, said", [
+    ([signal.SIGUSR1], "rank USR1"), ([signal.SIGTERM], "rank TERM"), ([signal.SIGINT], "rank TERM"),
+    ([signal.SIGINT, signal.SIGINT], "rank TERM launcher TERM"),
+])
+def test_signals_reach_a_rank_first(numbers, said, tmp_path):
+    rank = tmp_path / "rank"
+    rank.write_text(f"""
+import signal, sys, time
+for name in ("TERM", "USR1"):
+    def say(*_, name=name):
+        open("{tmp_path}/said", "a").write(f"rank {{name}} ")
+    signal.signal(getattr(signal, "SIG" + name), say)
+open("{tmp_path}/ready", "w").close()
+time.sleep(60)
+""")
+    script = f"trap 'echo -n launcher TERM >>{tmp_path}/said; kill -9 $rank' TERM\n"
+    script += f"{sys.executable} {rank} partial_fc.train & rank=$!; wait; wait $rank"
+    command = [sys.executable, "-m", "partial_fc.launch", "--", launcher(tmp_path, script)]
+    with subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=SRC), stderr=subprocess.DEVNULL) as process:
+        wait_until((tmp_path / "ready").exists)
+        (tmp_path / "said").touch()
+        for count, number in enumerate(numbers, start=1):
+            process.send_signal(number)
+            wait_until(lambda words=2 * count: len((tmp_path / "said").read_text().split()) >= words)
+        assert (tmp_path / "said").read_text().strip() == said
+        for number in (signal.SIGTERM,) * 2:
+            process.send_signal(number)
+
+
+def wait_until(condition, seconds=20):
+    """Wait for a condition."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import contextlib
 import os
 import re
 import signal
@@ -11,13 +12,17 @@ import subprocess
 import sys
 import threading
 
+import psutil
+
 from .errors import InputError
 from .restarts import Restarts, tell
+from .signals import STOPPED_STATUS
 
-# Exit statuses after which the same run would fail again, or was to end: wrong input, and SIGTERM.
-_FINAL = (2, 128 + signal.SIGTERM)
+# Exit statuses after which the same run would fail again, or was to end.
+_FINAL = (2, STOPPED_STATUS)
+_ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_TRAINER = "partial_fc.train"  # of the command line of a rank
 _PATIENCE = 60  # seconds that a launcher has for its end, once a rank has told the cause
-_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _PREFIX = re.compile(rb"^(\[[0-9]+(,[0-9]+)?\]<stderr>:)?")  # what launchers put before a rank's line
 _FAILURE = re.compile(r"error: rank \S+ \(")  # as watch.py says it: the run is over
 
@@ -44,7 +49,7 @@ def _run(command, left, restarts):
         if launcher.last_word or not launcher.stopped:
             tell(launcher.last_word or f"error: {os.path.basename(command[0])} ended with status {status}, see above")
         if not left or status in _FINAL or launcher.stopped:
-            return status
+            return STOPPED_STATUS if (launcher.last_word or "").startswith("stopped: ") else status
         try:
             command = restarts.next_command()
         except InputError as error:
@@ -70,8 +75,11 @@ class Launcher:
 
     def run(self):
         """Run it, with its error output passed on; returns the exit status, as a shell gives it."""
-        self._process = subprocess.Popen(self._command, stderr=subprocess.PIPE)
-        before = {number: signal.signal(number, self._forward) for number in (*_FORWARDED, signal.SIGINT)}
+        # In a session of its own: a terminal's Ctrl-C is for this process, which knows how to end a run.
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        )
+        before = {number: signal.signal(number, self._forward) for number in (*_ENDS, signal.SIGUSR1)}
         reader = threading.Thread(target=self._pass_on, daemon=True)
         reader.start()
         status = self._process.wait()
@@ -81,9 +89,16 @@ class Launcher:
         return status if status >= 0 else 128 - status
 
     def _forward(self, number, _):
-        self.stopped = self.stopped or number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-        if number != signal.SIGINT:  # a terminal sends that to both
-            self._process.send_signal(number)
+        """To one of the ranks here, which tells the others: launchers kill theirs a second or five after a signal.
+
+        The second signal to end goes to the launcher.
+        """
+        again, self.stopped = self.stopped, self.stopped or number in _ENDS
+        rank = None if again else _a_rank_below(self._process.pid)
+        if rank:
+            rank.send_signal(signal.SIGTERM if number in _ENDS else number)
+        elif number in _ENDS:
+            self._process.send_signal(signal.SIGTERM)
 
     def _pass_on(self):
         for line in self._process.stderr:
@@ -101,6 +116,15 @@ class Launcher:
         timer = threading.Timer(_PATIENCE, self._process.kill)
         timer.daemon = True
         timer.start()
+
+
+def _a_rank_below(pid):
+    """A psutil.Process that trains among the descendants of a process; None if there is none."""
+    for process in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if _TRAINER in process.cmdline():
+                return process
+    return None
 
 
 if __name__ == "__main__":
