@@ -59,7 +59,8 @@ def main(argv=None):
         [[case["name"], f"{case['rate']:.0f}", f"{case['processor']:.0f}"] for case in decoders],
     )
     print_table(
-        ["workers", "bare loop images/s", "reader", "reader / bare loop", "ImageRecordIter", "processor us: loop, reader, Iter"],
+        ["workers", "bare loop images/s", "reader", "reader / bare loop", "ImageRecordIter",
+         "processor us: loop, reader, Iter"],
         [
             [f"{case['workers']}", f"{case['bare']:.0f}", f"{case['reader']:.0f}", f"{case['ratio']:.2f}",
              f"{case['stock']:.0f}", ", ".join(f"{value:.0f}" for value in case["processor"])]
