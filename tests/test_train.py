@@ -85,9 +85,9 @@ def test_seed_reaches_the_data(data, tmp_path, monkeypatch):
     seeds = []
 
     class Reader(BatchReader):
-        def read(self, position):
+        def batches(self, position=0):
             seeds.append(self.seed)
-            return super().read(position)
+            return super().batches(position)
 
     monkeypatch.setattr(train_file, "BatchReader", Reader)
     run(data, tmp_path, "seed=5", "val_targets=", "max_update=1")
