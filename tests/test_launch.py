@@ -1,5 +1,6 @@
 """Launchers are shell scripts here."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -93,12 +94,13 @@ def test_a_signal_reaches_the_launcher_and_ends_the_restarts(tmp_path):
 def test_signals_reach_a_rank_first(numbers, said, tmp_path):
     rank = tmp_path / "rank"
     rank.write_text(f"""
-import signal, sys, time
+import os, signal, sys, time
 for name in ("TERM", "USR1"):
     def say(*_, name=name):
         open("{tmp_path}/said", "a").write(f"rank {{name}} ")
     signal.signal(getattr(signal, "SIG" + name), say)
-open("{tmp_path}/ready", "w").close()
+open("{tmp_path}/ready.tmp", "w").write(str(os.getpid()))
+os.rename("{tmp_path}/ready.tmp", "{tmp_path}/ready")
 time.sleep(60)
 """)
     script = f"trap 'echo -n launcher TERM >>{tmp_path}/said; kill -9 $rank' TERM\n"
@@ -111,8 +113,8 @@ time.sleep(60)
             process.send_signal(number)
             wait_until(lambda words=2 * count: len((tmp_path / "said").read_text().split()) >= words)
         assert (tmp_path / "said").read_text().strip() == said
-        for number in (signal.SIGTERM,) * 2:
-            process.send_signal(number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int((tmp_path / "ready").read_text()), signal.SIGKILL)
 
 
 def wait_until(condition, seconds=20):
