@@ -33,7 +33,7 @@ KINDS = (
 SHORT = dict(PARTIAL_FC_STALL_SECONDS="4", PARTIAL_FC_LOST_SECONDS="4")
 INJECT = os.path.join(ROOT, "benchmarks", "inject")  # for PYTHONPATH
 _UPDATE = 5  # of the failure, counted from 0
-_SETTINGS = "val_targets= image_size=32 embedding_size=16 max_update=1000000 frequent=1 batch_size=8 num_workers=1"
+_SETTINGS = "val_targets= image_size=32 embedding_size=16 max_update=5000 frequent=1 batch_size=8 num_workers=1"
 
 
 def main(argv=None):

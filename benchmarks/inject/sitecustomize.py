@@ -45,7 +45,7 @@ def _inject(kind, at):
     from partial_fc.data.batches import BatchReader
     from partial_fc.module import FaceModule
 
-    step, read = FaceModule.step, BatchReader.read
+    step, read = FaceModule.step, BatchReader._read
 
     def failing_step(self, images, choice, num_update, *rates):
         if num_update == at and kind in _IN_UPDATE:
@@ -62,7 +62,7 @@ def _inject(kind, at):
             time.sleep(3600)
         return read(self, position)
 
-    FaceModule.step, BatchReader.read = failing_step, failing_read
+    FaceModule.step, BatchReader._read = failing_step, failing_read
 
 
 _once = os.environ.get("INJECT_ONCE")

@@ -17,7 +17,7 @@ LAST = {
     "full disk": RANK + r", update 6: \[Errno 28\] No space left on device: '/injected'",
     "NaN": "error: update 6: the loss is nan, the embeddings of rank 1 are not finite",
     "stalled reader": RANK + " waits for its images in update [67]: no progress for 4 s",
-    "stopped": RANK + " does not answer, last heard of in update [0-9]+: no progress for 4 s",
+    "stopped": RANK + " does not answer, last heard of in (update [0-9]+|the start): no progress for 4 s",
     "late": RANK + " is busy with update 6: no progress for 4 s",
 }
 
