@@ -24,9 +24,11 @@ class Communicator:
         local_rank, local_size: among those of this host.
         bytes_sent: by this rank so far, counted for rings: once around for what is gathered or reduced and scattered,
             twice for what is reduced for all.
+        transport: name of what carries data of the host.
     """
 
     bytes_sent = 0
+    transport = "none"
     rank = 0
     local_rank = 0
     local_size = 1
@@ -98,13 +100,15 @@ def connect(stalls=True):
         stalls: whether a rank that keeps others waiting for too long is a failure.
 
     Returns:
-        HorovodCommunicator.
+        HorovodCommunicator; alone, Communicator.
     """
     import horovod.mxnet as hvd
 
     watch = Watch(stalls)
     with watch.joining():
         hvd.init()
+        if hvd.size() == 1:
+            return Communicator()
         comm = HorovodCommunicator(hvd, watch)
         if comm.transport == "Gloo":
             comm.warm_up()
@@ -187,10 +191,16 @@ class HorovodCommunicator(Communicator):
             _copy_back(group, arrays)
 
     def broadcast(self, arrays):
-        group = {name: self._reachable(array) for name, array in arrays.items()}
-        for name, array in group.items():
-            self._hvd.broadcast_(array, root_rank=0, name=name)
-        _copy_back(group, arrays)
+        if not arrays:
+            return
+        # As one array: Horovod 0.28 logs the name of an operation after it has queued it, when another thread may have
+        # finished and freed it already. Among hundreds of small broadcasts that happens, and ends in a crash.
+        joined = mx.nd.concat(*(self._reachable(array).reshape((-1,)) for array in arrays.values()), dim=0)
+        self._hvd.broadcast_(joined, root_rank=0, name=next(iter(arrays)))
+        start = 0
+        for array in arrays.values():
+            joined[start : start + array.size].reshape(array.shape).copyto(array)
+            start += array.size
 
     def _reachable(self, array):
         """The array itself, or its copy in host memory where Horovod was built without CUDA and cannot read a GPU's."""
