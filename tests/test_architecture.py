@@ -150,7 +150,8 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("agreement", set()),
     ("checkpoint", {"errors", "files"}),
     ("saving", {
-        "center_files", "checkpoint", "errors", "model_files", "module", "partition", "plan", "signals", "versions",
+        "center_files", "checkpoint", "errors", "model_files", "module", "partition", "plan", "run_folder", "signals",
+        "versions",
     }),
     ("center_files", {"errors", "tensor_file"}),
     ("model_files", {"errors", "files", "tensor_file"}),

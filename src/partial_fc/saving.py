@@ -14,6 +14,7 @@ from .model_files import load_arrays, load_parameters, save_arrays, save_model
 from .module import START, Report
 from .partition import partition
 from .plan import patience
+from .run_folder import run_files
 from .signals import SAVE, STOP, Stopped
 from .versions import versions
 
@@ -118,7 +119,7 @@ class Saver:
             self._checkpoints.save(report.num_update, write, about)
         with self._comm.together():
             if self._comm.rank == 0:
-                prefix = os.path.join(self._config.models_root, _MODEL)
+                prefix = run_files(self._config.models_root)["model"]
                 save_model(prefix, module.symbol, module.arg_params, statistics)
 
     def _tell(self, num_update, seconds):
