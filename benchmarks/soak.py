@@ -10,11 +10,14 @@ threads by more than 4. Two cores with nothing else to do take about half an hou
 """
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
+
+import psutil
 
 from partial_fc.data.image import encode_jpeg
 from partial_fc.data.record_writer import write_records
@@ -106,11 +109,11 @@ def _follow(process, watch, stall, launcher):
 
 
 def _end(process):
-    process.terminate()  # the launcher ends its ranks
-    try:
-        process.wait(60)
-    except subprocess.TimeoutExpired:
-        process.kill()
+    """With all that it started: ranks that hang would not end by themselves, nor their launcher before them."""
+    for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait()
 
 
 def _row(case):

@@ -1,4 +1,5 @@
 import io
+import os
 import resource
 import struct
 import subprocess
@@ -14,6 +15,8 @@ from partial_fc.data.decoders import decode_by_opencv
 from partial_fc.data.fit import decode_any
 from partial_fc.data.image import decode_image, decode_into, encode_jpeg
 from partial_fc.errors import InputError
+
+from parallel.launch import ROOT
 
 
 def red_left_blue_right(height=20, width=32):
@@ -139,7 +142,10 @@ def memory_and_message(content):
             except ValueError as error:
                 message = str(error)
         print(most() - before, message)"""
-    run = subprocess.run([sys.executable, "-c", program], input=content, stdout=subprocess.PIPE, timeout=60, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", program], input=content, stdout=subprocess.PIPE, timeout=60, check=True,
+        env={**os.environ, "PYTHONPATH": os.path.join(ROOT, "src")},
+    )
     memory, message = run.stdout.decode().split(" ", 1)
     return int(memory), message
 

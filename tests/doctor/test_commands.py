@@ -111,7 +111,7 @@ def test_one_of_the_commands(monkeypatch):
 def test_without_mxnet(tmp_path):
     """Everything else is told nevertheless, and nothing but advice is printed."""
     (tmp_path / "mxnet.py").write_text("raise ImportError('libgfortran.so.4: cannot open shared object file')")
-    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    path = os.pathsep.join([str(tmp_path), os.path.join(ROOT, "src")])
     process = run([sys.executable, "-m", "partial_fc.doctor", "--rec", "nowhere/train.rec"], PYTHONPATH=path)
     assert process.returncode == 1 and "Traceback" not in process.stdout
     for told in ("libgfortran.so.4", "-> . setup-utils/env.sh", "ok       GPUs", "train.rec: No such file"):
