@@ -193,10 +193,11 @@ class HorovodCommunicator(Communicator):
     def broadcast(self, arrays):
         if not arrays:
             return
-        # As one array: Horovod 0.28 logs the name of an operation after it has queued it, when another thread may have
-        # finished and freed it already. Among hundreds of small broadcasts that happens, and ends in a crash.
+        # As an all-gather of one array, to which the others add a number. Horovod 0.28 logs a broadcast's name after it
+        # has queued it, when another thread may have finished and freed it, and crashes; a gather's name, before.
         joined = mx.nd.concat(*(self._reachable(array).reshape((-1,)) for array in arrays.values()), dim=0)
-        self._hvd.broadcast_(joined, root_rank=0, name=next(iter(arrays)))
+        with self.waiting("the values of rank 0"):
+            joined = self._hvd.allgather(joined if self.rank == 0 else joined[:1], name=next(iter(arrays)))
         start = 0
         for array in arrays.values():
             joined[start : start + array.size].reshape(array.shape).copyto(array)

@@ -42,9 +42,12 @@ def check_bytes_sent(comm):
 
 
 def check_broadcast(comm):
-    arrays = {"value": mx.nd.full(3, comm.rank + 5)}
-    comm.broadcast(arrays)
-    assert (arrays["value"].asnumpy() == 5).all()
+    """Also of an array of one number, and twice under one name, with another size."""
+    for sizes in [((3,), (2, 2), (1,)), ((1,), (5,))]:
+        arrays = {f"test_{index}": mx.nd.full(size, comm.rank + index) for index, size in enumerate(sizes)}
+        comm.broadcast(arrays)
+        for index, (size, array) in enumerate(zip(sizes, arrays.values())):
+            assert np.array_equal(array.asnumpy(), np.full(size, index)), array
 
 
 def check_wrong_label(comm):
