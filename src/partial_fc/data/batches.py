@@ -8,6 +8,7 @@ import numpy as np
 from ..errors import InputError
 from .augmentation import Augmentation
 from .bad_records import BadRecords
+from .decoders import image_memory
 from .epoch_order import EpochOrder
 from .identity_ranges import empty_identities
 from .image import decode_into
@@ -122,7 +123,7 @@ class BatchReader:
             self._order.prepare(epoch + 1)
         start += self.rank * self.batch_size
         batch, bad = Batch(
-            np.empty((self.batch_size, *self.size, 3), np.uint8),
+            image_memory(self.batch_size, *self.size, 3),
             np.empty(self.batch_size, np.int64),
             self._keys(epoch, np.arange(start, start + self.batch_size)),
             end,

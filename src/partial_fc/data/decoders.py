@@ -1,6 +1,7 @@
 """The libraries that decode images, guarded against damaged ones: these become errors, and ask for no memory."""
 
 import io
+import math
 import struct
 
 import cv2
@@ -15,6 +16,15 @@ _PNG_CHUNK = struct.Struct(">I4s")  # length and kind; the content and four byte
 _CHECKSUM = 4
 _ANIMATION = (b"acTL", b"fcTL", b"fdAT")  # damaged ones crash OpenCV 4.11
 _ORIENTATION, _UPRIGHT = 274, 1
+
+
+def image_memory(*shape):
+    """Uninitialised uint8 array for pixels, which begins at no multiple of 16 bytes.
+
+    Where rows of pixels do, libjpeg-turbo writes them past the processor's caches, to memory. That takes nearly half of
+    the time of decoding a small image, see docs/performance.md.
+    """
+    return np.empty(math.prod(shape) + 1, np.uint8)[1:].reshape(shape)
 
 
 def image_header(content):

@@ -4,7 +4,16 @@ import cv2
 
 from ..errors import InputError
 from .align import align_face
-from .decoders import FOR_PRINTING, JPEG_START, decode_by_opencv, decode_jpeg, image_header, is_upright, jpeg_header
+from .decoders import (
+    FOR_PRINTING,
+    JPEG_START,
+    decode_by_opencv,
+    decode_jpeg,
+    image_header,
+    image_memory,
+    is_upright,
+    jpeg_header,
+)
 from .image import encode_jpeg
 
 MAX_PIXELS = 2**27
@@ -51,7 +60,8 @@ def decode_any(content):
         height, width, colors, _ = jpeg_header(content)
         _check_pixels(width, height)
         printed = colors in FOR_PRINTING
-        bgr = decode_jpeg(content, "CMYK" if printed else "BGR")  # or its errors
+        # or its errors
+        bgr = decode_jpeg(content, "CMYK") if printed else decode_jpeg(content, "BGR", image_memory(height, width, 3))
         return decode_by_opencv(content) if printed or not is_upright(content) else bgr
     except ValueError as error:
         raise InputError(str(error)) from error

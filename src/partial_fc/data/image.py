@@ -3,7 +3,16 @@ import cv2
 import numpy as np
 
 from ..errors import InputError
-from .decoders import FOR_PRINTING, JPEG_START, decode_by_opencv, decode_jpeg, image_header, is_upright, jpeg_header
+from .decoders import (
+    FOR_PRINTING,
+    JPEG_START,
+    decode_by_opencv,
+    decode_jpeg,
+    image_header,
+    image_memory,
+    is_upright,
+    jpeg_header,
+)
 
 
 def decode_image(content, size, name="image"):
@@ -18,7 +27,7 @@ def decode_image(content, size, name="image"):
         InputError: it cannot be decoded, or is of another size: a silent resize would hide that faces were not aligned
             for this network.
     """
-    out = np.empty((*size, 3), np.uint8)
+    out = image_memory(*size, 3)
     try:
         decode_into(out, content)
     except ValueError as error:
@@ -33,7 +42,7 @@ def decode_into(out, content):
     unlike OpenCV, tells that a JPEG is damaged instead of filling it up with grey.
 
     Args:
-        out: uint8 (height, width, 3), contiguous; becomes RGB.
+        out: uint8 (height, width, 3), contiguous, best of `image_memory`; becomes RGB.
         content: bytes.
 
     Raises:
