@@ -10,6 +10,7 @@ import numpy as np
 from .center_files import CenterFiles, centers_file, row_blocks, write_centers
 from .errors import InputError
 from .files import atomic_path, naming
+from .host_arrays import ndarray_over
 from .memory_bank import fill_initial_centers
 
 _NUMPY_FILES = "centers.npy", "centers_mom.npy"
@@ -139,7 +140,7 @@ def export_original(folder, out, world_size, progress=iter):
         for name, array in (("centers", weight), ("centers_mom", weight_mom)):
             path = os.path.join(out, f"{rank}_{name}.param")
             with atomic_path(path) as unfinished, naming(path, mx.base.MXNetError):
-                mx.nd.save(unfinished, mx.nd.from_numpy(array, zero_copy=True))
+                mx.nd.save(unfinished, ndarray_over(array))
 
 
 def export_numpy(folder, out, progress=iter):

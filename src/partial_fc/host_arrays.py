@@ -1,13 +1,19 @@
 """Large arrays of the host: in memory, or in files that memory maps."""
 
+import ctypes
 import mmap
 import os
 import shutil
 import tempfile
 
+import mxnet as mx
 import numpy as np
+from mxnet.base import _LIB, NDArrayHandle, check_call
+from mxnet.ndarray.ndarray import DeleterFunc, DLContext, DLDataType, DLManagedTensor, DLTensor
 
 from .errors import InputError
+
+_CPU = 1  # as DLPack counts devices
 
 
 def memory_array(num_rows, num_columns):
@@ -37,6 +43,34 @@ def file_array(folder, num_rows, num_columns):
         room = f"no room for {size / 2**30:.1f} GiB of centers{free}"
         raise InputError(f"--bank-dir {folder}: {room}: {error}") from error
     return np.frombuffer(memory, np.float32).reshape(num_rows, num_columns)
+
+
+def ndarray_over(array):
+    """NDArray over the memory of a contiguous float32 array, which is only for reading then, and kept as long as MXNet
+    uses it.
+
+    `mx.nd.from_numpy` gives the same, but an NDArray of it that is alive when Python ends can crash the process: the
+    function that MXNet calls then has gone before.
+    """
+    array.flags.writeable = False
+    shape = array.ctypes.shape_as(ctypes.c_int64)
+    data = DLTensor(array.ctypes.data, DLContext(_CPU, 0), array.ndim, DLDataType.TYPE_MAP["float32"], shape, None, 0)
+    tensor = DLManagedTensor(data, None, ctypes.cast(_RELEASE, DeleterFunc))
+    _SHARED[ctypes.addressof(tensor)] = tensor, shape, array
+    handle = NDArrayHandle()
+    check_call(_LIB.MXNDArrayFromDLPackEx(ctypes.byref(tensor), False, ctypes.byref(handle)))
+    return mx.nd.NDArray(handle)
+
+
+_SHARED = {}  # what MXNet has of NumPy, by the address that it gives to `_release`
+
+
+def _release(address, shared=_SHARED):  # without global names, which are gone when Python ends
+    shared.pop(address)
+
+
+_RELEASE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_release)
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_RELEASE))  # it is to stay to the last
 
 
 def _size(num_rows, num_columns):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import mxnet as mx
 import numpy as np
 
-from .host_arrays import memory_array
+from .host_arrays import memory_array, ndarray_over
 from .partition import partition
 from .randomness import generator
 from .samplers import sample_rows
@@ -108,7 +108,7 @@ class MemoryBank:
     def _to_device(self, array):
         """NDArray over the array's own memory if the device is the host's; else a copy."""
         if self.ctx.device_type == "cpu":
-            return mx.nd.from_numpy(array, zero_copy=True)
+            return ndarray_over(array)
         return mx.nd.array(array, ctx=self.ctx, dtype="float32")
 
     @property
