@@ -50,9 +50,7 @@ class Watch:
         self._lost, self._stall = _seconds("PARTIAL_FC_LOST_SECONDS", 45), _seconds("PARTIAL_FC_STALL_SECONDS", 150)
         self._state = "the start", None, time.monotonic()
         self._host, self._rank, self._writer = socket.gethostname(), None, None
-        self._left = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="watch", daemon=True).start()
+        self._left, self._loop = threading.Event(), None
 
     @contextlib.contextmanager
     def joining(self):
@@ -149,6 +147,9 @@ class Watch:
         self._loop.call_soon_threadsafe(self._writer.write, encode(message))
 
     def _wait_for(self, coroutine):
+        if not self._loop:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name="watch", daemon=True).start()
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def _connect(self, meeting):
