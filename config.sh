@@ -18,7 +18,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > local_ranks ? cores / local
 # A rank that waits for the others hands its core on instead of spinning: it has decoding threads, and CPUs are seldom
 # idle. With two busy programs beside them, two ranks on two cores train twice as fast with it.
 export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1}
-# Room for the plans of all named tensors of the deepest network, r200 with about 2000 (gradients, initial values, batch
+# Room for the plans of all named tensors of the deepest network, r200 with about 1000 (gradients and batch
 # statistics): a plan that is evicted is negotiated among all ranks anew at every update.
 export HOROVOD_CACHE_CAPACITY=${HOROVOD_CACHE_CAPACITY:-4096}
 

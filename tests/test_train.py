@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import shutil
 
 import cv2
 import pytest
@@ -135,6 +136,19 @@ def test_fine_tuning_starts_from_the_model(data, tmp_path, capsys):
 def test_fine_tuning_from_nothing_is_an_error_of_all_ranks(data, tmp_path):
     with pytest.raises(AgreedError, match=r"nowhere/model-0003\.params: no such file"):
         run(data, tmp_path, "pretrained=nowhere/model,3")
+
+
+def test_record_zero_may_be_lost(data, tmp_path, capsys):
+    damaged = shutil.copytree(os.path.dirname(data), tmp_path / "data") / "train.rec"
+    os.truncate(damaged, damaged.stat().st_size - 4)
+    with pytest.raises(AgreedError, match=r"train\.rec: record 0 cannot be read: the file ends within it"):
+        run(damaged, tmp_path / "run")
+    with pytest.raises(AgreedError, match="lists no identities: give their number"):
+        run(damaged, tmp_path / "run", "on_bad_record=skip")
+    run(damaged, tmp_path / "run", "on_bad_record=skip", "num_classes=6")
+    printed = capsys.readouterr().out
+    assert re.search(r"train\.rec: record 0 cannot .*: images are taken to be all that come before", printed)
+    assert "36 images" in printed and "Trained demo" in printed
 
 
 def test_only_the_input(data, tmp_path, monkeypatch, capsys):

@@ -225,7 +225,9 @@ def _open_data(config, comm):
     """What gives this rank its batches; sets num_classes if the configuration leaves it to the record file."""
     if config.source == "synthetic":
         return SyntheticBatches(config.num_classes, config.image_size, config.batch_size, comm, config.seed)
-    records = RecordFile(config.rec)
+    records = RecordFile(config.rec, tolerant=config.on_bad_record == "skip")
+    if records.problem:
+        log.warning("%s: images are taken to be all that come before the last that can be read", records.problem)
     if not config.num_classes and records.num_identities is None:
         raise InputError(f"{config.rec} lists no identities: give their number, --set num_classes=...")
     config.num_classes = config.num_classes or records.num_identities
