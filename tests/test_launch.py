@@ -87,6 +87,16 @@ def test_a_signal_reaches_the_launcher_and_ends_the_restarts(tmp_path):
         assert process.wait(20) == 9 and (tmp_path / "starts").read_text() == "start\n"
 
 
+def test_the_launcher_ends_when_this_process_is_killed(tmp_path):
+    script = f"trap 'touch {tmp_path}/ended; exit' TERM; touch {tmp_path}/start; while :; do sleep 0.1; done"
+    path = launcher(tmp_path, script)
+    command = [sys.executable, "-m", "partial_fc.launch", "--", path]
+    with subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=SRC), stderr=subprocess.DEVNULL) as process:
+        wait_until((tmp_path / "start").exists)
+        process.kill()
+        wait_until((tmp_path / "ended").exists)
+
+
 @pytest.mark.parametrize("numbers, said", [
     ([signal.SIGUSR1], "rank USR1"), ([signal.SIGTERM], "rank TERM"), ([signal.SIGINT], "rank TERM"),
     ([signal.SIGINT, signal.SIGINT], "rank TERM launcher TERM"),

@@ -5,6 +5,8 @@
 
 import argparse
 import contextlib
+import ctypes
+import functools
 import os
 import re
 import signal
@@ -18,11 +20,13 @@ from .errors import InputError
 from .restarts import Restarts, tell
 from .signals import STOPPED_STATUS
 
+_LIBC = ctypes.CDLL(None)
 # Exit statuses after which the same run would fail again, or was to end.
 _FINAL = (2, STOPPED_STATUS)
 _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _TRAINER = "partial_fc.train"  # of the command line of a rank
 _PATIENCE = 60  # seconds that a launcher has for its end, once a rank has told the cause
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 _PREFIX = re.compile(rb"^(\[[0-9]+(,[0-9]+)?\]<stderr>:)?")  # what launchers put before a rank's line
 _FAILURE = re.compile(r"error: rank \S+ \(")  # as watch.py says it: the run is over
 
@@ -77,7 +81,8 @@ class Launcher:
         """Run it, with its error output passed on; returns the exit status, as a shell gives it."""
         # In a session of its own: a terminal's Ctrl-C is for this process, which knows how to end a run.
         self._process = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+            self._command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+            preexec_fn=functools.partial(_LIBC.prctl, _PR_SET_PDEATHSIG, signal.SIGTERM),  # if this process is killed
         )
         before = {number: signal.signal(number, self._forward) for number in (*_ENDS, signal.SIGUSR1)}
         reader = threading.Thread(target=self._pass_on, daemon=True)
