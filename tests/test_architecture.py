@@ -156,7 +156,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("center_files", {"errors", "tensor_file"}),
     ("model_files", {"errors", "files", "tensor_file"}),
     ("tensor_file", {"errors", "files"}),
-    ("convert_centers", {"center_files", "errors", "files", "memory_bank"}),
+    ("convert_centers", {"center_files", "errors", "files", "host_arrays", "memory_bank"}),
     ("label_map", {"errors"}),
     ("run_folder", {"errors"}),
     ("signals", set()),
