@@ -12,7 +12,8 @@ import numpy as np
 from .errors import AgreedError, InputError
 from .watch import Watch
 
-# Large enough to use the network well, small enough that the first sums run beside the rest of the backward pass.
+# Large enough to use the network well, small enough that the first sums run beside the rest of the backward pass, and
+# that copies take little memory.
 _GROUP_BYTES = 2**25
 
 
@@ -191,16 +192,19 @@ class HorovodCommunicator(Communicator):
             _copy_back(group, arrays)
 
     def broadcast(self, arrays):
-        if not arrays:
-            return
-        # As an all-gather of one array, to which the others add a number. Horovod 0.28 logs a broadcast's name after it
-        # has queued it, when another thread may have finished and freed it, and crashes; a gather's name, before.
-        joined = mx.nd.concat(*(self._reachable(array).reshape((-1,)) for array in arrays.values()), dim=0)
+        for names in _groups(arrays):
+            self._broadcast_group({name: arrays[name] for name in names})
+
+    def _broadcast_group(self, arrays):
+        # As an all-gather, to which the others add a number. Horovod 0.28 logs a broadcast's name after it has queued
+        # it, when another thread may have finished and freed it, and crashes; a gather's name, before.
+        flat = [self._reachable(array).reshape((-1,)) for array in arrays.values()]
+        own = mx.nd.concat(*flat, dim=0) if self.rank == 0 else flat[0][:1]
         with self.waiting("the values of rank 0"):
-            joined = self._hvd.allgather(joined if self.rank == 0 else joined[:1], name=next(iter(arrays)))
+            received = self._hvd.allgather(own, name=next(iter(arrays)))
         start = 0
         for array in arrays.values():
-            joined[start : start + array.size].reshape(array.shape).copyto(array)
+            received[start : start + array.size].reshape(array.shape).copyto(array)
             start += array.size
 
     def _reachable(self, array):
