@@ -12,6 +12,7 @@ threads by more than 4. Two cores with nothing else to do take about half an hou
 import argparse
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,7 @@ _LAST_LINES = 30
 def main(argv=None):
     """Run and print; returns the exit status."""
     args = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # not without the runs
     with tempfile.TemporaryDirectory() as folder:
         _make_data(folder)
         cases = [case for launcher in args.launchers for case in _soak(launcher, args, folder)]
