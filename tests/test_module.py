@@ -39,16 +39,16 @@ class Doubling(Communicator):
             array += 10
 
 
-def face_module(net_output="FC", comm=None, seed=0):
+def face_module(net_output="FC", comm=None, seed=0, size=SIZE):
     comm = comm or Communicator()
     bank = MemoryBank(NUM_CLASSES, EMBEDDING_SIZE, comm, seed=seed)
     head = PartialFC(bank, MarginSoftmax(16, m3=0.2), CenterSGD(), comm)
-    return FaceModule(get_symbol("demo", EMBEDDING_SIZE, net_output), head, comm, mx.cpu(), BATCH_SIZE, SIZE, seed)
+    return FaceModule(get_symbol("demo", EMBEDDING_SIZE, net_output), head, comm, mx.cpu(), BATCH_SIZE, size, seed)
 
 
-def batch(seed=0):
+def batch(seed=0, size=SIZE):
     random = np.random.RandomState(seed)
-    images = random.randint(0, 256, (BATCH_SIZE, SIZE, SIZE, 3)).astype(np.uint8)
+    images = random.randint(0, 256, (BATCH_SIZE, size, size, 3)).astype(np.uint8)
     return Batch(images, random.randint(0, NUM_CLASSES, BATCH_SIZE), np.arange(BATCH_SIZE))
 
 
@@ -153,6 +153,17 @@ def test_average_of_the_statistics():
         expected = (array + 10) / 2 if name in module.aux_params else array
         np.testing.assert_allclose(after[name], expected, rtol=1e-6)
     assert "fc1_moving_mean" in module.aux_params
+
+
+def test_statistics_are_those_after_the_update():
+    """Not those before it, however long the backward pass takes."""
+    module = face_module(size=256)
+    for num_update in range(3):
+        module.update(batch(num_update, 256), num_update, 0.1, 0.1)
+        averages = module.averaged_statistics()
+        mx.nd.waitall()
+        for name, array in module.module._exec_group.execs[0].aux_dict.items():
+            assert np.array_equal(array.asnumpy(), averages[name].asnumpy()), name
 
 
 def test_averaged_statistics_are_those_the_network_uses():

@@ -70,8 +70,17 @@ class FaceModule:
         # Module gives out copies only (get_params); the collectives need the arrays it trains.
         executor, names = self.module._exec_group.execs[0], self.module._param_names
         self.arg_params = {name: executor.arg_dict[name] for name in names}
-        self.aux_params = dict(executor.aux_dict)
+        self._aux_params = dict(executor.aux_dict)
         self._gradients = {"grad/" + name: executor.grad_dict[name] for name in names}
+
+    @property
+    def aux_params(self):
+        """Running means and variances of batch normalization, NDArrays by name, after all updates so far.
+
+        MXNet's backward pass changes them without telling its engine, which would let them be read before.
+        """
+        mx.nd.waitall()
+        return self._aux_params
 
     def _make_momentum(self):
         """The optimizer's momentum by parameter, which MXNet would make in the first update; none if it is 0."""
@@ -187,7 +196,7 @@ class FaceModule:
     def average_statistics(self):
         """Replace this rank's statistics by the averages."""
         for name, average in self.averaged_statistics().items():
-            average.copyto(self.aux_params[name])
+            average.copyto(self._aux_params[name])
 
     def _data(self, images):
         """Module's input from uint8 (b, H, W, 3); bytes travel to the device, floats are made there."""
