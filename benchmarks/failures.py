@@ -1,9 +1,9 @@
 """Failures of one rank of a real run, under each launcher: the seconds to the end of the run, and its last line.
 
-    python -m benchmarks.failures [--json FILE] [--short]
+    python -m benchmarks.failures [--json FILE] [--short] [--only KIND [KIND ...]]
 
-With the limits that a run has unless told otherwise: about ten minutes, the launchers side by side. `--short`
-lowers them to a few seconds: about three minutes.
+With the limits that a run has unless told otherwise: about twelve minutes, the launchers side by side. `--short`
+lowers them to a few seconds: about three minutes. At last the cable between two hosts is cut, which needs root.
 """
 
 import concurrent.futures
@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import numpy as np
@@ -20,6 +21,7 @@ from partial_fc.data.image import encode_jpeg
 from partial_fc.data.record_writer import write_records
 
 from .measure import ROOT, parser, print_table, write_json
+from .two_hosts import Hosts, launch_command, obstacle, own_folders
 
 LAUNCHERS = {
     "run.sh": ["bash", f"{ROOT}/run.sh", "-np", "2", "--"],
@@ -30,7 +32,11 @@ KINDS = (
     "killed", "segmentation fault", "out of memory", "exception", "full disk", "NaN", "stalled reader", "stopped",
     "late",
 )
-SHORT = dict(PARTIAL_FC_STALL_SECONDS="4", PARTIAL_FC_LOST_SECONDS="4")
+CUT = "cut cable"
+SHORT = dict(
+    PARTIAL_FC_STALL_SECONDS="4", PARTIAL_FC_LOST_SECONDS="4", OMPI_MCA_oob_tcp_keepalive_time="3",
+    OMPI_MCA_oob_tcp_keepalive_intvl="1",
+)
 INJECT = os.path.join(ROOT, "benchmarks", "inject")  # for PYTHONPATH
 _UPDATE = 5  # of the failure, counted from 0
 _SETTINGS = "val_targets= image_size=32 embedding_size=16 max_update=5000 frequent=1 batch_size=8 num_workers=1"
@@ -40,13 +46,18 @@ def main(argv=None):
     """Measure and print; returns the exit status, 1 if a run left processes or ended as if all were well."""
     args = parser("failures", "Let one rank of two fail.", runs=1)
     args.add_argument("--short", action="store_true", help="with limits of a few seconds")
+    args.add_argument("--only", nargs="+", choices=(*KINDS, CUT), default=(*KINDS, CUT), metavar="KIND", help="(all)")
     args = args.parse_args(argv)
     limits, cases = SHORT if args.short else {}, []
-    for kind in KINDS:
+    for kind in filter(KINDS.__contains__, args.only):
         with concurrent.futures.ThreadPoolExecutor() as pool:  # they wait, most of the time
             cases += pool.map(lambda launcher, kind=kind: _case(kind, launcher, limits), LAUNCHERS)
+    if CUT in args.only:
+        cases += _cut_cable(limits)
     rows = [[case["kind"], case["launcher"], f"{case['seconds']:.0f}", f"`{case['last']}`"] for case in cases]
     print_table(["rank 1", "launcher", "s", "last line"], rows)
+    if cases and "there" in cases[-1]:
+        print(f"On the host that was cut off, all processes had ended after {cases[-1]['there']:.0f} s.")
     if args.json:
         write_json(args.json, cases)
     return int(any(case["left"] or not case["status"] for case in cases))
@@ -57,6 +68,48 @@ def _case(kind, launcher, limits):
         case = fail(kind, launcher, folder, **limits)
     print(f"{kind}, {launcher}: {case['seconds']:.0f} s, {case['last']}", file=sys.stderr)
     return case
+
+
+def _cut_cable(limits):
+    """A case for each launcher, whose rank 1 is on another host; `there`: seconds until nothing runs there any more."""
+    reason = obstacle()
+    if reason:
+        print(f"{CUT}: left out: {reason}", file=sys.stderr)
+        return []
+    limits = {name: value for name, value in limits.items() if "STALL" not in name}
+    with tempfile.TemporaryDirectory() as folder, Hosts(own_folders(folder)) as hosts:
+        ready = threading.Barrier(len(LAUNCHERS) + 1)
+
+        def follow(number, launcher):
+            train = launch_command(launcher, hosts.names, 1, folder)
+            train += arguments(os.path.join(folder, str(number)), max_update=1_000_000)
+            process, output = hosts.start(hosts.names[0], train, cwd=folder, **limits), []
+            for line in process.stdout:
+                output.append(line)
+                if f"update {_UPDATE}/" in line:
+                    ready.wait(120)
+            return process.wait(), time.monotonic(), output
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            runs = [pool.submit(follow, *each) for each in enumerate(LAUNCHERS)]
+            ready.wait(120)
+            hosts.cut()
+            cut = time.monotonic()
+            while hosts.processes(hosts.names[1]):
+                time.sleep(0.5)
+            there = time.monotonic() - cut
+            ends = [run.result() for run in runs]
+        left = len(hosts.processes(hosts.names[0]))
+    cases = [
+        dict(kind=CUT, launcher=launcher, status=status, seconds=end - cut, left=left, last=_last(output), there=there)
+        for launcher, (status, end, output) in zip(LAUNCHERS, ends)
+    ]
+    return cases
+
+
+def _last(output):
+    """The last line that is not empty."""
+    return next((line.rstrip() for line in reversed(output) if line.strip()), "")
 
 
 def fail(kind, launcher, folder, rank=1, **environment):
@@ -83,11 +136,11 @@ def fail(kind, launcher, folder, rank=1, **environment):
             if "injected" in line and not failed:
                 failed = time.monotonic()
     seconds = time.monotonic() - failed if failed else float("nan")
-    last = next((line.rstrip() for line in reversed(output) if line.strip()), "")
     left = sum(folder in " ".join(other.info["cmdline"] or []) for other in psutil.process_iter(["cmdline"]))
     status = process.returncode
     return dict(
-        kind=kind, launcher=launcher, status=status, seconds=seconds, left=left, last=last, output="".join(output)
+        kind=kind, launcher=launcher, status=status, seconds=seconds, left=left, last=_last(output),
+        output="".join(output),
     )
 
 
@@ -100,6 +153,7 @@ def arguments(folder, **settings):
 
 def _records(folder):
     random = np.random.RandomState(0)
+    os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, "train.rec")
     images = random.randint(0, 256, (8, 8, 32, 32, 3)).astype(np.uint8)
     write_records(path, [[encode_jpeg(image) for image in identity] for identity in images])

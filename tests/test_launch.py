@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from partial_fc import launch
@@ -34,7 +35,7 @@ def test_a_good_run_is_passed_on(capfd):
 
 
 def test_the_error_of_a_rank_comes_last(capfd):
-    script = 'echo "[1,0]<stderr>:error: rank 1 (b), update 7: ValueError" >&2; echo noise >&2; exit 75'
+    script = 'echo "[1,0]<stderr>:error: rank 1 (b), update 7: ValueError[1,1]<stderr>:" >&2; echo noise >&2; exit 75'
     status, lines = run(script, capfd)
     assert status == 75 and lines[-1] == "error: rank 1 (b), update 7: ValueError" and "noise" in lines
 
@@ -49,10 +50,12 @@ def test_a_launcher_without_a_word_of_a_rank(capfd):
 
 
 def test_a_launcher_that_does_not_end_is_ended(capfd, monkeypatch):
+    """With what it has started, as horovodrun its mpirun."""
     monkeypatch.setattr(launch, "_PATIENCE", 0.5)
     start = time.monotonic()
-    status, lines = run('echo "error: rank 1 (b): nothing heard" >&2; exec sleep 60', capfd)
+    status, lines = run('sleep 61.5 & echo "error: rank 1 (b): nothing heard" >&2; exec sleep 61.5', capfd)
     assert status == 137 and lines[-1] == "error: rank 1 (b): nothing heard" and time.monotonic() - start < 20
+    assert not [process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == ["sleep", "61.5"]]
 
 
 def test_a_run_that_was_asked_to_end_is_not_started_again(capfd, tmp_path):

@@ -27,7 +27,7 @@ _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _TRAINER = "partial_fc.train"  # of the command line of a rank
 _PATIENCE = 60  # seconds that a launcher has for its end, once a rank has told the cause
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
-_PREFIX = re.compile(rb"^(\[[0-9]+(,[0-9]+)?\]<stderr>:)?")  # what launchers put before a rank's line
+_TAG = re.compile(rb"^{0}|{0}$".replace(b"{0}", rb"\[[0-9]+(,[0-9]+)?\]<stderr>:"))  # launchers' for a rank's line
 _FAILURE = re.compile(r"error: rank \S+ \(")  # as watch.py says it: the run is over
 
 
@@ -108,7 +108,7 @@ class Launcher:
     def _pass_on(self):
         for line in self._process.stderr:
             os.write(2, line)
-            text = _PREFIX.sub(b"", line).decode(errors="replace").rstrip()
+            text = _TAG.sub(b"", line.rstrip()).decode(errors="replace").rstrip()
             if text.startswith(("error: ", "stopped: ")):
                 self.last_word, self.stopped = text, self.stopped or text.startswith("stopped: ")
                 if _FAILURE.match(text):
@@ -118,9 +118,17 @@ class Launcher:
 
     def _leave_in_time(self):
         """mpirun may wait for a host that is gone for a quarter of an hour; the ranks end by themselves."""
-        timer = threading.Timer(_PATIENCE, self._process.kill)
+        timer = threading.Timer(_PATIENCE, self._kill)
         timer.daemon = True
         timer.start()
+
+    def _kill(self):
+        """The launcher, with all that it has started here: horovodrun's mpirun would outlive it."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            launcher = psutil.Process(self._process.pid)
+            for process in [*launcher.children(recursive=True), launcher]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
 
 
 def _a_rank_below(pid):

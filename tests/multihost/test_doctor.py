@@ -4,11 +4,12 @@ import json
 
 import pytest
 
+from benchmarks.two_hosts import Hosts, obstacle, own_folders
+
 from faces import write_faces
-from multihost import hosts as multihost
 from parallel.launch import ROOT
 
-reason = multihost.obstacle()
+reason = obstacle()
 pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))
 
 
@@ -24,7 +25,7 @@ def test_two_hosts_of_which_one_has_other_files(tmp_path):
     """Each has its files for itself: what is changed on the first, the other does not have."""
     write_faces(tmp_path)
     change = f"echo '# changed' >>{ROOT}/src/partial_fc/head.py && echo '999\t0' >>{tmp_path}/train.idx"
-    with multihost.Hosts(multihost.own_folders(tmp_path)) as hosts:
+    with Hosts(own_folders(tmp_path)) as hosts:
         findings = examine(hosts, tmp_path, change)
     other = {finding["topic"]: finding for finding in findings.pop(hosts.names[1])}
     assert {"ssh", "clock", "MXNet", "data"} <= set(other)

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from benchmarks.two_hosts import Hosts, launch_command, obstacle, own_folders
+
 from faces import write_faces
-from multihost.hosts import Hosts, obstacle, own_folders
 from parallel.launch import ROOT, run, succeed
 
 reason = obstacle()
@@ -42,16 +43,6 @@ def arguments(folder, max_update, models_root):
     return [*(word for setting in settings for word in ("--set", setting)), "--models-root", str(models_root)]
 
 
-def command(launcher, names, ranks, folder):
-    """The launcher's command for so many ranks on each host."""
-    if launcher == "run.sh":
-        path = folder / f"hosts-{ranks}"
-        path.write_text("".join(f"{name} slots={ranks}\n" for name in names))
-        return ["bash", f"{ROOT}/run.sh", "--hostfile", str(path), "--"]
-    slots = ",".join(f"{name}:{ranks}" for name in names)
-    return [*launcher.split(), "-np", str(ranks * len(names)), "-H", slots, "bash", f"{ROOT}/config.sh"]
-
-
 def losses(text):
     return [float(row["loss"]) for row in csv.DictReader(text.splitlines())]
 
@@ -63,7 +54,7 @@ def test_same_losses_as_one_host(ranks, hosts, folder):
     for launcher in ("run.sh", "horovodrun --gloo"):
         # each start has its files anew: what a run leaves is read within it
         models_root = f"models-{ranks}-{launcher[:3]}"
-        train = [*command(launcher, hosts.names, ranks // 2, folder), *arguments(folder, 6, models_root)]
+        train = [*launch_command(launcher, hosts.names, ranks // 2, folder), *arguments(folder, 6, models_root)]
         # under one launcher in two parts, of which the second goes on from a checkpoint that has files on each host
         begin = '"$@" --set max_update=3 && "$@" --resume auto' if (launcher, ranks) == ("run.sh", 2) else '"$@"'
         script = f"{begin} && echo ==== && cat {models_root}/losses.csv"
@@ -77,7 +68,7 @@ def test_same_losses_as_one_host(ranks, hosts, folder):
 def test_other_data_on_one_host_are_refused(hosts, folder):
     pack = f"cd {ROOT} && . setup-utils/env.sh && cd tests && PYTHONPATH={ROOT}/src python -c"
     write = f'{pack} \'from faces import write_faces; write_faces("{folder}", 21)\''
-    train = [*command("run.sh", hosts.names, 1, folder), *arguments(folder, 6, "models")]
+    train = [*launch_command("run.sh", hosts.names, 1, folder), *arguments(folder, 6, "models")]
     done = hosts.run(hosts.names[0], ["bash", "-c", write + ' && "$@"', "_", *train], cwd=folder)
     assert done.returncode == 2 and "the checksum of train.idx is" in done.stdout.splitlines()[-1], done.stdout[-5000:]
 
@@ -109,14 +100,14 @@ def mended(hosts):
 
 @pytest.mark.parametrize("launcher", ["run.sh", "horovodrun --mpi", "horovodrun --gloo"])
 def test_cut_network_ends_both_hosts(launcher, mended, folder):
-    train = [*command(launcher, mended.names, 1, folder), *arguments(folder, 1000000, "models-" + launcher[-3:])]
+    train = [*launch_command(launcher, mended.names, 1, folder), *arguments(folder, 1000000, "models-" + launcher[-3:])]
     status, output = cut_at(20, mended, train, folder)
     last = output.rstrip().splitlines()[-1]
     assert status and last.startswith(f"error: rank 1 ({mended.names[1]}): nothing heard for 3 s"), output
 
 
 def test_restarts_on_the_host_that_is_left(mended, folder, shared):
-    train = command("run.sh", mended.names, 1, folder)
+    train = launch_command("run.sh", mended.names, 1, folder)
     settings = [*arguments(folder, 30, shared / "models"), "--set", "save_interval=5"]
     status, output = cut_at(12, mended, [*train[:-1], "--restarts", "1", "--", *settings], folder)
     assert status == 0 and f"{mended.names[1]} does not answer: going on without" in output, output
@@ -124,7 +115,7 @@ def test_restarts_on_the_host_that_is_left(mended, folder, shared):
 
 
 def test_no_restart_without_the_centers_of_a_host_that_is_gone(mended, folder):
-    train = command("run.sh", mended.names, 1, folder)
+    train = launch_command("run.sh", mended.names, 1, folder)
     settings = [*arguments(folder, 1000000, "models-own"), "--set", "save_interval=5"]
     status, output = cut_at(12, mended, [*train[:-1], "--restarts", "1", "--", *settings], folder)
     last = output.rstrip().splitlines()[-1]

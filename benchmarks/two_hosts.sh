@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a command as on a host of its own: enter.sh FOLDER NAME PATHS COMMAND...
+# Runs a command as on a host of its own: two_hosts.sh FOLDER NAME PATHS COMMAND...
 # In the network namespace NAME, with that host name; what is written below the PATHS (separated by colons) stays on this
 # host. FOLDER has the files `hosts` and `ssh_config`.
 set -euo pipefail

@@ -9,9 +9,9 @@ import time
 
 import psutil
 
-from parallel.launch import ROOT
+from .measure import ROOT
 
-_ENTER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "enter.sh")
+_ENTER = os.path.splitext(os.path.abspath(__file__))[0] + ".sh"
 _SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
 _SSHD_CONFIG = """\
 HostKey {folder}/host_key
@@ -148,6 +148,24 @@ class Hosts:
         found = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True).stdout.split()
         running = [psutil.Process(int(pid)) for pid in found if psutil.pid_exists(int(pid))]
         return [process for process in running if sshd or process.name() != "sshd"]
+
+
+def launch_command(launcher, names, ranks, folder):
+    """Command line, without the trainer's arguments, for so many ranks on each host.
+
+    Args:
+        launcher: `run.sh`, `horovodrun --mpi` or `horovodrun --gloo`.
+        names: of the hosts.
+        ranks: on each.
+        folder: for a host file.
+    """
+    if launcher == "run.sh":
+        path = os.path.join(folder, f"hosts-{ranks}")
+        with open(path, "w") as file:
+            file.writelines(f"{name} slots={ranks}\n" for name in names)
+        return ["bash", f"{ROOT}/run.sh", "--hostfile", path, "--"]
+    slots = ",".join(f"{name}:{ranks}" for name in names)
+    return [*launcher.split(), "-np", str(ranks * len(names)), "-H", slots, "bash", f"{ROOT}/config.sh"]
 
 
 def own_folders(*more):
