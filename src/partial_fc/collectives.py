@@ -1,6 +1,7 @@
 """What ranks exchange. The only file that knows Horovod and mpi4py.
 
-Every collective carries a fixed name: for a name it has seen, Horovod keeps the plan and the ranks need not agree anew.
+Every collective carries a fixed name: for a name it has seen, Horovod keeps the plan, and the ranks need not agree anew
+(but for reduce-scatters, which Horovod 0.28 negotiates each time).
 """
 
 import contextlib
