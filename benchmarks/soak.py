@@ -42,7 +42,6 @@ _LAST_LINES = 30
 def main(argv=None):
     """Run and print; returns the exit status."""
     args = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # not without the runs
     with tempfile.TemporaryDirectory() as folder:
         _make_data(folder)
         cases = [case for launcher in args.launchers for case in _soak(launcher, args, folder)]
@@ -130,4 +129,5 @@ def _row(case):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # not without the runs
     sys.exit(main())
