@@ -100,11 +100,10 @@ def _cut_cable(limits):
             there = time.monotonic() - cut
             ends = [run.result() for run in runs]
         left = len(hosts.processes(hosts.names[0]))
-    cases = [
+    return [
         dict(kind=CUT, launcher=launcher, status=status, seconds=end - cut, left=left, last=_last(output), there=there)
         for launcher, (status, end, output) in zip(LAUNCHERS, ends)
     ]
-    return cases
 
 
 def _last(output):

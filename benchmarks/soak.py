@@ -10,7 +10,6 @@ threads by more than 4. Two cores with nothing else to do take about half an hou
 """
 
 import argparse
-import contextlib
 import os
 import signal
 import subprocess
@@ -18,12 +17,11 @@ import sys
 import tempfile
 import time
 
-import psutil
-
 from partial_fc.data.image import encode_jpeg
 from partial_fc.data.record_writer import write_records
 from partial_fc.data.synthetic_faces import render_face
 from partial_fc.data.verification_set import save_verification_set
+from partial_fc.launch import kill_all
 
 from .measure import LAUNCHERS, ROOT, print_table, rank_command, write_json
 from .soak_watch import Watch, summarize
@@ -107,15 +105,8 @@ def _follow(process, watch, stall, launcher):
         return f"ended with status {process.returncode}" if process.returncode else None
     finally:
         if process.poll() is None:
-            _end(process)
-
-
-def _end(process):
-    """With all that it started: ranks that hang would not end by themselves, nor their launcher before them."""
-    for one in [*psutil.Process(process.pid).children(recursive=True), process]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
-    process.wait()
+            kill_all(process.pid)
+            process.wait()
 
 
 def _row(case):

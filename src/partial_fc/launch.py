@@ -118,17 +118,18 @@ class Launcher:
 
     def _leave_in_time(self):
         """mpirun may wait for a host that is gone for a quarter of an hour; the ranks end by themselves."""
-        timer = threading.Timer(_PATIENCE, self._kill)
+        timer = threading.Timer(_PATIENCE, kill_all, [self._process.pid])
         timer.daemon = True
         timer.start()
 
-    def _kill(self):
-        """The launcher, with all that it has started here: horovodrun's mpirun would outlive it."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            launcher = psutil.Process(self._process.pid)
-            for process in [*launcher.children(recursive=True), launcher]:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+
+def kill_all(pid):
+    """Kill a launcher with all that it has started here: horovodrun's mpirun, and ranks that hang, would outlive it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        launcher = psutil.Process(pid)
+        for process in [*launcher.children(recursive=True), launcher]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _a_rank_below(pid):
