@@ -1,4 +1,4 @@
-"""Pairs of images to verify on: read from LFW's form of them, or drawn at random."""
+"""Pairs of images to verify on: read from a list, or drawn at random."""
 
 import math
 import os
