@@ -229,7 +229,9 @@ def test_names_before_numbers(line, expected):
     assert name_and_numbers(line, 2, whole_numbers) == (expected, [1, 2])
 
 
-@pytest.mark.parametrize("line", ["1 2", "a 1", "a 1 2 3", "a\t1\t2\t3", "a 1 ２", "\t1\t2", "a b", "a 1 2 b", "a"])
+@pytest.mark.parametrize("line", [
+    "1 2", "a 1", "a 1 2 3", "a 1. 2 3", "a, 1 , 2, 3", "a\t1\t2\t3", "a 1 ２", "\t1\t2", "a b", "a 1 2 b", "a",
+])
 def test_other_lines_than_a_name_and_numbers(line):
     with pytest.raises(ValueError):
         name_and_numbers(line, 2, whole_numbers)

@@ -148,11 +148,15 @@ def name_and_numbers(line: str, count: int, parse) -> Tuple[str, list]:
         if separator is None or separator in line:
             name, *fields = line.strip().rsplit(separator, count)
             try:
-                if len(fields) == count and name and not _REAL.fullmatch(name.rsplit(separator, 1)[-1]):
+                if len(fields) == count and name and not _ends_in_number(name, separator):
                     return name.rstrip(), parse(fields)
             except ValueError:
                 continue
     raise ValueError(f"expected a name and {count} numbers")
+
+
+def _ends_in_number(name, separator):
+    return name[-1] in "0123456789. " and bool(_REAL.fullmatch(name.rsplit(separator, 1)[-1].strip()))
 
 
 def shown_text(text: str) -> str:
