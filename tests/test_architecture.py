@@ -157,7 +157,10 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("model_files", {"errors", "files", "tensor_file"}),
     ("tensor_file", {"errors", "files"}),
     ("convert_centers", {"center_files", "errors", "files", "host_arrays", "memory_bank"}),
-    ("label_map", {"errors"}),
+    ("label_map", {"errors", "listed_names", "number_rows"}),
+    ("text_lists", {"errors"}),
+    ("number_rows", {"errors", "text_lists"}),
+    ("listed_names", {"errors", "text_lists"}),
     ("run_folder", {"errors"}),
     ("signals", set()),
     ("versions", {"__version__"}),
@@ -175,7 +178,8 @@ def test_imports_point_one_way(name, allowed):
 
 @pytest.mark.parametrize("folder, more", [("data", set()), ("eval", {"model_files", "collectives", "device"})])
 def test_data_and_evaluation_know_nothing_of_the_training(folder, more):
-    allowed = {"errors", "files", "randomness", "command_line"} | more
+    lists = {"text_lists", "number_rows", "listed_names"}
+    allowed = {"errors", "files", "randomness", "command_line"} | lists | more
     rooms = (folder + ".", "data.")  # evaluation reads data
     for name in every_name():
         if name.startswith(folder + "."):

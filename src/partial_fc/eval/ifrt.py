@@ -49,7 +49,7 @@ def image_groups(paths, name):
     groups, identities = {group: place for place, group in enumerate(GROUPS)}, {}
     of_image = np.empty((len(paths), 2), np.int64)
     for row, path in enumerate(paths):
-        parts = path.replace("\\", "/").split("/")[-3:]
+        parts = path.strip().replace("\\", "/").split("/")[-3:]
         if len(parts) != 3 or not all(parts) or parts[0] == ALL:
             raise InputError(f"{name}: image {row + 1}, {path!r}, is not GROUP/IDENTITY/IMAGE")
         group = groups.setdefault(parts[0], len(groups))

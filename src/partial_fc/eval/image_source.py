@@ -5,6 +5,8 @@ import os
 from ..data.data_set import DataSet
 from ..data.image_folder import IMAGE_ENDINGS, natural_key
 from ..errors import InputError
+from ..listed_names import find_path
+from ..text_lists import text_lines
 from .pair_sets import decode_face, face_size
 
 
@@ -38,7 +40,7 @@ class FileImages:
         return (file_state(self._path(index)) for index in range(len(self.lines)))
 
     def _path(self, index):
-        return os.path.join(self._folder, self.lines[index])
+        return find_path(self._folder, self.lines[index])
 
     def _content(self, index):
         try:
@@ -81,12 +83,8 @@ class RecordImages:
 
 
 def listed_images(path):
-    """Paths in the lines of a file; raises InputError naming it, where it cannot be read or has none."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            found = [line for line in (line.rstrip("\r\n") for line in file) if line]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    """Paths in the lines of a list, see `text_lists`; raises InputError naming it, where there are none."""
+    found = [line for _, line in text_lines(path)]
     if not found:
         raise InputError(f"{path}: has no paths of images")
     return found

@@ -16,8 +16,8 @@ def add(commands):
     command.add_argument(
         "--bin", nargs="+", action="extend", default=[], metavar="FILE", help="verification sets of InsightFace's form"
     )
-    command.add_argument("--images", metavar="FOLDER", help="images FOLDER/NAME/NAME_0001.jpg of the pairs in --pairs")
-    command.add_argument("--pairs", metavar="FILE", help="pairs in the form of LFW's pairs.txt")
+    command.add_argument("--images", metavar="FOLDER", help="images of --pairs: FOLDER/NAME/NAME_0001.*, or the paths")
+    command.add_argument("--pairs", metavar="FILE", help="pairs in LFW's form, or lines PATH1 PATH2 LABEL")
     command.add_argument(
         "--size", type=positive, metavar="N",
         help="cut the middle square of every image and resize it to N x N pixels; without it, all images have to have "
