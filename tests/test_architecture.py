@@ -142,11 +142,13 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("normalize", set()),
     ("errors", set()),
     ("files", set()),
-    ("collectives", {"errors", "watch"}),
+    ("collectives", {"errors", "hosts", "watch"}),
     ("watch", {"errors", "monitor"}),
     ("monitor", set()),
-    ("launch", {"errors", "restarts", "signals"}),
-    ("restarts", {"config", "errors"}),
+    ("launch", {"config", "errors", "hosts", "launch_command", "restarts", "signals"}),
+    ("launch_command", {"errors", "hosts"}),
+    ("restarts", {"config", "errors", "hosts"}),
+    ("hosts", {"errors"}),
     ("agreement", set()),
     ("checkpoint", {"errors", "files"}),
     ("saving", {
@@ -191,7 +193,7 @@ def test_doctor_needs_nothing_that_may_be_broken():
     for name in every_name():
         if name.startswith("doctor."):
             used = {other for other in inside(name) if not other.startswith("doctor.")}
-            assert used <= ({"collectives"} if name in in_processes_of_their_own else {"errors"}), name
+            assert used <= ({"collectives"} if name in in_processes_of_their_own else {"errors", "hosts"}), name
             assert not inside(name) & in_processes_of_their_own, name
             libraries = {"mxnet", "numpy", "tqdm", "psutil", "easydict", "yaml", "cv2"}
             assert name in in_processes_of_their_own or not outside(library_file(name)) & libraries, name
