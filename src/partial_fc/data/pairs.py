@@ -7,13 +7,15 @@ import numpy as np
 
 from ..errors import InputError
 from ..randomness import generator
+from .image_folder import IMAGE_ENDINGS
 
 
 def read_pairs(path, folder):
     """Pairs of a file in the form of LFW's pairs.txt.
 
     Its first line holds the number of folds and of pairs of each kind in a fold (without the former: one fold). Then
-    `NAME i j` is a pair of the same identity and `NAME1 i NAME2 j` one of two, image i being `NAME/NAME_000i.*`.
+    `NAME i j` is a pair of the same identity and `NAME1 i NAME2 j` one of two, image i being `NAME/NAME_000i.*`,
+    with one of the endings of images.
     Fields are separated by tabs or, in a line without tabs, by spaces.
 
     Args:
@@ -76,10 +78,23 @@ class _Images:
         if name not in self._listed:
             if not os.path.isdir(folder):
                 raise ValueError(f"no folder {folder}")
-            self._listed[name] = {os.path.splitext(image)[0]: image for image in sorted(os.listdir(folder))}
-        if stem not in self._listed[name]:
+            self._listed[name] = _images_by_stem(folder)
+        found = self._listed[name].get(stem, [])
+        if not found:
             raise ValueError(f"no image {os.path.join(folder, stem)}.*")
-        return os.path.join(folder, self._listed[name][stem])
+        if len(found) > 1:
+            raise ValueError(f"{' and '.join(found)} in {folder} are both image {number} of {name}: remove one")
+        return os.path.join(folder, found[0])
+
+
+def _images_by_stem(folder):
+    """Names of the images in a folder, in lists by name without ending; what lies beside an image is left out."""
+    images = {}
+    for name in sorted(os.listdir(folder)):
+        stem, ending = os.path.splitext(name)
+        if ending.lower() in IMAGE_ENDINGS:
+            images.setdefault(stem, []).append(name)
+    return images
 
 
 def check_enough_pairs(counts, num_pairs):
