@@ -242,3 +242,23 @@ def test_a_run_that_stopped_at_a_bad_image_goes_on_with_skip(with_bad_images):
         skipping(folder, images, False, Communicator())
     with pytest.raises(AgreedError, match="not one of 2 images can be used; the first: .*20.jpg: damaged"):
         skipping(folder, ["20.jpg", "22.jpg"], True, Communicator(), overwrite=True)
+
+
+def test_features_of_another_scaling_are_others(with_bad_images, capsys):
+    """They are neither taken for the same nor mixed with those of a run that was stopped."""
+    folder, arguments, kept, expected = with_bad_images
+    arguments += ["--on-bad-image", "skip"]
+    own = ["--mean", "20", "--scale", "0.5"]
+    assert launch("mpi", 2, "embed_worker.py", "die", "embed", folder / "f.npy", *arguments, *own).returncode
+    assert main(["embed", str(folder / "f.npy"), *arguments]) == 0
+    close(folder / "f.npy", expected)
+    assert {key: json.loads((folder / "f.json").read_text())[key] for key in ("mean", "scale", "scaling")} == {
+        "mean": 0, "scale": 1, "scaling": "guessed"
+    }
+    capsys.readouterr()
+    assert main(["embed", str(folder / "f.npy"), *arguments, "--mean", "0", "--scale", "1"]) == 0
+    assert "have been computed already" in capsys.readouterr().err
+    assert main(["embed", str(folder / "f.npy"), *arguments, *own]) == 1
+    assert "f.npy exists, of other images or another model" in capsys.readouterr().err
+    assert main(["embed", str(folder / "f.npy"), *arguments, *own, "--overwrite"]) == 0
+    assert np.abs(np.load(folder / "f.npy") - expected).max() > 1

@@ -59,6 +59,7 @@ def test_ifrt(tmp_path, capsys, embed):
         found = figures(capsys, "ifrt", "--images", tmp_path / "ifrt", "--model", tmp_path / "m", "--keep", keep,
                         "--roc", tmp_path / "roc.png", *["--flip"] * flip)
         assert (found.pop("protocol"), found.pop("data"), found.pop("model")) == ("ifrt", "IFRT", str(tmp_path / "m"))
+        assert found.pop("settings") == {"mean": 0, "scale": 1, "scaling": "guessed"}
         assert found == json.loads(json.dumps(expected.figures)) and len(found) == 6
     assert len(list(keep.glob("*.npy"))) == 2 and (tmp_path / "roc.png").stat().st_size > 1000
     saved = sorted(keep.glob("IFRT-flip-*.npy"))[0]
@@ -96,7 +97,7 @@ def test_megaface(tmp_path, capsys, embed):
     assert (expected["probes"], expected["people"], expected["distractors"]) == (7, 2, 19)
     kit = ["--probe-features", tmp_path / "kit" / "facescrub", "--distractor-features", tmp_path / "kit" / "megaface"]
     again = figures(capsys, "megaface", *lists, *kit, "--ending", "_m.bin")
-    assert {**again, "model": found["model"]} == found
+    assert {**again, "model": found["model"], "settings": found["settings"]} == found
     for wrong, message in (
         (images[:2], "--probe-images and --distractor-images belong together"), ([], "give --model with images"),
         (images[:4], "give --model with images"), (images[4:], "--model belongs to --probe-images"),
@@ -134,11 +135,37 @@ def test_ijb(tmp_path, capsys, embed):
     np.save(tmp_path / "halves.npy", features)
     again = figures(capsys, *common, "--features", tmp_path / "halves.npy", "--halves")
     assert again["auc"] == found["auc"] and again["model"] == str(tmp_path / "halves.npy")
+    assert again["settings"] == {"embeddings": "unit"} and found["settings"]["embeddings"] == "unit"
+    assert figures(capsys, *common, "--features", tmp_path / "halves.npy")["settings"] == {"embeddings": "as saved"}
     np.save(tmp_path / "short.npy", features[:11])
     assert "11 rows of features for 12 images" in failure(capsys, *common, "--features", tmp_path / "short.npy")
     assert "give --model, or --features" in failure(capsys, *common)
     message = failure(capsys, "ijb", tmp_path / "ijb", "--dataset", "IJBB", "--model", tmp_path / "m")
     assert "ijbb_face_tid_mid.txt: cannot be read" in message
+
+
+def test_embeddings_of_ijb_are_added_as_asked(tmp_path, capsys, embed):
+    """Both ways against sums by hand; features that are kept of one are not taken for those of the other."""
+    images = write_ijb(tmp_path / "ijb", TEMPLATE * SIZE / 112, SIZE)
+    common = ["ijb", tmp_path / "ijb", "--dataset", "IJBC", "--model", tmp_path / "m", "--size", SIZE]
+    common += ["--keep", tmp_path]
+    both = np.random.RandomState(1).randn(2, 12, 6) * [[[1]], [[3]]]
+    sums = {"raw": sum(both), "unit": sum(each / np.linalg.norm(each, axis=1, keepdims=True) for each in both)}
+    np.save(tmp_path / "halves.npy", np.concatenate(both, axis=1).astype(np.float32))
+    aucs = set()
+    for how, features in sums.items():
+        np.save(tmp_path / "sums.npy", features.astype(np.float32))
+        saved = [*common[:4], "--features", tmp_path / "halves.npy", "--halves", "--embeddings", how]
+        expected = figures(capsys, *common[:4], "--features", tmp_path / "sums.npy")
+        assert figures(capsys, *saved)["auc"] == expected["auc"]
+        found = figures(capsys, *common, "--embeddings", how)
+        kept = np.load(next(tmp_path.glob(f"IJBC-{'unit' if how == 'unit' else 'flip'}-*.npy")))
+        both_of_images = [embed(images), embed(images[:, :, ::-1])]
+        if how == "unit":
+            both_of_images = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in both_of_images]
+        np.testing.assert_allclose(kept, sum(both_of_images), atol=1e-4)
+        aucs.add((expected["auc"], found["settings"]["embeddings"]))
+    assert len(aucs) == 2 and len({auc for auc, _ in aucs}) == 2
 
 
 def test_real_ranks(tmp_path, capsys, embed):

@@ -1,6 +1,7 @@
 """Features of many images, computed by all ranks together."""
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -19,7 +20,7 @@ _NAMED = 5
 _VERSION = 1  # of what is written: files of another are not taken for the same
 
 
-def embed(source, embedder, out, comm, flip=False, overwrite=False, skip_bad=False):
+def embed(source, embedder, out, comm, flip=False, overwrite=False, skip_bad=False, unit=False):
     """Write `OUT.npy`, (n, D) float32, of n images; `OUT.txt`, what each row is of; `OUT.json`, of which model.
 
     Where the files are there and were computed by the same model from the same images, nothing is done. A run that was
@@ -36,6 +37,7 @@ def embed(source, embedder, out, comm, flip=False, overwrite=False, skip_bad=Fal
         comm: communicator.
         flip: whether to add the embeddings of the mirror images.
         overwrite: whether to compute all anew and replace files of other images or another model.
+        unit: with `flip`, whether both embeddings are divided by their norms before they are added.
         skip_bad: whether to skip images that cannot be read or are of another size; else they are an error.
 
     Returns:
@@ -49,7 +51,7 @@ def embed(source, embedder, out, comm, flip=False, overwrite=False, skip_bad=Fal
     with comm.together():
         shape = len(source.lines), embedder.embedding_size(source.size)
         arguments = {
-            "version": _VERSION, "model": embedder.checksum, "flip": flip,
+            "version": _VERSION, "model": embedder.checksum, "flip": "unit" if flip and unit else flip,
             "images": shape[0], "embedding_size": shape[1], "image_size": list(source.size),
             "names": _digest(source.lines),
         }
@@ -70,10 +72,10 @@ def embed(source, embedder, out, comm, flip=False, overwrite=False, skip_bad=Fal
     with contextlib.closing(unfinished):
         with comm.together():
             blocks = unfinished.open()
-        _compute(source, embedder, unfinished, blocks, comm, flip, skip_bad)
+        _compute(source, _function(embedder, flip, unit), unfinished, blocks, comm, embedder.batch_size, skip_bad)
     with comm.together():
         if comm.rank == 0:
-            _publish(unfinished, out, source.lines, arguments)
+            _publish(unfinished, out, source.lines, {**arguments, **embedder.settings})
     count = sum(map(len, blocks))
     log.info(
         "%s: %d x %d features; %d images now, %.0f a second", out, *shape, count, count / (time.perf_counter() - start)
@@ -111,10 +113,9 @@ def _is_there(out, arguments, skip_bad):
     found = read_json(_json_path(out))
     if not (os.path.exists(out) and os.path.exists(text_path(out)) and isinstance(found, dict)):
         return False
-    skipped = found.pop("skipped", 0)
-    if found != arguments:
+    if {name: found.get(name) for name in arguments} != arguments:
         return False
-    _check_none_skipped(out, 0 if skip_bad else skipped)
+    _check_none_skipped(out, 0 if skip_bad else found.get("skipped", 0))
     return True
 
 
@@ -137,13 +138,15 @@ def _check_free(out, may_replace):
             raise InputError(f"{path} exists, of other images or another model: --overwrite replaces it")
 
 
-def _compute(source, embedder, unfinished, blocks, comm, flip, skip_bad):
+def _function(embedder, flip, unit):
+    return functools.partial(embedder.embed_with_mirror, unit=unit) if flip else embedder.embed
+
+
+def _compute(source, function, unfinished, blocks, comm, size, skip_bad):
     """This rank's share of the blocks. After each the ranks agree, so that all end soon after one that cannot go on."""
-    own = blocks[comm.rank :: comm.world_size]
-    size = embedder.batch_size
+    own, bad = blocks[comm.rank :: comm.world_size], {}
     parts = [range(start, min(start + size, rows.stop)) for rows in own for start in range(rows.start, rows.stop, size)]
     workers = max(1, len(os.sched_getaffinity(0)) // comm.local_size)
-    function, bad = embedder.embed_with_mirror if flip else embedder.embed, {}
     read = _skipping(source, bad) if skip_bad else source.read
     with contextlib.closing(read_ahead(read, parts, workers)) as batches:
         for index in range(-(-len(blocks) // comm.world_size)):
@@ -175,7 +178,7 @@ def _checked(source, part, features, bad):
     return features
 
 
-def _publish(unfinished, out, lines, arguments):
+def _publish(unfinished, out, lines, about):
     bad = unfinished.bad()
     if len(bad) == len(lines):
         raise InputError(f"not one of {len(bad)} images can be used; the first: {bad[0]}")
@@ -188,5 +191,5 @@ def _publish(unfinished, out, lines, arguments):
         for reason in list(bad.values())[:_NAMED]:
             log.warning("  %s", reason)
     write_lines(text_path(out), [line for row, line in enumerate(lines) if row not in bad])
-    write_json(_json_path(out), {**arguments, "skipped": len(bad)})
+    write_json(_json_path(out), {**about, "skipped": len(bad)})
     unfinished.move_to(out, bad)

@@ -63,10 +63,11 @@ def _ifrt(args):
         with embedded(args, sources, comm, args.flip) as computed:
             if comm.rank:
                 return
-            found = saved + [(model, features, groups) for model, (features,) in computed]
+            found = [(*each, {}) for each in saved]
+            found += [(each.model, each.features[0], groups, each.settings) for each in computed]
             results = []
-            for name, features, images in found:
-                results.append(ifrt_result(count_pairs(UnitFeatures(features, name), images), name))
+            for name, features, images, settings in found:
+                results.append(ifrt_result(count_pairs(UnitFeatures(features, name), images), name, settings))
             write_results(results, args)
 
     return on_all_ranks(work)

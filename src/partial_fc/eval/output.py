@@ -48,6 +48,7 @@ class Result(NamedTuple):
             those in `_NO_SHARES`, ints, texts, None for what cannot be told (too few pairs), or dictionaries of these:
             `{"tar": {"1e-4": 0.9}}` is the column `tar 1e-4`. Keys of false accept rates are `far_name`s.
         curves, histograms: by name, "" for the only one.
+        settings: how it was measured, values for JSON by name; see `embedding.Embedder`.
     """
 
     protocol: str
@@ -56,6 +57,7 @@ class Result(NamedTuple):
     figures: Dict[str, Any]
     curves: Dict[str, Curve] = {}
     histograms: Dict[str, Histogram] = {}
+    settings: Dict[str, Any] = {}
 
     @property
     def columns(self):
@@ -105,8 +107,12 @@ def write_results(results, args):
 
 
 def results_json(results):
-    """The figures with `protocol`, `data` and `model`: an object, for several results a list of objects."""
-    objects = [{"protocol": each.protocol, "data": each.data, "model": each.model, **each.figures} for each in results]
+    """The figures with `protocol`, `data`, `model` and `settings`: an object, for several results a list of objects."""
+    objects = [
+        {"protocol": each.protocol, "data": each.data, "model": each.model,
+         **({"settings": each.settings} if each.settings else {}), **each.figures}
+        for each in results
+    ]
     return json.dumps(objects[0] if len(objects) == 1 else objects, indent=2, allow_nan=False)
 
 

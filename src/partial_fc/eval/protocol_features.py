@@ -3,6 +3,9 @@
 import contextlib
 import os
 import tempfile
+from typing import Any, Dict, List, NamedTuple
+
+import numpy as np
 
 from ..device import choose_device
 from ..errors import InputError
@@ -11,18 +14,32 @@ from .embedding import open_embedder
 from .features import read_features
 
 
+class Computed(NamedTuple):
+    """Features of a model.
+
+    Attributes:
+        model: its name.
+        features: (n, D) float32 of each source, on the disk.
+        settings: of the Embedder.
+    """
+
+    model: str
+    features: List[np.ndarray]
+    settings: Dict[str, Any]
+
+
 @contextlib.contextmanager
-def embedded(args, sources, comm, flip):
+def embedded(args, sources, comm, flip, unit=False):
     """Features of images by every `--model`, see `embed`: in the folder `--keep`, or in one that is removed at the end.
 
     Args:
         args: arguments of `arguments.add_model` and `add_keep`.
         sources: for each kind of images its name and what `embed` takes; the same on every rank.
         comm: communicator.
-        flip: whether to add the embeddings of the mirror images.
+        flip, unit: see `embed`.
 
     Returns:
-        Context of a list of (model, list of (n, D) float32 for each source), on the disk.
+        Context of a list of Computed.
 
     Raises:
         AgreedError: on every rank: see `embed`; several ranks without `--keep`.
@@ -32,16 +49,16 @@ def embedded(args, sources, comm, flip):
             if args.model and comm.world_size > 1 and not args.keep:
                 raise InputError("several ranks need --keep DIR, a folder that all of them can write to")
         folder = args.keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="partial-fc-eval-"))
-        yield [(model, _features(model, args, sources, comm, flip, folder)) for model in args.model]
+        yield [_computed(model, args, sources, comm, flip, unit, folder) for model in args.model]
 
 
-def _features(model, args, sources, comm, flip, folder):
+def _computed(model, args, sources, comm, flip, unit, folder):
     with comm.together():
         embedder = open_embedder(model, args, choose_device(args.device, comm))
-    found = []
+    found, how = [], "-unit" if flip and unit else "-flip" if flip else ""
     for name, source in sources.items():
-        path = os.path.join(folder, f"{name}{'-flip' if flip else ''}-{embedder.checksum}.npy")
-        embed(source, embedder, path, comm, flip, args.overwrite)
+        path = os.path.join(folder, f"{name}{how}-{embedder.checksum}.npy")
+        embed(source, embedder, path, comm, flip, args.overwrite, unit=unit)
         with comm.together():
             found.append(read_features(path, len(source.lines)))
-    return found
+    return Computed(model, found, embedder.settings)

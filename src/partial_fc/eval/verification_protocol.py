@@ -41,7 +41,8 @@ def measure(embedder, pairs):
         "tar": tar_figures(roc, FARS[::-1], pairs.name),
     }
     histogram = Histogram(_SCORE_EDGES, *(_count(scores[kind]) for kind in (pairs.issame, ~pairs.issame)))
-    return Result("verification", pairs.name, embedder.name, figures, {"": Curve(*roc.curve())}, {"": histogram})
+    curves, histograms = {"": Curve(*roc.curve())}, {"": histogram}
+    return Result("verification", pairs.name, embedder.name, figures, curves, histograms, embedder.settings)
 
 
 def _embed(embedder, pairs):
