@@ -62,6 +62,7 @@ def embed(source, embedder, out, comm, flip=False, overwrite=False, skip_bad=Fal
             arguments["states"] = _digest(source.states())
             there = not overwrite and _is_there(out, arguments, skip_bad)
             if not there:
+                check_name(out)
                 _check_free(out, unfinished.matches(arguments) or overwrite)
                 unfinished.prepare(arguments, anew=overwrite)
                 _check_none_skipped(unfinished.folder, 0 if skip_bad else len(unfinished.bad()))
@@ -127,12 +128,16 @@ def _check_none_skipped(path, skipped):
         )
 
 
-def _check_free(out, may_replace):
+def check_name(out):
+    """Raise InputError unless `out` ends in `.npy` and its folder is there."""
     if not out.endswith(".npy"):
         raise InputError(f"{out}: the name has to end in .npy")
     parent = os.path.dirname(os.path.abspath(out))
     if not os.path.isdir(parent):
         raise InputError(f"{out}: there is no folder {parent}")
+
+
+def _check_free(out, may_replace):
     for path in (out, text_path(out), _json_path(out), skipped_path(out)):
         if os.path.exists(path) and not may_replace:
             raise InputError(f"{path} exists, of other images or another model: --overwrite replaces it")

@@ -42,12 +42,15 @@ def add(commands):
 def _embed(args):
     # imports MXNet: --help need not wait for it
     from ..device import choose_device
-    from .embed import embed
+    from .embed import check_name, embed
     from .embedding import open_embedder
+    from .paths import check_paths
     from .ranks import on_all_ranks
 
     def work(comm):
         with comm.together():
+            check_paths(args)
+            check_name(args.out)
             source = _source(args)
             embedder = open_embedder(args.model, args, choose_device(args.device, comm))
         embed(source, embedder, args.out, comm, args.flip, args.overwrite, args.on_bad_image == "skip")

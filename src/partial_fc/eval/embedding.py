@@ -97,6 +97,10 @@ class Embedder:
         self._module.forward(mx.io.DataBatch([data]), is_train=False)
         return self._module.get_outputs()[0].asnumpy()[: len(part)].reshape(len(part), -1)
 
+    def check_size(self, size):
+        """Raise InputError unless the model takes images of `size` (H, W); nothing is computed."""
+        self._check_shapes((self.batch_size, 3, *size))
+
     def _bind(self, size):
         shape = (self.batch_size, 3, *size)
         self._check_shapes(shape)
@@ -165,13 +169,20 @@ def read_ahead(read, parts, num_workers=0):
             yield batch
 
 
-def open_embedders(args, ctx):
+def open_embedders(args, ctx, sizes):
     """List of an Embedder for each `--model` of the arguments, see `arguments.add_model`.
 
+    Args:
+        sizes: (H, W) of the images that they are to embed.
+
     Raises:
-        InputError: see `load_model`.
+        InputError: see `open_embedder`; a model does not take images of such a size.
     """
-    return [open_embedder(name, args, ctx) for name in args.model]
+    embedders = [open_embedder(name, args, ctx) for name in args.model]
+    for embedder in embedders:
+        for size in sizes:
+            embedder.check_size(size)
+    return embedders
 
 
 def open_embedder(name, args, ctx):

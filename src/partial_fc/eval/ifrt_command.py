@@ -45,7 +45,8 @@ def _ifrt(args):
     # imports MXNet: --help need not wait for it
     from .ifrt import count_pairs, ifrt_result, image_groups
     from .image_source import FileImages, images_below, listed_images
-    from .output import check_outputs, write_results
+    from .output import write_results
+    from .paths import check_paths
     from .protocol_features import embedded
     from .ranks import on_all_ranks
     from .unit_features import UnitFeatures
@@ -53,7 +54,7 @@ def _ifrt(args):
     def work(comm):
         with comm.together():
             _check(args)
-            check_outputs(args)
+            check_paths(args)
             saved = [(path, *_saved(path, args.list)) for path in args.features]
             sources = {}
             if args.model:

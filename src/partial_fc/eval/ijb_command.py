@@ -52,7 +52,8 @@ def _ijb(args):
     from .features import read_features
     from .ijb import compare_templates, ijb_result, pool_templates
     from .ijb_lists import AlignedFaces, read_faces, read_pairs
-    from .output import check_outputs, write_results
+    from .output import write_results
+    from .paths import check_paths
     from .protocol_features import embedded
     from .ranks import on_all_ranks
 
@@ -60,7 +61,7 @@ def _ijb(args):
         with comm.together():
             if not args.model and not args.features:
                 raise InputError("give --model, or --features, or both")
-            check_outputs(args)
+            check_paths(args)
             faces = read_faces(args.folder, args.dataset)
             pairs = read_pairs(args.folder, args.dataset, faces.template_ids) if comm.rank == 0 else None
             saved = [(path, read_features(path, len(faces.names))) for path in args.features]

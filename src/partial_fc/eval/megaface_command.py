@@ -50,7 +50,8 @@ def _megaface(args):
     from .image_source import FileImages
     from .megaface import megaface_result
     from .megaface_files import FeatureFolder, write_for_kit
-    from .output import check_outputs, write_results
+    from .output import write_results
+    from .paths import check_paths
     from .protocol_features import Computed, embedded
     from .ranks import on_all_ranks
 
@@ -58,7 +59,7 @@ def _megaface(args):
         saved, sources = [], {}
         with comm.together():
             _check(args)
-            check_outputs(args)
+            check_paths(args)
             lists = probes, distractors = _lists(args)
             if args.model:
                 sources["facescrub"] = FileImages(args.probe_images, probes.paths, args.size)

@@ -13,7 +13,6 @@ from typing import Any, Dict, NamedTuple
 
 import numpy as np
 
-from ..errors import InputError
 from ..files import atomic_path
 
 log = logging.getLogger("partial_fc")
@@ -68,17 +67,6 @@ class Result(NamedTuple):
 def far_name(far):
     """`1e-4` for 0.0001: the key of a false accept rate."""
     return np.format_float_scientific(far, trim="-", exp_digits=1)
-
-
-def check_outputs(args):
-    """Raise InputError if a file that the arguments name could not be written, before long work begins."""
-    for option in ("json", "csv", "roc", "histogram", "report"):
-        path = getattr(args, option)
-        if not path or path == "-":
-            continue
-        folder = os.path.dirname(os.path.abspath(path))
-        if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-            raise InputError(f"--{option} {path}: is a folder, or there is no folder {folder} that can be written to")
 
 
 def write_results(results, args):

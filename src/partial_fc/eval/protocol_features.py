@@ -10,7 +10,7 @@ import numpy as np
 from ..device import choose_device
 from ..errors import InputError
 from .embed import embed
-from .embedding import open_embedder
+from .embedding import open_embedders
 from .features import read_features
 
 
@@ -30,7 +30,9 @@ class Computed(NamedTuple):
 
 @contextlib.contextmanager
 def embedded(args, sources, comm, flip, unit=False):
-    """Features of images by every `--model`, see `embed`: in the folder `--keep`, or in one that is removed at the end.
+    """Features of images by every `--model`, see `embed`: in the folder `--keep`, which is made, or in a temporary one.
+
+    All models are opened, and the shapes of their parameters compared with the images, before the first computes.
 
     Args:
         args: arguments of `arguments.add_model` and `add_keep`.
@@ -48,17 +50,22 @@ def embedded(args, sources, comm, flip, unit=False):
         with comm.together():
             if args.model and comm.world_size > 1 and not args.keep:
                 raise InputError("several ranks need --keep DIR, a folder that all of them can write to")
+            sizes = {source.size for source in sources.values()}
+            embedders = open_embedders(args, choose_device(args.device, comm), sizes) if args.model else []
+            if args.keep and comm.rank == 0:
+                os.makedirs(args.keep, exist_ok=True)
         folder = args.keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="partial-fc-eval-"))
-        yield [_computed(model, args, sources, comm, flip, unit, folder) for model in args.model]
+        computed = []
+        while embedders:  # none is kept longer than it is needed
+            computed.append(_computed(embedders.pop(0), args, sources, comm, flip, unit, folder))
+        yield computed
 
 
-def _computed(model, args, sources, comm, flip, unit, folder):
-    with comm.together():
-        embedder = open_embedder(model, args, choose_device(args.device, comm))
+def _computed(embedder, args, sources, comm, flip, unit, folder):
     found, how = [], "-unit" if flip and unit else "-flip" if flip else ""
     for name, source in sources.items():
         path = os.path.join(folder, f"{name}{how}-{embedder.checksum}.npy")
         embed(source, embedder, path, comm, flip, args.overwrite, unit=unit)
         with comm.together():
             found.append(read_features(path, len(source.lines)))
-    return Computed(model, found, embedder.settings)
+    return Computed(embedder.name, found, embedder.settings)
