@@ -69,6 +69,20 @@ def test_auc_and_tar_are_counted(saved, capsys):
     assert found["tar"]["1e-2"] is None  # of 1 / 0.01 = 100 pairs of different people there are fewer
 
 
+def test_figures_without_mirror_images(saved, capsys):
+    folder, images, issame, embed = saved
+    found = figures(capsys, "--model", folder / "m", "--bin", folder / "val.bin")
+    rows = embed(images)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    scores = (rows[0::2] * rows[1::2]).sum(axis=1)
+    wins = [(a > b) + (a == b) / 2 for a in scores[issame] for b in scores[~issame]]
+    assert found["auc_no_flip"] == pytest.approx(np.mean(wins)) and found["auc_no_flip"] != found["auc"]
+    beyond = sorted(scores[~issame], reverse=True)[int(0.1 * np.count_nonzero(~issame))]
+    assert found["tar_no_flip"]["1e-1"] == np.mean(scores[issame] > beyond)
+    assert found["threshold_no_flip"] == pytest.approx(slow_evaluate(embed(images), issame, 10)[2])
+    assert list(found["tar_no_flip"]) == list(found["tar"])
+
+
 def test_equals_what_is_told_in_training(saved, capsys):
     folder, images, issame, embed = saved
     found = figures(capsys, "--model", folder / "m", "--bin", folder / "val.bin")

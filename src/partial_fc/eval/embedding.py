@@ -197,12 +197,13 @@ def open_embedder(name, args, ctx):
     embedder = Embedder(
         model, ctx, args.batch_size, args.bgr, None if args.mean is None else (args.mean, args.scale)
     )
-    log.info("%s: %s", name, _scaling_words(embedder.settings, model.begins_with))
+    why = f"since its symbol begins with {model.begins_with}; --mean and --scale change that"
+    log.info("%s: the network is given %s", name, pixel_words(embedder.settings, why))
     return embedder
 
 
-def _scaling_words(settings, begins_with):
+def pixel_words(settings, why):
+    """What the settings of an Embedder give to the network, and `why`, if it was guessed."""
     mean, scale = settings["mean"], settings["scale"]
     pixels = "pixels as they are" if (mean, scale) == _AS_THEY_ARE else f"(pixel - {mean:g}) * {scale:g}"
-    why = f"since its symbol begins with {begins_with}; --mean and --scale change that"
-    return f"the network is given {pixels}, {'as --mean and --scale say' if settings['scaling'] == 'given' else why}"
+    return f"{pixels}, {'as --mean and --scale say' if settings['scaling'] == 'given' else why}"

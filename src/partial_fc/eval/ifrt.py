@@ -113,7 +113,8 @@ def ifrt_result(counts, model, settings=None):
         curves[name], histograms[name] = roc_curve(roc), score_histogram(genuine, impostor)
     for name, both in counts.items():
         figures[f"{name} pairs"] = dict(zip(("same", "different"), (kind.total for kind in both)))
-    return Result("ifrt", "IFRT", model, figures, curves, histograms, settings or {})
+    groups = {name: {"tar": figures[name], "pairs": figures[f"{name} pairs"]} for name in counts}
+    return Result("ifrt", "IFRT", model, figures, curves, histograms, settings or {}, groups)
 
 
 def _blocks(groups, block_rows):

@@ -18,6 +18,7 @@ from .output import Result
 from .roc import FARS, Roc, ScoreCounts
 from .unit_features import unit_or_nan, unit_rows
 
+ADDED = {"unit": "normalized", "raw": "as they are", "as saved": "as saved"}  # words for reports
 _ROWS_AT_ONCE = 4096
 
 
@@ -77,7 +78,9 @@ def ijb_result(cosines, pairs, dataset, model, settings=None):
         "tar": tar_figures(roc, FARS, f"{model} on {dataset}"),
     }
     histogram = score_histogram(ScoreCounts.of(cosines[pairs.issame]), ScoreCounts.of(cosines[~pairs.issame]))
-    return Result("ijb", dataset, model, figures, {"": roc_curve(roc)}, {"": histogram}, settings or {})
+    settings = settings or {}
+    groups = {ADDED[settings["embeddings"]]: figures} if settings else {}
+    return Result("ijb", dataset, model, figures, {"": roc_curve(roc)}, {"": histogram}, settings, groups)
 
 
 def _images_of_medium(faces):
