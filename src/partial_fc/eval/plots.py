@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..files import atomic_path
-from .labels import Labels
+from ..labels import Labels, name_lines
 
 _COLUMNS = 80  # of text below or above a panel
 _LINE = 0.17  # inches
@@ -36,8 +36,7 @@ def draw_roc(path, results):
     panel.grid(alpha=0.3, which="both")
     if named:
         legend = figure.legend(panel.lines, ["."] * len(named), loc="outside lower left", fontsize=8, frameon=False)
-        for text, (name, _) in zip(legend.get_texts(), named):
-            labels.apply(text, name, _COLUMNS)
+        name_lines(legend, [name for name, _ in named], _COLUMNS)
     _save(figure, path)
 
 

@@ -5,7 +5,7 @@ import pytest
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
-from partial_fc.eval.labels import Labels
+from partial_fc.labels import Labels
 
 
 def write_font(path, family, characters):

@@ -1,6 +1,6 @@
 import pytest
 
-from partial_fc.eval.right_to_left import in_visual_order
+from partial_fc.right_to_left import in_visual_order
 
 
 @pytest.mark.parametrize("logical, visual", [

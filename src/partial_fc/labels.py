@@ -45,9 +45,13 @@ class Labels(NamedTuple):
 
     def apply(self, text, name: str, columns: int) -> None:
         """Make matplotlib's Text `text` show a name, whose `$` and `_` mean nothing else."""
+        self.prepare(text)
+        text.set_text(self.text(name, columns))
+
+    def prepare(self, text) -> None:
+        """Make matplotlib's Text `text` draw what `text` returns as it is."""
         text.set_parse_math(False)
         text.set_fontfamily(self.families)
-        text.set_text(self.text(name, columns))
 
     def _lines(self, name, columns):
         """The name in lines that end, where possible, at something other than a letter or number."""
@@ -72,6 +76,14 @@ class Labels(NamedTuple):
         if 0xDC80 <= code <= 0xDCFF:  # a byte of a file's name which is not UTF-8
             return f"\\x{code - 0xDC00:02x}"
         return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def name_lines(legend, names, columns: int) -> None:
+    """Give the entries of a matplotlib legend these names (list of str), of any script; it hides those that begin with
+    `_` where they are given to it at once."""
+    labels = Labels.of(names)
+    for text, name in zip(legend.get_texts(), names):
+        labels.apply(text, name, columns)
 
 
 def _is_drawn(character):
