@@ -30,9 +30,9 @@ def test_what_is_passed_over_is_counted(folder, caplog):
         (folder / "b" / "c" / f"{number}.heic").touch()
     assert images_below(str(folder)) == ["a.jpg", "b/9.JPG", "b/10.jpg", "b/c/1.jpg"]
     assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
-        "7 files are not taken for images, by their endings: b/notes.txt, b/c/0.heic, b/c/1.heic, b/c/2.heic, "
+        "passed over 7 whose endings are not those of images: b/notes.txt, b/c/0.heic, b/c/1.heic, b/c/2.heic, "
         "b/c/3.heic and 2 more",
-        "1 links lead to folders that are read already: b/c/loop",
+        "passed over 1 leading to folders that are read already: b/c/loop",
     ]
 
 

@@ -135,8 +135,8 @@ def images_below(folder):
             if not name.startswith("."):
                 found = images if name.lower().endswith(IMAGE_ENDINGS) else others
                 found.append(os.path.relpath(os.path.join(parent, name), folder))
-    _warn(folder, "files are not taken for images, by their endings", others)
-    _warn(folder, "links lead to folders that are read already", [os.path.relpath(path, folder) for path in repeated])
+    _warn(folder, "whose endings are not those of images", others)
+    _warn(folder, "leading to folders that are read already", [os.path.relpath(path, folder) for path in repeated])
     if not images:
         raise InputError(f"{folder}: no images; their names end in {', '.join(IMAGE_ENDINGS)}")
     return images
@@ -145,7 +145,7 @@ def images_below(folder):
 def _warn(folder, what, names):
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        log.warning("%s: %d %s: %s%s", folder, len(names), what, ", ".join(names[:_NAMED]), more)
+        log.warning("%s: passed over %d %s: %s%s", folder, len(names), what, ", ".join(names[:_NAMED]), more)
 
 
 def file_state(path):

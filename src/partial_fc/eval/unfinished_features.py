@@ -80,8 +80,11 @@ class UnfinishedFeatures:
 
     def note_bad(self, rows, reasons):
         """Note, before a block is written, which of its rows are of images that were skipped: reasons (str) by row."""
+        path = self._path(f"{_BAD}{rows.start // BLOCK_ROWS}.json")
         if reasons:
-            write_json(self._path(f"{_BAD}{rows.start // BLOCK_ROWS}.json"), reasons)
+            write_json(path, reasons)
+        elif os.path.exists(path):  # of a run that was killed before it wrote the block
+            os.remove(path)
 
     def write(self, rows, features):
         """Write the features, (n, D), of a block's rows, and note that it is done. Raises OSError naming the file."""
