@@ -168,7 +168,9 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("versions", {"__version__"}),
     ("config", {"errors"}),
     ("summary", {"files"}),
-    ("curves", {"files"}),
+    ("curves", {"files", "labels"}),
+    ("labels", {"right_to_left"}),
+    ("right_to_left", set()),
     ("callbacks", {"eval.verification", "files", "module"}),
     ("input_rate", set()),
     ("device", {"errors"}),
@@ -181,7 +183,7 @@ def test_imports_point_one_way(name, allowed):
 @pytest.mark.parametrize("folder, more", [("data", set()), ("eval", {"model_files", "collectives", "device"})])
 def test_data_and_evaluation_know_nothing_of_the_training(folder, more):
     lists = {"text_lists", "number_rows", "listed_names"}
-    allowed = {"errors", "files", "randomness", "command_line"} | lists | more
+    allowed = {"errors", "files", "labels", "randomness", "command_line"} | lists | more
     rooms = (folder + ".", "data.")  # evaluation reads data
     for name in every_name():
         if name.startswith(folder + "."):

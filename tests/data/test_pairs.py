@@ -35,6 +35,22 @@ def test_pairs_in_the_order_of_the_file(tmp_path, folder):
     ]
 
 
+def test_what_lies_beside_an_image_is_not_the_image(tmp_path, folder):
+    """Sidecars, whose names come before and after the image's."""
+    expected = read_pairs(write(tmp_path, PAIRS), folder)
+    for ending in (".json", ".txt", ".npy", ".JSON", "", ".xmp", ".jpg~"):
+        (tmp_path / "faces" / "Bo" / f"Bo_0001{ending}").touch()
+    assert read_pairs(write(tmp_path, PAIRS), folder) == expected
+
+
+@pytest.mark.parametrize("other", ["Bo_0001.png", "Bo_0001.JPG"])
+def test_two_images_of_one_number_are_named(tmp_path, folder, other):
+    (tmp_path / "faces" / "Bo" / other).touch()
+    names = " and ".join(sorted([other, "Bo_0001.jpg"]))
+    with pytest.raises(InputError, match=f"line 4: {names} in .*/Bo are both image 1 of Bo: remove one"):
+        read_pairs(write(tmp_path, PAIRS), folder)
+
+
 def test_first_line_without_the_number_of_folds(tmp_path, folder):
     assert len(read_pairs(write(tmp_path, PAIRS.replace("2\t1", "2", 1)), folder)) == 4
 

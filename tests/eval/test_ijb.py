@@ -49,6 +49,16 @@ def test_templates_equal_the_slow_protocol(monkeypatch, num_images, at_once):
     np.testing.assert_allclose(pool_templates(features, faces, halves=True), added, atol=1e-6)
 
 
+def test_halves_are_normalized_before_they_are_added():
+    faces, features = random_faces(2, 60), np.random.RandomState(3).randn(60, 6).astype(np.float32)
+    features[:, 3:] *= 5
+    features[7, :3] = 0
+    both = [half / np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-9) for half in np.split(features, 2, 1)]
+    pooled = pool_templates(features, faces, halves=True, unit=True)
+    np.testing.assert_allclose(pooled, slow_templates(sum(both), faces), atol=1e-6)
+    assert np.abs(pooled - pool_templates(features, faces, halves=True)).max() > 0.1
+
+
 def test_one_video_weighs_as_much_as_one_image():
     """Three frames of a video at (1, 0) and a still image at (0, 1): 45 degrees. A face of score 0 counts as none."""
     media = np.array([7, 7, 7, 8, 9])

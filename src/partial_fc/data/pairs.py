@@ -9,6 +9,7 @@ from ..errors import InputError
 from ..listed_names import find_path, name_key
 from ..randomness import generator
 from ..text_lists import shown_text, text_lines, ways_to_split, whole_numbers
+from .image_folder import IMAGE_ENDINGS
 
 _LABELS = {"1": True, "true": True, "0": False, "-1": False, "false": False}
 
@@ -16,9 +17,9 @@ _LABELS = {"1": True, "true": True, "0": False, "-1": False, "false": False}
 def read_pairs(path, folder):
     """Pairs of a list, see `text_lists`, with a pair in each line, in LFW's form or with the paths of the images.
 
-    `NAME i j` is a pair of the same identity and `NAME1 i NAME2 j` one of two, image i being `NAME/NAME_000i.*`.
-    `PATH1 PATH2 LABEL`, or the label first, is one of the same identity where the label is 1, and of two where it is 0
-    or -1; paths start from the folder. Fields are separated by tabs, commas or spaces.
+    `NAME i j` is a pair of the same identity and `NAME1 i NAME2 j` one of two, image i being `NAME/NAME_000i.*`, with
+    one of the endings of images. `PATH1 PATH2 LABEL`, or the label first, is one of the same identity where the label
+    is 1, and of two where it is 0 or -1; paths start from the folder. Fields are separated by tabs, commas or spaces.
 
     A first line of numbers announces the pairs: the number of folds and of pairs of each kind in a fold, as in LFW's
     pairs.txt, or one number, of the pairs of each kind or of all.
@@ -99,10 +100,13 @@ class _Images:
         if name not in self._listed:
             if not os.path.isdir(folder):
                 raise ValueError(f"no folder {folder}")
-            self._listed[name] = {name_key(os.path.splitext(image)[0]): image for image in sorted(os.listdir(folder))}
-        if stem not in self._listed[name]:
+            self._listed[name] = _images_by_stem(folder)
+        found = self._listed[name].get(stem, [])
+        if not found:
             raise ValueError(f"no image {os.path.join(folder, stem)}.*")
-        return os.path.join(folder, self._listed[name][stem])
+        if len(found) > 1:
+            raise ValueError(f"{' and '.join(found)} in {folder} are both image {number} of {name}: remove one")
+        return os.path.join(folder, found[0])
 
     def at(self, name):
         """Path of the image at a path in the folder."""
@@ -110,6 +114,16 @@ class _Images:
         if not os.path.isfile(path):
             raise ValueError(f"no image {path}")
         return path
+
+
+def _images_by_stem(folder):
+    """Names of the images in a folder, in lists by name without ending; what lies beside an image is left out."""
+    images = {}
+    for name in sorted(os.listdir(folder)):
+        stem, ending = os.path.splitext(name)
+        if ending.lower() in IMAGE_ENDINGS:
+            images.setdefault(name_key(stem), []).append(name)
+    return images
 
 
 def check_enough_pairs(counts, num_pairs):
