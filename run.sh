@@ -14,19 +14,22 @@ set -euo pipefail
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 
 usage() {
-    echo "error: $1; usage: bash run.sh [-np N] [--hostfile FILE] [--restarts K] [-- ARGS]" >&2
+    echo "usage: bash run.sh [-np N] [--hostfile FILE] [--restarts K] [-- ARGS]" >&2
+    echo "error: $1" >&2
     exit 2
 }
 
 ranks='' hostfile='' restarts=0
 while (($#)); do
+    [[ $1 != --*=* ]] || set -- "${1%%=*}" "${1#*=}" "${@:2}" # --hostfile=FILE
     case $1 in
     -np | --hostfile | --restarts) [[ -n ${2:-} ]] || usage "$1 needs a value" ;;&
     -np) ranks=$2 && shift 2 ;;
     --hostfile) hostfile=$2 && shift 2 ;;
     --restarts) restarts=$2 && shift 2 ;;
     --) shift && break ;;
-    *) usage "$1 is not an option of run.sh (the trainer's follow --)" ;;
+    -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
+    *) usage "$1 is not an option of run.sh; the trainer's arguments stand behind --: bash run.sh -- $1 ..." ;;
     esac
 done
 [[ -z $ranks || $ranks =~ ^[1-9][0-9]*$ ]] || usage "-np $ranks is not a number of ranks"

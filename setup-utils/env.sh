@@ -37,6 +37,8 @@ _partial_fc_enter() {
     export OMPI_MCA_oob_tcp_keepalive_time=${OMPI_MCA_oob_tcp_keepalive_time:-20}
     export OMPI_MCA_oob_tcp_keepalive_intvl=${OMPI_MCA_oob_tcp_keepalive_intvl:-10}
     export OMPI_MCA_oob_tcp_keepalive_probes=${OMPI_MCA_oob_tcp_keepalive_probes:-5}
+    # mpirun packs names of hosts, and refuses to pack one with an underscore.
+    [[ $(uname -n) != *[!A-Za-z0-9.-]* ]] || export OMPI_MCA_regx=${OMPI_MCA_regx:-naive}
     # Keeps MXNet from remarking in every process that oneDNN is in use.
     export MXNET_SUBGRAPH_VERBOSE=${MXNET_SUBGRAPH_VERBOSE:-0}
     # Open MPI refuses to run as root unless told twice.

@@ -142,12 +142,14 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("normalize", set()),
     ("errors", set()),
     ("files", set()),
-    ("collectives", {"errors", "watch"}),
+    ("collectives", {"errors", "hosts", "watch"}),
     ("watch", {"addresses", "errors", "monitor"}),
     ("addresses", set()),
     ("monitor", set()),
-    ("launch", {"errors", "restarts", "signals"}),
-    ("restarts", {"config", "errors"}),
+    ("launch", {"config", "errors", "hosts", "launch_command", "restarts", "signals"}),
+    ("launch_command", {"errors", "hosts"}),
+    ("restarts", {"config", "errors", "hosts"}),
+    ("hosts", {"errors"}),
     ("agreement", set()),
     ("checkpoint", {"errors", "files"}),
     ("saving", {
@@ -158,13 +160,18 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("model_files", {"errors", "files", "tensor_file"}),
     ("tensor_file", {"errors", "files"}),
     ("convert_centers", {"center_files", "errors", "files", "host_arrays", "memory_bank"}),
-    ("label_map", {"errors"}),
+    ("label_map", {"errors", "listed_names", "number_rows"}),
+    ("text_lists", {"errors"}),
+    ("number_rows", {"errors", "text_lists"}),
+    ("listed_names", {"errors", "text_lists"}),
     ("run_folder", {"errors"}),
     ("signals", set()),
     ("versions", {"__version__"}),
     ("config", {"errors"}),
     ("summary", {"files"}),
-    ("curves", {"files"}),
+    ("curves", {"files", "labels"}),
+    ("labels", {"right_to_left"}),
+    ("right_to_left", set()),
     ("callbacks", {"eval.verification", "files", "module"}),
     ("input_rate", set()),
     ("device", {"errors"}),
@@ -176,7 +183,8 @@ def test_imports_point_one_way(name, allowed):
 
 @pytest.mark.parametrize("folder, more", [("data", set()), ("eval", {"model_files", "collectives", "device"})])
 def test_data_and_evaluation_know_nothing_of_the_training(folder, more):
-    allowed = {"errors", "files", "randomness", "command_line"} | more
+    lists = {"text_lists", "number_rows", "listed_names"}
+    allowed = {"errors", "files", "labels", "randomness", "command_line"} | lists | more
     rooms = (folder + ".", "data.")  # evaluation reads data
     for name in every_name():
         if name.startswith(folder + "."):
@@ -188,7 +196,7 @@ def test_doctor_needs_nothing_that_may_be_broken():
     for name in every_name():
         if name.startswith("doctor."):
             used = {other for other in inside(name) if not other.startswith("doctor.")}
-            assert used <= ({"collectives"} if name in in_processes_of_their_own else {"errors"}), name
+            assert used <= ({"collectives"} if name in in_processes_of_their_own else {"errors", "hosts"}), name
             assert not inside(name) & in_processes_of_their_own, name
             libraries = {"mxnet", "numpy", "tqdm", "psutil", "easydict", "yaml", "cv2"}
             assert name in in_processes_of_their_own or not outside(library_file(name)) & libraries, name

@@ -4,6 +4,7 @@ import os
 import cv2
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from partial_fc.curves import draw_curves
 
@@ -50,3 +51,19 @@ def test_folder_that_is_not_there(tmp_path):
     with pytest.raises(OSError):
         (tmp_path / "losses.csv").write_text("num_update,loss\n1,2\n")
         draw_curves(str(tmp_path / "no" / "curves.png"), str(tmp_path / "losses.csv"), [(0, {})], [])
+
+
+@pytest.mark.filterwarnings("error:Glyph", "error:.*starts with")
+def test_legend_names_all_sets_and_hides_no_curve(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: figures.append(self) or open(path, "w").close())
+    sets = {"_held": 0.5, "顔": 0.6, "a-very-long-name-" * 4: 0.7}
+    (tmp_path / "losses.csv").write_text("num_update,loss\n1,2\n2,1\n")
+    draw_curves(str(tmp_path / "x.png"), str(tmp_path / "losses.csv"), [(0, sets), (2, sets)], [])
+    (figure,) = figures
+    figure.draw_without_rendering()
+    panel, legend = figure.axes[1], figure.axes[1].get_legend()
+    assert legend.get_texts()[0].get_text() == "_held" and len(legend.get_texts()) == 3
+    box = legend.get_window_extent()
+    assert box.x1 <= figure.bbox.x1 and not any(box.overlaps(each.get_window_extent()) for each in figure.axes)
+    assert panel.get_window_extent().width > figure.bbox.width / 2

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from partial_fc.files import atomic_path, naming
+from partial_fc.files import atomic_path, naming, walk
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -81,3 +81,36 @@ def test_full_disk_names_the_file_and_not_the_unfinished_one(tmp_path):
         with open("/dev/full", "wb") as full:
             full.write(b"data")
     assert error.value.filename == path
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """Folders a, b/c, z and .hidden with a file `x` each, links back to the top, and to others beside them."""
+    for name in ("a", "b/c", "z", ".hidden"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "x").touch()
+    (tmp_path / "z" / "top").symlink_to(tmp_path)
+    (tmp_path / "b" / "self").symlink_to(".")
+    (tmp_path / "a" / "z").symlink_to("../z")
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "b" / "c")
+    return tmp_path
+
+
+def test_walk_follows_links_and_visits_no_folder_twice(linked):
+    repeated = []
+    found = [(os.path.relpath(parent, linked), names) for parent, names in walk(str(linked), repeated=repeated)]
+    assert found == [(".", []), ("a", ["x"]), ("b", []), ("elsewhere", ["x"]), ("z", ["x"])]
+    assert [os.path.relpath(path, linked) for path in repeated] == ["a/z", "b/c", "b/self", "z/top"]
+
+
+def test_walk_names_a_folder_that_cannot_be_read(linked, monkeypatch):
+    scandir = os.scandir
+
+    def refusing(path):
+        if os.path.basename(path) == "b":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(PermissionError, match="/b'"):
+        list(walk(str(linked)))

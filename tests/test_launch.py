@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from partial_fc import launch
+from partial_fc import hosts, launch
 from partial_fc.launch import main
 
 SRC = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src")
@@ -75,9 +75,52 @@ def test_restarts(status, starts, capfd, tmp_path):
     assert ("starting again" in capfd.readouterr().err) == (starts > 1)
 
 
-def test_wrong_arguments_are_told_before_the_start(capfd):
-    assert main(["--restarts", "1", "--", "mpirun", "bash", "config.sh", "--set", "nothing=1"]) == 2
-    assert "did you mean" in capfd.readouterr().err
+def test_what_argparse_says_of_a_command_line_comes_last(capfd):
+    script = 'printf "%s\\n" "usage: x" "[1,1]<stderr>:prog sub: error: unrecognized arguments: -y" noise >&2; exit 2'
+    assert run(script, capfd)[1][-1] == "error: unrecognized arguments: -y"
+
+
+def test_the_exception_of_a_launcher_comes_last(capfd):
+    script = 'printf "%s\\n" "  File x" "some.RuntimeError: no ssh" "ValueError: x" >&2; exit 3'
+    assert run(script, capfd)[1][2:] == ["ValueError: x", "error: bash ended with status 3: no ssh"]
+    script = 'echo "RuntimeError: Horovod detected that one or more processes exited" >&2; exit 1'
+    assert run(script, capfd)[1][-1] == "error: bash ended with status 1, see above"
+
+
+@pytest.mark.parametrize("words, message", [
+    ("mpirun bash config.sh --set nothing=1", "did you mean"),
+    ("horovodrun -np 2 bash /x/config.sh --network nothing", "--network nothing: unknown"),
+    ("mpirun --hostfile /nowhere x", "--hostfile /nowhere: No such file"),
+    ("/no/such/mpirun -np 2 x", "No such file or directory: '/no/such/mpirun'"),
+])
+def test_what_is_wrong_before_the_start_is_one_line(words, message, capfd):
+    assert main(["--", *words.split()]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: ") and message in line
+
+
+@pytest.mark.parametrize("argument, status", [("--nothing", 2), ("--help", 0)])
+def test_the_trainers_parser_speaks_once(argument, status, capfd):
+    with pytest.raises(SystemExit) as end:
+        main(["--", "mpirun", "bash", "config.sh", argument])
+    printed = "".join(capfd.readouterr())
+    assert end.value.code == status and printed.count("usage: ") == 1
+    assert ("error: unrecognized arguments: --nothing" in printed.splitlines()[-1]) == (status == 2)
+
+
+def test_gloo_needs_a_name_that_resolves(capfd, monkeypatch):
+    monkeypatch.setattr(hosts.socket, "gethostname", lambda: "no.invalid")
+    assert main(["--", "horovodrun", "--gloo", "-np", "2", "-H", "localhost:2", "x"]) == 2
+    assert "name no.invalid does not resolve" in capfd.readouterr().err
+    assert main(["--", "horovodrun", "--mpi", "-np", "2", "-H", "no.invalid:2", "x"]) == 2
+    assert "write localhost instead" in capfd.readouterr().err
+
+
+def test_the_hosts_reach_the_launcher_as_a_file(capfd, tmp_path):
+    (tmp_path / "hosts").write_bytes(b"\xef\xbb\xbfa_b slots=2\r\n\r\n")
+    path = launcher(tmp_path, 'while [[ $1 != --hostfile ]]; do shift; done; cat "$2" >&2; echo $OMPI_MCA_regx >&2')
+    assert main(["--", path, "--hostfile", str(tmp_path / "hosts"), "x"]) == 0
+    assert capfd.readouterr().err == "a_b slots=2\nnaive\n"
 
 
 def test_a_signal_reaches_the_launcher_and_ends_the_restarts(tmp_path):

@@ -6,11 +6,13 @@ Every collective carries a fixed name: for a name it has seen, Horovod keeps the
 
 import contextlib
 import json
+import os
 
 import mxnet as mx
 import numpy as np
 
 from .errors import AgreedError, InputError
+from .hosts import check_gloo
 from .watch import Watch, introduction, other_addresses
 
 # Large enough to use the network well, small enough that the first sums run beside the rest of the backward pass, and
@@ -103,9 +105,14 @@ def connect(stalls=True):
 
     Returns:
         HorovodCommunicator; alone, Communicator.
+
+    Raises:
+        InputError: Gloo connects the ranks, and cannot on this host.
     """
     import horovod.mxnet as hvd
 
+    if os.environ.get("HOROVOD_CONTROLLER") == "gloo" or not hvd.mpi_built():
+        check_gloo()
     watch = Watch(stalls)
     with watch.joining():
         hvd.init()

@@ -4,9 +4,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .files import atomic_path
+from .labels import name_lines
 
 # Groups of updates that long runs are drawn as: more points than a picture of this width has room for.
 _GROUPS = 400
+_NAME_COLUMNS = 24
 
 
 def draw_curves(path, losses_path, history, lr_steps):
@@ -30,7 +32,8 @@ def draw_curves(path, losses_path, history, lr_steps):
         panels[1].plot(*zip(*measured), "o-", label=name)
     if names:
         panels[1].set_ylabel("verification accuracy")
-        panels[1].legend()
+        beside = dict(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
+        name_lines(panels[1].legend(panels[1].lines, ["."] * len(names), **beside), names, _NAME_COLUMNS)
     for panel in panels:
         panel.grid(alpha=0.3)
         for step in lr_steps:

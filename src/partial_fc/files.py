@@ -58,6 +58,45 @@ class _NamedFile(io.FileIO):
             return super().write(data)
 
 
+def walk(folder, key=None, repeated=None):
+    """Visit a folder and all folders below it, through links too, but none twice: links that lead back end there.
+
+    Hidden folders are left out. Of several paths to a folder, the one nearest to the top counts, then the first.
+
+    Args:
+        folder: path.
+        key: sorts the names in a folder; by default as text.
+        repeated: list that gets the paths of the folders that were visited already.
+
+    Yields:
+        Path of a folder, and the sorted names of the files in it.
+
+    Raises:
+        OSError: naming the folder that cannot be read.
+    """
+    seen = {_identity(folder)}
+    for parent, folders, names in os.walk(folder, onerror=_reraise, followlinks=True):
+        paths = [os.path.join(parent, name) for name in sorted(folders, key=key) if not name.startswith(".")]
+        folders.clear()
+        for path in paths:
+            identity = _identity(path)
+            if identity not in seen:
+                seen.add(identity)
+                folders.append(os.path.basename(path))
+            elif repeated is not None:
+                repeated.append(path)
+        yield parent, sorted(names, key=key)
+
+
+def _identity(path):
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _reraise(error):
+    raise error
+
+
 def sync(path):
     """Have a file, or the names in a folder, on the disk before this returns."""
     descriptor = os.open(path, os.O_RDONLY)

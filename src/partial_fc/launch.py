@@ -12,11 +12,15 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 
 import psutil
 
+from .config import from_command_line
 from .errors import InputError
+from .hosts import check_gloo, mpi_settings
+from .launch_command import read_command
 from .restarts import Restarts, tell
 from .signals import STOPPED_STATUS
 
@@ -28,6 +32,9 @@ _TRAINER = "partial_fc.train"  # of the command line of a rank
 _PATIENCE = 60  # seconds that a launcher has for its end, once a rank has told the cause
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 _TAG = re.compile(rb"^{0}|{0}$".replace(b"{0}", rb"\[[0-9]+(,[0-9]+)?\]<stderr>:"))  # launchers' for a rank's line
+# What a program says about its end: our own, or one whose command line argparse has read.
+_WORD = re.compile(r"(?:[^:]+: )?(error: .*)|(stopped: .*)")
+_RAISED = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): (?!Horovod detected)(.+)")  # an exception that nothing caught
 _FAILURE = re.compile(r"error: rank \S+ \(")  # as watch.py says it: the run is over
 
 
@@ -38,10 +45,20 @@ def main(argv=None):
     parser.add_argument("command", nargs="+", help="launcher and its arguments, after --")
     args = parser.parse_args(argv)
     try:
-        return _run(args.command, args.restarts, Restarts(args.command) if args.restarts else None)
-    except InputError as error:
+        command = read_command(args.command)
+        _check(command)
+        return _run(command, args.restarts, Restarts(command) if args.restarts else None)
+    except (InputError, OSError) as error:
         tell(f"error: {error}")
         return _FINAL[0]
+
+
+def _check(command):
+    """Raise InputError for what every rank would fail with: it is reported once, before anything starts."""
+    if command.trainer_arguments is not None:
+        from_command_line(command.trainer_arguments)
+    if "--gloo" in command.options:
+        check_gloo()
 
 
 def _run(command, left, restarts):
@@ -51,7 +68,7 @@ def _run(command, left, restarts):
         if status == 0:
             return status
         if launcher.last_word or not launcher.stopped:
-            tell(launcher.last_word or f"error: {os.path.basename(command[0])} ended with status {status}, see above")
+            tell(launcher.last_word or f"error: {command.name} ended with status {status}{launcher.raised}")
         if not left or status in _FINAL or launcher.stopped:
             return STOPPED_STATUS if (launcher.last_word or "").startswith("stopped: ") else status
         try:
@@ -67,21 +84,30 @@ class Launcher:
     """One run of a launcher.
 
     Args:
-        command: list of str.
+        command: Command.
 
     Attributes:
-        last_word: what its ranks said last about their end, `error: ...` or `stopped: ...`, or None.
+        last_word: what it or its ranks said last about their end, `error: ...` or `stopped: ...`, or None.
+        raised: the first exception that nothing caught, or where to look, to be put behind another sentence.
         stopped: whether they were asked to end, by a signal to them or to this process.
     """
 
     def __init__(self, command):
         self._command, self.last_word, self.stopped = command, None, False
+        self.raised = ", see above"
 
     def run(self):
         """Run it, with its error output passed on; returns the exit status, as a shell gives it."""
+        with tempfile.NamedTemporaryFile("w", prefix="hosts-") as file:
+            file.write(self._command.host_lines())
+            file.flush()
+            return self._run(self._command.words(file.name))
+
+    def _run(self, words):
         # In a session of its own: a terminal's Ctrl-C is for this process, which knows how to end a run.
         self._process = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+            words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+            env={**os.environ, **mpi_settings(host.name for host in self._command.hosts)},
             preexec_fn=functools.partial(_LIBC.prctl, _PR_SET_PDEATHSIG, signal.SIGTERM),  # if this process is killed
         )
         before = {number: signal.signal(number, self._forward) for number in (*_ENDS, signal.SIGUSR1)}
@@ -109,12 +135,15 @@ class Launcher:
         for line in self._process.stderr:
             os.write(2, line)
             text = _TAG.sub(b"", line.rstrip()).decode(errors="replace").rstrip()
-            if text.startswith(("error: ", "stopped: ")):
-                self.last_word, self.stopped = text, self.stopped or text.startswith("stopped: ")
-                if _FAILURE.match(text):
+            word, raised = _WORD.match(text), _RAISED.match(text)
+            if word:
+                self.last_word, self.stopped = word[1] or word[2], self.stopped or bool(word[2])
+                if _FAILURE.match(self.last_word):
                     self._leave_in_time()
             elif self.last_word and re.match(r"rank \d+: ", text):  # errors of several ranks
                 self.last_word += "\n" + text
+            elif raised and self.raised.startswith(","):
+                self.raised = ": " + raised[1]
 
     def _leave_in_time(self):
         """mpirun may wait for a host that is gone for a quarter of an hour; the ranks end by themselves."""

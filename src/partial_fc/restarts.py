@@ -4,15 +4,13 @@ import concurrent.futures
 import glob
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import tempfile
 
-import psutil
-
 from .config import from_command_line
 from .errors import InputError
+from .hosts import is_here
 
 _SSH = ["ssh", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
 _ANSWER = 30  # seconds that a host has
@@ -22,8 +20,8 @@ class Restarts:
     """The commands of a run's second and later starts.
 
     Args:
-        command: list of str, `mpirun [-np N] [--hostfile FILE] ... bash config.sh ARGS`, of the first start. The hosts
-            of FILE are asked over ssh whether they share the models root.
+        command: Command of the first start, `mpirun [-np N] [--hostfile FILE] ... bash config.sh ARGS`. Its hosts are
+            asked over ssh whether they share the models root.
 
     Raises:
         InputError: ARGS start from a checkpoint of another run, in a models root that they do not name.
@@ -31,14 +29,13 @@ class Restarts:
 
     def __init__(self, command):
         self._command = command
-        config = from_command_line(command[command.index("bash") + 2 :])
+        config = from_command_line(command.trainer_arguments)
         self._from_elsewhere = config.resume not in ("no", "auto") and config.resume
         if self._from_elsewhere and not config.models_root:
             raise InputError(f"--restarts with --resume {config.resume} needs a --models-root")
         # without a name, the trainer takes a folder in models/
         self._models_root = os.path.abspath(config.models_root or "models")
-        self._hosts = _host_lines(command)
-        self._remote = [host for host in self._hosts if not _is_here(host)]
+        self._remote = [host.name for host in command.hosts if not is_here(host.name)]
         self._unshared = self._find_unshared()
 
     def next_command(self):
@@ -57,23 +54,15 @@ class Restarts:
                 f"{', '.join(gone)} are only there. Start with --resume auto when it is back"
             )
         command = self._without(gone) if gone else self._command
-        return [*command, "--set", "resume=auto"]  # the last one counts
+        return command._replace(program=[*command.program, "--set", "resume=auto"])  # the last one counts
 
     def _without(self, gone):
         """The command for all slots of the other hosts."""
-        tell(f"{', '.join(gone)} does not answer: going on without")
-        left = [line for host, line in self._hosts.items() if host not in gone]
+        tell(f"{', '.join(gone)} does not answer: the run continues on the other hosts")
+        left = tuple(host for host in self._command.hosts if host.name not in gone)
         if not left:
             raise InputError("no host answers")
-        handle, path = tempfile.mkstemp(prefix="hosts-", text=True)
-        with open(handle, "w") as file:
-            file.writelines(left)
-        command = list(self._command)
-        command[command.index("--hostfile") + 1] = path
-        if "-np" in command[: command.index("bash")]:
-            at = command.index("-np")
-            del command[at : at + 2]
-        return command
+        return self._command._replace(hosts=left, ranks=None)
 
     def _find_unshared(self):
         """Remote hosts that do not see this host's models root."""
@@ -87,24 +76,6 @@ class Restarts:
 def tell(text):
     """Print to standard error at once."""
     print(text, file=sys.stderr, flush=True)
-
-
-def _host_lines(command):
-    """Lines of the host file by name of the host; none without a host file."""
-    if "--hostfile" not in command:
-        return {}
-    with open(command[command.index("--hostfile") + 1]) as file:
-        lines = [line.split("#")[0].strip() + "\n" for line in file]
-    return {line.split()[0]: line for line in lines if line.strip()}
-
-
-def _is_here(host):
-    """Whether a name is this host's."""
-    own = {info.address for infos in psutil.net_if_addrs().values() for info in infos}
-    try:
-        return any(info[4][0] in own for info in socket.getaddrinfo(host, None))
-    except OSError:
-        return False
 
 
 def _those_that_fail(hosts, *command):

@@ -111,12 +111,36 @@ def exif(orientation):
 
 @pytest.mark.parametrize("content", [
     noise(), noise(exif=exif(1)), noise(exif=exif(6)), noise(mode="CMYK"), noise("PNG"), noise("WEBP"), noise("BMP"),
-], ids=["jpeg", "upright", "turned", "cmyk", "png", "webp", "bmp"])
+    noise("GIF"),
+], ids=["jpeg", "upright", "turned", "cmyk", "png", "webp", "bmp", "gif"])
 def test_image_that_breaks_off_is_an_error(content):
     decode_image(content, (64, 64))
     for length in (len(content) // 2, len(content) - 20):
         with pytest.raises(InputError, match="^record 9: "):
             decode_image(content[:length], (64, 64), "record 9")
+
+
+@pytest.mark.parametrize("file_format, mode, options", [
+    ("PNG", "RGB", {}), ("PNG", "P", {}), ("PNG", "L", {}), ("PNG", "1", {}), ("PNG", "RGBA", {}), ("BMP", "P", {}),
+    ("WEBP", "RGB", {"lossless": True}), ("TIFF", "RGB", {"compression": "tiff_lzw"}), ("TIFF", "CMYK", {}),
+    ("JPEG", "CMYK", {"quality": 100}), ("GIF", "P", {}), ("GIF", "L", {}), ("GIF", "1", {}),
+    ("GIF", "P", {"transparency": 3}), ("GIF", "P", {"save_all": True, "append_images": [Image.new("P", (64, 64))]}),
+], ids=str)
+def test_kinds_that_are_promised_are_read_as_by_pil(file_format, mode, options):
+    content = noise(file_format, mode, **options)
+    expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+    assert np.abs(decode_image(content, (64, 64)) - expected).max() <= (mode == "CMYK")
+    assert np.array_equal(decode_any(content)[..., ::-1], decode_image(content, (64, 64)))
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF"])
+def test_other_kinds_are_turned_upright_too(file_format):
+    pixels = np.zeros((20, 32, 3), np.uint8)
+    pixels[:6] = 250  # above; a camera held otherwise means the right side
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, file_format, exif=exif(6))
+    image = decode_image(file.getvalue(), (32, 20))
+    assert image[:, 16:].min() > 200 and image[:, :12].max() < 50
 
 
 def test_overwritten_jpeg_is_an_error_whatever_a_camera_noted():

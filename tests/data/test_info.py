@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from partial_fc.data import commands
+from partial_fc.data import commands, contact_sheet
 from partial_fc.data.contact_sheet import draw_contact_sheet
 from partial_fc.data.data_set import DataSet
 from partial_fc.data.image import encode_jpeg
@@ -91,6 +91,23 @@ def cells_of_color(picture, color):
     """Number of areas of a color that are a quarter of a cell or larger."""
     same = (np.abs(picture.astype(int) - color).max(axis=2) < 12).astype(np.uint8)
     return int((cv2.connectedComponentsWithStats(same)[2][1:, cv2.CC_STAT_AREA] > 1500).sum())
+
+
+@pytest.mark.filterwarnings("error:Glyph", "error:constrained")
+def test_contact_sheet_has_names_of_any_script(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(contact_sheet, "_save", lambda figure, path: figures.append(figure))
+    names = ["نماذج", "顔", "m\udce9thode", "A-Long-Name-" * 20, "Ада"]
+    write_records(str(tmp_path / "train.rec"), [[encode_jpeg(np.zeros((30, 30, 3), np.uint8))]] * len(names))
+    data_set = DataSet(str(tmp_path))
+    draw_contact_sheet(str(tmp_path / "sheet.png"), data_set.records, data_set.grouped(), names)
+    (figure,) = figures
+    figure.draw_without_rendering()
+    texts = figure.axes[0].get_yticklabels()
+    assert texts[2].get_text() == "m\\xe9thode" and texts[3].get_text().replace("\n", "") == names[3]
+    assert all(text.get_window_extent().x0 >= 0 for text in texts)
+    boxes = [text.get_window_extent() for text in texts]
+    assert not any(first.overlaps(second) for first, second in zip(boxes, boxes[1:]))
 
 
 def test_contact_sheet_shows_images_of_any_size_and_crosses(tmp_path):

@@ -35,17 +35,68 @@ def test_pairs_in_the_order_of_the_file(tmp_path, folder):
     ]
 
 
+def test_what_lies_beside_an_image_is_not_the_image(tmp_path, folder):
+    """Sidecars, whose names come before and after the image's."""
+    expected = read_pairs(write(tmp_path, PAIRS), folder)
+    for ending in (".json", ".txt", ".npy", ".JSON", "", ".xmp", ".jpg~"):
+        (tmp_path / "faces" / "Bo" / f"Bo_0001{ending}").touch()
+    assert read_pairs(write(tmp_path, PAIRS), folder) == expected
+
+
+@pytest.mark.parametrize("other", ["Bo_0001.png", "Bo_0001.JPG"])
+def test_two_images_of_one_number_are_named(tmp_path, folder, other):
+    (tmp_path / "faces" / "Bo" / other).touch()
+    names = " and ".join(sorted([other, "Bo_0001.jpg"]))
+    with pytest.raises(InputError, match=f"line 4: {names} in .*/Bo are both image 1 of Bo: remove one"):
+        read_pairs(write(tmp_path, PAIRS), folder)
+
+
 def test_first_line_without_the_number_of_folds(tmp_path, folder):
     assert len(read_pairs(write(tmp_path, PAIRS.replace("2\t1", "2", 1)), folder)) == 4
+
+
+def test_pairs_without_the_first_line_and_of_any_total(tmp_path, folder):
+    lines = PAIRS.split("\n", 1)[1]
+    without = read_pairs(write(tmp_path, lines), folder)
+    assert [pair[1:] for pair in without] == [pair[1:] for pair in read_pairs(write(tmp_path, PAIRS), folder)]
+    assert len(read_pairs(write(tmp_path, lines.replace("Bo 1 2\n", "")), folder)) == 3
+    assert len(read_pairs(write(tmp_path, "3\n" + lines.replace("Bo 1 2\n", "")), folder)) == 3
+
+
+@pytest.mark.parametrize("separator", ["\t", " ", ",", ", ", "  \t"])
+@pytest.mark.parametrize("same, different", ["10", ("1", "-1"), ("True", "False")])
+@pytest.mark.parametrize("label_first", [False, True])
+def test_pairs_by_path(tmp_path, folder, separator, same, different, label_first):
+    """Paths from the folder, and absolute ones; names of digits among them."""
+    os.makedirs(os.path.join(folder, "0"))
+    open(os.path.join(folder, "0", "1.jpg"), "w").close()
+    one, two, digits = "Bo/Bo_0001.jpg", "Ann_Lee\\Ann_Lee_0002.png", "0/1.jpg"
+    listed = [(one, two, different), (one, os.path.join(folder, one), same), (digits, one, different)]
+    lines = [separator.join([fields[-1], *fields[:-1]] if label_first else fields) for fields in listed]
+    found = read_pairs(write(tmp_path, "\n".join(lines)), folder)
+    assert [(line, [os.path.relpath(image, folder) for image in images], same) for line, images, same in found] == [
+        (1, [one, two.replace("\\", "/")], False), (2, [one, one], True), (3, [digits, one], False),
+    ]
+    assert read_pairs(write(tmp_path, "\n".join(["3", *lines])), folder)[0][0] == 2
+
+
+@pytest.mark.parametrize("line", ["Bo/Bo_0001.jpg\tBo/Bo_0002.png", "Bo/Bo_0001.jpg Bo/Bo_0002.png 2",
+                                  "Bo/Bo_0001.jpg Bo/Bo_0002.png １", "Bo/Bo_0001.jpg Bo/Bo_0009.png 1", "Bo Bo 1"])
+def test_wrong_paths_and_labels_are_named(tmp_path, folder, line):
+    with pytest.raises(InputError, match=r"pairs\.txt, line 2: (expected .*`PATH1 PATH2 LABEL`, found|no image .*Bo)"):
+        read_pairs(write(tmp_path, f"Bo 1 2\n{line}\n"), folder)
 
 
 @pytest.mark.parametrize("old, new, message", [
     ("Bo 1 2", "Bo 1 3", "line 4: no image .*Bo_0003"),
     ("Bo 1 2", "Bob 1 2", "line 4: no folder .*Bob"),
-    ("Bo 1 2", "Bo 1 two", "line 4: two is not the number"),
-    ("Bo 1 2", "Bo 1", "line 4: expected .* found 2 fields"),
-    ("2\t1\n", "", "line 1: expected the number of folds"),
-    ("2\t1\n", "0\t1\n", "line 1: expected the number of folds"),
+    ("Bo 1 2", "Bo 1 two", "line 4: expected `NAME i j`.* found 'Bo 1 two'"),
+    ("Bo 1 2", "Bo 1", "line 4: expected .* found 'Bo 1'"),
+    ("Bo 1 2", "Bo 1_0 2", "line 4: expected"),
+    ("Bo 1 2", "Bo ² 2", "line 4: expected"),
+    ("2\t1\n", "0\t1\n", "line 1: expected"),
+    ("2\t1\n", "²\t1\n", "line 1: expected"),
+    ("2\t1\n", "3\n", "line 1: announces 6 pairs, but 4 follow"),
     ("2\t1\n", "2\t2\n", "line 1: announces 8 pairs, but 4 follow"),
 ])
 def test_wrong_lines_are_named(tmp_path, folder, old, new, message):
@@ -56,10 +107,11 @@ def test_wrong_lines_are_named(tmp_path, folder, old, new, message):
 def test_unreadable_files_are_named(tmp_path, folder):
     with pytest.raises(InputError, match="--pairs nowhere.txt: cannot be read"):
         read_pairs("nowhere.txt", folder)
-    with pytest.raises(InputError, match="line 1: expected the number"):
-        read_pairs(write(tmp_path, ""), folder)
+    for nothing in "", "2 1\n":
+        with pytest.raises(InputError, match=r"pairs\.txt: has no pairs"):
+            read_pairs(write(tmp_path, nothing), folder)
     (tmp_path / "pairs.txt").write_bytes(b"1\xff")
-    with pytest.raises(InputError, match=r"pairs\.txt: cannot be read"):
+    with pytest.raises(InputError, match=r"pairs\.txt, line 1: expected"):
         read_pairs(str(tmp_path / "pairs.txt"), folder)
 
 

@@ -103,7 +103,7 @@ def test_merge_of_nothing_or_of_two_sizes(sources, out, tmp_path):
     with pytest.raises(InputError, match="other.rec has images of 32x48 .*train.rec of 48x32"):
         merge(sources, out)
     (tmp_path / "plain" / "property").write_text("6,32\n")
-    with pytest.raises(InputError, match="property: expected identities,height,width"):
+    with pytest.raises(InputError, match="property, line 1: expected identities,height,width"):
         merge(sources, out)
     os.remove(str(tmp_path / "plain" / "property"))
     with pytest.raises(InputError, match="other.rec: no record is an image .*property"):

@@ -4,6 +4,7 @@ import copy
 
 FACTS = {
     "host": "node1",
+    "address": "10.0.0.1",
     "python": "3.11.7",
     "executable": "/checkout/.venv/bin/python",
     "code": "00ff",

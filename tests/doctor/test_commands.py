@@ -81,7 +81,7 @@ def test_interrupt(well, monkeypatch):
 
 def test_wrong_hosts(capsys):
     assert main(["-H", "a:b"]) == 2
-    assert capsys.readouterr().err == "error: -H a:b: expected hosts such as ip1:8,ip2:8\n"
+    assert capsys.readouterr().err == "error: -H 'a:b': expected hosts such as ip1:8,ip2:8\n"
 
 
 def test_acceptance_needs_a_checkout(monkeypatch, capsys):

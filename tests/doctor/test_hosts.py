@@ -1,14 +1,12 @@
 """Other hosts, which a program in the place of ssh plays."""
 
 import json
-import socket
 
 import pytest
 
 from partial_fc.doctor import hosts
 from partial_fc.doctor.findings import OK, TROUBLE, WARNING
-from partial_fc.doctor.hosts import Host, ask, check_ssh, is_here, parse_hosts
-from partial_fc.errors import InputError
+from partial_fc.doctor.hosts import ask, check_ssh
 
 from doctor.host_facts import FACTS
 
@@ -37,27 +35,6 @@ esac
 @pytest.fixture
 def ssh(program):
     program("ssh", SSH)
-
-
-@pytest.mark.parametrize("text, expected", [
-    ("ip1:8,ip2:16", [Host("ip1", 8), Host("ip2", 16)]),
-    ("10.0.0.1, me@node-2.example.org:1", [Host("10.0.0.1", None), Host("me@node-2.example.org", 1)]),
-])
-def test_hosts_as_launchers_take_them(text, expected):
-    assert parse_hosts(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "a,,b", "a:0", "a:b", "a b", "-oProxyCommand=x", "a;reboot"])
-def test_hosts_that_are_none(text):
-    with pytest.raises(InputError, match="expected hosts such as ip1:8,ip2:8"):
-        parse_hosts(text)
-
-
-@pytest.mark.parametrize("name, here", [
-    ("localhost", True), (socket.gethostname(), True), ("127.0.0.1", True), ("192.0.2.1", False), ("no.invalid", False),
-])
-def test_this_host_needs_no_ssh(name, here):
-    assert is_here(name) is here
 
 
 @pytest.mark.parametrize("host, problem, advice", [

@@ -37,6 +37,8 @@ def test_all_is_well(facts):
     (facts_with(trainer={"error": "No module named 'cv2'"}), "trainer", TROUBLE, "cv2", "install.sh"),
     (facts_with(open_files=256), "open files", WARNING, "256", "ulimit"),
     (facts_with(shared_memory=2**26), "/dev/shm", WARNING, "64 MiB", "--shm-size"),
+    (facts_with(address=None), "host name", WARNING, "node1 does not resolve", "/etc/hosts, or start with run.sh"),
+    (facts_with(host="my_host"), "host name", WARNING, "my_host has characters", "rename the host"),
     (facts_with(clock_synchronized=False), "clock", WARNING, "not synchronized", "set-ntp"),
     (facts_with(driver={"error": "Driver/library version mismatch"}), "GPUs", TROUBLE, "mismatch", "driver"),
     (facts_with(gpus=[GPU]), "GPUs", WARNING, "1 GPUs, but MXNet is built for the CPU", "--cuda cu112"),
@@ -57,6 +59,14 @@ def test_each_trouble_and_what_to_do(facts, topic, status, message, advice):
     assert len(found) == 1, findings
     assert found[0].status == status and message in found[0].message and advice in found[0].advice
     assert all(finding.advice for finding in findings)
+
+
+@pytest.mark.parametrize("address", ["127.0.1.1", "::1"])
+def test_a_name_that_only_its_host_reaches(address):
+    facts = facts_with(address=address)
+    assert not [finding for finding in check_software(facts) if finding.topic == "host name"]
+    (found,) = [finding for finding in check_software(facts, alone=False) if finding.topic == "host name"]
+    assert found.status == WARNING and f"node1 resolves to {address}" in found.message and "/etc/hosts" in found.advice
 
 
 @pytest.mark.parametrize("facts, slots, status", [

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+from partial_fc.collectives import Communicator
 from partial_fc.data.image import decode_image, encode_jpeg
 from partial_fc.data.record_writer import write_records
 from partial_fc.errors import AgreedError
@@ -13,7 +14,7 @@ from partial_fc.eval import unfinished_features
 from partial_fc.eval.commands import main
 from partial_fc.eval.embed import embed
 from partial_fc.eval.embedding import Embedder
-from partial_fc.eval.image_source import RecordImages
+from partial_fc.eval.image_source import FileImages, RecordImages
 from partial_fc.eval.model import load_model
 
 from faces import face
@@ -169,3 +170,95 @@ def test_wrong_arguments_are_one_line(data, capsys, monkeypatch, wrong, message)
     monkeypatch.chdir(data[0])
     assert main(["embed", *wrong, "--model", "m"]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith(message)
+
+
+@pytest.fixture
+def with_bad_images(data):
+    """Arguments to embed 45 files in `images`, of which these are bad: the first, two of a later block, the last."""
+    folder, plain, _ = data
+    (folder / "images").mkdir()
+    source = RecordImages(str(folder / "train.rec"))
+    for row in range(45):
+        image = encode_jpeg(face(0, row, 20)) if row == 44 else source._records.read(source._records.keys[row])[0]
+        (folder / "images" / f"{row}.jpg").write_bytes(b"" if row == 0 else image[:200] if row in (20, 22) else image)
+    kept = [row for row in range(45) if row not in (0, 20, 22, 44)]
+    arguments = ["--images", folder / "images", "--model", folder / "m", "--batch-size", 3]
+    return folder, [str(each) for each in arguments], kept, plain[kept]
+
+
+def test_bad_images_are_skipped_and_listed(with_bad_images, capsys):
+    folder, arguments, kept, expected = with_bad_images
+    assert main(["embed", str(folder / "f.npy"), *arguments, "--on-bad-image", "skip"]) == 0
+    close(folder / "f.npy", expected)
+    assert (folder / "f.txt").read_text().splitlines() == [f"{row}.jpg" for row in kept]
+    skipped = [line.split("\t") for line in (folder / "f.skipped.txt").read_text().splitlines()]
+    assert [name for name, _ in skipped] == ["0.jpg", "20.jpg", "22.jpg", "44.jpg"]
+    assert "damaged JPEG" in skipped[1][1] and "20x20 pixels (height x width), expected 16x16" in skipped[3][1]
+    assert json.loads((folder / "f.json").read_text())["skipped"] == 4
+    told = capsys.readouterr().err
+    assert f"skipped 4 of 45 images, see {folder}/f.skipped.txt" in told and "images/22.jpg: damaged JPEG" in told
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_real_ranks_skip_the_same_images(with_bad_images, launcher):
+    folder, arguments, _, _ = with_bad_images
+    arguments += ["--on-bad-image", "skip"]
+    assert main(["embed", str(folder / "one.npy"), *arguments]) == 0
+    succeed(launch(launcher, 2, "embed_worker.py", "live", "embed", folder / "f.npy", *arguments))
+    for ending in (".npy", ".txt", ".skipped.txt", ".json"):
+        assert (folder / f"f{ending}").read_bytes() == (folder / f"one{ending}").read_bytes()
+
+
+def test_skipped_images_after_a_kill(with_bad_images, capsys):
+    """What was skipped before is not lost, and an error when it is not to be skipped."""
+    folder, arguments, kept, expected = with_bad_images
+    skip = [*arguments, "--on-bad-image", "skip"]
+    assert launch("mpi", 2, "embed_worker.py", "die", "embed", folder / "f.npy", *skip).returncode
+    assert sorted(path.name for path in (folder / ".f.npy.unfinished").glob("bad-*")) in (
+        ["bad-0.json", "bad-2.json"], ["bad-0.json"]  # of the first rank, whose second block is that from row 16 on
+    )
+    assert main(["embed", str(folder / "f.npy"), *skip]) == 0
+    close(folder / "f.npy", expected)
+    assert len((folder / "f.skipped.txt").read_text().splitlines()) == 4
+    capsys.readouterr()
+    assert main(["embed", str(folder / "f.npy"), *skip]) == 0
+    assert "have been computed already" in capsys.readouterr().err
+
+
+def skipping(folder, images, skip_bad, comm, **options):
+    own = Embedder(load_model(str(folder / "m")), batch_size=3)
+    source = FileImages(str(folder / "images"), images, SIZE, skip_bad=skip_bad)
+    return embed(source, own, str(folder / "f.npy"), comm, skip_bad=skip_bad, **options)
+
+
+def test_a_run_that_stopped_at_a_bad_image_goes_on_with_skip(with_bad_images):
+    folder = with_bad_images[0]
+    images = [f"{row}.jpg" for row in range(1, 45)]
+    with pytest.raises(AgreedError, match="20.jpg: damaged"):
+        skipping(folder, images, False, Communicator())
+    assert skipping(folder, images, True, Communicator()) == 44 - 2 * 8  # blocks of 8
+    assert len(np.load(folder / "f.npy")) == 42
+    with pytest.raises(AgreedError, match="f.npy: an earlier run has skipped 2 bad images: --on-bad-image skip"):
+        skipping(folder, images, False, Communicator())
+    with pytest.raises(AgreedError, match="not one of 2 images can be used; the first: .*20.jpg: damaged"):
+        skipping(folder, ["20.jpg", "22.jpg"], True, Communicator(), overwrite=True)
+
+
+def test_features_of_another_scaling_are_others(with_bad_images, capsys):
+    """They are neither taken for the same nor mixed with those of a run that was stopped."""
+    folder, arguments, kept, expected = with_bad_images
+    arguments += ["--on-bad-image", "skip"]
+    own = ["--mean", "20", "--scale", "0.5"]
+    assert launch("mpi", 2, "embed_worker.py", "die", "embed", folder / "f.npy", *arguments, *own).returncode
+    assert main(["embed", str(folder / "f.npy"), *arguments]) == 0
+    close(folder / "f.npy", expected)
+    assert {key: json.loads((folder / "f.json").read_text())[key] for key in ("mean", "scale", "scaling")} == {
+        "mean": 0, "scale": 1, "scaling": "guessed"
+    }
+    capsys.readouterr()
+    assert main(["embed", str(folder / "f.npy"), *arguments, "--mean", "0", "--scale", "1"]) == 0
+    assert "have been computed already" in capsys.readouterr().err
+    assert main(["embed", str(folder / "f.npy"), *arguments, *own]) == 1
+    assert "f.npy exists, of other images or another model" in capsys.readouterr().err
+    assert main(["embed", str(folder / "f.npy"), *arguments, *own, "--overwrite"]) == 0
+    assert np.abs(np.load(folder / "f.npy") - expected).max() > 1

@@ -49,6 +49,27 @@ def test_mirror_and_colors(tmp_path):
     assert blue_first.checksum != Embedder(model).checksum == tested.checksum
 
 
+@pytest.mark.parametrize("scales_input", [True, False])
+def test_scaling_that_is_given(tmp_path, scales_input):
+    """A model without scaling of its own is linear in what it is given."""
+    tested, _ = embedder(tmp_path, scales_input, scaling=(100.0, 0.25))
+    expected = write_linear_model(tmp_path / "m", SIZE, scales_input=scales_input)
+    pixels = (images(3) - 100.0) * 0.25
+    close(tested.embed(images(3)), expected(pixels if scales_input else pixels * 128 + 127.5))
+    assert tested.settings == {"mean": 100, "scale": 0.25, "scaling": "given"}
+    model = load_model(str(tmp_path / "m"))
+    guessed, same = Embedder(model), Embedder(model, scaling=(0.0, 1.0) if scales_input else (127.5, 0.0078125))
+    assert guessed.settings["scaling"] == "guessed" and len({tested.checksum, guessed.checksum}) == 2
+    assert same.checksum == guessed.checksum and same.settings["scaling"] == "given"
+
+
+def test_unit_vectors_are_added(tmp_path):
+    tested, expected = embedder(tmp_path)
+    both = expected(images(3)), expected(images(3)[:, :, ::-1])
+    unit = sum(each / np.linalg.norm(each, axis=1, keepdims=True) for each in both)
+    close(tested.embed_with_mirror(images(3), unit=True), unit)
+
+
 def test_an_image_has_the_same_embedding_in_every_batch(tmp_path):
     tested, _ = embedder(tmp_path, batch_size=4)
     whole = tested.embed(images(11))

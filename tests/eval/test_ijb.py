@@ -49,6 +49,16 @@ def test_templates_equal_the_slow_protocol(monkeypatch, num_images, at_once):
     np.testing.assert_allclose(pool_templates(features, faces, halves=True), added, atol=1e-6)
 
 
+def test_halves_are_normalized_before_they_are_added():
+    faces, features = random_faces(2, 60), np.random.RandomState(3).randn(60, 6).astype(np.float32)
+    features[:, 3:] *= 5
+    features[7, :3] = 0
+    both = [half / np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-9) for half in np.split(features, 2, 1)]
+    pooled = pool_templates(features, faces, halves=True, unit=True)
+    np.testing.assert_allclose(pooled, slow_templates(sum(both), faces), atol=1e-6)
+    assert np.abs(pooled - pool_templates(features, faces, halves=True)).max() > 0.1
+
+
 def test_one_video_weighs_as_much_as_one_image():
     """Three frames of a video at (1, 0) and a still image at (0, 1): 45 degrees. A face of score 0 counts as none."""
     media = np.array([7, 7, 7, 8, 9])
@@ -123,16 +133,21 @@ def test_lists(tmp_path):
 @pytest.mark.parametrize("name, text, message", [
     ("face_tid_mid", "1.jpg 1\n", r"ijbc_face_tid_mid.txt, line 1: expected the name of an image and 2 numbers"),
     ("face_tid_mid", "1.jpg 1 1.5\n", "line 1: expected"), ("face_tid_mid", "", "is empty"),
-    ("face_tid_mid", "1.jpg 300 5\n2.jpg 1 5\n", "not as many lines as there in"),
-    ("face_tid_mid", "1.jpg 300 5\n3.jpg 1 5\n2.jpg 1 5\n", "line 2 is of another image than there"),
+    ("face_tid_mid", "1.jpg 300 5\n2.jpg 1 5\n", "5pts_score.txt: has not as many lines as .*tid_mid.txt"),
+    ("face_tid_mid", "1.jpg 300 5\n3.jpg 1 5\n2.jpg 1 5\n", "score.txt, line 2: is of another image than line 2 of"),
     ("name_5pts_score", "1.jpg" + " 7" * 10 + "\n", "line 1: expected the name of an image and 11 numbers"),
     ("name_5pts_score", "1.jpg" + " nan" * 11 + "\n", "line 1: expected"),
     ("name_5pts_score", "".join(f"{n}.jpg" + " 7" * 11 + "\n" for n in (1, 2, 3)), "line 1: its five points are all"),
     ("template_pair_label", "1 300 0\n1 2 1\n", "line 2: one of its templates has no images"),
     ("template_pair_label", "1 300 0\n1 300 2\n", "line 2: neither 1 nor 0 stands third"),
-    ("template_pair_label", "1 300\n", "line 1: expected two numbers of templates"),
-    ("template_pair_label", "1 300 0\n1 300\n", "lines from 1 on: "),
-    ("template_pair_label", "1 300 0\n1 x 0\n", "lines from 1 on: .*'x'"),
+    ("template_pair_label", "1 300\n", "line 1: expected the numbers of two templates"),
+    ("template_pair_label", "1 300 0\n1 300\n", "line 2: expected .* found '1 300'"),
+    ("template_pair_label", "1 300 0\n1 x 0\n", "line 2: expected .*'1 x 0'"),
+    ("template_pair_label", "1 300 0\n\n1 3_0 0\n", "line 3: expected"),
+    ("template_pair_label", "1 300 0\n1 300 1e3\n", "line 2: expected"),
+    ("template_pair_label", "1 300 0\n1 300 ١\n", "line 2: expected"),
+    ("template_pair_label", f"1 300 0\n1 {2**64 + 300} 1\n", "line 2: expected"),
+    ("template_pair_label", "1 300 0\n1 300 0 1\n300 1\n", "line 2: expected"),
     ("template_pair_label", "\n", "has no pairs"),
 ])
 def test_bad_lists_are_named(tmp_path, name, text, message):

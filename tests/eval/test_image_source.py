@@ -24,6 +24,18 @@ def test_images_of_a_folder_are_in_natural_order(folder):
     assert np.array_equal(source.read(2), decode_image(encode_jpeg(face(8, 0)), (32, 32)))
 
 
+def test_what_is_passed_over_is_counted(folder, caplog):
+    (folder / "b" / "c" / "loop").symlink_to(folder)
+    for number in range(6):
+        (folder / "b" / "c" / f"{number}.heic").touch()
+    assert images_below(str(folder)) == ["a.jpg", "b/9.JPG", "b/10.jpg", "b/c/1.jpg"]
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
+        "passed over 7 whose endings are not those of images: b/notes.txt, b/c/0.heic, b/c/1.heic, b/c/2.heic, "
+        "b/c/3.heic and 2 more",
+        "passed over 1 leading to folders that are read already: b/c/loop",
+    ]
+
+
 def test_images_of_a_list(folder, monkeypatch):
     (folder / "list").write_text("b/10.jpg\r\na.jpg\n\nb/10.jpg\n")
     source = FileImages(str(folder), listed_images(str(folder / "list")), size=20)
@@ -45,6 +57,15 @@ def test_states_change_with_the_files(folder):
     (folder / "b" / "9.JPG").write_bytes(b"")
     changed = [old != new for old, new in zip(before, source.states())]
     assert changed == [True, True, False, False]
+
+
+def test_bad_images_that_are_skipped(folder):
+    """The size is that of the first image that can be read; what the features depend on says that one is missing."""
+    (folder / "a.jpg").write_bytes(b"no image")
+    source = FileImages(str(folder), ["missing.jpg", "a.jpg", "b/10.jpg"], skip_bad=True)
+    assert source.size == (32, 32) and next(iter(source.states())) == "missing"
+    with pytest.raises(InputError, match="not one of 2 images can be read; the first: .*missing.jpg: cannot be read"):
+        FileImages(str(folder), ["missing.jpg", "a.jpg"], skip_bad=True)
 
 
 def test_wrong_sources_are_named(folder):

@@ -159,13 +159,28 @@ def test_lists_and_noise(tmp_path):
         open_template_list(path, str(tmp_path / "noise.txt"))
 
 
+def test_noise_of_other_endings(tmp_path, caplog):
+    """An ending counts where an image has it; names of no image are counted."""
+    paths = [f"Ann Lee/Ann_Lee_{number}.jpg" for number in range(24)] + ["x/1.jpg", "x/1.png", "7@N01.a/2"]
+    path = write_json(tmp_path / "list.json", {"path": paths, "id": paths})
+    names = [f"Ann Lee_{number}.png" for number in range(24)] + ["x/1.png", "7@N01.a/2.JPEG"]
+    (tmp_path / "noise.txt").write_text("\r\n".join(names))
+    assert open_template_list(path, str(tmp_path / "noise.txt")).paths == ["x/1.jpg"]
+    assert "names are of no image" not in caplog.text
+    (tmp_path / "noise.txt").write_text("\n".join(["Bob_1.png", "7@N01.b/2", "x/1"]))
+    assert open_template_list(path, str(tmp_path / "noise.txt")).paths == paths[:24] + paths[26:]
+    assert "noise.txt: 2 of 3 names are of no image of the list, one is '7@N01.b/2'" in caplog.text
+    assert [record.levelname for record in caplog.records if "no image" in record.message] == ["WARNING"]
+
+
 @pytest.mark.parametrize("value", [
+    {"path": ["a\0b"]}, {"path": ["\ud800"]},
     [], {}, {"path": []}, {"path": "a/b"}, {"path": [1]}, {"path": ["a"], "id": []}, None,
 ])
 def test_bad_lists_are_named(tmp_path, value):
     with pytest.raises(InputError, match="list.json: "):
         open_template_list(write_json(tmp_path / "list.json", value))
-    for content in (b"{", b"\xff\xfe"):
+    for content in (b"{", b"\xff\xfe", b"[" * 10**5):
         (tmp_path / "list.json").write_bytes(content)
         with pytest.raises(InputError, match="cannot be read"):
             open_template_list(str(tmp_path / "list.json"))

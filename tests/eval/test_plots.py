@@ -39,11 +39,43 @@ def test_data_sets_are_named_where_there_are_several(drawn):
 
 def test_histograms_are_densities(drawn):
     plots.draw_histograms("h.png", [result("a"), result("b")])
-    assert [panel.get_title() for panel in drawn[0].axes] == ["a", "b"]
+    assert [panel.get_title("left") for panel in drawn[0].axes] == ["a", "b"]
     different, same = drawn[0].axes[0].patches
     assert different.get_data().values == pytest.approx(np.array([3, 2, 1, 0]) / 6 / 0.5)
     assert same.get_data().values == pytest.approx(np.array([0, 1, 2, 3]) / 6 / 0.5)
     assert legend(drawn[0].axes[0]) == ["different people, 6 pairs", "same person, 6 pairs"]
+
+
+NAMES = ["модели/лицо", "وجوه", "顔/model", "$x^2$ and $5", "_hidden", "m\udce9thode\n", "long-name/" * 30, "हिन्दी 😀"]
+
+
+def boxes(figure):
+    """Where in the picture, in shares of it, its names, legends and panels are."""
+    figure.draw_without_rendering()
+    legends = [*figure.legends, *(panel.get_legend() for panel in figure.axes if panel.get_legend())]
+    titles = [panel._left_title for panel in figure.axes if panel._left_title.get_text()]
+    inverse = figure.transFigure.inverted()
+    return [[each.get_window_extent().transformed(inverse) for each in things]
+            for things in (titles, legends, figure.axes)]
+
+
+@pytest.mark.filterwarnings("error:Glyph", "error:.*starts with", "error:constrained")
+@pytest.mark.parametrize("draw", [plots.draw_roc, plots.draw_histograms])
+def test_names_of_any_script_are_drawn_whole_and_hide_nothing(drawn, draw, tmp_path):
+    draw("x.png", [result(name) for name in NAMES] + [result(f"model {number}") for number in range(8)])
+    (figure,) = drawn
+    titles, legends, panels = boxes(figure)
+    assert len(titles) + sum(len(legend.get_texts()) for legend in figure.legends) == 16 and len(legends) in (1, 16)
+    for box in titles + legends:
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= 1 and box.y1 <= 1
+        assert not any(box.overlaps(panel) for panel in panels)
+    assert all(panel.height > 0.25 / len(panels) for panel in panels)
+    figure.savefig(str(tmp_path / "x.png"))
+
+
+def test_more_curves_than_colors_differ(drawn):
+    plots.draw_roc("x.png", [result(str(number)) for number in range(40)])
+    assert len({(line.get_color(), line.get_linestyle()) for line in drawn[0].axes[0].lines}) == 40
 
 
 @pytest.mark.parametrize("draw", [plots.draw_roc, plots.draw_histograms])

@@ -1,31 +1,19 @@
 """The commands ijb, ifrt and megaface from files to figures, against the same figures from a model in NumPy."""
 
 import json
-import os
 
 import numpy as np
 import pytest
 
 from partial_fc.data.align import TEMPLATE
-from partial_fc.data.image import decode_image, encode_jpeg
 from partial_fc.eval.commands import main
 from partial_fc.eval.ifrt import count_pairs, ifrt_result, image_groups
 from partial_fc.eval.megaface import megaface_result
 from partial_fc.eval.unit_features import UnitFeatures
 
-from faces import face
 from models import write_linear_model
 from parallel.launch import ROOT, run, succeed
-
-SIZE = 16
-
-
-def write_images(folder, paths, size=SIZE):
-    """JPEGs, those of a sub-folder of one color; returns them as decoded, (n, size, size, 3)."""
-    for number, path in enumerate(paths):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(encode_jpeg(face(sum(map(ord, os.path.dirname(path))), number, size)))
-    return np.stack([decode_image((folder / path).read_bytes(), (size, size)) for path in paths])
+from protocols import IFRT, SIZE, write_ijb, write_images, write_megaface
 
 
 def figures(capsys, *arguments):
@@ -45,9 +33,6 @@ def embed(tmp_path):
     return write_linear_model(tmp_path / "m", SIZE)
 
 
-IFRT = [f"{group}/{person}/{image}.jpg" for group in ("Asian", "Indian") for person in "ab" for image in range(4)]
-
-
 def test_ifrt(tmp_path, capsys, embed):
     images = write_images(tmp_path / "ifrt", IFRT)
     groups = image_groups(IFRT, "")
@@ -59,6 +44,7 @@ def test_ifrt(tmp_path, capsys, embed):
         found = figures(capsys, "ifrt", "--images", tmp_path / "ifrt", "--model", tmp_path / "m", "--keep", keep,
                         "--roc", tmp_path / "roc.png", *["--flip"] * flip)
         assert (found.pop("protocol"), found.pop("data"), found.pop("model")) == ("ifrt", "IFRT", str(tmp_path / "m"))
+        assert found.pop("settings") == {"mean": 0, "scale": 1, "scaling": "guessed"}
         assert found == json.loads(json.dumps(expected.figures)) and len(found) == 6
     assert len(list(keep.glob("*.npy"))) == 2 and (tmp_path / "roc.png").stat().st_size > 1000
     saved = sorted(keep.glob("IFRT-flip-*.npy"))[0]
@@ -72,20 +58,6 @@ def test_ifrt(tmp_path, capsys, embed):
     assert "give --model, or --features" in failure(capsys, "ifrt", "--images", tmp_path / "ifrt")
 
 
-def write_megaface(folder):
-    """Lists and images; a probe and a distractor are noise. Returns the arguments, and images by kind without noise."""
-    probes = [f"{person}/{person}_{image}.png" for person in ("Al_B", "Cy_D") for image in range(4)]
-    distractors = [f"{number % 3}/x@N/{number}.jpg" for number in range(20)]
-    (folder / "fs_noise").write_text("Al B_3.png\n")
-    (folder / "mf_noise").write_text(distractors[7] + "\n")
-    for name, paths in (("fs.json", probes), ("mf.json", distractors)):
-        (folder / name).write_text(json.dumps({"path": paths, "id": [path[:4] for path in paths]}))
-    images = write_images(folder / "fs", probes), write_images(folder / "mf", distractors)
-    lists = ["--probe-list", folder / "fs.json", "--distractor-list", folder / "mf.json",
-             "--probe-noises", folder / "fs_noise", "--distractor-noises", folder / "mf_noise"]
-    return lists, (np.delete(images[0], 3, axis=0), np.delete(images[1], 7, axis=0))
-
-
 def test_megaface(tmp_path, capsys, embed):
     lists, (probes, distractors) = write_megaface(tmp_path)
     features = [embed(images) + embed(images[:, :, ::-1]) for images in (probes, distractors)]
@@ -96,7 +68,7 @@ def test_megaface(tmp_path, capsys, embed):
     assert (expected["probes"], expected["people"], expected["distractors"]) == (7, 2, 19)
     kit = ["--probe-features", tmp_path / "kit" / "facescrub", "--distractor-features", tmp_path / "kit" / "megaface"]
     again = figures(capsys, "megaface", *lists, *kit, "--ending", "_m.bin")
-    assert {**again, "model": found["model"]} == found
+    assert {**again, "model": found["model"], "settings": found["settings"]} == found
     for wrong, message in (
         (images[:2], "--probe-images and --distractor-images belong together"), ([], "give --model with images"),
         (images[:4], "give --model with images"), (images[4:], "--model belongs to --probe-images"),
@@ -105,22 +77,6 @@ def test_megaface(tmp_path, capsys, embed):
         ([*kit, "--ending", "_n.bin"], "Al_B_0.png_n.bin: cannot be read"),
     ):
         assert message in failure(capsys, "megaface", *lists, *wrong)
-
-
-def write_ijb(folder, points, size):
-    """IJB-C of 12 images: six templates of two people, of two images or of two frames each; returns the images."""
-    paths = [f"{number}.jpg" for number in range(12)]
-    images = write_images(folder / "loose_crop", paths, size)
-    (folder / "meta").mkdir()
-    numbers = " ".join(map(str, points.ravel()))
-    texts = {
-        "face_tid_mid": "".join(f"{path} {row // 2} {row % 4 // 3}\n" for row, path in enumerate(paths)),
-        "name_5pts_score": "".join(f"{path} {numbers} 0.5\n" for path in paths),
-        "template_pair_label": "".join(f"{i} {j} {int(i % 2 == j % 2)}\n" for i in range(6) for j in range(i)),
-    }
-    for name, text in texts.items():
-        (folder / "meta" / f"ijbc_{name}.txt").write_text(text)
-    return images
 
 
 def test_ijb(tmp_path, capsys, embed):
@@ -134,11 +90,37 @@ def test_ijb(tmp_path, capsys, embed):
     np.save(tmp_path / "halves.npy", features)
     again = figures(capsys, *common, "--features", tmp_path / "halves.npy", "--halves")
     assert again["auc"] == found["auc"] and again["model"] == str(tmp_path / "halves.npy")
+    assert again["settings"] == {"embeddings": "unit"} and found["settings"]["embeddings"] == "unit"
+    assert figures(capsys, *common, "--features", tmp_path / "halves.npy")["settings"] == {"embeddings": "as saved"}
     np.save(tmp_path / "short.npy", features[:11])
     assert "11 rows of features for 12 images" in failure(capsys, *common, "--features", tmp_path / "short.npy")
     assert "give --model, or --features" in failure(capsys, *common)
     message = failure(capsys, "ijb", tmp_path / "ijb", "--dataset", "IJBB", "--model", tmp_path / "m")
     assert "ijbb_face_tid_mid.txt: cannot be read" in message
+
+
+def test_embeddings_of_ijb_are_added_as_asked(tmp_path, capsys, embed):
+    """Both ways against sums by hand; features that are kept of one are not taken for those of the other."""
+    images = write_ijb(tmp_path / "ijb", TEMPLATE * SIZE / 112, SIZE)
+    common = ["ijb", tmp_path / "ijb", "--dataset", "IJBC", "--model", tmp_path / "m", "--size", SIZE]
+    common += ["--keep", tmp_path]
+    both = np.random.RandomState(1).randn(2, 12, 6) * [[[1]], [[3]]]
+    sums = {"raw": sum(both), "unit": sum(each / np.linalg.norm(each, axis=1, keepdims=True) for each in both)}
+    np.save(tmp_path / "halves.npy", np.concatenate(both, axis=1).astype(np.float32))
+    aucs = set()
+    for how, features in sums.items():
+        np.save(tmp_path / "sums.npy", features.astype(np.float32))
+        saved = [*common[:4], "--features", tmp_path / "halves.npy", "--halves", "--embeddings", how]
+        expected = figures(capsys, *common[:4], "--features", tmp_path / "sums.npy")
+        assert figures(capsys, *saved)["auc"] == expected["auc"]
+        found = figures(capsys, *common, "--embeddings", how)
+        kept = np.load(next(tmp_path.glob(f"IJBC-{'unit' if how == 'unit' else 'flip'}-*.npy")))
+        both_of_images = [embed(images), embed(images[:, :, ::-1])]
+        if how == "unit":
+            both_of_images = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in both_of_images]
+        np.testing.assert_allclose(kept, sum(both_of_images), atol=1e-4)
+        aucs.add((expected["auc"], found["settings"]["embeddings"]))
+    assert len(aucs) == 2 and len({auc for auc, _ in aucs}) == 2
 
 
 def test_real_ranks(tmp_path, capsys, embed):

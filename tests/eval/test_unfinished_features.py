@@ -89,3 +89,29 @@ def test_a_file_that_cannot_be_written_is_named(path, monkeypatch):
     with pytest.raises(OSError, match="Input/output error: .*features.npy"):
         first.write(blocks[0], np.ones((BLOCK_ROWS, 3)))
     first.close()
+
+
+def test_rows_of_bad_images_are_left_out(path):
+    features = np.random.RandomState(0).randn(ROWS, 3).astype(np.float32)
+    first, blocks = prepared(path, {"a": 1})
+    first.note_bad(blocks[2], {ROWS - 1: "damaged"})
+    first.note_bad(blocks[1], {BLOCK_ROWS: "of a run that was killed then"})
+    first.close()
+    del first
+    second, left = prepared(path, {"a": 1})
+    for rows, bad in zip(left, ({3: "missing"}, {}, {ROWS - 1: "damaged"})):
+        second.note_bad(rows, bad)
+        second.write(rows, features[rows])
+    assert second.bad() == {3: "missing", ROWS - 1: "damaged"}
+    second.close()
+    second.move_to(str(path), second.bad())
+    assert np.array_equal(np.load(path), np.delete(features, [3, ROWS - 1], axis=0))
+    assert os.listdir(path.parent) == ["f.npy"]
+
+
+def test_what_was_skipped_of_others_is_forgotten(path):
+    first, blocks = prepared(path, {"a": 1})
+    first.note_bad(blocks[0], {3: "missing"})
+    first.close()
+    del first
+    assert prepared(path, {"a": 2})[0].bad() == {}

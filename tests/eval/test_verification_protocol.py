@@ -69,6 +69,20 @@ def test_auc_and_tar_are_counted(saved, capsys):
     assert found["tar"]["1e-2"] is None  # of 1 / 0.01 = 100 pairs of different people there are fewer
 
 
+def test_figures_without_mirror_images(saved, capsys):
+    folder, images, issame, embed = saved
+    found = figures(capsys, "--model", folder / "m", "--bin", folder / "val.bin")
+    rows = embed(images)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    scores = (rows[0::2] * rows[1::2]).sum(axis=1)
+    wins = [(a > b) + (a == b) / 2 for a in scores[issame] for b in scores[~issame]]
+    assert found["auc_no_flip"] == pytest.approx(np.mean(wins)) and found["auc_no_flip"] != found["auc"]
+    beyond = sorted(scores[~issame], reverse=True)[int(0.1 * np.count_nonzero(~issame))]
+    assert found["tar_no_flip"]["1e-1"] == np.mean(scores[issame] > beyond)
+    assert found["threshold_no_flip"] == pytest.approx(slow_evaluate(embed(images), issame, 10)[2])
+    assert list(found["tar_no_flip"]) == list(found["tar"])
+
+
 def test_equals_what_is_told_in_training(saved, capsys):
     folder, images, issame, embed = saved
     found = figures(capsys, "--model", folder / "m", "--bin", folder / "val.bin")
@@ -95,6 +109,40 @@ def test_pairs_of_one_kind_have_an_accuracy_and_no_curve(saved, capsys, kind):
     found = figures(capsys, "--model", folder / "m", "--bin", folder / "val.bin")
     assert 0 <= found["accuracy_flip"] <= 1 and found["auc"] is None
     assert set(found["tar"].values()) == {None}
+
+
+@pytest.mark.parametrize("scales_input, words, why", [
+    (True, "pixels as they are", "since its symbol begins with _minus_scalar; --mean and --scale change that"),
+    (False, "(pixel - 127.5) * 0.0078125", "since its symbol begins with FullyConnected; --mean and --scale change"),
+])
+def test_scaling_is_told_and_can_be_given(saved, capsys, scales_input, words, why):
+    folder, images, issame, _ = saved
+    embed = write_linear_model(folder / "m", SIZE, scales_input=scales_input)
+    arguments = ["--model", folder / "m", "--bin", folder / "val.bin"]
+    assert main(["verification", *map(str, arguments), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert f"{folder}/m: the network is given {words}, {why}" in printed.err
+    settings = json.loads(printed.out)["settings"]
+    assert settings["scaling"] == "guessed" and settings["scale"] == (1 if scales_input else 0.0078125)
+    found = figures(capsys, *arguments, "--mean", 30, "--scale", 0.5)
+    assert found["settings"] == {"mean": 30, "scale": 0.5, "scaling": "given"}
+    pixels = (images - 30.0) / 2
+    expected = slow_evaluate(embed(pixels if scales_input else pixels * 128 + 127.5), issame, 10)
+    assert [found["accuracy"], found["accuracy_std"]] == pytest.approx(expected[:2])
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--mean", "0"], "--mean and --scale belong together"), (["--scale", "1"], "--mean and --scale belong together"),
+])
+def test_half_a_scaling(saved, capsys, arguments, message):
+    assert message in error(capsys, "--model", saved[0] / "m", "--bin", saved[0] / "val.bin", *arguments)
+
+
+@pytest.mark.parametrize("arguments", [("--mean", "nan"), ("--scale", "0"), ("--scale", "inf")])
+def test_scalings_that_are_none(capsys, arguments):
+    with pytest.raises(SystemExit):
+        main(["verification", "--model", "m", "--bin", "b", *arguments])
+    assert f"argument {arguments[0]}: " in capsys.readouterr().err
 
 
 def error(capsys, *arguments):

@@ -3,17 +3,21 @@
 import csv
 import json
 import re
+import sys
 
 import mxnet as mx
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from partial_fc.config import parser
+
 from faces import write_faces
 from parallel.launch import ROOT, run, succeed
 
 SMALL = ["--set", "val_targets=val", "--set", "image_size=32", "--set", "embedding_size=16", "--set", "max_update=6"]
 SMALL += ["--batch-size", "8", "--sample-ratio", "0.4", "--set", "frequent=2", "--set", "lr_steps=4"]
+SMALL += ["--dataset", "demo", "--network", "demo", "--loss", "cosface", "--set", "verbose=5"]
 
 
 def mpirun(ranks):
@@ -139,13 +143,90 @@ def test_bad_records_are_skipped(damaged, tmp_path):
 
 
 def test_unknown_key_names_the_nearest(tmp_path):
-    errors = fails(mpirun(2), "--set", "max_updates=3", cwd=tmp_path)
-    assert errors and all("did you mean max_update?" in error for error in errors)
+    process = run([*mpirun(2), *SMALL, "--set", "max_updates=3"], cwd=tmp_path)
+    (line,) = process.stdout.splitlines()
+    assert process.returncode == 2 and line.startswith("error: ") and "did you mean max_update?" in line
 
 
-@pytest.mark.parametrize("arguments", [
-    ["-np", "two"], ["-np"], ["--host"], ["--hostfile", "nowhere"], ["--restarts", "x"],
+@pytest.mark.parametrize("launcher", [mpirun(2), horovodrun(2, "--mpi"), horovodrun(2, "--gloo")])
+def test_wrong_arguments_end_with_their_cause(launcher, tmp_path):
+    process = run([*launcher, "--epochs", "10"], cwd=tmp_path)
+    assert process.returncode == 2 and process.stdout.count("error: ") == 1
+    assert process.stdout.splitlines()[-1].endswith("error: unrecognized arguments: --epochs 10")
+
+
+def all_options():
+    """Every option of the trainer, and some that are horovodrun's, with values that are hard to hand on."""
+    words = ["--verbose", "-np", "3", "--set", "verbose=3", "--network=x", "--", "-H", ""]
+    for action in parser()._actions:
+        for name in action.option_strings:
+            words += [name] if action.nargs == 0 else [name, f"{action.dest}=a  'b' \"c\" $d * \\n"]
+    return words
+
+
+@pytest.mark.parametrize("controller", ["--mpi", "--gloo"])
+def test_horovodrun_hands_on_every_option(controller, tmp_path):
+    (tmp_path / "show.py").write_text("import json, sys; print('argv' + json.dumps(sys.argv[1:]) + 'end')")
+    command = ["horovodrun", controller, "-np", "2", "-H", "localhost:2", sys.executable, "show.py"]
+    output = succeed(run([*command, *all_options()], cwd=tmp_path))
+    assert [json.loads(said) for said in re.findall("argv(.*?)end", output)] == [all_options()] * 2
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["-np", "two"], "-np two is not a number"), (["-np"], "-np needs a value"), (["--host"], "--host is not an"),
+    (["--hostfile", "nowhere"], "nowhere: no such file"), (["--hostfile=nowhere"], "nowhere: no such file"),
+    (["--restarts", "x"], "--restarts x is not"), (["--network", "r18"], "stand behind --: bash run.sh -- --network"),
 ])
-def test_run_sh_refuses_wrong_arguments(arguments, tmp_path):
+def test_run_sh_refuses_wrong_arguments(arguments, message, tmp_path):
     process = run(["bash", f"{ROOT}/run.sh", *arguments], cwd=tmp_path)
-    assert process.returncode == 2 and "usage: bash run.sh" in process.stdout
+    usage, error = process.stdout.splitlines()
+    assert process.returncode == 2 and usage.startswith("usage: bash run.sh")
+    assert error.startswith("error: ") and message in error
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_run_sh_help(option, tmp_path):
+    printed = succeed(run(["bash", f"{ROOT}/run.sh", "-np", "2", option], cwd=tmp_path))
+    assert printed.startswith("Train with mpirun:") and "--hostfile" in printed and "set -" not in printed
+
+
+@pytest.fixture
+def hosts(tmp_path):
+    """A host file as an editor of Windows leaves it."""
+    (tmp_path / "hosts").write_bytes(b"\xef\xbb\xbflocalhost slots=2\r\n\r\n")
+    return str(tmp_path / "hosts")
+
+
+def test_host_files_of_every_editor(hosts, tmp_path):
+    show = ["sh", "-c", "echo rank"]
+    for launcher in (["horovodrun", "--mpi", "-np", "2"], ["horovodrun", "--gloo", "-np", "2"]):
+        assert succeed(run([*launcher, "--hostfile", hosts, *show], cwd=tmp_path)).count("rank") == 2
+    command = ["bash", f"{ROOT}/run.sh", "--hostfile", hosts, "--", "--set", "rec=/nowhere/train.rec"]
+    assert run(command, cwd=tmp_path).stdout.splitlines()[-1].startswith("error: /nowhere/train.rec: no such file")
+
+
+def on_a_host_named(name, command, folder):
+    """Run a command where this host has another name, which does not resolve."""
+    rename = "import os, socket, sys; socket.sethostname(sys.argv[1]); os.execvp(sys.argv[2], sys.argv[2:])"
+    return run(["unshare", "-u", sys.executable, "-c", rename, name, *command], cwd=folder)
+
+
+@pytest.mark.skipif(
+    run(["bash", "-c", "unshare -u true"]).returncode != 0, reason="another name of this host needs `unshare -u`"
+)
+@pytest.mark.parametrize("name", ["no-such.invalid", "no_such_host"])
+def test_names_that_do_not_resolve(name, tmp_path):
+    script = "from partial_fc.collectives import connect; print(f'rank {connect().all_gather_object(1)}', flush=True)"
+    (tmp_path / "two.py").write_text(script)
+    program = ["bash", "-c", f". {ROOT}/config.sh; python two.py"]
+    for launcher in (["mpirun", "--oversubscribe", "-np", "2"], ["horovodrun", "--mpi", "-np", "2"]):
+        enter = ["bash", "-c", f'. {ROOT}/setup-utils/env.sh; "$@"', "_", *launcher]
+        assert succeed(on_a_host_named(name, [*enter, *program], tmp_path)).count("[1, 1]") == 2
+    # the launcher says it; and so does a rank of a host that the launcher does not know
+    start = ["horovodrun", "--gloo", "-np", "2"]
+    process = on_a_host_named(name, [*start, *program], tmp_path)
+    (line,) = process.stdout.splitlines()
+    assert process.returncode == 2 and line.startswith(f"error: the host's name {name} does not resolve")
+    process = on_a_host_named(name, [f"{sys.prefix}/bin/horovodrun", *start[1:], *program], tmp_path)
+    assert process.returncode and f"InputError: the host's name {name} does not resolve" in process.stdout
+    assert "Segmentation fault" not in process.stdout

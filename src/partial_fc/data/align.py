@@ -1,7 +1,6 @@
 """Alignment of faces: turned, scaled and moved so that eyes, nose and mouth lie where networks expect them."""
 
 import hashlib
-import math
 import os
 from array import array
 
@@ -9,6 +8,8 @@ import cv2
 import numpy as np
 
 from ..errors import InputError
+from ..listed_names import Names
+from ..text_lists import name_and_numbers, real_numbers, shown_text, text_lines
 
 # Where images of 112 x 112 pixels have left eye, right eye, nose, left and right corner of the mouth (x, y).
 TEMPLATE = np.array(
@@ -22,13 +23,13 @@ class Landmarks:
     """Five points of each face, read from a text file.
 
     A line has the path of an image and x1 y1 ... x5 y5: left eye, right eye, nose, left and right corner of the mouth
-    as seen in the image, in its pixels. Tabs separate, or in a line without them commas, or else spaces.
+    as seen in the image, in its pixels. Tabs separate, or commas, or spaces; see `text_lists`.
 
     Args:
         path: of the file.
 
     Attributes:
-        digest: of the file's bytes, hexadecimal.
+        digest: of the file's lines, hexadecimal.
 
     Raises:
         InputError: a file that cannot be read; with the line's number, a line of another form or an image twice.
@@ -37,15 +38,10 @@ class Landmarks:
     def __init__(self, path):
         self._path, self._rows, self._numbers = path, {}, array("d")
         digest = hashlib.sha256()
-        try:
-            with open(path, "rb") as file:
-                for number, line in enumerate(file, start=1):
-                    digest.update(line)
-                    if line.strip():
-                        self._add(number, os.fsdecode(line))
-        except OSError as error:
-            raise InputError(f"--landmarks {path}: cannot be read: {error.strerror}") from error
-        self.digest = digest.hexdigest()
+        for number, line in text_lines(path, f"--landmarks {path}"):
+            digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
+            self._add(number, line)
+        self._names, self.digest = Names(self._rows), digest.hexdigest()
 
     def of(self, image):
         """(5, 2) float64 points (x, y) of an image, given by its path as in the file.
@@ -53,7 +49,7 @@ class Landmarks:
         Raises:
             InputError: the file lacks the image, or its points are all the same.
         """
-        row = self._rows.get(image)
+        row = self._rows.get(self._names.find(image))
         if row is None:
             raise InputError(f"{self._path} has no line for it")
         points = np.array(self._numbers[row * _NUMBERS : (row + 1) * _NUMBERS]).reshape(TEMPLATE.shape)
@@ -62,17 +58,13 @@ class Landmarks:
         return points
 
     def _add(self, number, line):
-        fields = line.split("\t" if "\t" in line else "," if "," in line else None)
         try:
-            numbers = [float(field) for field in fields[1:]]
-        except ValueError:
-            numbers = []
-        image = fields[0].strip()
-        if len(numbers) != _NUMBERS or not all(map(math.isfinite, numbers)) or not image:
+            image, numbers = name_and_numbers(line, _NUMBERS, real_numbers)
+        except ValueError as error:
             raise InputError(
                 f"{self._path}, line {number}: expected the path of an image and {_NUMBERS} numbers, x1 y1 ... x5 y5, "
-                "separated by tabs, commas or spaces"
-            )
+                f"separated by tabs, commas or spaces, found {shown_text(line)}"
+            ) from error
         if self._rows.setdefault(os.path.normpath(image), len(self._rows)) != len(self._numbers) // _NUMBERS:
             raise InputError(f"{self._path}, line {number}: {image} has a line already")
         self._numbers.extend(numbers)

@@ -5,11 +5,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..files import atomic_path
+from ..labels import Labels
 from .image import decode_image
 from .image_kind import image_kind
 
 _ROWS = _COLUMNS = 10
-_CELL, _GAP, _LONGEST_NAME = 96, 4, 40
+_CELL, _GAP, _NAME_COLUMNS = 96, 4, 40
 _GREY, _CROSS = 200, (150, 60, 60)
 # Larger pictures are not decoded to be looked at: a damaged header must not ask for memory without bound.
 _MOST_PIXELS = 2**26
@@ -62,10 +63,13 @@ def draw_contact_sheet(path, records, grouped, names):
     panel.imshow(sheet)
     panel.set_xticks([])
     panel.set_yticks(np.arange(len(chosen)) * step + _CELL // 2)
-    for text in panel.set_yticklabels([_printable(names[index]) for index in chosen]):
-        text.set_parse_math(False)  # a $ in a name is a $
+    shown = [names[index] for index in chosen]
+    labels = Labels.of(shown)
+    for text in panel.set_yticklabels([labels.text(name, _NAME_COLUMNS) for name in shown], fontsize=8):
+        labels.prepare(text)
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
+    figure.draw_without_rendering()  # the room for names is right at the second time only, as the sheet keeps its shape
     _save(figure, path)
 
 
@@ -89,11 +93,6 @@ def _cell(records, key):
     top, left = (_CELL - image.shape[0]) // 2, (_CELL - image.shape[1]) // 2
     cell[top : top + image.shape[0], left : left + image.shape[1]] = image
     return cell
-
-
-def _printable(name):
-    # names of folders need not be UTF-8, which not every version of Matplotlib takes
-    return name.encode("utf-8", "replace").decode()[:_LONGEST_NAME]
 
 
 def _save(figure, path):

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_path
+from ..listed_names import read_names
 from .image_kind import image_kind
 from .property_file import PROPERTY, read_property
 from .records import RecordFile
@@ -77,17 +78,10 @@ class DataSet:
         """Lines of `identities.txt`, the name of each label; None without it.
 
         Raises:
-            InputError: it cannot be read.
+            InputError: see `read_names`.
         """
         path = os.path.join(self.folder, NAMES)
-        try:
-            # newline: names may hold other characters that Python takes for the end of a line
-            with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-                return [line.rstrip("\r\n") for line in file]
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        return read_names(path) if os.path.lexists(path) else None
 
     def names_of(self, labels):
         """Names of `labels` (ints), or the labels themselves as text where there is no `identities.txt`.

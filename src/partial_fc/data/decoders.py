@@ -11,6 +11,7 @@ from PIL import Image
 
 JPEG_START = b"\xff\xd8\xff"
 PNG_START = b"\x89PNG\r\n\x1a\n"
+_GIF_START = b"GIF8"
 FOR_PRINTING = ("CMYK", "YCCK")  # colors of JPEGs which OpenCV converts
 _PNG_CHUNK = struct.Struct(">I4s")  # length and kind; the content and four bytes of a checksum follow
 _CHECKSUM = 4
@@ -74,6 +75,8 @@ def decode_jpeg(content, colors, out=None):
 def decode_by_opencv(content):
     """Decode an image of any kind, turned upright where a camera noted how it was held; the caller has seen its size.
 
+    GIFs, which OpenCV does not read before 4.12, are decoded by PIL: the first picture, without transparency.
+
     Args:
         content: bytes.
 
@@ -83,6 +86,8 @@ def decode_by_opencv(content):
     Raises:
         ValueError: it is damaged, or no image that OpenCV knows.
     """
+    if content.startswith(_GIF_START):
+        return _decode_gif(content)
     if content.startswith(PNG_START):
         _check_chunks(content)
     try:
@@ -92,6 +97,13 @@ def decode_by_opencv(content):
     if bgr is None:
         raise ValueError(f"{len(content)} bytes which are damaged, or not an image OpenCV can decode")
     return bgr
+
+
+def _decode_gif(content):
+    try:
+        return np.asarray(image_header(content).convert("RGB"))[..., ::-1].copy()
+    except Exception as error:  # of many types: whatever the damage leads to
+        raise ValueError(f"damaged GIF: {error}") from error
 
 
 def is_upright(content):

@@ -1,10 +1,10 @@
 """Files in which users list identities: those to leave out, those to hold out."""
 
-import re
-
 import numpy as np
 
 from ..errors import InputError
+from ..listed_names import Names
+from ..text_lists import shown_text, text_lines, whole_numbers
 
 
 def read_leave_out(path, groups):
@@ -21,11 +21,14 @@ def read_leave_out(path, groups):
         InputError: with the line's number, where it is something else, or no identity of that source.
     """
     found = []
-    for where, line in _lines(path):
-        match = re.fullmatch(r"([0-9]{1,18})\s+([0-9]{1,18})", line)
-        if not match:
-            raise InputError(f"{where}: expected SOURCE LABEL, two whole numbers, got {line!r}")
-        source, label = (int(number) for number in match.groups())
+    for number, line in text_lines(path):
+        where, fields = f"{path}, line {number}", line.partition("#")[0].split()
+        if not fields:
+            continue
+        try:
+            source, label = whole_numbers(fields)
+        except ValueError as error:
+            raise InputError(f"{where}: expected SOURCE LABEL, two whole numbers, found {shown_text(line)}") from error
         if not 1 <= source <= len(groups):
             raise InputError(f"{where}: there is no source {source}, they are counted from 1 to {len(groups)}")
         index = _index_of(groups[source - 1].labels, label)
@@ -54,29 +57,28 @@ def read_identities(path, data_set, grouped):
     labels_of = {}
     for label, name in enumerate(data_set.names() or []):
         labels_of.setdefault(name, []).append(label)
-    held = np.zeros(len(grouped.labels), bool)
-    for where, line in _lines(path, comments=False):  # a name may begin with #
-        labels = labels_of.get(line) or ([int(line)] if re.fullmatch("[0-9]{1,18}", line) else [])
-        indices = [_index_of(grouped.labels, label) for label in labels]
+    names, held = Names(labels_of), np.zeros(len(grouped.labels), bool)
+    for number, line in text_lines(path):
+        name = names.find(line) or names.find(line.strip())
+        indices = [_index_of(grouped.labels, label) for label in labels_of.get(name) or _label(line)]
         if not indices or None in indices:
-            raise InputError(f"{where}: {line!r} is neither the name nor the label of an identity with images")
+            raise InputError(
+                f"{path}, line {number}: {shown_text(line.strip())} is neither the name nor the label of an identity "
+                "with images"
+            )
         held[indices] = True
     return held
+
+
+def _label(line):
+    """The label in a line, in a list; empty where it is none."""
+    try:
+        return whole_numbers([line.strip()])
+    except ValueError:
+        return []
 
 
 def _index_of(labels, label):
     """Where `label` is in the ascending array `labels`, or None."""
     index = int(np.searchsorted(labels, label))
     return index if index < len(labels) and labels[index] == label else None
-
-
-def _lines(path, comments=True):
-    """(path and number for messages, text) of the lines of a file that are not blank."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            for number, line in enumerate(file, start=1):
-                line = (line.partition("#")[0] if comments else line).strip()
-                if line:
-                    yield f"{path}, line {number}", line
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error

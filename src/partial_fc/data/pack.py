@@ -48,7 +48,7 @@ def pack(
         folder: has one sub-folder for each identity.
         out: folder of the files, made where missing.
         size: height and width of the images; see `fit_image` for those of another size.
-        pairs: path of a file of pairs in LFW's form, to be written as verification set `NAME.bin`.
+        pairs: path of a list of pairs, see `read_pairs`, to be written as verification set `NAME.bin`.
         random_pairs: number of pairs of the same and as many of different identities to draw from the images packed.
         name: NAME; by default that of the pairs file, or of `folder` for random pairs.
         seed: of the random pairs.

@@ -43,7 +43,7 @@ def add(commands):
     source = command.add_mutually_exclusive_group()
     source.add_argument(
         "--pairs", metavar="FILE",
-        help="pairs in the form of LFW's pairs.txt, to write as verification set NAME.bin; images NAME/NAME_0001.*",
+        help="pairs to write as verification set NAME.bin: LFW's form (images NAME/NAME_0001.*) or PATH1 PATH2 LABEL",
     )
     source.add_argument(
         "--random-pairs", type=positive, default=0, metavar="N",

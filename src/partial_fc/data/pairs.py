@@ -1,4 +1,4 @@
-"""Pairs of images to verify on: read from LFW's form of them, or drawn at random."""
+"""Pairs of images to verify on: read from a list, or drawn at random."""
 
 import math
 import os
@@ -6,60 +6,86 @@ import os
 import numpy as np
 
 from ..errors import InputError
+from ..listed_names import find_path, name_key
 from ..randomness import generator
+from ..text_lists import shown_text, text_lines, ways_to_split, whole_numbers
+from .image_folder import IMAGE_ENDINGS
+
+_LABELS = {"1": True, "true": True, "0": False, "-1": False, "false": False}
 
 
 def read_pairs(path, folder):
-    """Pairs of a file in the form of LFW's pairs.txt.
+    """Pairs of a list, see `text_lists`, with a pair in each line, in LFW's form or with the paths of the images.
 
-    Its first line holds the number of folds and of pairs of each kind in a fold (without the former: one fold). Then
-    `NAME i j` is a pair of the same identity and `NAME1 i NAME2 j` one of two, image i being `NAME/NAME_000i.*`.
-    Fields are separated by tabs or, in a line without tabs, by spaces.
+    `NAME i j` is a pair of the same identity and `NAME1 i NAME2 j` one of two, image i being `NAME/NAME_000i.*`, with
+    one of the endings of images. `PATH1 PATH2 LABEL`, or the label first, is one of the same identity where the label
+    is 1, and of two where it is 0 or -1; paths start from the folder. Fields are separated by tabs, commas or spaces.
+
+    A first line of numbers announces the pairs: the number of folds and of pairs of each kind in a fold, as in LFW's
+    pairs.txt, or one number, of the pairs of each kind or of all.
 
     Args:
         path: of the file.
-        folder: has the folders NAME.
+        folder: has the folders NAME, and the paths.
 
     Returns:
         List of (line number, paths of the two images, whether they are of the same identity), in the file's order.
 
     Raises:
-        InputError: naming the line, where it is not of this form or an image is missing.
+        InputError: naming the line, where it is not of this form or an image is missing, or other pairs are announced.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = [(number, line.split("\t" if "\t" in line else None)) for number, line in enumerate(file, start=1)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--pairs {path}: cannot be read: {error}") from error
-    lines = [(number, [field.strip() for field in fields]) for number, fields in lines if "".join(fields).strip()]
-    expected = _number_of_pairs(path, lines)
-    pairs, images = [], _Images(folder)
-    for number, fields in lines[1:]:
+    pairs, images, announced, first = [], _Images(folder), None, None
+    for number, line in text_lines(path, f"--pairs {path}"):
         try:
-            pairs.append((number, *_pair(fields, images)))
+            if first is None:
+                first, announced = number, _announced(line)
+            if number != first or not announced:
+                pairs.append((number, *_pair(line, images)))
         except ValueError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
-    if len(pairs) != expected:
-        raise InputError(f"{path}, line {lines[0][0]}: announces {expected} pairs, but {len(pairs)} follow")
+    if not pairs:
+        raise InputError(f"{path}: has no pairs")
+    if announced and len(pairs) not in announced:
+        raise InputError(
+            f"{path}, line {first}: announces {announced[0]} pairs, but {len(pairs)} follow: add what is missing, or "
+            "remove this line"
+        )
     return pairs
 
 
-def _number_of_pairs(path, lines):
-    number, fields = lines[0] if lines else (1, [])
-    if len(fields) not in (1, 2) or not all(field.isdigit() and int(field) for field in fields):
-        raise InputError(f"{path}, line {number}: expected the number of folds and of pairs of each kind in a fold")
-    return 2 * int(np.prod([int(field) for field in fields], dtype=object))
+def _announced(line):
+    """The possible numbers of pairs that the first line announces; None where it is a pair."""
+    for fields in ways_to_split(line):
+        numbers = _numbers(fields, 1)
+        if numbers and len(numbers) == 2:
+            return [2 * numbers[0] * numbers[1]]
+        if numbers and len(numbers) == 1:
+            return [2 * numbers[0], numbers[0]]
+    return None
 
 
-def _pair(fields, images):
+def _pair(line, images):
     """Paths of the images and whether they are of the same identity."""
-    if len(fields) == 3:
-        name, first, second = fields
-        return (images.path(name, first), images.path(name, second)), True
-    if len(fields) == 4:
-        first_name, first, second_name, second = fields
-        return (images.path(first_name, first), images.path(second_name, second)), False
-    raise ValueError(f"expected `NAME i j` or `NAME1 i NAME2 j`, found {len(fields)} fields")
+    for fields in ways_to_split(line):
+        if len(fields) == 3 and _numbers(fields[1:]):
+            name, first, second = fields
+            return (images.path(name, first), images.path(name, second)), True
+        if len(fields) == 4 and _numbers(fields[1::2]):
+            first_name, first, second_name, second = fields
+            return (images.path(first_name, first), images.path(second_name, second)), False
+        if len(fields) == 3 and fields[2].lower() in _LABELS:
+            return tuple(map(images.at, fields[:2])), _LABELS[fields[2].lower()]
+        if len(fields) == 3 and fields[0].lower() in _LABELS:
+            return tuple(map(images.at, fields[1:])), _LABELS[fields[0].lower()]
+    raise ValueError(f"expected `NAME i j`, `NAME1 i NAME2 j` or `PATH1 PATH2 LABEL`, found {shown_text(line)}")
+
+
+def _numbers(fields, low=0):
+    """Whole numbers, list; None where the fields are others."""
+    try:
+        return whole_numbers(fields, low)
+    except ValueError:
+        return None
 
 
 class _Images:
@@ -69,17 +95,35 @@ class _Images:
         self._folder, self._listed = folder, {}
 
     def path(self, name, number):
-        if not number.isdigit():
-            raise ValueError(f"{number} is not the number of an image")
-        stem = f"{name}_{int(number):04d}"
-        folder = os.path.join(self._folder, name)
+        stem = name_key(f"{name}_{int(number):04d}")
+        folder = find_path(self._folder, name)
         if name not in self._listed:
             if not os.path.isdir(folder):
                 raise ValueError(f"no folder {folder}")
-            self._listed[name] = {os.path.splitext(image)[0]: image for image in sorted(os.listdir(folder))}
-        if stem not in self._listed[name]:
+            self._listed[name] = _images_by_stem(folder)
+        found = self._listed[name].get(stem, [])
+        if not found:
             raise ValueError(f"no image {os.path.join(folder, stem)}.*")
-        return os.path.join(folder, self._listed[name][stem])
+        if len(found) > 1:
+            raise ValueError(f"{' and '.join(found)} in {folder} are both image {number} of {name}: remove one")
+        return os.path.join(folder, found[0])
+
+    def at(self, name):
+        """Path of the image at a path in the folder."""
+        path = find_path(self._folder, name)
+        if not os.path.isfile(path):
+            raise ValueError(f"no image {path}")
+        return path
+
+
+def _images_by_stem(folder):
+    """Names of the images in a folder, in lists by name without ending; what lies beside an image is left out."""
+    images = {}
+    for name in sorted(os.listdir(folder)):
+        stem, ending = os.path.splitext(name)
+        if ending.lower() in IMAGE_ENDINGS:
+            images.setdefault(name_key(stem), []).append(name)
+    return images
 
 
 def check_enough_pairs(counts, num_pairs):

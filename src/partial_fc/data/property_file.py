@@ -4,6 +4,7 @@ import os
 import re
 
 from ..errors import InputError
+from ..text_lists import text_lines
 
 PROPERTY = "property"
 
@@ -15,13 +16,10 @@ def read_property(folder):
         InputError: it does not hold three whole numbers.
     """
     path = os.path.join(folder, PROPERTY)
-    try:
-        with open(path, encoding="ascii") as file:
-            found = re.fullmatch(r"\s*([0-9]{1,12})\s*,\s*([0-9]{1,6})\s*,\s*([0-9]{1,6})\s*", file.read(100))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
-    except (OSError, UnicodeDecodeError):
-        found = None
+    lines = [line for _, line in text_lines(path)]
+    found = re.fullmatch(r"\s*([0-9]{1,12})\s*,\s*([0-9]{1,6})\s*,\s*([0-9]{1,6})\s*", "".join(lines[:2]))
     if not found:
-        raise InputError(f"{path}: expected identities,height,width")
+        raise InputError(f"{path}, line 1: expected identities,height,width")
     return tuple(int(number) for number in found.groups())

@@ -9,10 +9,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import InputError
+from ..hosts import is_here, parse_hosts
 from .facts import gather
 from .findings import OK, TROUBLE, WARNING, Finding, count, lines
 from .gpus import check_gpus
-from .hosts import ask, check_ssh, compare, is_here, parse_hosts
+from .hosts import ask, check_ssh, compare
 from .launch import checkout, rank_command
 from .ranks import check_ranks
 from .software import check_software, missing
@@ -102,7 +103,12 @@ class Examination:
         self._head(here)
         facts = self._facts[here] = gather(self._args.models_root, self._args.rec)
         slots = [host.slots for host in self._hosts if is_here(host.name)]
-        self._tell(here, _judge(facts, slots[0] if slots else None))
+        self._tell(here, self._judge(facts, slots[0] if slots else None))
+
+    def _judge(self, facts, slots):
+        yield from check_software(facts, alone=all(is_here(host.name) for host in self._hosts))
+        yield from check_gpus(facts, slots)
+        yield from check_storage(facts)
 
     def _ask(self, host):
         found = check_ssh(host.name)
@@ -116,7 +122,7 @@ class Examination:
         if facts:
             here = next(iter(self._facts.values()))
             self._facts[host.name] = facts
-            self._tell(host.name, _judge(facts, host.slots))
+            self._tell(host.name, self._judge(facts, host.slots))
             self._tell(host.name, compare(here, facts))
 
     def _examine_ranks(self, here):
@@ -138,9 +144,3 @@ class Examination:
         else:
             print(f"{troubles} trouble{'s' * (troubles != 1)}, {warnings} warning{'s' * (warnings != 1)}")
         return 1 if troubles else 0
-
-
-def _judge(facts, slots):
-    yield from check_software(facts)
-    yield from check_gpus(facts, slots)
-    yield from check_storage(facts)

@@ -13,6 +13,7 @@ import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+from ..hosts import own_address
 from .process import run
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -29,10 +30,11 @@ def gather(models_root, rec=None):
         rec: record file that it will read, or None.
 
     Returns:
-        Dictionary: `host`, `python`, `executable`, `code` (digest of the library's files), `cores`, `open_files`
-        (limit), `shared_memory` (free bytes of /dev/shm, None without it), `clock_synchronized` (None if unknown),
-        `gpus` (list, None without NVIDIA's driver), and, each a dictionary whose key `error` tells what is wrong:
-        `mxnet`, `horovod`, `trainer`, `mpirun`, `horovodrun`, `models_root`, `data` (None without `rec`), `driver`.
+        Dictionary: `host`, `address` (that its name resolves to, None if it does not), `python`, `executable`, `code`
+        (digest of the library's files), `cores`, `open_files` (limit), `shared_memory` (free bytes of /dev/shm, None
+        without it), `clock_synchronized` (None if unknown), `gpus` (list, None without NVIDIA's driver), and, each a
+        dictionary whose key `error` tells what is wrong: `mxnet`, `horovod`, `trainer`, `mpirun`, `horovodrun`,
+        `models_root`, `data` (None without `rec`), `driver`.
     """
     with ThreadPoolExecutor() as pool:
         libraries = pool.submit(_probe, "libraries", "mxnet", "horovod")
@@ -44,6 +46,7 @@ def gather(models_root, rec=None):
         synchronized = pool.submit(_clock_synchronized)
     return {
         "host": socket.gethostname(),
+        "address": own_address(),
         "python": platform.python_version(),
         "executable": sys.executable,
         "code": _digest_of_code(),

@@ -3,11 +3,8 @@
 import json
 import os
 import re
-import socket
 import time
-from typing import NamedTuple, Optional
 
-from ..errors import InputError
 from .facts import TIMEOUT
 from .findings import OK, TROUBLE, WARNING, Finding
 from .launch import checkout, rank_command, ssh_command
@@ -37,41 +34,6 @@ _SAME = (
     ("NCCL in Horovod", ("horovod", "nccl")),
     ("MPI", ("mpirun", "version")),
 )
-
-
-class Host(NamedTuple):
-    """A name, and how many ranks are to run there, None if that is not said."""
-
-    name: str
-    slots: Optional[int]
-
-
-def parse_hosts(text):
-    """Hosts of `name:slots,name`, as launchers take them.
-
-    Raises:
-        InputError: for anything else.
-    """
-    hosts = []
-    for part in text.split(","):
-        match = re.fullmatch(r"([\w.@-]+)(?::([1-9]\d*))?", part.strip())
-        if not match or match[1].startswith("-"):
-            raise InputError(f"-H {text}: expected hosts such as ip1:8,ip2:8")
-        hosts.append(Host(match[1], match[2] and int(match[2])))
-    return hosts
-
-
-def is_here(name):
-    """Whether a host is this one: launchers start ranks there without ssh."""
-    if name in ("localhost", socket.gethostname()):
-        return True
-    try:
-        address = socket.gethostbyname(name)
-        with socket.socket() as trial:
-            trial.bind((address, 0))  # only an address of this host can be
-    except OSError:
-        return False
-    return True
 
 
 def check_ssh(name):

@@ -1,7 +1,9 @@
 """Starts ranks with each launcher and judges what they tell of their collectives."""
 
 import json
+import os
 
+from ..hosts import mpi_settings
 from .findings import OK, TROUBLE, WARNING, Finding
 from .launch import horovodrun_command, mpirun_command, rank_command
 from .process import run
@@ -31,7 +33,8 @@ def check_ranks(hosts=()):
 
 def _check(launcher, hosts):
     command, interface = _LAUNCHERS[launcher]
-    outcome = run(command(hosts, rank_command("partial_fc.doctor.collective")), TIMEOUT)
+    environment = {**os.environ, **mpi_settings(hosts)}
+    outcome = run(command(hosts, rank_command("partial_fc.doctor.collective")), TIMEOUT, environment)
     topic = f"{len(hosts) or 2} x {launcher}"
     result = _result(outcome.output)
     advice = "setup-utils/install.sh tries both launchers, and says more"

@@ -1,5 +1,8 @@
-"""Judges a host's versions: Python, MXNet, Horovod, MPI."""
+"""Judges a host's versions (Python, MXNet, Horovod, MPI), its name and its limits."""
 
+import ipaddress
+
+from ..hosts import NO_ADDRESS, NO_ADDRESS_ADVICE, is_plain
 from .findings import OK, TROUBLE, WARNING, Finding
 
 _INSTALL = ". setup-utils/env.sh; before that, where nothing is set up yet, setup-utils/install.sh"
@@ -8,13 +11,18 @@ _OPEN_FILES = 1024  # sockets to all ranks, shared memory, records
 _SHARED_MEMORY = 2**29
 
 
-def check_software(facts):
-    """Yield Findings about `facts`, see `facts.gather`."""
+def check_software(facts, alone=True):
+    """Yield Findings about `facts`, see `facts.gather`.
+
+    Args:
+        alone: whether all ranks are to run on this host.
+    """
     yield _python(facts)
     yield _mxnet(facts["mxnet"])
     if not missing(facts["mxnet"]):  # which the others need
         yield from _horovod(facts)
         yield _trainer(facts["trainer"])
+    yield from _name(facts["host"], facts["address"], alone)
     yield from _system(facts)
 
 
@@ -77,6 +85,19 @@ def _trainer(trainer):
     if "error" in trainer:
         return Finding("trainer", TROUBLE, f"cannot be started: {trainer['error']}", _INSTALL)
     return Finding("trainer", OK, "all that it imports is there")
+
+
+def _name(name, address, alone):
+    if address is None:
+        yield Finding("host name", WARNING, NO_ADDRESS.format(name), NO_ADDRESS_ADVICE)
+    elif not alone and ipaddress.ip_address(address).is_loopback:
+        message = f"{name} resolves to {address}: Gloo does not connect two hosts that both have their name so"
+        advice = "write its address in the network of the hosts into /etc/hosts; run.sh and horovodrun --mpi work"
+        yield Finding("host name", WARNING, message, advice)
+    if not is_plain(name):
+        message = f"{name} has characters that some MPIs refuse in the name of a host"
+        advice = "Open MPI takes it from run.sh, horovodrun, or after . setup-utils/env.sh; for others, rename the host"
+        yield Finding("host name", WARNING, message, advice)
 
 
 def _system(facts):

@@ -1,5 +1,8 @@
 """What the arguments of the protocols share."""
 
+import argparse
+import math
+
 from ..data.arguments import positive
 
 _MODEL = "PREFIX-symbol.json and PREFIX-EPOCH.params, epoch 0 by default"
@@ -15,10 +18,30 @@ def add_model(command, required=True, several=True):
     )
     group.add_argument("--layer", metavar="NAME", help="inner output of the symbol to take as embedding")
     group.add_argument("--bgr", action="store_true", help="the model was trained on blue, green, red")
+    group.add_argument(
+        "--mean", type=_finite, metavar="M",
+        help="with --scale: the network is given (pixel - M) * S of pixels 0..255; without both, pixels as they are, "
+        "or (pixel - 127.5) * 0.0078125 where the symbol begins with a convolution",
+    )
+    group.add_argument("--scale", type=_nonzero, metavar="S", help="see --mean")
     group.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="(%(default)s: a GPU if any)")
     group.add_argument(
         "--batch-size", type=positive, default=64, metavar="N", help="images computed at once (%(default)s)"
     )
+
+
+def _finite(text):
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError("a finite number")
+    return number
+
+
+def _nonzero(text):
+    number = _finite(text)
+    if not number:
+        raise argparse.ArgumentTypeError("not 0, which would make all images the same")
+    return number
 
 
 def add_keep(command):

@@ -29,6 +29,11 @@ def add(commands):
         "the size of the first",
     )
     command.add_argument("--flip", action="store_true", help="add the embedding of the mirror image")
+    command.add_argument(
+        "--on-bad-image", choices=("error", "skip"), default="error",
+        help="what to do at an image that cannot be read or is of another size; one that is skipped has no row, and is "
+        "listed with the reason in OUT.skipped.txt (%(default)s)",
+    )
     command.add_argument("--overwrite", action="store_true", help="compute all anew, and replace files that are there")
     add_model(command, several=False)
     command.set_defaults(run=_embed)
@@ -37,15 +42,18 @@ def add(commands):
 def _embed(args):
     # imports MXNet: --help need not wait for it
     from ..device import choose_device
-    from .embed import embed
+    from .embed import check_name, embed
     from .embedding import open_embedder
+    from .paths import check_paths
     from .ranks import on_all_ranks
 
     def work(comm):
         with comm.together():
+            check_paths(args)
+            check_name(args.out)
             source = _source(args)
             embedder = open_embedder(args.model, args, choose_device(args.device, comm))
-        embed(source, embedder, args.out, comm, args.flip, args.overwrite)
+        embed(source, embedder, args.out, comm, args.flip, args.overwrite, args.on_bad_image == "skip")
 
     return on_all_ranks(work)
 
@@ -59,4 +67,4 @@ def _source(args):
     if args.rec:
         return RecordImages(args.rec, args.size)
     paths = listed_images(args.list) if args.list else images_below(args.images)
-    return FileImages(args.images or "", paths, args.size)
+    return FileImages(args.images or "", paths, args.size, args.on_bad_image == "skip")

@@ -1,6 +1,7 @@
 """From images to embeddings, by a trained model."""
 
 import contextlib
+import logging
 import os
 
 import mxnet as mx
@@ -10,8 +11,12 @@ from ..data.parallel import ordered_map
 from ..data.progress import progress
 from ..errors import InputError
 from .model import load_model
+from .unit_features import unit_or_nan
+
+log = logging.getLogger("partial_fc")
 
 BATCH_SIZE = 64
+_AS_THEY_ARE, _USUAL = (0.0, 1.0), (127.5, 0.0078125)
 
 
 class Embedder:
@@ -22,16 +27,23 @@ class Embedder:
         ctx: MXNet context.
         batch_size: images that the device computes at once.
         bgr: whether the model was trained on blue, green, red; images are given as RGB all the same.
+        scaling: mean and scale (floats), the network is given (x - mean) * scale of pixels x, 0..255; None: as the
+            beginning of its symbol suggests, see `load_model`.
 
     Attributes:
         name: of the model, PREFIX,EPOCH.
+        settings: dictionary of what JSON holds: `mean`, `scale`, and whether the `scaling` is `given` or `guessed`.
         checksum: of the model's files, and of what else the embeddings depend on: equal ones give equal embeddings.
         batch_size: as given.
     """
 
-    def __init__(self, model, ctx=None, batch_size=BATCH_SIZE, bgr=False):
+    def __init__(self, model, ctx=None, batch_size=BATCH_SIZE, bgr=False, scaling=None):
         self.name, self.batch_size = model.name, batch_size
-        self.checksum = model.checksum + ("-bgr" if bgr else "")
+        guess = _AS_THEY_ARE if model.scales_input else _USUAL
+        mean, scale = self._scaling = scaling or guess
+        self.settings = {"mean": mean, "scale": scale, "scaling": "given" if scaling else "guessed"}
+        own = "" if self._scaling == guess else f"-mean{mean!r}-scale{scale!r}"
+        self.checksum = model.checksum + ("-bgr" if bgr else "") + own
         self._model, self._ctx, self._bgr = model, ctx or mx.cpu(), bgr
         self._size = self._module = None
 
@@ -60,9 +72,13 @@ class Embedder:
             embeddings[start : start + len(part)] = self._forward(part)
         return embeddings
 
-    def embed_with_mirror(self, images):
-        """Sum of the embeddings of images and of their mirror images, (n, D) float32; see `embed`."""
-        return self.embed(images) + self.embed(images, mirror=True)
+    def embed_with_mirror(self, images, unit=False):
+        """Sum of the embeddings of images and of their mirror images, (n, D) float32; see `embed`.
+
+        unit: whether both are divided by their norms first.
+        """
+        plain, mirrored = self.embed(images), self.embed(images, mirror=True)
+        return unit_or_nan(plain) + unit_or_nan(mirrored) if unit else plain + mirrored
 
     def embedding_size(self, size):
         """D for images of `size` (H, W); raises InputError where the model does not take such images."""
@@ -75,10 +91,15 @@ class Embedder:
         padded[: len(part)] = part
         # Bytes travel to the device, floats are made there.
         data = mx.nd.array(padded, ctx=self._ctx, dtype="uint8").transpose((0, 3, 1, 2)).astype("float32")
-        if not self._model.scales_input:
-            data = (data - 127.5) * 0.0078125
+        if self._scaling != _AS_THEY_ARE:
+            mean, scale = self._scaling
+            data = (data - mean) * scale
         self._module.forward(mx.io.DataBatch([data]), is_train=False)
         return self._module.get_outputs()[0].asnumpy()[: len(part)].reshape(len(part), -1)
+
+    def check_size(self, size):
+        """Raise InputError unless the model takes images of `size` (H, W); nothing is computed."""
+        self._check_shapes((self.batch_size, 3, *size))
 
     def _bind(self, size):
         shape = (self.batch_size, 3, *size)
@@ -148,15 +169,41 @@ def read_ahead(read, parts, num_workers=0):
             yield batch
 
 
-def open_embedders(args, ctx):
+def open_embedders(args, ctx, sizes):
     """List of an Embedder for each `--model` of the arguments, see `arguments.add_model`.
 
+    Args:
+        sizes: (H, W) of the images that they are to embed.
+
     Raises:
-        InputError: see `load_model`.
+        InputError: see `open_embedder`; a model does not take images of such a size.
     """
-    return [open_embedder(name, args, ctx) for name in args.model]
+    embedders = [open_embedder(name, args, ctx) for name in args.model]
+    for embedder in embedders:
+        for size in sizes:
+            embedder.check_size(size)
+    return embedders
 
 
 def open_embedder(name, args, ctx):
-    """The Embedder of one model."""
-    return Embedder(load_model(name, args.layer), ctx, args.batch_size, args.bgr)
+    """The Embedder of one model; the log says how its pixels are scaled, and why.
+
+    Raises:
+        InputError: as `load_model`; one of `--mean` and `--scale` without the other.
+    """
+    if (args.mean is None) != (args.scale is None):
+        raise InputError("--mean and --scale belong together: the network is given (pixel - MEAN) * SCALE")
+    model = load_model(name, args.layer)
+    embedder = Embedder(
+        model, ctx, args.batch_size, args.bgr, None if args.mean is None else (args.mean, args.scale)
+    )
+    why = f"since its symbol begins with {model.begins_with}; --mean and --scale change that"
+    log.info("%s: the network is given %s", name, pixel_words(embedder.settings, why))
+    return embedder
+
+
+def pixel_words(settings, why):
+    """What the settings of an Embedder give to the network, and `why`, if it was guessed."""
+    mean, scale = settings["mean"], settings["scale"]
+    pixels = "pixels as they are" if (mean, scale) == _AS_THEY_ARE else f"(pixel - {mean:g}) * {scale:g}"
+    return f"{pixels}, {'as --mean and --scale say' if settings['scaling'] == 'given' else why}"

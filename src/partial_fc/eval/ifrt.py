@@ -49,7 +49,7 @@ def image_groups(paths, name):
     groups, identities = {group: place for place, group in enumerate(GROUPS)}, {}
     of_image = np.empty((len(paths), 2), np.int64)
     for row, path in enumerate(paths):
-        parts = path.replace("\\", "/").split("/")[-3:]
+        parts = path.strip().replace("\\", "/").split("/")[-3:]
         if len(parts) != 3 or not all(parts) or parts[0] == ALL:
             raise InputError(f"{name}: image {row + 1}, {path!r}, is not GROUP/IDENTITY/IMAGE")
         group = groups.setdefault(parts[0], len(groups))
@@ -95,8 +95,8 @@ def count_pairs(features, images, block_rows=ROWS, num_workers=0):
     return counts
 
 
-def ifrt_result(counts, model):
-    """`output.Result` of the counts of `count_pairs`; groups without pairs are left out.
+def ifrt_result(counts, model, settings=None):
+    """`output.Result` of the counts of `count_pairs`; groups without pairs are left out. `settings`: see there.
 
     Figures: for each group TAR at FAR 1e-6, 1e-5, 1e-4, and the numbers of pairs.
 
@@ -113,7 +113,8 @@ def ifrt_result(counts, model):
         curves[name], histograms[name] = roc_curve(roc), score_histogram(genuine, impostor)
     for name, both in counts.items():
         figures[f"{name} pairs"] = dict(zip(("same", "different"), (kind.total for kind in both)))
-    return Result("ifrt", "IFRT", model, figures, curves, histograms)
+    groups = {name: {"tar": figures[name], "pairs": figures[f"{name} pairs"]} for name in counts}
+    return Result("ifrt", "IFRT", model, figures, curves, histograms, settings or {}, groups)
 
 
 def _blocks(groups, block_rows):

@@ -45,7 +45,8 @@ def _ifrt(args):
     # imports MXNet: --help need not wait for it
     from .ifrt import count_pairs, ifrt_result, image_groups
     from .image_source import FileImages, images_below, listed_images
-    from .output import check_outputs, write_results
+    from .output import write_results
+    from .paths import check_paths
     from .protocol_features import embedded
     from .ranks import on_all_ranks
     from .unit_features import UnitFeatures
@@ -53,7 +54,7 @@ def _ifrt(args):
     def work(comm):
         with comm.together():
             _check(args)
-            check_outputs(args)
+            check_paths(args)
             saved = [(path, *_saved(path, args.list)) for path in args.features]
             sources = {}
             if args.model:
@@ -63,10 +64,11 @@ def _ifrt(args):
         with embedded(args, sources, comm, args.flip) as computed:
             if comm.rank:
                 return
-            found = saved + [(model, features, groups) for model, (features,) in computed]
+            found = [(*each, {}) for each in saved]
+            found += [(each.model, each.features[0], groups, each.settings) for each in computed]
             results = []
-            for name, features, images in found:
-                results.append(ifrt_result(count_pairs(UnitFeatures(features, name), images), name))
+            for name, features, images, settings in found:
+                results.append(ifrt_result(count_pairs(UnitFeatures(features, name), images), name, settings))
             write_results(results, args)
 
     return on_all_ranks(work)

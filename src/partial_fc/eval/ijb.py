@@ -2,9 +2,10 @@
 
 A template is what is known of a person: still images, and videos of which there are several frames. Source: Whitelam et
 al., IARPA Janus Benchmark-B (2017) and Maze et al., -C (2018) for the protocol; InsightFace's evaluation/IJB for how
-features become templates: the embeddings of an image and of its mirror image are added; not normalised, as their norms
-tell how good an image is; multiplied by the face detector's score; averaged over the frames of a medium; summed over
-the media; and normalised.
+features become templates: the embeddings of an image and of its mirror image are added; multiplied by the face
+detector's score; averaged over the frames of a medium; summed over the media; and normalized. Before they are added,
+embeddings are normalized in the script of Partial FC for MXNet, recognition/partial_fc/mxnet/evaluation/ijb.py, and
+not in arcface_torch's eval_ijbc.py nor in evaluation/IJB, where the norm counts as a measure of how good an image is.
 """
 
 import numpy as np
@@ -15,12 +16,13 @@ from .accept_rates import roc_curve, score_histogram, tar_figures
 from .embedding import check_finite
 from .output import Result
 from .roc import FARS, Roc, ScoreCounts
-from .unit_features import unit_rows
+from .unit_features import unit_or_nan, unit_rows
 
+ADDED = {"unit": "normalized", "raw": "as they are", "as saved": "as saved"}  # words for reports
 _ROWS_AT_ONCE = 4096
 
 
-def pool_templates(features, faces, halves=False):
+def pool_templates(features, faces, halves=False, unit=False):
     """Features of templates, of features of images.
 
     Args:
@@ -28,6 +30,7 @@ def pool_templates(features, faces, halves=False):
         faces: FaceList.
         halves: whether a row is the embedding of an image and then that of its mirror image, as InsightFace's scripts
             save them; these are added.
+        unit: whether the halves are divided by their norms first.
 
     Returns:
         (t, D) float32 unit vectors (D / 2 of halves), in the order of `faces.template_ids`; one whose images' features
@@ -40,14 +43,15 @@ def pool_templates(features, faces, halves=False):
     if halves and size % 2:
         raise InputError(f"features of {size} numbers are not those of an image and of its mirror image")
     weights = faces.scores.astype(np.float64) / _images_of_medium(faces)
-    sums = np.zeros((len(faces.template_ids), size))
+    sums = np.zeros((len(faces.template_ids), size // 2 if halves else size))
     for start in range(0, len(features), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         part = np.asarray(features[rows], np.float64)
         check_finite(part, lambda place, start=start: faces.names[start + place])
+        if halves:
+            both = part[:, : size // 2], part[:, size // 2 :]
+            part = sum(map(unit_or_nan, both)) if unit else sum(both)
         _add_rows(sums, faces.templates[rows], part * weights[rows, None])
-    if halves:
-        sums = sums[:, : size // 2] + sums[:, size // 2 :]
     return unit_rows(sums, "templates")
 
 
@@ -65,8 +69,8 @@ def compare_templates(templates, pairs):
     return cosines
 
 
-def ijb_result(cosines, pairs, dataset, model):
-    """`output.Result`. Figures: numbers of pairs, `auc`, and TAR at FAR 1e-6 to 1e-1."""
+def ijb_result(cosines, pairs, dataset, model, settings=None):
+    """`output.Result`. Figures: numbers of pairs, `auc`, and TAR at FAR 1e-6 to 1e-1. `settings`: see there."""
     roc = Roc.from_scores(cosines, pairs.issame)
     figures = {
         "pairs": {"same": roc.num_genuine, "different": roc.num_impostor},
@@ -74,7 +78,9 @@ def ijb_result(cosines, pairs, dataset, model):
         "tar": tar_figures(roc, FARS, f"{model} on {dataset}"),
     }
     histogram = score_histogram(ScoreCounts.of(cosines[pairs.issame]), ScoreCounts.of(cosines[~pairs.issame]))
-    return Result("ijb", dataset, model, figures, {"": roc_curve(roc)}, {"": histogram})
+    settings = settings or {}
+    groups = {ADDED[settings["embeddings"]]: figures} if settings else {}
+    return Result("ijb", dataset, model, figures, {"": roc_curve(roc)}, {"": histogram}, settings, groups)
 
 
 def _images_of_medium(faces):

@@ -6,7 +6,7 @@ from ..data.arguments import positive
 from .arguments import add_keep, add_model, add_output
 
 _IJB = """\
-1:1 verification of templates of IJB-B or IJB-C, as InsightFace's evaluation/IJB: the sum of the embeddings of an image
+1:1 verification of templates of IJB-B or IJB-C, as InsightFace's scripts do it: the sum of the embeddings of an image
 and of its mirror image is weighted by the detector's score, averaged over the frames of a medium, added over the media
 of a template, and normalized.
 
@@ -34,6 +34,12 @@ def add(commands):
         help="the first half of a row of --features is of the image, the second of its mirror image: add them. Without "
         "it, such rows are compared as they are",
     )
+    command.add_argument(
+        "--embeddings", choices=("unit", "raw"), default="unit",
+        help="what is added of an image and its mirror image: `unit`, both divided by their norms, as the script of "
+        "Partial FC that the published results belong to; `raw`, as they are, as arcface_torch (%(default)s). It does "
+        "not change --features without --halves",
+    )
     add_model(command, required=False)
     add_keep(command)
     add_output(command)
@@ -46,7 +52,8 @@ def _ijb(args):
     from .features import read_features
     from .ijb import compare_templates, ijb_result, pool_templates
     from .ijb_lists import AlignedFaces, read_faces, read_pairs
-    from .output import check_outputs, write_results
+    from .output import write_results
+    from .paths import check_paths
     from .protocol_features import embedded
     from .ranks import on_all_ranks
 
@@ -54,19 +61,23 @@ def _ijb(args):
         with comm.together():
             if not args.model and not args.features:
                 raise InputError("give --model, or --features, or both")
-            check_outputs(args)
+            check_paths(args)
             faces = read_faces(args.folder, args.dataset)
             pairs = read_pairs(args.folder, args.dataset, faces.template_ids) if comm.rank == 0 else None
             saved = [(path, read_features(path, len(faces.names))) for path in args.features]
-        with embedded(args, {args.dataset: AlignedFaces(faces, args.folder, args.size)}, comm, flip=True) as computed:
+        sources, unit = {args.dataset: AlignedFaces(faces, args.folder, args.size)}, args.embeddings == "unit"
+        with embedded(args, sources, comm, flip=True, unit=unit) as computed:
             if comm.rank:
                 return
+            how = args.embeddings if args.halves else "as saved"
+            found = [
+                (each.model, each.features[0], False, {**each.settings, "embeddings": args.embeddings})
+                for each in computed
+            ] + [(path, features, args.halves, {"embeddings": how}) for path, features in saved]
             results = []
-            for model, features, halves in [(model, features, False) for model, (features,) in computed] + [
-                (path, features, args.halves) for path, features in saved
-            ]:
-                cosines = compare_templates(pool_templates(features, faces, halves), pairs)
-                results.append(ijb_result(cosines, pairs, args.dataset, model))
+            for model, features, halves, settings in found:
+                cosines = compare_templates(pool_templates(features, faces, halves, unit), pairs)
+                results.append(ijb_result(cosines, pairs, args.dataset, model, settings))
             write_results(results, args)
 
     return on_all_ranks(work)

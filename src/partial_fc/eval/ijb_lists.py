@@ -1,7 +1,7 @@
 """The lists of IJB-B and IJB-C that InsightFace's evaluation reads, and that come with its crops of the images."""
 
-import itertools
 import os
+from array import array
 from typing import List, NamedTuple
 
 import numpy as np
@@ -9,10 +9,13 @@ import numpy as np
 from ..data.align import align_face
 from ..data.fit import decode_any
 from ..errors import InputError
+from ..listed_names import find_path, name_key
+from ..number_rows import number_rows
+from ..text_lists import name_and_numbers, real_numbers, shown_text, text_lines, whole_numbers
 from .image_source import file_state
 
 _POINTS = (5, 2)
-_PAIRS_AT_ONCE = 2**20
+_LOWEST = -(10**18)  # of the numbers of templates and media
 
 
 class FaceList(NamedTuple):
@@ -66,7 +69,7 @@ class AlignedFaces:
         return (f"{file_state(self._path(row))} {self._faces.landmarks[row].tolist()}" for row in rows)
 
     def _path(self, index):
-        return os.path.join(self._folder, self.lines[index])
+        return find_path(self._folder, self.lines[index])
 
 
 class TemplatePairs(NamedTuple):
@@ -96,18 +99,21 @@ def read_faces(folder, dataset):
         InputError: naming file and line.
     """
     by_template, by_face = _path(folder, dataset, "face_tid_mid"), _path(folder, dataset, "name_5pts_score")
-    names, numbers = _names_and_numbers(by_template, 2, np.int64)
-    also_names, faces = _names_and_numbers(by_face, 11, np.float32)
-    if names != also_names:
-        line = next((line for line, both in enumerate(zip(names, also_names), 1) if both[0] != both[1]), None)
-        where = f"line {line} is of another image than there" if line else "not as many lines as there"
-        raise InputError(f"{by_face}: {where} in {by_template}: both have to list the same images in the same order")
-    landmarks = faces[:, :10].reshape(-1, *_POINTS)
+    names, numbers, lines = _names_and_numbers(by_template, 2, _signed, "q")
+    also_names, faces, face_lines = _names_and_numbers(by_face, 11, real_numbers, "d")
+    if names != also_names and list(map(name_key, names)) != list(map(name_key, also_names)):
+        both = zip(map(name_key, names), map(name_key, also_names))
+        row = next((row for row, (name, also) in enumerate(both) if name != also), None)
+        where = ": has not as many lines as"
+        if row is not None:
+            where = f", line {face_lines[row]}: is of another image than line {lines[row]} of"
+        raise InputError(f"{by_face}{where} {by_template}: both have to list the same images in the same order")
+    landmarks = faces[:, :10].reshape(-1, *_POINTS).astype(np.float32)
     pointless = ~np.ptp(landmarks, axis=1).any(axis=1)
     if pointless.any():
-        raise InputError(f"{by_face}, line {int(np.argmax(pointless)) + 1}: its five points are all the same")
+        raise InputError(f"{by_face}, line {face_lines[int(np.argmax(pointless))]}: its five points are all the same")
     ids, templates = np.unique(numbers[:, 0], return_inverse=True)
-    return FaceList(names, landmarks, faces[:, 10], ids, templates, numbers[:, 1])
+    return FaceList(names, landmarks, faces[:, 10].astype(np.float32), ids, templates, numbers[:, 1])
 
 
 def read_pairs(folder, dataset, template_ids):
@@ -122,14 +128,8 @@ def read_pairs(folder, dataset, template_ids):
     """
     path = _path(folder, dataset, "template_pair_label")
     parts = [(np.empty((0, 2), np.int32), np.empty(0, bool))]
-    with _open(path) as file:
-        line = 1
-        while True:
-            numbers = _numbers(path, file, line)
-            if not len(numbers):
-                break
-            parts.append(_checked_pairs(path, numbers, template_ids, line))
-            line += len(numbers)
+    for lines, numbers in number_rows(path, 3, "the numbers of two templates, and 1 or 0"):
+        parts.append(_checked_pairs(path, lines, numbers, template_ids))
     places = np.concatenate([part[0] for part in parts])
     if not len(places):
         raise InputError(f"{path}: has no pairs")
@@ -140,53 +140,34 @@ def _path(folder, dataset, name):
     return os.path.join(folder, "meta", f"{dataset.lower()}_{name}.txt")
 
 
-def _open(path):
-    try:
-        return open(path, encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _names_and_numbers(path, count, kind):
-    """First field of each line, and (n, count) array of the others."""
-    names, rows = [], []
-    with _open(path) as file:
-        for line, text in enumerate(file, start=1):
-            name, *fields = text.split() or [""]
-            try:
-                row = np.array(fields, kind)
-            except (ValueError, OverflowError):
-                row = np.empty(0)
-            if row.shape != (count,) or not np.isfinite(row).all():
-                raise InputError(f"{path}, line {line}: expected the name of an image and {count} numbers")
-            names.append(name)
-            rows.append(row)
+def _names_and_numbers(path, count, parse, typecode):
+    """First field of each line, the array (n, count) of the others, and the numbers of the lines."""
+    names, numbers, lines = [], array(typecode), []
+    for line, text in text_lines(path):
+        try:
+            name, row = name_and_numbers(text, count, parse)
+        except ValueError as error:
+            raise InputError(
+                f"{path}, line {line}: expected the name of an image and {count} numbers, found {shown_text(text)}"
+            ) from error
+        names.append(name)
+        numbers.extend(row)
+        lines.append(line)
     if not names:
         raise InputError(f"{path}: is empty")
-    return names, np.stack(rows)
+    return names, np.frombuffer(numbers, typecode).reshape(-1, count), lines
 
 
-def _numbers(path, file, line):
-    """(m, 3) int64 of the next lines; m = 0 at the end."""
-    first = next((text for text in file if text.strip()), None)
-    if first is None:
-        return np.empty((0, 3), np.int64)
-    lines = itertools.chain([first], itertools.islice(file, _PAIRS_AT_ONCE))
-    try:
-        numbers = np.loadtxt(lines, np.int64, comments=None, ndmin=2)
-    except ValueError as error:
-        raise InputError(f"{path}, lines from {line} on: {error}") from error
-    if numbers.shape[1] != 3:
-        raise InputError(f"{path}, line {line}: expected two numbers of templates, and 1 or 0")
-    return numbers
+def _signed(fields):
+    return whole_numbers(fields, _LOWEST)
 
 
-def _checked_pairs(path, numbers, template_ids, line):
+def _checked_pairs(path, lines, numbers, template_ids):
     """Places (m, 2) int32 of the templates, and (m,) bool."""
     places = np.searchsorted(template_ids, numbers[:, :2]).clip(max=len(template_ids) - 1)
     known = (template_ids[places] == numbers[:, :2]).all(axis=1)
     labelled = np.isin(numbers[:, 2], (0, 1))
     for right, what in ((known, "one of its templates has no images"), (labelled, "neither 1 nor 0 stands third")):
         if not right.all():
-            raise InputError(f"{path}, line {line + int(np.argmin(right))}: {what}")
+            raise InputError(f"{path}, line {lines[int(np.argmin(right))]}: {what}")
     return places.astype(np.int32), numbers[:, 2] == 1

@@ -1,11 +1,19 @@
 """Images to embed, in a fixed order: of a folder, of a list of paths, or of a record file."""
 
+import logging
 import os
 
 from ..data.data_set import DataSet
 from ..data.image_folder import IMAGE_ENDINGS, natural_key
 from ..errors import InputError
+from ..files import walk
+from ..listed_names import find_path
+from ..text_lists import text_lines
 from .pair_sets import decode_face, face_size
+
+log = logging.getLogger("partial_fc")
+
+_NAMED = 5
 
 
 class FileImages:
@@ -15,30 +23,50 @@ class FileImages:
         folder: what the paths start from.
         paths: list of str; see `listed_images`, `images_below`.
         size: height and width to cut and resize all images to; None: those of the first image, which all must have.
+        skip_bad: whether images that cannot be read are skipped: the size is that of the first one that can.
 
     Attributes:
         lines: what each row of features is of: `paths`.
         size: (height, width).
 
     Raises:
-        InputError: the first image cannot be read.
+        InputError: the first image cannot be read; where bad ones are skipped, not one image can.
     """
 
-    def __init__(self, folder, paths, size=None):
+    def __init__(self, folder, paths, size=None, skip_bad=False):
         self._folder, self.lines = folder, paths
-        self._fits = size is not None
-        self.size = (size, size) if size else face_size(self._content(0), self.lines[0])
+        self._fits, self._skips = size is not None, skip_bad
+        self.size = (size, size) if size else self._first_size()
 
     def read(self, index):
         """Image `index`, uint8 RGB (H, W, 3); raises InputError naming it."""
         return decode_face(self._content(index), self.size, self._fits, self._path(index))
 
     def states(self):
-        """Length and time of the last change of each file, str, one by one."""
-        return (file_state(self._path(index)) for index in range(len(self.lines)))
+        """Length and time of the last change of each file, str, one by one; raises InputError naming a missing one."""
+        return (self._state(self._path(index)) for index in range(len(self.lines)))
+
+    def _state(self, path):
+        try:
+            return file_state(path)
+        except InputError:
+            if not self._skips:
+                raise
+            return "missing"
+
+    def _first_size(self):
+        first = None
+        for index, name in enumerate(self.lines):
+            try:
+                return face_size(self._content(index), name)
+            except InputError as error:
+                if not self._skips:
+                    raise
+                first = first or error
+        raise InputError(f"not one of {len(self.lines)} images can be read; the first: {first}")
 
     def _path(self, index):
-        return os.path.join(self._folder, self.lines[index])
+        return find_path(self._folder, self.lines[index])
 
     def _content(self, index):
         try:
@@ -81,33 +109,41 @@ class RecordImages:
 
 
 def listed_images(path):
-    """Paths in the lines of a file; raises InputError naming it, where it cannot be read or has none."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            found = [line for line in (line.rstrip("\r\n") for line in file) if line]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    """Paths in the lines of a list, see `text_lists`; raises InputError naming it, where there are none."""
+    found = [line for _, line in text_lines(path)]
     if not found:
         raise InputError(f"{path}: has no paths of images")
     return found
 
 
 def images_below(folder):
-    """Paths of all images in a folder and in its sub-folders, from there and in natural order.
+    """Paths of all images in a folder and in its sub-folders, from there and in natural order, each folder once.
+
+    Files of other endings, and links to folders that were visited already, are counted in the log; hidden ones are not.
 
     Raises:
         InputError: no such folder, or no images in it.
+        OSError: naming a folder that cannot be read.
     """
     if not os.path.isdir(folder):
         raise InputError(f"{folder}: no such folder")
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-        images = [name for name in names if name.lower().endswith(IMAGE_ENDINGS) and not name.startswith(".")]
-        found += [os.path.relpath(os.path.join(parent, name), folder) for name in sorted(images, key=natural_key)]
-    if not found:
-        raise InputError(f"{folder}: no images")
-    return found
+    images, others, repeated = [], [], []
+    for parent, names in walk(folder, natural_key, repeated):
+        for name in names:
+            if not name.startswith("."):
+                found = images if name.lower().endswith(IMAGE_ENDINGS) else others
+                found.append(os.path.relpath(os.path.join(parent, name), folder))
+    _warn(folder, "whose endings are not those of images", others)
+    _warn(folder, "leading to folders that are read already", [os.path.relpath(path, folder) for path in repeated])
+    if not images:
+        raise InputError(f"{folder}: no images; their names end in {', '.join(IMAGE_ENDINGS)}")
+    return images
+
+
+def _warn(folder, what, names):
+    if names:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        log.warning("%s: passed over %d %s: %s%s", folder, len(names), what, ", ".join(names[:_NAMED]), more)
 
 
 def file_state(path):

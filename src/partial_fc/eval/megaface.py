@@ -24,7 +24,7 @@ FARS = (1e-6, 1e-5, 1e-4)
 _ROUNDING = 1e-6
 
 
-def megaface_result(probes, identities, distractors, model, block_rows=ROWS, num_workers=0):
+def megaface_result(probes, identities, distractors, model, block_rows=ROWS, num_workers=0, settings=None):
     """`output.Result` of a model.
 
     Figures: numbers of `probes`, `people`, `distractors`; `rank1`, None where nobody has two probes; TAR at FAR 1e-6,
@@ -37,6 +37,7 @@ def megaface_result(probes, identities, distractors, model, block_rows=ROWS, num
         model: name for the result.
         block_rows: at most this many probes at once against as many distractors.
         num_workers: threads; 0: the cores there are.
+        settings: of the result.
 
     Raises:
         InputError: features that are not finite, or of different lengths.
@@ -52,9 +53,8 @@ def megaface_result(probes, identities, distractors, model, block_rows=ROWS, num
         "rank1": num_identified / (2 * genuine.total) if genuine.total else None,
         "tar": tar_figures(roc, FARS, f"{model} on MegaFace"),
     }
-    return Result(
-        "megaface", "MegaFace", model, figures, {"": roc_curve(roc)}, {"": score_histogram(genuine, impostor)}
-    )
+    histogram = score_histogram(genuine, impostor)
+    return Result("megaface", "MegaFace", model, figures, {"": roc_curve(roc)}, {"": histogram}, settings or {})
 
 
 def _against_distractors(probes, distractors, model, block_rows, num_workers):

@@ -50,15 +50,16 @@ def _megaface(args):
     from .image_source import FileImages
     from .megaface import megaface_result
     from .megaface_files import FeatureFolder, write_for_kit
-    from .output import check_outputs, write_results
-    from .protocol_features import embedded
+    from .output import write_results
+    from .paths import check_paths
+    from .protocol_features import Computed, embedded
     from .ranks import on_all_ranks
 
     def work(comm):
         saved, sources = [], {}
         with comm.together():
             _check(args)
-            check_outputs(args)
+            check_paths(args)
             lists = probes, distractors = _lists(args)
             if args.model:
                 sources["facescrub"] = FileImages(args.probe_images, probes.paths, args.size)
@@ -66,14 +67,14 @@ def _megaface(args):
             if args.probe_features:
                 folders = args.probe_features, args.distractor_features
                 matrices = [FeatureFolder(folder, each.paths, args.ending) for folder, each in zip(folders, lists)]
-                saved.append((args.ending, matrices))
+                saved.append(Computed(args.ending, matrices, {}))
         with embedded(args, sources, comm, flip=True) as computed:
             if comm.rank:
                 return
-            results = [megaface_result(of_probes, probes.identities, of_distractors, name)
-                       for name, (of_probes, of_distractors) in saved + computed]
+            results = [megaface_result(of_probes, probes.identities, of_distractors, name, settings=settings)
+                       for name, (of_probes, of_distractors), settings in saved + computed]
             if args.write_features:
-                write_for_kit(args.write_features, lists, computed[0][1], args.ending)
+                write_for_kit(args.write_features, lists, computed[0].features, args.ending)
             write_results(results, args)
 
     return on_all_ranks(work)

@@ -1,4 +1,4 @@
-"""Files of MegaFace's development kit: features of an image, lists of images; and InsightFace's lists of noise.
+"""Files of MegaFace's development kit: features of an image, lists of images.
 
 A file of features is a matrix of OpenCV: four int32 (rows, columns, bytes from one row to the next, type) and the rows.
 A feature of D numbers has D rows of one column. (The kit's scripts/matio.py writes it so.)
@@ -16,6 +16,9 @@ from ..data.parallel import ordered_map
 from ..data.progress import progress
 from ..errors import InputError
 from ..files import atomic_path
+from ..listed_names import find_path
+from ..text_lists import read_text
+from .noise_lists import noise_among
 from .unit_features import unit_rows
 
 log = logging.getLogger("partial_fc")
@@ -40,13 +43,13 @@ def read_template_list(path):
         InputError: it cannot be read, or has another form.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except (OSError, ValueError) as error:
+        content = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as a list of templates: {error}") from error
     paths = content.get("path") if isinstance(content, dict) else None
     if not isinstance(paths, list) or not paths or not all(isinstance(each, str) for each in paths):
         raise InputError(f'{path}: expected {{"path": [...], "id": [...]}} with the paths of images')
+    _check_names(path, paths)
     identities = content.get("id", [each.replace("\\", "/").rpartition("/")[0] for each in paths])
     if not isinstance(identities, list) or len(identities) != len(paths):
         raise InputError(f"{path}: `id` is not a list as long as `path`, {len(paths)}")
@@ -59,36 +62,30 @@ def write_template_list(path, templates):
         json.dump({"id": templates.identities, "path": templates.paths}, file)
 
 
-def read_noises(path):
-    """Set of the names in a list of noise: names of files, or paths in MegaFace, the last field of each line.
-
-    Empty lines and those that begin with # are comments. Raises InputError if it cannot be read.
-    """
+def _check_names(path, names):
+    """Raise InputError unless files can have such names."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            lines = [line.rstrip("\r\n").rpartition("\t")[2].strip() for line in file if not line.startswith("#")]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    return {_plain(line) for line in lines if line}
+        possible = b"\0" not in os.fsencode("\n".join(names))
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise InputError(f"{path}: has names with characters that no file's name can have")
 
 
 def open_template_list(path, noises=None):
     """TemplateList of a JSON file, less the images that a list of noise names by path or by the file's name.
 
     Raises:
-        InputError: see `read_template_list`, `read_noises`; all images are noise.
+        InputError: see `read_template_list`, `noise_among`; all images are noise.
     """
     templates = read_template_list(path)
     if not noises:
         return templates
-    names = read_noises(noises)
-    kept = [
-        place for place, name in enumerate(map(_plain, templates.paths))
-        if name not in names and name.rpartition("/")[2] not in names
-    ]
+    noise = noise_among(templates.paths, noises)
+    kept = [place for place in range(len(templates.paths)) if place not in noise]
     if not kept:
         raise InputError(f"{noises}: all {len(templates.paths)} images of {path} are noise")
-    log.info("%s: %d of %d images are noise", path, len(templates.paths) - len(kept), len(templates.paths))
+    log.info("%s: %d of %d images are noise", path, len(noise), len(templates.paths))
     return TemplateList(*([column[place] for place in kept] for column in templates))
 
 
@@ -139,8 +136,8 @@ class FeatureFolder:
     """
 
     def __init__(self, folder, paths, ending):
-        self._files = [os.path.join(folder, path + ending) for path in paths]
-        self.shape = len(paths), len(read_feature(self._files[0]))
+        self._folder, self._files = folder, [path + ending for path in paths]
+        self.shape = len(paths), len(read_feature(find_path(folder, self._files[0])))
 
     def __len__(self):
         return len(self._files)
@@ -148,7 +145,8 @@ class FeatureFolder:
     def __getitem__(self, rows):
         return np.stack(list(ordered_map(self._read, self._files[rows], _THREADS)))
 
-    def _read(self, path):
+    def _read(self, name):
+        path = find_path(self._folder, name)
         feature = read_feature(path)
         if len(feature) != self.shape[1]:
             raise InputError(f"{path}: has {len(feature)} numbers, {self._files[0]} has {self.shape[1]}")
@@ -175,8 +173,3 @@ def write_for_kit(folder, lists, features, ending):
             for path, feature in zip(templates.paths[rows], unit_rows(matrix[rows], kind, start)):
                 write_feature(os.path.join(folder, kind, path + ending), feature)
         write_template_list(os.path.join(folder, "templatelists", name), templates)
-
-
-def _plain(name):
-    """FaceScrub's names are written with spaces in one place and with underscores in another."""
-    return name.replace("\\", "/").replace(" ", "_")

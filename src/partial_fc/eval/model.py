@@ -27,6 +27,7 @@ class Model(NamedTuple):
         parameters: float32 NDArrays by name, arguments and auxiliary states together.
         scales_input: whether the symbol itself expects pixels 0..255; else it is to be given (x - 127.5) / 128.
         checksum: hexadecimal, of both files and of the name of the output.
+        begins_with: names of the operators that take the pixels, which `scales_input` is concluded from.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Model(NamedTuple):
     parameters: Dict[str, mx.nd.NDArray]
     scales_input: bool
     checksum: str
+    begins_with: str = ""
 
 
 def load_model(name, layer=None):
@@ -60,7 +62,8 @@ def load_model(name, layer=None):
     parameters = {key: array.astype("float32", copy=False) for key, array in read_parameters(params_path).items()}
     _check_inputs(symbol, parameters, symbol_path, params_path)
     checksum = _checksum((symbol_path, params_path), symbol.list_outputs()[0])
-    return Model(name, symbol, parameters, _scales_input(symbol), checksum)
+    first = _first_operators(symbol)
+    return Model(name, symbol, parameters, not first & set(_WEIGHTED), checksum, " and ".join(sorted(first)))
 
 
 def model_paths(name):
@@ -115,14 +118,15 @@ def _check_inputs(symbol, parameters, symbol_path, params_path):
         )
 
 
-def _scales_input(symbol):
+def _first_operators(symbol):
+    """Names of the operators that take the images, behind those that leave the range of their pixels as it is."""
     nodes = json.loads(symbol.tojson())["nodes"]
     number = next(number for number, node in enumerate(nodes) if node["name"] == _INPUT and node["op"] == "null")
     while True:
         users = [each for each, node in enumerate(nodes) if number in [source[0] for source in node["inputs"]]]
         operators = {nodes[user]["op"] for user in users}
         if len(users) != 1 or not operators <= set(_NEUTRAL):
-            return not operators & set(_WEIGHTED)
+            return operators
         number = users[0]
 
 

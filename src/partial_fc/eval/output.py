@@ -9,17 +9,17 @@ import json
 import logging
 import os
 import shutil
+import sys
 from typing import Any, Dict, NamedTuple
 
 import numpy as np
 
-from ..errors import InputError
 from ..files import atomic_path
 
 log = logging.getLogger("partial_fc")
 
 # Figures that are floats without being shares of one.
-_NO_SHARES = ("xnorm", "threshold")
+_NO_SHARES = ("xnorm", "threshold", "threshold_no_flip")
 
 
 class Curve(NamedTuple):
@@ -48,6 +48,8 @@ class Result(NamedTuple):
             those in `_NO_SHARES`, ints, texts, None for what cannot be told (too few pairs), or dictionaries of these:
             `{"tar": {"1e-4": 0.9}}` is the column `tar 1e-4`. Keys of false accept rates are `far_name`s.
         curves, histograms: by name, "" for the only one.
+        settings: how it was measured, values for JSON by name; see `embedding.Embedder`.
+        groups: the figures for the rows of a report, by what a row is of; none: all figures in one row.
     """
 
     protocol: str
@@ -56,27 +58,18 @@ class Result(NamedTuple):
     figures: Dict[str, Any]
     curves: Dict[str, Curve] = {}
     histograms: Dict[str, Histogram] = {}
+    settings: Dict[str, Any] = {}
+    groups: Dict[str, Dict[str, Any]] = {}
 
     @property
     def columns(self):
         """The figures by name of their column, without dictionaries in dictionaries."""
-        return dict(_flat(self.figures, ()))
+        return flat(self.figures)
 
 
 def far_name(far):
     """`1e-4` for 0.0001: the key of a false accept rate."""
     return np.format_float_scientific(far, trim="-", exp_digits=1)
-
-
-def check_outputs(args):
-    """Raise InputError if a file that the arguments name could not be written, before long work begins."""
-    for option in ("json", "csv", "roc", "histogram", "report"):
-        path = getattr(args, option)
-        if not path or path == "-":
-            continue
-        folder = os.path.dirname(os.path.abspath(path))
-        if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-            raise InputError(f"--{option} {path}: is a folder, or there is no folder {folder} that can be written to")
 
 
 def write_results(results, args):
@@ -85,7 +78,7 @@ def write_results(results, args):
     Raises:
         OSError: naming the file, if it cannot be written.
     """
-    print(results_json(results) if args.json == "-" else table(results), flush=True)
+    _print(results_json(results) if args.json == "-" else table(results))
     if args.json and args.json != "-":
         _write(args.json, results_json(results) + "\n")
     if args.csv:
@@ -105,8 +98,12 @@ def write_results(results, args):
 
 
 def results_json(results):
-    """The figures with `protocol`, `data` and `model`: an object, for several results a list of objects."""
-    objects = [{"protocol": each.protocol, "data": each.data, "model": each.model, **each.figures} for each in results]
+    """The figures with `protocol`, `data`, `model` and `settings`: an object, for several results a list of objects."""
+    objects = [
+        {"protocol": each.protocol, "data": each.data, "model": each.model,
+         **({"settings": each.settings} if each.settings else {}), **each.figures}
+        for each in results
+    ]
     return json.dumps(objects[0] if len(objects) == 1 else objects, indent=2, allow_nan=False)
 
 
@@ -138,10 +135,11 @@ def all_columns(results):
 
 def shown(result, columns):
     """The figures of columns as text: shares in percent, `-` for what the result lacks."""
-    return [_text(name, result.columns.get(name)) for name in columns]
+    return [text(name, result.columns.get(name)) for name in columns]
 
 
-def _text(name, value):
+def text(name, value):
+    """A figure as text, by the name of its column: shares in percent, `-` for None."""
     if value is None:
         return "-"
     if not isinstance(value, float):
@@ -161,6 +159,11 @@ def _aligned(rows, to_the_left):
     ]
 
 
+def flat(figures):
+    """Figures by name, without dictionaries in dictionaries: `tar 1e-4` is the figure of `1e-4` in that of `tar`."""
+    return dict(_flat(figures, ()))
+
+
 def _flat(figures, names):
     for name, value in figures.items():
         if isinstance(value, dict):
@@ -169,7 +172,14 @@ def _flat(figures, names):
             yield " ".join((*names, name)), value
 
 
-def _write(path, text):
-    with atomic_path(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+def _print(content):
+    """Print, characters that the terminal cannot show as their escapes."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(content.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+
+
+def _write(path, content):
+    with atomic_path(path) as unfinished:
+        with open(unfinished, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.write(content)
     log.info("wrote %s", path)

@@ -1,4 +1,4 @@
-"""Pairs of faces to verify: InsightFace's `.bin` files, or folders of images with LFW's list of pairs."""
+"""Pairs of faces to verify: InsightFace's `.bin` files, or folders of images with a list of pairs."""
 
 import os
 from typing import List, NamedTuple, Optional, Union
@@ -77,7 +77,7 @@ def open_pair_sets(bins, images, pairs, size=None):
 
     Args:
         bins: paths of `.bin` files.
-        images, pairs: folder of images and path of a list of pairs in LFW's form, or None.
+        images, pairs: folder of images and path of a list of pairs, see `read_pairs`, or None.
         size: height and width to cut and resize all images to, or None.
 
     Raises:

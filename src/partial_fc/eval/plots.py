@@ -4,10 +4,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..files import atomic_path
+from ..labels import Labels, name_lines
+
+_COLUMNS = 80  # of text below or above a panel
+_LINE = 0.17  # inches
+_STYLES = ("-", "--", ":", "-.")  # one for every ten curves, as many as there are colors
 
 
 def draw_roc(path, results):
-    """Write a PNG with the curves of all results.
+    """Write a PNG with the curves of all results, and their names below.
 
     Args:
         path: of the PNG.
@@ -16,18 +21,22 @@ def draw_roc(path, results):
     Raises:
         OSError: if it cannot be written.
     """
-    figure = Figure(figsize=(7, 5), dpi=120, layout="constrained")
+    named = list(_named(results, "curves"))
+    labels = Labels.of(name for name, _ in named)
+    num_lines = sum(labels.text(name, _COLUMNS).count("\n") + 1 for name, _ in named)
+    figure = Figure(figsize=(7, 5 + _LINE * num_lines), dpi=120, layout="constrained")
     panel = figure.subplots()
-    for name, (far, tar) in _named(results, "curves"):
-        panel.step(far, tar, where="post", label=name)
+    for number, (name, (far, tar)) in enumerate(named):
+        panel.step(far, tar, _STYLES[number // 10 % len(_STYLES)], where="post", label=name)
     panel.set_xscale("log")
     panel.set_xlim(right=1)
     panel.set_ylim(top=1.005)
     panel.set_xlabel("false accept rate")
     panel.set_ylabel("true accept rate")
     panel.grid(alpha=0.3, which="both")
-    if panel.get_legend_handles_labels()[0]:
-        panel.legend(loc="lower right")
+    if named:
+        legend = figure.legend(panel.lines, ["."] * len(named), loc="outside lower left", fontsize=8, frameon=False)
+        name_lines(legend, [name for name, _ in named], _COLUMNS)
     _save(figure, path)
 
 
@@ -37,7 +46,10 @@ def draw_histograms(path, results):
     Args, raises: as `draw_roc`.
     """
     named = list(_named(results, "histograms"))
-    figure = Figure(figsize=(7, 1 + 2.2 * max(len(named), 1)), dpi=120, layout="constrained")
+    labels = Labels.of(name for name, _ in named)
+    num_lines = sum(labels.text(name, _COLUMNS).count("\n") for name, _ in named)
+    height = 1 + 2.2 * max(len(named), 1) + _LINE * num_lines
+    figure = Figure(figsize=(9, height), dpi=120, layout="constrained")
     panels = figure.subplots(max(len(named), 1), sharex=True, squeeze=False)[:, 0]
     for panel, (name, histogram) in zip(panels, named):
         for counts, label in ((histogram.different, "different people"), (histogram.same, "same person")):
@@ -45,16 +57,17 @@ def draw_histograms(path, results):
             if total:
                 density = counts / total / np.diff(histogram.edges)
                 panel.stairs(density, histogram.edges, fill=True, alpha=0.5, label=f"{label}, {total:,} pairs")
-        panel.set_title(name)
+        labels.apply(panel.set_title("", loc="left", fontsize=10), name, _COLUMNS)
         panel.set_ylabel("density")
         panel.set_yticks([])
-        panel.legend(loc="upper right")
+        if panel.patches:
+            panel.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
     panels[-1].set_xlabel("cosine similarity")
     _save(figure, path)
 
 
 def _named(results, attribute):
-    """(name for the legend, curve or histogram) of all results; the data set is named where there are several."""
+    """(name, curve or histogram) of all results; the data set is named where there are several."""
     several_sets = len({result.data for result in results}) > 1
     for result in results:
         for inner, thing in getattr(result, attribute).items():

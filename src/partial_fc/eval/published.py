@@ -24,6 +24,19 @@ class Published(NamedTuple):
     model: str
     figures: Dict[str, float]
 
+    @property
+    def groups(self):
+        """As `output.Result.groups`. The script of IJB-C's figures normalizes embeddings before it adds them."""
+        if self.protocol == "ijb":
+            return {"normalized": self.figures}
+        if self.protocol != "ifrt":
+            return {}
+        groups = {}
+        for name, value in self.figures.items():
+            group, far = name.split()
+            groups.setdefault(group, {})[f"tar {far}"] = value
+        return groups
+
 
 def _ifrt(model, *percents):
     return Published("ifrt", None, model, {f"{group} 1e-6": value / 100 for group, value in zip(_GROUPS, percents)})

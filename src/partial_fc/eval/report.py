@@ -1,11 +1,22 @@
-"""A report in Markdown: what was measured beside what was published."""
+"""A report in Markdown for people: what was measured beside what was published."""
 
 import os
 
-from .output import Result, all_columns, shown
+from .embedding import pixel_words
+from .output import flat, text
 from .published import published
 
-_EXPLANATION = "Shares are in percent. `A 1e-4` is A at a false accept rate of 1e-4; `-` was not told or cannot be."
+_EXPLANATION = (
+    "Shares are in percent; ± is the standard deviation over the folds. TAR at FAR 1e-4 is the share of the pairs of "
+    "the same person that are accepted where one in 10,000 pairs of different people is. `-`: too few pairs to say, or "
+    "not published."
+)
+_GROUPS = {"verification": "Mirror images", "ifrt": "Group", "ijb": "Embeddings are added"}  # columns that name rows
+_GUESSED = "as the beginning of its symbol suggests"
+_LABELS = {
+    "auc": "AUC", "xnorm": "Mean norm", "rank1": "Rank 1", "pairs same": "Pairs of the same person",
+    "pairs different": "Pairs of different people",
+}
 
 
 def report(results, folder=".", pictures=()):
@@ -19,16 +30,57 @@ def report(results, folder=".", pictures=()):
     lines = ["# Evaluation", "", _EXPLANATION]
     for protocol, data in dict.fromkeys((each.protocol, each.data) for each in results):
         own = [each for each in results if (each.protocol, each.data) == (protocol, data)]
-        lines += ["", f"## {protocol}: {data}", "", *_table(own, published(protocol, data))]
+        lines += ["", f"## {protocol}: {data}", "", *_table(own, published(protocol, data)), *_settings(own)]
     for path in pictures:
         lines += ["", f"![{os.path.basename(path)}]({os.path.relpath(path, folder)})"]
     return "\n".join(lines) + "\n"
 
 
 def _table(own, others):
-    columns = all_columns(own)
-    rows = [["model", *columns], ["---"] * (1 + len(columns))]
-    rows += [[each.model, *shown(each, columns)] for each in own]
-    others = [Result(each.protocol, "", each.model, each.figures) for each in others]
-    rows += [[f"published: {each.model}", *shown(each, columns)] for each in others]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    """Lines of a table: a row for each group of each model, those of a group together, and columns with a figure."""
+    rows = [row for each in own for row in _rows(each.model, each)]
+    columns = list(dict.fromkeys(label for _, _, figures in rows for label in figures))
+    rows += [row for each in others for row in _rows(f"published: {each.model}", each)]
+    columns = [label for label in columns if any(figures.get(label, "-") != "-" for _, _, figures in rows)]
+    groups = list(dict.fromkeys(name for _, name, _ in rows))  # in the order of those measured
+    rows.sort(key=lambda row: groups.index(row[1]))
+    named = groups != [""]
+    header = ["Model", *[_GROUPS.get(own[0].protocol, "")] * named]
+    cells = [[model, *[name] * named, *(figures.get(label, "-") for label in columns)] for model, name, figures in rows
+             if any(label in figures for label in columns)]
+    lines = [header + columns, ["---"] * len(header) + ["--:"] * len(columns), *cells]
+    return ["| " + " | ".join(map(_escaped, line)) + " |" for line in lines]
+
+
+def _rows(model, result):
+    """Tuples of the model, what a row is of, and the figures as text by label, one for each group of a result."""
+    for name, figures in (result.groups or {"": result.figures}).items():
+        figures = flat(figures)
+        yield model, name, {
+            _label(key): _text(key, value, figures.get(f"{key}_std"))
+            for key, value in figures.items() if not key.endswith("_std")
+        }
+
+
+def _label(key):
+    if key.startswith("tar "):
+        return f"TAR at FAR {key[4:]}"
+    return _LABELS.get(key, key[:1].upper() + key[1:])
+
+
+def _text(key, value, deviation):
+    shown = f"{value:,}" if isinstance(value, int) else text(key, value)
+    return shown if deviation is None else f"{shown} ± {text(key, deviation)}"
+
+
+def _settings(results):
+    """Lines on how the models were given their images."""
+    lines = [
+        f"- {_escaped(each.model)}: the network is given {pixel_words(each.settings, _GUESSED)}"
+        for each in results if "mean" in each.settings
+    ]
+    return ["", *dict.fromkeys(lines)] if lines else []
+
+
+def _escaped(cell):
+    return cell.replace("|", "\\|").replace("\n", " ")

@@ -15,14 +15,14 @@ from ..files import atomic_path
 log = logging.getLogger("partial_fc")
 
 BLOCK_ROWS = 512
-_FEATURES, _DONE, _ARGUMENTS = "features.npy", "done", "arguments.json"
+_FEATURES, _DONE, _ARGUMENTS, _BAD, _KEPT = "features.npy", "done", "arguments.json", "bad-", "kept.npy"
 
 
 class UnfinishedFeatures:
     """`features.npy` of full length in the folder `.NAME.unfinished` beside the final file, filled block by block.
 
-    A byte of `done` for each block tells whether it is. One rank prepares; then every rank opens the files, and writes
-    blocks of its own.
+    A byte of `done` for each block says whether it is, `bad-BLOCK.json` which of its images were skipped, and why. One
+    rank prepares; then every rank opens the files, and writes blocks of its own.
 
     Args:
         out: path of the final file.
@@ -56,8 +56,9 @@ class UnfinishedFeatures:
             log.debug("a file system without locks")
         if not anew and self.matches(arguments):
             return
-        if os.path.exists(self._path(_ARGUMENTS)):
-            os.remove(self._path(_ARGUMENTS))
+        for name in [_ARGUMENTS, *self._bad_files()]:
+            if os.path.exists(self._path(name)):
+                os.remove(self._path(name))
         np.lib.format.open_memmap(self._path(_FEATURES), "w+", np.dtype("<f4"), self._shape)
         _reserve(self._path(_FEATURES))
         with open(self._path(_DONE), "wb") as file:
@@ -77,6 +78,14 @@ class UnfinishedFeatures:
             log.info("going on with %s: %d of %d blocks are to do", self.folder, len(blocks), self._num_blocks)
         return [range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, self._shape[0])) for block in blocks]
 
+    def note_bad(self, rows, reasons):
+        """Note, before a block is written, which of its rows are of images that were skipped: reasons (str) by row."""
+        path = self._path(f"{_BAD}{rows.start // BLOCK_ROWS}.json")
+        if reasons:
+            write_json(path, reasons)
+        elif os.path.exists(path):  # of a run that was killed before it wrote the block
+            os.remove(path)
+
     def write(self, rows, features):
         """Write the features, (n, D), of a block's rows, and note that it is done. Raises OSError naming the file."""
         data = np.ascontiguousarray(features, "<f4")
@@ -87,15 +96,36 @@ class UnfinishedFeatures:
         except OSError as error:
             raise OSError(error.errno, error.strerror, self._path(_FEATURES)) from error
 
+    def bad(self):
+        """What `note_bad` noted of all blocks, in order of the rows."""
+        found = {}
+        for name in self._bad_files():
+            found.update({int(row): reason for row, reason in read_json(self._path(name)).items()})
+        return dict(sorted(found.items()))
+
     def close(self):
         """Close the files."""
         for file in self._files:
             os.close(file)
 
-    def move_to(self, path):
-        """Give the features their final name, and remove the folder."""
-        os.replace(self._path(_FEATURES), path)
+    def move_to(self, path, left_out=()):
+        """Give the features their final name, without the rows that are left out, and remove the folder."""
+        os.replace(self._without(left_out) if left_out else self._path(_FEATURES), path)
         shutil.rmtree(self.folder)
+
+    def _without(self, left_out):
+        """Path of a copy without these rows."""
+        features = np.lib.format.open_memmap(self._path(_FEATURES), "r")
+        rows = np.delete(np.arange(len(features)), list(left_out))
+        kept = np.lib.format.open_memmap(self._path(_KEPT), "w+", features.dtype, (len(rows), features.shape[1]))
+        _reserve(self._path(_KEPT))
+        for start in range(0, len(rows), BLOCK_ROWS):
+            kept[start : start + BLOCK_ROWS] = features[rows[start : start + BLOCK_ROWS]]
+        kept.flush()
+        return self._path(_KEPT)
+
+    def _bad_files(self):
+        return [name for name in os.listdir(self.folder) if name.startswith(_BAD) and name.endswith(".json")]
 
     def _path(self, name):
         return os.path.join(self.folder, name)

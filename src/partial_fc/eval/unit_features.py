@@ -24,6 +24,12 @@ def unit_rows(rows, name, first=0):
     return _scaled(rows, _scales(rows, name, first))
 
 
+def unit_or_nan(rows):
+    """As `unit_rows`, of rows for which the caller checks that they are finite: others have values that are not."""
+    with np.errstate(invalid="ignore"):
+        return _scaled(rows, _inverse(_norms(rows)))
+
+
 class UnitFeatures:
     """Rows of a matrix as unit vectors, see `unit_rows`, of which none is kept: the matrix may be a file's.
 
@@ -48,9 +54,17 @@ class UnitFeatures:
 
 def _scales(rows, name, first):
     """(n,) float32: one over the norm of each row, 1 for rows of zeros."""
-    norms = np.linalg.norm(np.asarray(rows, np.float64), axis=1)
+    norms = _norms(rows)
     if not np.isfinite(norms).all():
         raise InputError(f"{name}: row {first + int(np.argmin(np.isfinite(norms)))} (counted from 0) is not finite")
+    return _inverse(norms)
+
+
+def _norms(rows):
+    return np.linalg.norm(np.asarray(rows, np.float64), axis=1)
+
+
+def _inverse(norms):
     return (1 / np.where(norms, norms, 1)).astype(np.float32)
 
 

@@ -16,8 +16,8 @@ def add(commands):
     command.add_argument(
         "--bin", nargs="+", action="extend", default=[], metavar="FILE", help="verification sets of InsightFace's form"
     )
-    command.add_argument("--images", metavar="FOLDER", help="images FOLDER/NAME/NAME_0001.jpg of the pairs in --pairs")
-    command.add_argument("--pairs", metavar="FILE", help="pairs in the form of LFW's pairs.txt")
+    command.add_argument("--images", metavar="FOLDER", help="images of --pairs: FOLDER/NAME/NAME_0001.*, or the paths")
+    command.add_argument("--pairs", metavar="FILE", help="pairs in LFW's form, or lines PATH1 PATH2 LABEL")
     command.add_argument(
         "--size", type=positive, metavar="N",
         help="cut the middle square of every image and resize it to N x N pixels; without it, all images have to have "
@@ -32,8 +32,9 @@ def _verification(args):
     # imports MXNet: --help need not wait for it
     from ..device import choose_device
     from .embedding import open_embedders
-    from .output import check_outputs, write_results
+    from .output import write_results
     from .pair_sets import open_pair_sets
+    from .paths import check_paths
     from .ranks import on_all_ranks
     from .verification_protocol import measure
 
@@ -41,9 +42,10 @@ def _verification(args):
         with comm.together():
             if comm.rank:  # few images: one rank is enough
                 return
-            check_outputs(args)
+            check_paths(args)
             sets = open_pair_sets(args.bin, args.images, args.pairs, args.size)
-            embedders = open_embedders(args, choose_device(args.device, comm))
+            sizes = {pairs.size for pairs in sets}
+            embedders = open_embedders(args, choose_device(args.device, comm), sizes)
             write_results([measure(embedder, pairs) for embedder in embedders for pairs in sets], args)
 
     return on_all_ranks(work)

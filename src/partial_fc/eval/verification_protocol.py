@@ -17,8 +17,8 @@ def measure(embedder, pairs):
 
     Figures: `accuracy`, `accuracy_std` of the images as they are; `accuracy_flip`, `accuracy_flip_std` of the sums with
     mirror images, as in training, and of these also `threshold`, `auc` and `tar`, None for false accept rates that the
-    pairs do not allow to tell. `xnorm` is the mean norm of the embeddings, of images and of mirror images, before they
-    are added.
+    pairs do not allow to tell; `threshold_no_flip`, `auc_no_flip`, `tar_no_flip` of the images as they are. `xnorm` is
+    the mean norm of the embeddings, of images and of mirror images, before they are added.
 
     Raises:
         InputError: images that cannot be read or are of a size that the model does not take, embeddings that are not
@@ -28,20 +28,34 @@ def measure(embedder, pairs):
     norms = [np.linalg.norm(embeddings, axis=1)[pairs.rows].mean() for embeddings in (plain, mirrored)]
     try:
         distances = [pair_distances(embeddings, pairs.rows) for embeddings in (plain, plain + mirrored)]
-        without, both = (evaluate_distances(each, pairs.issame) for each in distances)
+        accuracies = [evaluate_distances(each, pairs.issame) for each in distances]
     except ValueError as error:
         raise InputError(f"{embedder.name} on {pairs.name}: {error}") from error
-    scores = 1 - distances[1] / 2  # cosines, in the exact order of the distances; 1/2 beside a row of zeros
-    roc = Roc.from_scores(scores, pairs.issame)
-    figures = {
-        "pairs": len(pairs.issame),
-        "accuracy": without.accuracy, "accuracy_std": without.accuracy_std,
-        "accuracy_flip": both.accuracy, "accuracy_flip_std": both.accuracy_std,
-        "threshold": both.threshold, "xnorm": float(np.mean(norms)), "auc": roc.auc(),
-        "tar": tar_figures(roc, FARS[::-1], pairs.name),
+    scores = [1 - each / 2 for each in distances]  # cosines, in the order of the distances; 1/2 beside a row of zeros
+    rocs = [Roc.from_scores(each, pairs.issame) for each in scores]
+    tars = [tar_figures(roc, FARS[::-1], name) for roc, name in zip(rocs, (f"{pairs.name} without flip", pairs.name))]
+    without, added = (
+        {"accuracy": each.accuracy, "accuracy_std": each.accuracy_std, "threshold": each.threshold, "auc": roc.auc(),
+         "tar": tar}
+        for each, roc, tar in zip(accuracies, rocs, tars)
+    )
+    common = {"pairs": len(pairs.issame), "xnorm": float(np.mean(norms))}
+    histogram = Histogram(_SCORE_EDGES, *(_count(scores[1][kind]) for kind in (pairs.issame, ~pairs.issame)))
+    return Result(
+        "verification", pairs.name, embedder.name, _figures(common, without, added), {"": Curve(*rocs[1].curve())},
+        {"": histogram}, embedder.settings, {"no": {**common, **without}, "added": {**common, **added}},
+    )
+
+
+def _figures(common, without, added):
+    """What `measure` says, of the figures common to both ways and of each."""
+    return {
+        "pairs": common["pairs"],
+        "accuracy": without["accuracy"], "accuracy_std": without["accuracy_std"],
+        "accuracy_flip": added["accuracy"], "accuracy_flip_std": added["accuracy_std"],
+        "threshold": added["threshold"], "xnorm": common["xnorm"], "auc": added["auc"], "tar": added["tar"],
+        **{f"{name}_no_flip": without[name] for name in ("threshold", "auc", "tar")},
     }
-    histogram = Histogram(_SCORE_EDGES, *(_count(scores[kind]) for kind in (pairs.issame, ~pairs.issame)))
-    return Result("verification", pairs.name, embedder.name, figures, {"": Curve(*roc.curve())}, {"": histogram})
 
 
 def _embed(embedder, pairs):
