@@ -54,10 +54,14 @@ log = logging.getLogger("partial_fc")
 
 def main(argv=None):
     """Train as the arguments say; returns the exit status."""
-    comm = None
+    comm = config = problem = None
     try:
         config = configuration.from_command_line(sys.argv[1:] if argv is None else argv)
+    except InputError as error:
+        problem = str(error)
+    try:
         comm = connect()
+        comm.agree(problem)
         with Signals() as signals:
             train(config, comm, signals)
     except Stopped as stopped:
