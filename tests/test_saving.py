@@ -242,7 +242,7 @@ def test_saves_every_few_updates_when_asked_and_at_the_end(tmp_path):
 
 def test_ends_when_asked_after_saving(tmp_path):
     checkpoints = Checkpointless()
-    with pytest.raises(Stopped, match="update 3: asked to end"):
+    with pytest.raises(Stopped, match="update 3: ended by a signal"):
         updates(saver_of(tmp_path, checkpoints), {3: SAVE | STOP})
     assert checkpoints.saved == [3]
 
@@ -283,4 +283,4 @@ def test_what_cannot_be_saved(policy, notes, error, tmp_path, caplog):
     with pytest.raises(AgreedError, match=error):
         updates(saver, notes)
     goes_on = policy == "continue" and not notes
-    assert ("NOT SAVED at update 8, the training goes on without: rank 0: disk full" in caplog.text) == goes_on
+    assert ("NOT SAVED at update 8, the training continues: rank 0: disk full" in caplog.text) == goes_on

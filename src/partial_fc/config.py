@@ -31,6 +31,8 @@ _ONE_OF = {
     "on_bad_record": ("error", "skip"),
     "on_save_error": ("continue", "stop"),
 }
+# What belongs to one start of a run, or follows from another key.
+_OF_A_START = ("models_root", "resume", "overwrite", "io_only", "pretrained", "centers", "source")
 # What other trainers call a key.
 _ELSEWHERE = {
     "epochs": "max_update", "steps": "max_update", "lr": "backbone_lr", "learning_rate": "backbone_lr",
@@ -126,6 +128,46 @@ def from_command_line(argv):
     config.io_only, config.overwrite = args.io_only, args.overwrite
     check(config, typed)
     return config
+
+
+def own_records(config):
+    """Whether --rec names other records than the preset's."""
+    return config.rec != _preset(config).rec
+
+
+def dataset_name(config):
+    """Name of the data set, for people and folders: the preset's, or that of the folder of one's own records."""
+    if _preset(config).source == config.source:
+        return config.dataset
+    folder, file = os.path.split(os.path.abspath(config.rec))
+    name = os.path.splitext(file)[0]
+    return os.path.basename(folder) or name if name == "train" else name
+
+
+def arguments(config, **changed):
+    """The command line that describes a configuration, with other values of some keys, quoted for a shell.
+
+    What belongs to one start only, such as `resume` and `models_root`, is left out.
+    """
+    preset = _preset(config)
+    own = [key for key in preset if key not in (*_NAMES, *_OF_A_START) and config[key] != preset[key]]
+    defaults = {name: parser().get_default(name) for name in _NAMES}
+    values = {name: config[name] for name in ("dataset", "network", "loss")}
+    values.update({key: _text(config[key]) for key in own if key != "num_classes" or preset.num_classes})
+    values.update({key: _text(value) for key, value in changed.items()})
+    words = []
+    for key, value in values.items():
+        if value != defaults.get(key):
+            words += [_flag(key), value] if key in (*_OPTIONS, *_NAMES) else ["--set", f"{key}={value}"]
+    return shlex.join(words)
+
+
+def _preset(config):
+    return from_command_line([word for name in _NAMES for word in (_flag(name), config[name])])
+
+
+def _text(value):
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _flag(key):

@@ -146,7 +146,7 @@ def train(config, comm, signals=None):
     if comm.rank == 0:
         files = run_files(config.models_root)
         draw_curves(files["curves"], losses.path, verification.history, config.lr_steps)
-        print_summary(write_summary(config, comm.world_size, losses, pixels, verification, files))
+        print_summary(write_summary(config, comm.world_size, losses, pixels, verification, files), config)
 
 
 def build(config, comm, ctx):
