@@ -66,8 +66,9 @@ def load_centers(folder, bank):
     files = CenterFiles(folder)
     if (files.num_classes, files.embedding_size) != (bank.num_classes, bank.embedding_size):
         raise InputError(
-            f"{folder}: centers of {files.num_classes} classes of size {files.embedding_size}, "
-            f"expected {bank.num_classes} of size {bank.embedding_size}"
+            f"{folder}: centers of {files.num_classes} classes of size {files.embedding_size}, this run has "
+            f"{bank.num_classes} of size {bank.embedding_size}: of another data set or --set embedding_size; "
+            "`partial-fc centers map` makes centers for other identities"
         )
     for class_start, weight, weight_mom in files.blocks(*bank.partition):
         bank.set(class_start, weight, weight_mom)
@@ -97,7 +98,7 @@ class CenterFiles:
         self._folder = folder
         paths = glob.glob(os.path.join(glob.escape(folder), "centers-*-of-*.safetensors"))
         if not paths:
-            raise InputError(f"{folder}: no centers there, files centers-*-of-*.safetensors")
+            raise InputError(f"{folder}: {_instead_of_centers(folder)}")
         self._shards = sorted(map(_read_shard, paths))
         kinds = {(path.rpartition("-of-")[2], *kind) for _, _, path, *kind in self._shards}
         if len(kinds) > 1:
@@ -141,6 +142,22 @@ class CenterFiles:
             arrays = [file.get_slice(name) for name in _NAMES]
             for rows in row_blocks(end - shard.start, self.embedding_size, begin - shard.start):
                 yield (shard.start + rows.start, *(array[rows] for array in arrays))
+
+
+def _instead_of_centers(folder):
+    """What a folder without centers is, and what to do."""
+    below = [
+        path for inner in (".", "checkpoints")
+        for path in sorted(glob.glob(os.path.join(glob.escape(folder), inner, "update-*", "centers-*.safetensors")))
+    ]
+    if not os.path.isdir(folder):
+        return "no such folder"
+    if below:
+        newest = os.path.dirname(os.path.normpath(below[-1]))
+        return f"has the centers of several checkpoints: name one of them, such as {newest}"
+    if glob.glob(os.path.join(glob.escape(folder), "*_centers.param")):
+        return "has centers of the published system: convert them with `partial-fc centers import`"
+    return "no centers there, files centers-*-of-*.safetensors"
 
 
 def _read_shard(path):
