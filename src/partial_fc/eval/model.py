@@ -60,11 +60,9 @@ def load_model(name, layer=None):
     except (mx.base.MXNetError, ValueError) as error:
         raise InputError(f"{symbol_path}: not a symbol of MXNet: {str(error).splitlines()[-1]}") from error
     parameters = {key: array.astype("float32", copy=False) for key, array in read_parameters(params_path).items()}
-    surplus = _surplus(symbol, parameters, symbol_path, params_path)
-    symbol = _output(symbol, layer, symbol_path)
+    whole, symbol = symbol, _output(symbol, layer, symbol_path)
     _check_inputs(symbol, parameters, symbol_path, params_path)
-    if surplus:
-        log.info("%s: not in %s, not used: %s", params_path, symbol_path, listed(surplus))
+    _check_surplus(whole, parameters, symbol_path, params_path)
     checksum = _checksum((symbol_path, params_path), symbol.list_outputs()[0])
     return Model(name, symbol, parameters, _scales_input(symbol), checksum)
 
@@ -89,20 +87,21 @@ def _output(symbol, layer, path):
     raise InputError(f"--layer {layer}: {path} has no such output; its last ones are {', '.join(outputs[-8:])}")
 
 
-def _surplus(symbol, parameters, symbol_path, params_path):
-    """Names of parameters that the symbol does not have, such as those of a classification layer that was cut off.
+def _check_surplus(symbol, parameters, symbol_path, params_path):
+    """Parameters that the symbol does not have may be those of a classification layer that was cut off.
 
-    Convolutions among them are of another network, of which only the beginnings of the stages would be used.
+    Convolutions are of another network, of whose stages only the beginnings would be used.
     """
     known = {*symbol.list_arguments(), *symbol.list_auxiliary_states()}
     surplus = [name for name in parameters if name not in known]
     convolutions = [name for name in surplus if len(parameters[name].shape) == 4]
-    if convolutions and known & set(parameters):
+    if convolutions:
         raise InputError(
             f"{params_path}: {len(convolutions)} convolutions of it are not in {symbol_path}, such as "
             f"{convolutions[0]}: the two files are not of one network"
         )
-    return surplus
+    if surplus:
+        log.info("%s: not in %s, not used: %s", params_path, symbol_path, listed(surplus))
 
 
 def _check_inputs(symbol, parameters, symbol_path, params_path):
