@@ -139,7 +139,7 @@ def write(prefix, network, parameters_of=None, rename=lambda name: name):
      r"m-0000\.params: lacks 120 of 276 parameters of .*m-symbol\.json, such as stage1_unit3_bn1_gamma: the file hold"),
     (dict(network="demo", rename=lambda name: "module." + name),
      r"lacks 30 of 30 .*: the file's names begin with 'module\.'; save the parameters without it"),
-    (dict(network="demo", rename=lambda name: name.replace("stage", "")), "lacks .* such as stage1_conv_weight: the fi"),
+    (dict(network="demo", rename=lambda name: name.replace("stage", "")), "lacks .* such as stage1_conv_weight: the f"),
 ])
 def test_symbol_and_parameters_that_do_not_belong_together(files, message, tmp_path):
     write(tmp_path / "m", **files)
