@@ -2,14 +2,17 @@
 
 import logging
 import os
+from types import SimpleNamespace
 
 import mxnet as mx
 import pytest
 
 from partial_fc import start
+from partial_fc.center_files import save_centers
 from partial_fc.collectives import Communicator
 from partial_fc.config import from_command_line
 from partial_fc.errors import AgreedError, InputError
+from partial_fc.memory_bank import MemoryBank
 from partial_fc.start import check_paths, load_start
 from partial_fc.symbol import get_symbol
 
@@ -94,6 +97,14 @@ def test_model_with_nothing_in_common_is_refused(written, network, message, tmp_
     save(tmp_path / "m", **written)
     with pytest.raises(AgreedError, match=f"^--pretrained .*/m: .*{message}"):
         start_from(tmp_path / "m", network)
+
+
+def test_centers_of_other_classes_begin_with_their_option(tmp_path):
+    save_centers(str(tmp_path), MemoryBank(5, EMBEDDING_SIZE, Communicator()), 1)
+    module = Module("demo")
+    module.head = SimpleNamespace(bank=MemoryBank(6, EMBEDDING_SIZE, Communicator()))
+    with pytest.raises(AgreedError, match="^--centers .*: centers of 5 classes of size 8, this run has 6 of size 8"):
+        load_start(config_of("demo", "--centers", str(tmp_path)), Communicator(), module)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What a run starts from: its paths, checked before anything is drawn or read; a model, class centers."""
 
+import contextlib
 import logging
 import math
 import os
@@ -25,7 +26,8 @@ def check_paths(config, rank: int):
     if config.pretrained and rank == 0:
         check_exists(model_paths(config.pretrained)[1], config.pretrained, "--pretrained")
     if config.centers:
-        _check_centers(config.centers)
+        with _naming_centers():
+            CenterFiles(config.centers)
     if config.resume not in ("no", "auto"):
         _check_checkpoint(config.resume)
     if config.bank_dir:
@@ -49,9 +51,11 @@ def _check_records(config):
     raise InputError(f"--rec {path}: {problem}")
 
 
-def _check_centers(path):
+@contextlib.contextmanager
+def _naming_centers():
+    """What is wrong with the folder of --centers begins with that option."""
     try:
-        CenterFiles(path)
+        yield
     except InputError as error:
         raise InputError(f"--centers {error}") from error
 
@@ -89,7 +93,8 @@ def load_start(config, comm, module):
         if config.pretrained and comm.rank == 0:
             _load_pretrained(config, {**module.arg_params, **module.aux_params})
         if config.centers:
-            load_centers(config.centers, module.head.bank)
+            with _naming_centers():
+                load_centers(config.centers, module.head.bank)
             log.info("%s: centers and momentum of %d classes", config.centers, config.num_classes)
     if config.pretrained:
         module.broadcast_parameters()
