@@ -132,6 +132,8 @@ def folder(tmp_path, monkeypatch):
     ("--resume root/checkpoints", "--resume root/checkpoints: has several checkpoints; name one, such as root/check"),
     ("--pretrained nope", "--pretrained nope: no file nope-0000.params: PREFIX[,EPOCH] stands for"),
     ("--pretrained nope,3", "--pretrained nope,3: no file nope-0003.params"),
+    ("--pretrained a-b-0012.params", "--pretrained a-b-0012.params: no file a-b-0012.params-0000.params; for that file "
+     "write a-b,12: PREFIX[,EPOCH] stands for"),
     ("--pretrained root/x,²", "--pretrained root/x,²: no file root/x,²-0000.params"),
     ("--centers nope", "--centers nope: no such folder"),
     ("--centers faces", "--centers faces: no centers there"),

@@ -44,7 +44,7 @@ _OPTIONS = {
     "sample_ratio": "share of the class centers in an update, in (0, 1]",
     "batch_size": "images per rank",
     "pretrained": "PREFIX[,EPOCH] of a model of the same network to start from",
-    "rec": "record file train.rec, with train.idx beside it",
+    "rec": "record file of your own, PATH/train.rec, with train.idx beside it",
     "on_bad_record": "what a record that cannot be used does: error, or skip up to bad_record_share of them",
     "bank": "where the class centers are: device, or host, from which the rows of a step travel",
     "bank_dir": "folder for files that hold the class centers, if the memory cannot",
@@ -204,15 +204,20 @@ class _TrainParser(Parser):
 def parser():
     """Arguments of the trainer."""
     result = _TrainParser(prog="partial-fc train", description="Train a face recognition model.")
-    result.add_argument("--dataset", default="demo", help="preset of default.py (default: %(default)s)")
-    result.add_argument("--network", default="demo", help="backbone (default: %(default)s)")
-    result.add_argument("--loss", default="cosface", help="arcface, cosface or softmax (default: %(default)s)")
+    presets = load_presets()
+    for name, default, what, known in (
+        ("dataset", "demo", "preset of default.py", presets.DATASETS),
+        ("network", "demo", "backbone", presets.NETWORKS),
+        ("loss", "cosface", "margin softmax", presets.LOSSES),
+    ):
+        result.add_argument(_flag(name), default=default, help=f"{what}: {', '.join(known)} (default: {default})")
     for key, meaning in _OPTIONS.items():
         result.add_argument(_flag(key), metavar=key.upper(), help=meaning)
     result.add_argument("--io-only", action="store_true", help="only read the images, and log how fast that is")
     result.add_argument("--overwrite", action="store_true", help="overwrite another run's results in the models root")
     result.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the preset; repeatable"
+        "--set", action="append", default=[], metavar="KEY=VALUE",
+        help="override a key of the preset, such as max_update=1000; repeat it for several keys",
     )
     return result
 

@@ -35,6 +35,9 @@ def check_exists(path: str, name: str, option: str):
     prefix = model_paths(name)[0][: -len("-symbol.json")]
     there = sorted(glob.glob(glob.escape(prefix) + "-*.params"))
     hint = f"; there is {', '.join(there[:_SHOWN])}" if there else ""
+    whole = re.fullmatch(r"(.+)-([0-9]{4,})\.params", name, re.DOTALL)
+    if whole:
+        hint = f"; for that file write {whole[1]},{int(whole[2])}"
     raise InputError(
         f"{option} {name}: no file {path}{hint}: PREFIX[,EPOCH] stands for PREFIX-symbol.json and PREFIX-EPOCH.params, "
         "by default epoch 0"
