@@ -197,8 +197,9 @@ def test_fewer_updates_than_are_done_are_refused(saved):
         Shards(1).run(lambda comm: train(comm, saved[1], 2))
 
 
-def test_progress_comes_back(saved):
+def test_progress_comes_back(saved, caplog):
     _, _, progress = Shards(1).run(lambda comm: train(comm, saved[1], 3))[0]
+    assert "nothing is left to train: max_update is 3; raise it to continue" in caplog.messages
     assert progress.last.num_update == 3 and progress.last.position == 3 * GLOBAL_BATCH_SIZE
     assert progress.first.num_update == 1 and progress.first.loss > 0
     assert progress.history == [(0, {"set": 0.5})] and progress.best == {"set": (0.5, 0)}

@@ -217,6 +217,8 @@ def restore(path, manifest, module, config, comm):
         ranks = manifest["world_size"]
         log.info("continuing from update %d, saved by %d ranks: %s", manifest["num_update"], ranks, path)
         _log_differences(manifest, config, comm)
+        if manifest["num_update"] == config.max_update:
+            log.warning("nothing is left to train: max_update is %d; raise it to continue", config.max_update)
     return Progress.from_json(manifest["progress"])
 
 
