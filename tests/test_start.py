@@ -2,7 +2,6 @@
 
 import logging
 import os
-from types import SimpleNamespace
 
 import mxnet as mx
 import pytest
@@ -11,9 +10,9 @@ from partial_fc import start
 from partial_fc.center_files import save_centers
 from partial_fc.collectives import Communicator
 from partial_fc.config import from_command_line
-from partial_fc.errors import AgreedError, InputError
+from partial_fc.errors import InputError
 from partial_fc.memory_bank import MemoryBank
-from partial_fc.start import check_paths, load_start
+from partial_fc.start import check_paths, load_start, read_start
 from partial_fc.symbol import get_symbol
 
 SIZE, EMBEDDING_SIZE = 112, 8
@@ -50,7 +49,8 @@ def save(path, network, rename=lambda name: name, **more):
 
 def start_from(path, network):
     module = Module(network)
-    load_start(config_of(network, "--pretrained", str(path)), Communicator(), module)
+    config = config_of(network, "--pretrained", str(path))
+    load_start(config, Communicator(), module, read_start(config, rank=0))
     return module
 
 
@@ -95,16 +95,24 @@ def test_hundreds_of_names_are_shortened(tmp_path, caplog):
 ])
 def test_model_with_nothing_in_common_is_refused(written, network, message, tmp_path):
     save(tmp_path / "m", **written)
-    with pytest.raises(AgreedError, match=f"^--pretrained .*/m: .*{message}"):
+    with pytest.raises(InputError, match=f"^--pretrained .*/m: .*{message}"):
         start_from(tmp_path / "m", network)
 
 
 def test_centers_of_other_classes_begin_with_their_option(tmp_path):
     save_centers(str(tmp_path), MemoryBank(5, EMBEDDING_SIZE, Communicator()), 1)
-    module = Module("demo")
-    module.head = SimpleNamespace(bank=MemoryBank(6, EMBEDDING_SIZE, Communicator()))
-    with pytest.raises(AgreedError, match="^--centers .*: centers of 5 classes of size 8, this run has 6 of size 8"):
-        load_start(config_of("demo", "--centers", str(tmp_path)), Communicator(), module)
+    config = config_of("demo", "--centers", str(tmp_path), "--set", "num_classes=6")
+    with pytest.raises(InputError, match="^--centers .*: centers of 5 classes of size 8, this run has 6 of size 8"):
+        read_start(config, rank=0)
+
+
+def test_model_of_other_shapes_is_refused(tmp_path):
+    save(tmp_path / "m", "demo")
+    config = config_of("demo", "--pretrained", str(tmp_path / "m"))
+    config.embedding_size += 1
+    with pytest.raises(InputError, match=r"pre_fc1_weight has shape \(8, .*, this network's has \(9, "):
+        read_start(config, rank=0)
+    assert read_start(config, rank=1) == {}  # rank 0 reads for all
 
 
 @pytest.fixture

@@ -127,14 +127,15 @@ def test_models_root_that_cannot_be_written_is_an_error_of_all_ranks(data, tmp_p
 
 @pytest.mark.parametrize("wrong", [
     "val_targets=nothing", "batch_size=37", "image_size=48", "embedding_size=100000000", "centers={0}/none",
-    "resume={0}/none", "pretrained={0}/none,0", "pretrained={0}/other,0", "bank_dir={0}/other-0000.params",
+    "resume={0}/none", "bank_dir={0}/bank pretrained={0}/other,0",
+    "pretrained={0}/none,0", "pretrained={0}/other,0", "bank_dir={0}/other-0000.params",
 ])
 def test_start_that_fails_leaves_nothing(wrong, data, tmp_path, monkeypatch):
     mx.nd.save(str(tmp_path / "other-0000.params"), {"arg:layer_weight": mx.nd.ones(3)})
     monkeypatch.chdir(tmp_path)
     before = sorted(os.listdir(tmp_path))
     with pytest.raises(AgreedError):
-        run(data, tmp_path / "new" / "root", wrong.format(tmp_path))
+        run(data, tmp_path / "new" / "root", *wrong.format(tmp_path).split())
     assert sorted(os.listdir(tmp_path)) == before
 
 

@@ -64,12 +64,7 @@ def load_centers(folder, bank):
         InputError: as `CenterFiles`; other numbers of classes or dimensions than the bank's.
     """
     files = CenterFiles(folder)
-    if (files.num_classes, files.embedding_size) != (bank.num_classes, bank.embedding_size):
-        raise InputError(
-            f"{folder}: centers of {files.num_classes} classes of size {files.embedding_size}, this run has "
-            f"{bank.num_classes} of size {bank.embedding_size}: of another data set or --set embedding_size; "
-            "`partial-fc centers map` makes centers for other identities"
-        )
+    files.check_size(bank.num_classes, bank.embedding_size)
     for class_start, weight, weight_mom in files.blocks(*bank.partition):
         bank.set(class_start, weight, weight_mom)
 
@@ -104,6 +99,15 @@ class CenterFiles:
         if len(kinds) > 1:
             raise InputError(f"{folder}: centers of several runs; keep one run's")
         self.num_classes, self.embedding_size = self._shards[0][-2:]
+
+    def check_size(self, num_classes, embedding_size):
+        """Raise InputError if the centers are of another number of classes or dimensions."""
+        if (self.num_classes, self.embedding_size) != (num_classes, embedding_size):
+            raise InputError(
+                f"{self._folder}: centers of {self.num_classes} classes of size {self.embedding_size}, this run has "
+                f"{num_classes} of size {embedding_size}: of another data set or --set embedding_size; "
+                "`partial-fc centers map` makes centers for other identities"
+            )
 
     def blocks(self, start, stop):
         """(first class, weight (n, D), weight_mom (n, D)) of the classes [start, stop), in order, at most 16 MB each.

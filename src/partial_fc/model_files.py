@@ -87,15 +87,19 @@ def copy_parameters(path, loaded, parameters):
     Raises:
         InputError: a parameter of another shape; nothing is copied then.
     """
-    common = [name for name in parameters if name in loaded]
-    for name in common:
-        if loaded[name].shape != parameters[name].shape:
+    check_shapes(path, loaded, {name: array.shape for name, array in parameters.items()})
+    for name in set(parameters) & set(loaded):
+        loaded[name].copyto(parameters[name])
+
+
+def check_shapes(path, loaded, shapes):
+    """Raise InputError if one of the NDArrays `loaded` by name has another shape than `shapes` has for its name."""
+    for name in shapes:
+        if name in loaded and loaded[name].shape != shapes[name]:
             raise InputError(
-                f"{path}: {name} has shape {loaded[name].shape}, this network's has {parameters[name].shape}: "
+                f"{path}: {name} has shape {loaded[name].shape}, this network's has {shapes[name]}: "
                 "use the same --network, embedding_size, image_size and net_output"
             )
-    for name in common:
-        loaded[name].copyto(parameters[name])
 
 
 def why_not(needed: Iterable[str], held: Iterable[str]) -> str:

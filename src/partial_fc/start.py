@@ -9,7 +9,15 @@ from .center_files import CenterFiles, load_centers
 from .checkpoint import MANIFEST
 from .config import own_records
 from .errors import InputError
-from .model_files import check_exists, copy_parameters, listed, model_paths, read_parameters, why_not
+from .model_files import (
+    check_exists,
+    check_shapes,
+    copy_parameters,
+    listed,
+    model_paths,
+    read_parameters,
+    why_not,
+)
 from .symbol import NETWORKS, get_symbol
 
 log = logging.getLogger("partial_fc")
@@ -83,15 +91,36 @@ def _check_folder(path, option):
         raise InputError(f"{option} {path}: no permission to write to {there}")
 
 
-def load_start(config, comm, module):
-    """Fill a FaceModule with the model and the centers that a new run starts from, if it names any.
+def read_start(config, rank: int):
+    """Check the model and the centers that a new run starts from, before anything is built.
+
+    Returns:
+        NDArrays of the model's file by name; empty without --pretrained, and on other ranks than 0.
 
     Raises:
-        AgreedError: on every rank, for a model or centers of another network or another set of identities.
+        InputError: a model of another network or other shapes, centers of another set of identities.
+    """
+    if config.centers:
+        with _naming_centers():
+            CenterFiles(config.centers).check_size(config.num_classes, config.embedding_size)
+    if not config.pretrained or rank:
+        return {}
+    path = model_paths(config.pretrained)[1]
+    loaded, shapes = read_parameters(path), _shapes(config)
+    _check_network(config, path, shapes, loaded)
+    check_shapes(path, loaded, shapes)
+    return loaded
+
+
+def load_start(config, comm, module, loaded):
+    """Fill a FaceModule with what `read_start` has found, and with the centers.
+
+    Raises:
+        AgreedError: on every rank, for centers that any of them cannot read.
     """
     with comm.together():
-        if config.pretrained and comm.rank == 0:
-            _load_pretrained(config, {**module.arg_params, **module.aux_params})
+        if loaded:
+            _load_pretrained(config, {**module.arg_params, **module.aux_params}, loaded)
         if config.centers:
             with _naming_centers():
                 load_centers(config.centers, module.head.bank)
@@ -100,13 +129,11 @@ def load_start(config, comm, module):
         module.broadcast_parameters()
 
 
-def _load_pretrained(config, parameters):
+def _load_pretrained(config, parameters, loaded):
     path = model_paths(config.pretrained)[1]
-    loaded = read_parameters(path)
-    missing, surplus = ([name for name in one if name not in other] for one, other in
-                        ((parameters, loaded), (loaded, parameters)))
-    _check_network(config, path, parameters, loaded, len(missing) + len(surplus))
     copy_parameters(path, loaded, parameters)
+    missing = [name for name in parameters if name not in loaded]
+    surplus = [name for name in loaded if name not in parameters]
     log.info("%s: %d of the network's %d parameters", path, len(parameters) - len(missing), len(parameters))
     if missing:
         log.warning("%s: lacks, and the run starts with random values of: %s", path, listed(missing))
@@ -114,18 +141,27 @@ def _load_pretrained(config, parameters):
         log.info("%s: not in this network, not used: %s", path, listed(surplus))
 
 
-def _check_network(config, path, parameters, loaded, num_different):
+def _shapes(config):
+    """Shapes of the network's parameters by name."""
+    symbol = get_symbol(config.network, config.embedding_size, config.net_output)
+    shapes, _, states = symbol.infer_shape(data=(1, 3, config.image_size, config.image_size))
+    names = [*symbol.list_arguments(), *symbol.list_auxiliary_states()]
+    return {name: shape for name, shape in zip(names, [*shapes, *states]) if name != "data"}
+
+
+def _check_network(config, path, needed, loaded):
     """Refuse a file whose names are nearer to another of our networks, or which has none of this one's weights."""
     nearest, distance = _nearest_network(config, loaded)
+    num_different = len(set(needed) ^ set(loaded))
     if distance < num_different:
         raise InputError(
             f"--pretrained {config.pretrained}: {path} is of --network {nearest} ({distance} names of parameters "
             f"differ), not of --network {config.network} ({num_different} differ)"
         )
-    if not any(name in loaded for name in parameters if name.endswith("_weight")):
+    if not any(name in loaded for name in needed if name.endswith("_weight")):
         raise InputError(
             f"--pretrained {config.pretrained}: {path} has none of the weights of --network {config.network}: "
-            f"{why_not(parameters, loaded)}"
+            f"{why_not(needed, loaded)}"
         )
 
 

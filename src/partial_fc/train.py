@@ -40,7 +40,7 @@ from .plan import check_memory, memory_plan, on_host, patience
 from .run_folder import choose_models_root, clear, run_files
 from .saving import Progress, Saver, find_checkpoint, restore
 from .signals import STOPPED_STATUS, Signals, Stopped
-from .start import check_paths, load_start
+from .start import check_paths, load_start, read_start
 from .summary import print_summary, write_summary
 from .symbol import get_symbol
 from .versions import versions
@@ -126,8 +126,10 @@ def train(config, comm, signals=None):
     checkpoints = Checkpoints(run_files(config.models_root)["checkpoints"], comm, config.keep_checkpoints)
     with comm.busy("the start", patience(config, comm.world_size)):
         found = find_checkpoint(config, comm, checkpoints)
+        with comm.together():
+            loaded = {} if found else read_start(config, comm.rank)
         module = build(config, comm, device)
-        progress = _start(config, comm, module, found)
+        progress = _start(config, comm, module, found, loaded)
     with comm.together():
         _open_models_root(config, comm, found, held)
     log.info("configuration:\n%s", configuration.describe(config))
@@ -181,11 +183,11 @@ def _bank(config, comm, ctx):
     return MemoryBank(*arguments)
 
 
-def _start(config, comm, module, found):
+def _start(config, comm, module, found, loaded):
     """Put the module where the run starts from; returns the Progress so far."""
     if found:
         return restore(*found, module, config, comm)
-    load_start(config, comm, module)
+    load_start(config, comm, module, loaded)
     return Progress()
 
 

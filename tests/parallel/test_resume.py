@@ -117,7 +117,7 @@ def test_killed_at_a_random_moment_and_taken_up_again(trial, data, tmp_path, und
         log = tmp_path / f"output-{attempt}"
         with open(log, "w") as output:
             process = start(command(mpirun(2), data, folder, "--resume=auto"), output)
-            wait_for(log, "update (0|[0-9]+/)|goes on")
+            wait_for(log, "update (0|[0-9]+/)|continuing")
             if attempt < 3:
                 time.sleep(choice.uniform(0, 3))
                 for pid in list(ranks_of(folder).values())[choice.randrange(2) :][:1]:
