@@ -11,10 +11,13 @@ from .recordio import EXACT, MAGIC
 _AT_ONCE = 2**20
 _FLAG, _START, _END = 2, 8, 9  # words of an identity's record
 _NUM_WORDS = 10
+_SHORTEST_OBJECT_LABEL = 7  # lengths of header and object; class and edges of one object
 
 
 def identity_ranges(records):
     """Record numbers of the identities' ranges, a `range`; None for a plain file of images.
+
+    A record with an image is an image, however many numbers its label has: im2rec writes such labels, too.
 
     Raises:
         InputError: record 0 cannot be read or holds something else.
@@ -23,15 +26,17 @@ def identity_ranges(records):
     if not len(positions) or not records.has(0):
         return None
     try:
-        label = records.read_record(0).label
+        record = records.read_record(0)
     except InputError:
         if _is_image_at(records, len(positions) - 1):
             return None  # the ranges would be behind all images
         raise
-    if type(label) is float:
+    if _is_image(record):
         return None
+    label = record.label
     if len(label) != 2 or not np.isfinite(label).all() or not 0 < label[0] <= label[1]:
-        raise InputError(f"{records.path}: record 0 holds {label}, not the range of identities")
+        held = f"the numbers {label[0]:g} and {label[1]:g}" if len(label) == 2 else f"a label of length {len(label)}"
+        raise InputError(f"{records.path}: record 0 has no image and {held}, expected the range of identities")
     start, stop = (int(edge) for edge in label)
     # Rounded, they are off by at most half the distance between two float32s.
     doubt = [_doubt(edge) for edge in label]
@@ -45,6 +50,33 @@ def identity_ranges(records):
     if doubt[0]:
         start = _first_range(records, start, doubt[0])
     return range(start, stop)
+
+
+def refuse_detection(records):
+    """Raise InputError if a plain file has labels of objects in images, as MXNet's ImageDetIter reads them.
+
+    Such a label begins with the lengths of its header and of an object, which must not be taken for an identity. The
+    first and the last image are looked at.
+    """
+    forms = [_object_lengths(records, int(key)) for key in records.keys[[0, -1]]]
+    if forms[0] and forms[0] == forms[1]:
+        raise InputError(
+            f"{records.path}: labels of objects in images (a header of {forms[0][0]} numbers and {forms[0][1]} for each "
+            "object), for detection: expected one identity for each image"
+        )
+
+
+def _object_lengths(records, key):
+    """Lengths of header and object in the label of a record for detection; None for others."""
+    try:
+        label = records.read_record(key).label
+    except InputError:  # told when its turn comes
+        return None
+    if type(label) is float or len(label) < _SHORTEST_OBJECT_LABEL:
+        return None
+    header, width = label[:2].tolist()
+    fits = header >= 2 and width >= 5 and header.is_integer() and width.is_integer()
+    return (int(header), int(width)) if fits and len(label) > header and (len(label) - header) % width == 0 else None
 
 
 def end_of_images(records):

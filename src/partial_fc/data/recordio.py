@@ -17,9 +17,10 @@ EXACT = 2**24  # float32, in which labels are stored, holds whole numbers up to 
 _MAGIC_BYTES = struct.pack("<I", MAGIC)
 _PART = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
+HEADER_SIZE = _HEADER.size
 _BOTH = struct.Struct("<IIIfQQ")
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
-_LONGEST = 2**29 - 1
+LONGEST = 2**29 - 1
 # One call of the system for most records: aligned faces of 112 x 112 pixels take 3 to 12 kB.
 READ_AT_ONCE = 2**14
 
@@ -91,7 +92,7 @@ def write_record(file, label, number, number2, content):
     else:
         header = _HEADER.pack(0, label, number, number2)
     record = header + content
-    if len(record) > _LONGEST:
+    if len(record) > LONGEST:
         raise ValueError(f"a record of {len(record)} bytes is longer than record files can hold")
     places = _magic_places(record)
     starts, ends = [0] + [place + 4 for place in places], places + [len(record)]
@@ -136,7 +137,7 @@ def _part(data):
     magic, word = _PART.unpack_from(data)
     if magic != MAGIC:
         raise ValueError("no record starts at the position which the index gives")
-    return word >> 29, _PART.size, _PART.size + (word & _LONGEST)
+    return word >> 29, _PART.size, _PART.size + (word & LONGEST)
 
 
 def _pread(file, length, position):
