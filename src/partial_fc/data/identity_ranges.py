@@ -61,8 +61,8 @@ def refuse_detection(records):
     forms = [_object_lengths(records, int(key)) for key in records.keys[[0, -1]]]
     if forms[0] and forms[0] == forms[1]:
         raise InputError(
-            f"{records.path}: labels of objects in images (a header of {forms[0][0]} numbers and {forms[0][1]} for each "
-            "object), for detection: expected one identity for each image"
+            f"{records.path}: labels of objects in images, for detection (a header of {forms[0][0]} numbers and "
+            f"{forms[0][1]} for each object): expected one identity for each image"
         )
 
 
