@@ -23,11 +23,16 @@ _VERSION = 1  # of what is written; to be raised where a run must not go on from
 
 
 class Packed(NamedTuple):
-    """`num_images` and `identities` (folder names by label) of a record file; (path, reason) of what was `skipped`."""
+    """What a record file that was packed holds, and what was left out.
+
+    `num_images`, `identities` (folder names by label); (path, reason) of what was `skipped`: of files, and of
+    `num_left_out` identities.
+    """
 
     num_images: int
     identities: List[str]
     skipped: List[Tuple[str, str]]
+    num_left_out: int
 
 
 def pack(
@@ -116,7 +121,7 @@ def _summary(done, others):
     stored = [each for each in done if each.num_images]
     counts = [each.num_images for each in stored]
     skipped = others + [tuple(pair) for each in done for pair in each.skipped]
-    return Packed(sum(counts), [each.name for each in stored], skipped), counts
+    return Packed(sum(counts), [each.name for each in stored], skipped, len(done) - len(stored)), counts
 
 
 def _check_packed(folder, packed, counts, min_images, random_pairs):
