@@ -11,6 +11,7 @@ from .recordio import EXACT, MAGIC
 _AT_ONCE = 2**20
 _FLAG, _START, _END = 2, 8, 9  # words of an identity's record
 _NUM_WORDS = 10
+_RANGES_LOOKED_AT = 64
 _SHORTEST_OBJECT_LABEL = 7  # lengths of header and object; class and edges of one object
 
 
@@ -77,6 +78,44 @@ def _object_lengths(records, key):
     header, width = label[:2].tolist()
     fits = header >= 2 and width >= 5 and header.is_integer() and width.is_integer()
     return (int(header), int(width)) if fits and len(label) > header and (len(label) - header) % width == 0 else None
+
+
+def identities_in_runs(records):
+    """How many identities a file has that lists more: a range for each run of images of the same label; else None.
+
+    InsightFace's old tool packs an unsorted list like this. Some ranges are looked at, and all of them only if those
+    begin with images of other labels.
+
+    Args:
+        records: RecordFile.
+    """
+    count = len(records.ranges or ())
+    places = np.linspace(0, count - 1, min(count, _RANGES_LOOKED_AT)).astype(np.int64)
+    if all(label == place for place, _, label in _first_images(records, places)):
+        return None
+    label_of = {key: label for _, key, label in _first_images(records, np.arange(count))}
+    found = len(set(label_of.values()))
+    return found if found < len(label_of) else None
+
+
+def runs_text(records, found):
+    """What to say of a file whose `identities_in_runs` are `found`."""
+    return (
+        f"record 0 lists {len(records.ranges)} identities, and the images have {found}: their list was not sorted by "
+        "identity when it was packed, and each run of images was taken for an identity of its own; "
+        "`partial-fc data merge` of this set alone writes one with a range for each"
+    )
+
+
+def _first_images(records, identities):
+    """Yield (identity, record number, label) of the first image in the range of each; what is damaged is left out."""
+    for identity in identities.tolist():
+        try:
+            first, end = records.read_record(records.ranges.start + identity).label
+            if first < end <= EXACT:  # larger ones are rounded
+                yield identity, int(first), records.read(int(first))[1]
+        except (InputError, TypeError, ValueError, OverflowError):  # told elsewhere
+            continue
 
 
 def end_of_images(records):

@@ -11,6 +11,7 @@ from ..randomness import generator
 from .copying import ONE_BY_ONE, CopySource
 from .data_set import prepare_output, write_notes
 from .identity_lists import read_identities, read_leave_out
+from .identity_ranges import identities_in_runs
 from .record_writer import record_files
 
 log = logging.getLogger("partial_fc")
@@ -143,7 +144,8 @@ def shuffle(source, out, seed=0, overwrite=False, progress=iter, reading=ONE_BY_
     """
     copied = CopySource(source, reading)
     records, names = copied.records, copied.data_set.names()
-    num_identities = max(records.num_identities or 0, int(records.labels(copied.bad).max()) + 1)
+    listed = 0 if identities_in_runs(records) else records.num_identities or 0
+    num_identities = max(listed, int(records.labels(copied.bad).max()) + 1)
     path = prepare_output(out, [copied.data_set], overwrite)
     order = generator(seed, "shuffle").permutation(records.keys)
     with record_files(path) as writer:
