@@ -5,7 +5,7 @@ import os
 import mxnet as mx
 
 from .errors import InputError
-from .files import atomic_path, naming
+from .files import atomic_path, naming, refuse_pointer
 from .tensor_file import open_tensors, write_tensors
 
 
@@ -62,6 +62,7 @@ def read_parameters(path):
     """
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such file; a model PREFIX,EPOCH has its parameters in PREFIX-EPOCH.params")
+    refuse_pointer(path)
     try:
         return {name.partition(":")[2]: array for name, array in mx.nd.load(path).items()}
     except (mx.base.MXNetError, AttributeError) as error:

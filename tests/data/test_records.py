@@ -123,10 +123,10 @@ def test_gaps_and_order_of_the_index_do_not_matter(path):
     assert records.read(4) == (b"4", 2)
 
 
-@pytest.mark.parametrize("missing", [".rec", ".idx"])
-def test_missing_file_is_named(path, missing):
+@pytest.mark.parametrize("missing, hint", [(".rec", "--rec "), (".idx", "`partial-fc data index .*c` makes it")])
+def test_missing_file_is_named(path, missing, hint):
     os.remove(path[:-4] + missing)
-    with pytest.raises(InputError, match=rf"train\{missing}: no such file.*--rec "):
+    with pytest.raises(InputError, match=rf"train\{missing}: no such file.*{hint}"):
         RecordFile(path)
 
 

@@ -151,9 +151,9 @@ def test_progress_is_over_the_images(folders, tmp_path):
 
 
 def test_errors_come_before_the_work(folders, tmp_path):
-    for name in ("train.idx", "train.rec"):
+    for name, hint in (("train.idx", ": `partial-fc data index "), ("train.rec", "; --include")):
         os.remove(os.path.join(folders[1], name))
-        with pytest.raises(InputError, match=rf"second.{name}: no such file; --include"):
+        with pytest.raises(InputError, match=rf"second.{name}: no such file{hint}"):
             unpack(folders, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

@@ -35,6 +35,14 @@ class Record(NamedTuple):
     end: int
 
 
+class Header(NamedTuple):
+    """`id` of a record's header; `has_image`, whether content follows; `end`, the next position."""
+
+    id: int
+    has_image: bool
+    end: int
+
+
 def read_record(file, position, at_once=READ_AT_ONCE):
     """The Record at a position of an open file descriptor; threads may share the descriptor.
 
@@ -72,6 +80,59 @@ def read_record(file, position, at_once=READ_AT_ONCE):
             raise ValueError(f"its header announces {flag} floats, more than it holds")
         label = np.frombuffer(data[start:content], "<f4")
     return Record(label, number, number2, data[content:end], position)
+
+
+def read_header(file, position):
+    """The Header of the record at a position of an open file descriptor, whose content is not read.
+
+    Raises:
+        ValueError: there is no whole record at that position.
+        OSError: the file cannot be read.
+    """
+    data = os.pread(file, _BOTH.size, position)
+    kind, _, end = _part(data)
+    if kind != _WHOLE:
+        record = read_record(file, position)
+        return Header(record.id, len(record.content) > 0, record.end)
+    _check_within(file, position + end)
+    if end < _BOTH.size:
+        raise ValueError(f"it is {end - _PART.size} bytes long, too short for a header")
+    _, _, numbers, _, number, _ = _BOTH.unpack(data)
+    return Header(number, end > _BOTH.size + 4 * numbers, position + _padded(end))
+
+
+def walk(file, data, position, stop, read):
+    """The records from a position on, one after the other; behind a damaged one it goes on with the next that is found.
+
+    Args:
+        file: descriptor.
+        data: the same file, mapped into memory.
+        position, stop: where to begin and to end, in bytes.
+        read: `read_record` or `read_header`.
+
+    Yields:
+        (position, what `read` returns, the position after it); None between two positions where no record is.
+    """
+    while position < stop:
+        try:
+            found = read(file, position)
+            end = found.end
+        except (ValueError, OSError):
+            found, end = None, _next_start(data, position + 4, stop)
+        yield position, found, end
+        position = end
+
+
+def _next_start(data, position, stop):
+    """The next multiple of 4 at which a record's first part seems to stand, at most `stop`."""
+    while True:
+        position = data.find(_MAGIC_BYTES, position, stop)
+        if position < 0:
+            return stop
+        kind = data[position + 7] >> 5 if position + 8 <= stop else None
+        if position % 4 == 0 and kind in (_WHOLE, _FIRST):
+            return position
+        position += 1
 
 
 def write_record(file, label, number, number2, content):
@@ -136,13 +197,12 @@ def _part(data):
         raise ValueError("the file ends before it")
     magic, word = _PART.unpack_from(data)
     if magic != MAGIC:
-        raise ValueError("no record starts at the position which the index gives")
+        raise ValueError("no record starts at the position which the index gives (`partial-fc data index` rebuilds it)")
     return word >> 29, _PART.size, _PART.size + (word & LONGEST)
 
 
 def _pread(file, length, position):
-    if position + length > os.fstat(file).st_size:  # before memory for a damaged length is asked for
-        raise ValueError("the file ends within it")
+    _check_within(file, position + length)  # before memory for a damaged length is asked for
     data = b""
     while len(data) < length:
         more = os.pread(file, length - len(data), position + len(data))
@@ -150,6 +210,11 @@ def _pread(file, length, position):
             raise ValueError("the file ends within it")
         data += more
     return data
+
+
+def _check_within(file, end):
+    if end > os.fstat(file).st_size:
+        raise ValueError("the file ends within it")
 
 
 def _padded(length):

@@ -15,8 +15,9 @@ import zlib
 import numpy as np
 
 from ..errors import InputError
+from ..files import refuse_pointer
 from .identity_ranges import end_of_images, identity_ranges, refuse_detection
-from .index import LACKING, read_index
+from .index import LACKING, check_starts, index_path, read_index
 from .property_file import read_property
 from .recordio import EXACT, HEADER_SIZE, LONGEST, MAGIC, READ_AT_ONCE, read_record
 
@@ -47,19 +48,26 @@ class RecordFile:
     """
 
     def __init__(self, path, tolerant=False):
-        self.path, self.index_path = path, os.path.splitext(path)[0] + ".idx"
+        self.path, self.index_path = path, index_path(path)
+        if not os.path.isfile(path):
+            raise InputError(
+                f"{path}: no such file. A data set is a pair train.rec, train.idx; training looks for it where "
+                "--rec PATH/train.rec says, and for the presets' in $PARTIAL_FC_DATA, or else in data/"
+            )
+        if not os.path.isfile(self.index_path):
+            raise InputError(f"{self.index_path}: no such file: `partial-fc data index {path}` makes it")
         for name in (path, self.index_path):
-            if not os.path.isfile(name):
-                raise InputError(
-                    f"{name}: no such file. A data set is a pair train.rec, train.idx; training looks for it where "
-                    "--rec PATH/train.rec says, and for the presets' in $PARTIAL_FC_DATA, or else in data/"
-                )
+            refuse_pointer(name)
         try:
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
         size = os.fstat(self._file).st_size
-        self.positions = read_index(self.index_path, size)
+        try:
+            self.positions = read_index(self.index_path, size)
+            check_starts(self.index_path, self.positions, self.words())
+        except InputError as error:
+            raise InputError(f"{error}; `partial-fc data index {path} --overwrite` rebuilds it") from error
         # enough for most: images of one kind differ little in length
         self._at_once = min(READ_AT_ONCE, 2 * size // max(len(self.positions), 1) + _LEAST_AT_ONCE)
         self.ranges = self.problem = None
@@ -106,7 +114,10 @@ class RecordFile:
             if position == LACKING:
                 raise ValueError("the index does not have it")
             if position < 0:
-                raise ValueError("the index has it outside of the file, or not at a multiple of 4")
+                raise ValueError(
+                    "the index has it outside of the file, or not at a multiple of 4; `partial-fc data index` "
+                    "rebuilds the index"
+                )
             return read_record(self._file, position, self._at_once)
         except (ValueError, OSError) as error:
             raise InputError(f"{self.path}: record {key} cannot be read: {error}") from error

@@ -1,9 +1,9 @@
-"""`partial-fc data merge`, `split` and `shuffle`."""
+"""`partial-fc data merge`, `split`, `shuffle` and `index`."""
 
 import logging
 
 from .arguments import SOURCE, add_reading, reading
-from .progress import progress
+from .progress import byte_progress, progress
 
 log = logging.getLogger("partial_fc")
 
@@ -13,6 +13,7 @@ def add(commands):
     _add_merge(commands)
     _add_split(commands)
     _add_shuffle(commands)
+    _add_index(commands)
 
 
 def _add_merge(commands):
@@ -65,6 +66,17 @@ def _add_shuffle(commands):
     command.set_defaults(run=_shuffle)
 
 
+def _add_index(commands):
+    command = commands.add_parser(
+        "index", help="rebuild train.idx",
+        description="Write the index of a record file anew, from the headers of its records: where it is missing, "
+        "damaged, or of another file. Records that are damaged themselves are left out.",
+    )
+    command.add_argument("source", metavar="DIR", help="folder with train.rec, or path of a .rec file")
+    command.add_argument("--overwrite", action="store_true", help="replace the index that is there")
+    command.set_defaults(run=_index)
+
+
 def _add_common(command):
     add_reading(command, "one that cannot be read; for `skip` also what is no image, or of another size")
     command.add_argument("--overwrite", action="store_true", help="replace a data set that is there")
@@ -94,6 +106,15 @@ def _shuffle(args):
         args.source, args.out, args.seed, args.overwrite, lambda keys: progress(keys, "images"), reading(args)
     )
     _tell(args.out, written)
+
+
+def _index(args):
+    from .data_set import record_path
+    from .index import index_path, rebuild_index
+
+    path = record_path(args.source)
+    count = rebuild_index(path, byte_progress, args.overwrite)
+    log.info("%s: %d records", index_path(path), count)
 
 
 def _identities(things):

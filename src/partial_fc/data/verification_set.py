@@ -9,7 +9,7 @@ from typing import List, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..files import atomic_path
+from ..files import atomic_path, refuse_pointer
 from .safe_pickle import PickledArray, load_plain
 
 
@@ -26,6 +26,7 @@ def load_verification_set(path):
     Raises InputError naming the file (and image or pair) where it is damaged, asks for names which data
     does not need, or does not hold two non-empty images for each of at least one pair.
     """
+    refuse_pointer(path)
     with open(path, "rb") as file:
         data = file.read()
     try:

@@ -15,7 +15,7 @@ import numpy as np
 from ..data.parallel import ordered_map
 from ..data.progress import progress
 from ..errors import InputError
-from ..files import atomic_path
+from ..files import atomic_path, refuse_pointer
 from .unit_features import unit_rows
 
 log = logging.getLogger("partial_fc")
@@ -98,6 +98,7 @@ def read_feature(path):
     Raises:
         InputError: it cannot be read, is cut off, or no single feature.
     """
+    refuse_pointer(path)
     try:
         with open(path, "rb") as file:
             content = file.read()

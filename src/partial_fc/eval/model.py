@@ -9,6 +9,7 @@ from typing import Dict, NamedTuple
 import mxnet as mx
 
 from ..errors import InputError
+from ..files import refuse_pointer
 from ..model_files import read_parameters
 
 _INPUT, _EMBEDDINGS = "data", "fc1_output"
@@ -52,6 +53,7 @@ def load_model(name, layer=None):
             and the file lacks; no such layer.
     """
     symbol_path, params_path = model_paths(name)
+    refuse_pointer(symbol_path)
     try:
         symbol = mx.sym.load(symbol_path)
     except (mx.base.MXNetError, ValueError) as error:
