@@ -14,7 +14,7 @@ from .pairs import check_enough_pairs, draw_pairs, read_pairs
 from .parallel import ordered_map
 from .property_file import PROPERTY
 from .records import RecordFile
-from .verification_set import save_verification_set
+from .verification_set import save_verification_set, verification_file
 
 log = logging.getLogger("partial_fc")
 
@@ -151,10 +151,7 @@ def _publish(unfinished, out, packed, size, verification_set, pairs):
 
 def _verification_name(folder, pairs, name):
     default = os.path.splitext(os.path.basename(pairs))[0] if pairs else os.path.basename(os.path.abspath(folder))
-    name = name or default
-    if os.path.basename(name) != name:
-        raise InputError(f"--name {name}: expected a name without folders")
-    return f"{name}.bin"
+    return verification_file(name or default)
 
 
 def _check_free(out, names, overwrite):

@@ -1,8 +1,10 @@
-"""`partial-fc data merge`, `split`, `shuffle` and `index`."""
+"""`partial-fc data merge`, `split`, `pairs`, `shuffle` and `index`."""
 
 import logging
+import os
 
-from .arguments import SOURCE, add_reading, reading
+from ..errors import InputError
+from .arguments import SOURCE, add_reading, positive, reading
 from .progress import byte_progress, progress
 
 log = logging.getLogger("partial_fc")
@@ -12,6 +14,7 @@ def add(commands):
     """Add the commands to argparse's sub-parsers."""
     _add_merge(commands)
     _add_split(commands)
+    _add_pairs(commands)
     _add_shuffle(commands)
     _add_index(commands)
 
@@ -51,6 +54,34 @@ def _add_split(commands):
     command.add_argument("--seed", type=int, default=0, help="of what is drawn (%(default)s)")
     _add_common(command)
     command.set_defaults(run=_split)
+
+
+def _add_pairs(commands):
+    command = commands.add_parser(
+        "pairs", help="a verification set of people held out",
+        description="Hold identities out from a data set: write NAME.bin, pairs of their images, drawn at random, to "
+        "OUT, NAME-identities.txt with their names, and a data set of all the others. Images are copied byte for byte.",
+    )
+    command.add_argument("source", metavar="SOURCE", help=SOURCE)
+    command.add_argument("out", metavar="OUT", help="folder of the files to write")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--people", type=positive, metavar="N", help="how many identities to hold out, drawn at random")
+    which.add_argument("--share", type=float, help="of the identities, drawn at random: 0.1 for a tenth")
+    which.add_argument(
+        "--identities", metavar="FILE", help="names in SOURCE's identities.txt or labels to hold out, a line each"
+    )
+    command.add_argument(
+        "--random-pairs", type=positive, default=3000, metavar="N",
+        help="pairs of the same identity, and as many of different ones (%(default)s, as LFW has)",
+    )
+    command.add_argument("--name", default="heldout", help="NAME (%(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="of what is drawn (%(default)s)")
+    command.add_argument(
+        "--only-pairs", action="store_true",
+        help="write no data set; without --people, --share and --identities, the pairs are of all identities then",
+    )
+    _add_common(command)
+    command.set_defaults(run=_pairs)
 
 
 def _add_shuffle(commands):
@@ -97,6 +128,23 @@ def _split(args):
     )
     _tell(args.out, written[0])
     _tell(args.held_out, written[1])
+
+
+def _pairs(args):
+    from .hold_out import hold_out_pairs
+    from .verification_set import verification_file
+
+    if not args.only_pairs and (args.people, args.share, args.identities) == (None, None, None):
+        raise InputError("give --people, --share or --identities: who is held out; or --only-pairs")
+    rest, num_pairs, num_identities = hold_out_pairs(
+        args.source, args.out, args.random_pairs, args.name, args.people, args.share, args.identities, args.seed,
+        args.only_pairs, args.overwrite, _identities, reading(args),
+    )
+    path = os.path.join(args.out, verification_file(args.name))
+    log.info("%s: %d pairs of %d identities", path, num_pairs, num_identities)
+    if rest:
+        _tell(args.out, rest)
+        log.info("train on it: --rec %s --set val_targets=%s", os.path.join(args.out, "train.rec"), args.name)
 
 
 def _shuffle(args):

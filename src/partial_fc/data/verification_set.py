@@ -3,6 +3,7 @@
 `bins` holds two encoded images for each pair, in the order of the pairs; `issame_list` tells for each pair
 whether both show the same person.
 """
+import os
 import pickle
 from typing import List, NamedTuple
 
@@ -18,6 +19,13 @@ class VerificationSet(NamedTuple):
 
     images: List[bytes]
     issame: np.ndarray
+
+
+def verification_file(name):
+    """Name of the file of the verification set `name`; raises InputError if that has folders."""
+    if os.path.basename(name) != name or not name:
+        raise InputError(f"--name {name}: expected a name without folders")
+    return f"{name}.bin"
 
 
 def load_verification_set(path):
