@@ -10,7 +10,7 @@ import mxnet as mx
 
 from ..errors import InputError
 from ..files import refuse_pointer
-from ..model_files import read_parameters
+from ..model_files import check_channels, read_parameters
 
 _INPUT, _EMBEDDINGS = "data", "fc1_output"
 _READ_AT_ONCE = 2**24
@@ -115,6 +115,22 @@ def _check_inputs(symbol, parameters, symbol_path, params_path):
         raise InputError(
             f"{params_path}: lacks {len(missing)} of {len(needed)} parameters of {symbol_path}, such as {missing[0]}"
         )
+    for name, shape in _first_weights(symbol).items():
+        check_channels(params_path, name, parameters[name].shape, shape)
+
+
+def _first_weights(symbol):
+    """Shapes of the parameters up to the first convolution, as RGB images of any size have them; 0 for the unknown."""
+    nodes = json.loads(symbol.tojson())["nodes"]
+    first = next((node["name"] for node in nodes if node["op"] == "Convolution"), None)
+    if first is None:
+        return {}
+    inner = symbol.get_internals()[f"{first}_output"]
+    try:
+        shapes, _, _ = inner.infer_shape_partial(**{_INPUT: (0, 3, 0, 0)})
+    except mx.base.MXNetError:  # operators that need the size; what does not fit is found out when it runs
+        return {}
+    return {name: shape for name, shape in zip(inner.list_arguments(), shapes) if name != _INPUT}
 
 
 def _scales_input(symbol):
