@@ -71,7 +71,7 @@ def _object_lengths(records, key):
     """Lengths of header and object in the label of a record for detection; None for others."""
     try:
         label = records.read_record(key).label
-    except InputError:  # told when its turn comes
+    except InputError:  # reported when its turn comes
         return None
     if type(label) is float or len(label) < _SHORTEST_OBJECT_LABEL:
         return None
@@ -114,7 +114,7 @@ def _first_images(records, identities):
             first, end = records.read_record(records.ranges.start + identity).label
             if first < end <= EXACT:  # larger ones are rounded
                 yield identity, int(first), records.read(int(first))[1]
-        except (InputError, TypeError, ValueError, OverflowError):  # told elsewhere
+        except (InputError, TypeError, ValueError, OverflowError):  # reported elsewhere
             continue
 
 
