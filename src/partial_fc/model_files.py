@@ -9,10 +9,11 @@ from typing import Iterable, Tuple
 import mxnet as mx
 
 from .errors import InputError
-from .files import atomic_path, naming
+from .files import atomic_path, naming, refuse_pointer
 from .tensor_file import open_tensors, write_tensors
 
 _SHOWN, _ALL_SHOWN = 3, 30  # names in an error; in the log, before they are shortened
+_RGB = 3
 
 
 def model_paths(name: str) -> Tuple[str, str]:
@@ -22,14 +23,19 @@ def model_paths(name: str) -> Tuple[str, str]:
     return f"{prefix}-symbol.json", f"{prefix}-{int(epoch):04d}.params"
 
 
-def check_exists(path: str, name: str, option: str):
-    """Raise InputError if a file of the model that the user named with an option does not exist.
+def check_model_exists(name: str, option: str):
+    """Raise InputError if one of the two files of the model is missing that the user named with an option.
 
     Args:
-        path: of the file, one of `model_paths`.
         name: PREFIX[,EPOCH].
         option: such as `--model`.
     """
+    for path in model_paths(name):
+        check_exists(path, name, option)
+
+
+def check_exists(path: str, name: str, option: str):
+    """As `check_model_exists`, for one of `model_paths` only."""
     if os.path.isfile(path):
         return
     prefix = model_paths(name)[0][: -len("-symbol.json")]
@@ -96,6 +102,7 @@ def check_shapes(path, loaded, shapes):
     """Raise InputError if one of the NDArrays `loaded` by name has another shape than `shapes` has for its name."""
     for name in shapes:
         if name in loaded and loaded[name].shape != shapes[name]:
+            check_channels(path, name, loaded[name].shape, shapes[name])
             raise InputError(
                 f"{path}: {name} has shape {loaded[name].shape}, this network's has {shapes[name]}: "
                 "use the same --network, embedding_size, image_size and net_output"
@@ -144,14 +151,54 @@ def read_parameters(path):
     """NDArrays of a `.params` file of MXNet, by name without the beginning `arg:` or `aux:`.
 
     Raises:
-        InputError: no such file, or not one of named parameters.
+        InputError: no such file, not one of named parameters, names without that beginning, or an array without
+            dimensions.
     """
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such file; a model PREFIX,EPOCH has its parameters in PREFIX-EPOCH.params")
+    refuse_pointer(path)
     try:
-        return {name.partition(":")[2]: array for name, array in mx.nd.load(path).items()}
+        loaded = dict(_load_in_its_semantics(path).items())
     except (mx.base.MXNetError, AttributeError) as error:
         raise InputError(f"{path}: not a file of named MXNet parameters") from error
+    bare = [name for name in loaded if not name.startswith(("arg:", "aux:"))]
+    if bare:
+        raise InputError(
+            f"{path}: {len(bare)} of {len(loaded)} names do not begin with arg: or aux:, such as {bare[0]}: it was "
+            "written by Gluon's save_parameters, or by hand; Gluon's `net.export(PREFIX)` writes such, and a symbol"
+        )
+    for name, array in loaded.items():
+        if not array.shape:
+            raise InputError(
+                f"{path}: {name} has no dimensions, which only MXNet's NumPy arrays (npx.set_np) may lack: save it "
+                "with the shape (1,)"
+            )
+    return {name.partition(":")[2]: array for name, array in loaded.items()}
+
+
+def _load_in_its_semantics(path):
+    """What MXNet loads from a file; those that are written under `npx.set_np` are read under it only."""
+    try:
+        return mx.nd.load(path)
+    except mx.base.MXNetError as error:
+        if "is_np_shape" not in str(error):
+            raise
+    with mx.util.np_shape(True):
+        return mx.nd.load(path)
+
+
+def check_channels(path, name, shape, expected):
+    """Raise InputError if the weight of a convolution differs from what is expected in its input channels alone.
+
+    Args:
+        path: of the parameters.
+        name: of the weight.
+        shape: in the file.
+        expected: by the network, 0 where that is unknown.
+    """
+    if len(shape) == len(expected) == 4 and shape[0] == expected[0] and expected[1] == _RGB != shape[1]:
+        images = "grey images" if shape[1] == 1 else f"images of {shape[1]} channels"
+        raise InputError(f"{path}: {name} has shape {shape}: it is of a network for {images}, and images here are RGB")
 
 
 def save_arrays(path, arrays):

@@ -41,7 +41,7 @@ def add_reading(command, bad):
     )
     command.add_argument(
         "--bad-record-share", type=share, default=0.001, metavar="SHARE",
-        help="of the images that may be skipped; if more are bad, nothing is to be saved by that (%(default)s)",
+        help="of the images that may be skipped; if more are bad, the command ends with an error (%(default)s)",
     )
 
 

@@ -8,7 +8,8 @@ from typing import Dict, NamedTuple
 import mxnet as mx
 
 from ..errors import InputError
-from ..model_files import check_exists, listed, model_paths, read_parameters, why_not
+from ..files import refuse_pointer
+from ..model_files import check_channels, check_model_exists, listed, model_paths, read_parameters, why_not
 
 log = logging.getLogger("partial_fc")
 
@@ -55,8 +56,8 @@ def load_model(name, layer=None):
             not belong together; no such layer.
     """
     symbol_path, params_path = model_paths(name)
-    for path in (symbol_path, params_path):
-        check_exists(path, name, "--model")
+    check_model_exists(name, "--model")
+    refuse_pointer(symbol_path)
     try:
         symbol = mx.sym.load(symbol_path)
     except (mx.base.MXNetError, ValueError) as error:
@@ -117,6 +118,22 @@ def _check_inputs(symbol, parameters, symbol_path, params_path):
             f"{params_path}: lacks {len(missing)} of {len(needed)} parameters of {symbol_path}, such as {missing[0]}: "
             f"{why_not(needed, parameters)}"
         )
+    for name, shape in _first_weights(symbol).items():
+        check_channels(params_path, name, parameters[name].shape, shape)
+
+
+def _first_weights(symbol):
+    """Shapes of the parameters up to the first convolution, as RGB images of any size have them; 0 for the unknown."""
+    nodes = json.loads(symbol.tojson())["nodes"]
+    first = next((node["name"] for node in nodes if node["op"] == "Convolution"), None)
+    if first is None:
+        return {}
+    inner = symbol.get_internals()[f"{first}_output"]
+    try:
+        shapes, _, _ = inner.infer_shape_partial(**{_INPUT: (0, 3, 0, 0)})
+    except mx.base.MXNetError:  # operators that need the size; what does not fit is found out when it runs
+        return {}
+    return {name: shape for name, shape in zip(inner.list_arguments(), shapes) if name != _INPUT}
 
 
 def _first_operators(symbol):
