@@ -52,7 +52,7 @@ else
 fi
 # What the user set for the libraries holds on every host.
 for name in $(compgen -e); do
-    [[ ! $name =~ ^(HOROVOD|MXNET|OMP|NCCL|PARTIAL_FC)_ ]] || options+=(-x "$name")
+    [[ ! $name =~ ^(HOROVOD|MXNET|OMP|OPENBLAS|MKL|DNNL|NCCL|PARTIAL_FC)_ ]] || options+=(-x "$name")
 done
 export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
 exec python -m partial_fc.launch --restarts "$restarts" -- mpirun "${options[@]}" bash "$here/config.sh" "$@"

@@ -118,8 +118,8 @@ def test_cli_imports_config_and_train_when_it_needs_it():
         [node for node in tree_of(library_file("cli")).body if isinstance(node, (ast.Import, ast.ImportFrom))], []
     )
     families = {"centers_command", "data.commands", "doctor.commands", "eval.commands"}
-    assert inside("cli", at_import) <= families | {"config", "__version__"}
-    assert inside("cli") <= families | {"config", "train", "__version__"}
+    assert inside("cli", at_import) <= families | {"argument_parser", "config", "errors", "__version__"}
+    assert inside("cli") <= families | {"argument_parser", "config", "errors", "train", "__version__"}
     assert not outside(library_file("cli")) & {"mxnet", "numpy"}
 
 
@@ -141,7 +141,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("lr_scheduler", set()),
     ("normalize", set()),
     ("errors", set()),
-    ("files", set()),
+    ("files", {"errors"}),
     ("collectives", {"errors", "hosts", "watch"}),
     ("watch", {"addresses", "errors", "monitor"}),
     ("addresses", set()),
@@ -164,11 +164,13 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("text_lists", {"errors"}),
     ("number_rows", {"errors", "text_lists"}),
     ("listed_names", {"errors", "text_lists"}),
-    ("run_folder", {"errors"}),
+    ("run_folder", {"config", "errors"}),
+    ("start", {"center_files", "checkpoint", "config", "errors", "model_files", "symbol"}),
     ("signals", set()),
     ("versions", {"__version__"}),
-    ("config", {"errors"}),
-    ("summary", {"files"}),
+    ("config", {"argument_parser", "errors"}),
+    ("argument_parser", set()),
+    ("summary", {"config", "files"}),
     ("curves", {"files", "labels"}),
     ("labels", {"right_to_left"}),
     ("right_to_left", set()),
@@ -184,7 +186,7 @@ def test_imports_point_one_way(name, allowed):
 @pytest.mark.parametrize("folder, more", [("data", set()), ("eval", {"model_files", "collectives", "device"})])
 def test_data_and_evaluation_know_nothing_of_the_training(folder, more):
     lists = {"text_lists", "number_rows", "listed_names"}
-    allowed = {"errors", "files", "labels", "randomness", "command_line"} | lists | more
+    allowed = {"argument_parser", "errors", "files", "labels", "randomness", "command_line"} | lists | more
     rooms = (folder + ".", "data.")  # evaluation reads data
     for name in every_name():
         if name.startswith(folder + "."):
@@ -196,7 +198,8 @@ def test_doctor_needs_nothing_that_may_be_broken():
     for name in every_name():
         if name.startswith("doctor."):
             used = {other for other in inside(name) if not other.startswith("doctor.")}
-            assert used <= ({"collectives"} if name in in_processes_of_their_own else {"errors", "hosts"}), name
+            allowed = {"collectives"} if name in in_processes_of_their_own else {"argument_parser", "errors", "hosts"}
+            assert used <= allowed, name
             assert not inside(name) & in_processes_of_their_own, name
             libraries = {"mxnet", "numpy", "tqdm", "psutil", "easydict", "yaml", "cv2"}
             assert name in in_processes_of_their_own or not outside(library_file(name)) & libraries, name

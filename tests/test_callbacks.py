@@ -77,6 +77,16 @@ def test_other_ranks_write_nothing(tmp_path):
     assert log.images_per_second == pytest.approx(12)
 
 
+def test_images_per_second_after_a_resume_are_those_of_this_run(tmp_path):
+    before = Report(1, 9.0, 100.0), Report(50, 2.0, 1000.0)
+    config = SimpleNamespace(models_root=str(tmp_path), frequent=10, max_update=60)
+    with LossLog(config, lambda _: (0.1, 0.1), 6, Ranks(0, 0.0), Board(), *before) as log:
+        assert log.images_per_second == 0
+        for number in range(51, 54):
+            log(Report(number, 1.0, 1000.0 + 2 * (number - 50)))
+    assert log.images_per_second == pytest.approx(6 * 2 / 4) and log.first == before[0]
+
+
 def test_images_per_second_leave_out_the_first_update(tmp_path):
     with loss_log(tmp_path) as log:
         log(Report(1, 5.0, 100.0))
@@ -107,8 +117,8 @@ def test_lines_of_the_log_and_scalars(tmp_path, caplog):
 
 @pytest.mark.parametrize("own, other, told", [
     (0.04, 0.0, ""),
-    (0.1, 0.5, "  25% of the time rank 1 waited for images: more num_workers?"),
-    (1.0, 0.5, "  50% of the time rank 0 waited for images: more num_workers?"),
+    (0.1, 0.5, "  rank 1 waited for images 25% of the time: try --set num_workers=N"),
+    (1.0, 0.5, "  rank 0 waited for images 50% of the time: try --set num_workers=N"),
 ])
 def test_waiting_for_images_is_told(tmp_path, caplog, own, other, told):
     with loss_log(tmp_path, frequent=2, max_update=2, other_waited=other) as log:
@@ -241,4 +251,4 @@ def test_full_disk_is_told_and_the_training_goes_on(tmp_path, caplog):
             os.dup2(full, number)
         log(reports([1.0])[0])
         board.add(1, {"loss": 1.0})
-    assert "NOT WRITTEN, the training goes on without: " in caplog.text and "losses.csv: No space left" in caplog.text
+    assert "NOT WRITTEN, the training continues: " in caplog.text and "losses.csv: No space left" in caplog.text

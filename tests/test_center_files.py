@@ -104,7 +104,7 @@ def test_other_numbers_of_classes_or_dimensions(arguments, tmp_path):
     save(tmp_path, 2)
     other = bank(1, 0, **arguments)
     before = other.weight.asnumpy()
-    expected = f"expected {other.num_classes} of size {other.embedding_size}"
+    expected = f"this run has {other.num_classes} of size {other.embedding_size}"
     with pytest.raises(InputError, match=f"31 classes of size 8, {expected}"):
         load_centers(str(tmp_path), other)
     assert np.array_equal(other.weight.asnumpy(), before)

@@ -36,18 +36,26 @@ def test_help_names_the_commands(capsys):
     assert "train a model" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [(), ("traim",), ("--nothing",), ("train", "--nothing"), ("train", "more")])
+@pytest.mark.parametrize("arguments", [(), ("traim",), ("--nothing",), ("data", "pak"), ("doctor", "--nothing")])
 def test_wrong_command_lines(arguments, capsys):
     assert exit_status(*arguments) == 2
     printed = capsys.readouterr()
-    assert "usage: partial-fc" in printed.err and not printed.out
+    assert printed.err.startswith("error: ") and printed.err.count("\n") == 1 and not printed.out
+
+
+@pytest.mark.parametrize("argument", ["--nothing", "more"])
+def test_wrong_arguments_of_the_trainer(argument, capsys):
+    assert main(["train", argument]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"error: {argument}: ") and printed.err.count("\n") == 1 and not printed.out
 
 
 def test_status_and_arguments_of_the_trainer(monkeypatch):
     seen = []
     monkeypatch.setattr(train, "main", lambda argv: seen.append(argv) or 3)
-    assert main(["train", "--set", "a=b", "--seed", "1"]) == 3
-    assert seen == [["--set", "a=b", "--seed", "1"]]
+    for arguments in (["--set", "wd=0", "--seed", "1"], ["--nothing"]):
+        assert main(["train", *arguments]) == 3
+        assert seen.pop() == arguments
 
 
 @pytest.mark.parametrize("command, message", [("data", "nowhere"), ("eval", "no file nowhere-symbol.json")])
@@ -63,7 +71,7 @@ def test_families_of_commands(command, message, tmp_path, capsys):
 def test_arguments_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["partial-fc", "train", "--batch-size", "many"])
     assert main() == 2
-    assert capsys.readouterr().err == "error: --set batch_size=many: expected a whole number\n"
+    assert capsys.readouterr().err == "error: --batch-size many: expected a whole number, not 'many'\n"
 
 
 def python(*arguments):

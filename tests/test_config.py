@@ -132,8 +132,8 @@ def test_command_line():
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ("--batch-size eight", "batch_size=eight: expected a whole number"),
-    ("--batch-size 0", "batch_size must be at least 1"),
+    ("--batch-size eight", "--batch-size eight: expected a whole number"),
+    ("--batch-size 0", "--batch-size 0: must be at least 1"),
     ("--dataset none", "--dataset none: unknown"),
     ("--set nokey=1", "did you mean"),
 ])

@@ -1,5 +1,6 @@
 import itertools
 import logging
+import re
 import time
 
 import pytest
@@ -36,7 +37,28 @@ def test_rate(caplog, monkeypatch):
     assert len(rates) == 1 and 100 < rates[0] <= 800 and reader.closed
     told = [record.getMessage() for record in caplog.records]
     assert len(told) >= 2
-    assert told[-1] == f"input alone: {rates[0]:.0f} images/s in all, {rates[0]:.0f} to {rates[0]:.0f} a rank (1 ranks)"
+    rate = f"{rates[0]:.0f}"
+    assert told[-1] == f"input alone, 0 of 0 s: {rate} images/s on all 1 ranks together, {rate} to {rate} per rank"
+
+
+class TwoRanks(Communicator):
+    """The other rank reads 50 images per second."""
+
+    world_size = 2
+
+    def all_gather_object(self, value):
+        return [value, 50.0 if value else value]
+
+
+def test_every_line_counts_the_images_of_all_ranks(caplog, monkeypatch):
+    monkeypatch.setattr(input_rate, "_SECONDS_BETWEEN_LINES", 0.1)
+    caplog.set_level(logging.INFO, logger="partial_fc")
+    measure_input(Reader(), TwoRanks(), 0.3)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 3
+    for line in told:
+        total, least, most = map(int, re.search(r"(\d+) images/s on all 2 .*, (\d+) to (\d+) per rank$", line).groups())
+        assert least == 50 and abs(total - least - most) <= 1
 
 
 @pytest.mark.parametrize("fails_at", [0, 3])

@@ -89,6 +89,7 @@ def test_the_exception_of_a_launcher_comes_last(capfd):
 
 @pytest.mark.parametrize("words, message", [
     ("mpirun bash config.sh --set nothing=1", "did you mean"),
+    ("mpirun bash config.sh --nothing", "--nothing: no such option"),
     ("horovodrun -np 2 bash /x/config.sh --network nothing", "--network nothing: unknown"),
     ("mpirun --hostfile /nowhere x", "--hostfile /nowhere: No such file"),
     ("/no/such/mpirun -np 2 x", "No such file or directory: '/no/such/mpirun'"),
@@ -99,13 +100,10 @@ def test_what_is_wrong_before_the_start_is_one_line(words, message, capfd):
     assert line.startswith("error: ") and message in line
 
 
-@pytest.mark.parametrize("argument, status", [("--nothing", 2), ("--help", 0)])
-def test_the_trainers_parser_speaks_once(argument, status, capfd):
+def test_the_trainers_help_is_printed_once(capfd):
     with pytest.raises(SystemExit) as end:
-        main(["--", "mpirun", "bash", "config.sh", argument])
-    printed = "".join(capfd.readouterr())
-    assert end.value.code == status and printed.count("usage: ") == 1
-    assert ("error: unrecognized arguments: --nothing" in printed.splitlines()[-1]) == (status == 2)
+        main(["--", "mpirun", "bash", "config.sh", "--help"])
+    assert not end.value.code and capfd.readouterr().out.count("usage: ") == 1
 
 
 def test_gloo_needs_a_name_that_resolves(capfd, monkeypatch):

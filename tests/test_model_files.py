@@ -90,6 +90,40 @@ def test_unreadable_parameters_are_named(tmp_path):
         load_parameters(str(tmp_path / "list"), {})
 
 
+def test_names_without_prefix_are_the_cause_that_is_told(tmp_path):
+    net = mx.gluon.nn.Dense(2, in_units=3)
+    net.initialize()
+    net.save_parameters(str(tmp_path / "gluon-0000.params"))
+    with pytest.raises(InputError, match=r"gluon-0000\.params: 2 of 2 names do not begin .*weight.*net\.export"):
+        load_parameters(str(tmp_path / "gluon-0000.params"), {})
+    mx.nd.save(str(tmp_path / "mixed"), {"arg:a": mx.nd.ones(1), "b": mx.nd.ones(1)})
+    with pytest.raises(InputError, match="mixed: 1 of 2 names do not begin with arg: or aux:, such as b:"):
+        load_parameters(str(tmp_path / "mixed"), {})
+
+
+@pytest.mark.parametrize("channels, cause", [(1, "grey images"), (4, "images of 4 channels")])
+def test_grey_models_are_the_cause_that_is_told(tmp_path, channels, cause):
+    mx.nd.save(str(tmp_path / "grey"), {"arg:conv0_weight": mx.nd.ones((4, channels, 3, 3))})
+    with pytest.raises(InputError, match=rf"grey: conv0_weight has shape .* of a network for {cause}, "):
+        load_parameters(str(tmp_path / "grey"), {"conv0_weight": mx.nd.zeros((4, 3, 3, 3))})
+    other = {"conv0_weight": mx.nd.zeros((5, 3, 3, 3))}  # another network
+    with pytest.raises(InputError, match="use the same --network"):
+        load_parameters(str(tmp_path / "grey"), other)
+
+
+def test_file_of_numpy_semantics(tmp_path):
+    path = str(tmp_path / "np-0000.params")
+    with mx.util.np_shape(True):
+        mx.nd.save(path, {"arg:a": mx.nd.ones((2, 3)), "aux:b": mx.nd.ones(4)})
+    parameters = {"a": mx.nd.zeros((2, 3)), "b": mx.nd.zeros(4)}
+    assert load_parameters(path, parameters) == ([], [])
+    assert parameters["a"].asnumpy().all() and parameters["b"].asnumpy().all()
+    with mx.util.np_shape(True):
+        mx.nd.save(path, {"arg:a": mx.np.array(3.0).as_nd_ndarray()})
+    with pytest.raises(InputError, match=r"np-0000\.params: arg:a has no dimensions, .*npx\.set_np.*save it with"):
+        load_parameters(path, {"a": mx.nd.zeros(1)})
+
+
 def test_file_that_cannot_be_written_is_named_and_leaves_the_old_one(model, monkeypatch):
     def fail(*_):
         raise mx.base.MXNetError("stack\nCheck failed: disk full")

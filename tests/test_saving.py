@@ -197,8 +197,9 @@ def test_fewer_updates_than_are_done_are_refused(saved):
         Shards(1).run(lambda comm: train(comm, saved[1], 2))
 
 
-def test_progress_comes_back(saved):
+def test_progress_comes_back(saved, caplog):
     _, _, progress = Shards(1).run(lambda comm: train(comm, saved[1], 3))[0]
+    assert "nothing is left to train: max_update is 3; raise it to continue" in caplog.messages
     assert progress.last.num_update == 3 and progress.last.position == 3 * GLOBAL_BATCH_SIZE
     assert progress.first.num_update == 1 and progress.first.loss > 0
     assert progress.history == [(0, {"set": 0.5})] and progress.best == {"set": (0.5, 0)}
@@ -242,7 +243,7 @@ def test_saves_every_few_updates_when_asked_and_at_the_end(tmp_path):
 
 def test_ends_when_asked_after_saving(tmp_path):
     checkpoints = Checkpointless()
-    with pytest.raises(Stopped, match="update 3: asked to end"):
+    with pytest.raises(Stopped, match="update 3: ended by a signal"):
         updates(saver_of(tmp_path, checkpoints), {3: SAVE | STOP})
     assert checkpoints.saved == [3]
 
@@ -283,4 +284,4 @@ def test_what_cannot_be_saved(policy, notes, error, tmp_path, caplog):
     with pytest.raises(AgreedError, match=error):
         updates(saver, notes)
     goes_on = policy == "continue" and not notes
-    assert ("NOT SAVED at update 8, the training goes on without: rank 0: disk full" in caplog.text) == goes_on
+    assert ("NOT SAVED at update 8, the training continues: rank 0: disk full" in caplog.text) == goes_on

@@ -7,6 +7,7 @@ import re
 import shutil
 
 import cv2
+import mxnet as mx
 import pytest
 
 from partial_fc import train as train_file
@@ -56,8 +57,9 @@ def run(data, folder, *assignments):
 def test_what_a_run_leaves_behind(data, tmp_path, capsys):
     run(data, tmp_path)
     printed = capsys.readouterr().out
-    assert "36 images, 4 updates an epoch" in printed and "1 ranks, 6 identities: 4 updates of 8 images" in printed
-    assert "Trained demo on demo with 1 ranks:" in printed
+    assert "36 images, 4 updates per epoch" in printed
+    assert "ranks: 1, identities: 6, updates: 4 of 8 images each" in printed
+    assert f"Trained demo on {os.path.basename(os.path.dirname(data))}, ranks: 1" in printed
     files = sorted(re.sub(r"^(events\.out\.tfevents)\..*", r"\1", name) for name in os.listdir(tmp_path))
     assert files == ["checkpoints", "curves.png", "events.out.tfevents", "losses.csv", "model-0000.params",
                      "model-symbol.json", "summary.json", "train.log"]
@@ -119,8 +121,53 @@ def test_too_few_images_are_an_error_of_all_ranks(data, tmp_path):
 
 def test_models_root_that_cannot_be_written_is_an_error_of_all_ranks(data, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(AgreedError, match="--models-root: cannot write there"):
+    with pytest.raises(AgreedError, match="--models-root .*/file: .*/file is not a folder"):
         run(data, tmp_path / "file")
+
+
+@pytest.mark.parametrize("wrong", [
+    "val_targets=nothing", "batch_size=37", "image_size=48", "embedding_size=100000000", "centers={0}/none",
+    "resume={0}/none", "bank_dir={0}/bank pretrained={0}/other,0",
+    "pretrained={0}/none,0", "pretrained={0}/other,0", "bank_dir={0}/other-0000.params",
+])
+def test_start_that_fails_leaves_nothing(wrong, data, tmp_path, monkeypatch):
+    mx.nd.save(str(tmp_path / "other-0000.params"), {"arg:layer_weight": mx.nd.ones(3)})
+    monkeypatch.chdir(tmp_path)
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(AgreedError):
+        run(data, tmp_path / "new" / "root", *wrong.format(tmp_path).split())
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_start_that_fails_leaves_an_earlier_run_as_it_was(data, tmp_path):
+    run(data, tmp_path / "root")
+    before = {name: os.stat(tmp_path / "root" / name).st_mtime_ns for name in os.listdir(tmp_path / "root")}
+    mx.nd.save(str(tmp_path / "other-0000.params"), {"arg:layer_weight": mx.nd.ones(3)})
+    arguments = [f"--set={each}" for each in (*SMALL.split(), f"rec={data}", f"pretrained={tmp_path / 'other'},0")]
+    with pytest.raises(AgreedError, match="none of the weights"):
+        train_file.train(
+            from_command_line(["--models-root", str(tmp_path / "root"), "--overwrite", *arguments]), Communicator()
+        )
+    assert {name: os.stat(tmp_path / "root" / name).st_mtime_ns for name in os.listdir(tmp_path / "root")} == before
+
+
+@pytest.mark.parametrize("wrong", ["--resume", "--pretrained", "--centers", "--bank-dir", "--models-root"])
+def test_wrong_paths_are_found_before_the_demo_is_drawn(wrong, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PARTIAL_FC_DATA", raising=False)
+    monkeypatch.setattr(train_file, "make_demo", lambda *_: pytest.fail("drawn"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AgreedError, match=f"^{wrong} file"):
+        train_file.train(from_command_line([wrong, "file"]), Communicator())
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_own_records_have_their_own_name(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train_file.train(from_command_line([f"--set={each}" for each in (*SMALL.split(), f"rec={data}")]), Communicator())
+    name = os.path.basename(os.path.dirname(data))
+    assert os.listdir(tmp_path / "models") == [f"{name}-demo-cosface"]
+    assert json.loads((tmp_path / "models" / f"{name}-demo-cosface" / "summary.json").read_text())["dataset"] == name
 
 
 def test_fine_tuning_starts_from_the_model(data, tmp_path, capsys):
@@ -130,11 +177,11 @@ def test_fine_tuning_starts_from_the_model(data, tmp_path, capsys):
     assert second["accuracy_untrained"] == first["accuracy"] != first["accuracy_untrained"]
     assert second["first_loss"] != first["first_loss"]
     printed = capsys.readouterr().out
-    assert "0 parameters are not in it" in printed and "0 parameters have no use" in printed
+    assert "model-0000.params: 30 of the network's 30 parameters" in printed and "before training" in printed
 
 
 def test_fine_tuning_from_nothing_is_an_error_of_all_ranks(data, tmp_path):
-    with pytest.raises(AgreedError, match=r"nowhere/model-0003\.params: no such file"):
+    with pytest.raises(AgreedError, match=r"^--pretrained nowhere/model,3: no file nowhere/model-0003\.params"):
         run(data, tmp_path, "pretrained=nowhere/model,3")
 
 
@@ -156,7 +203,7 @@ def test_only_the_input(data, tmp_path, monkeypatch, capsys):
     arguments = [f"--set={each}" for each in (*SMALL.split(), f"rec={data}")]
     config = from_command_line(["--models-root", str(tmp_path), "--io-only", *arguments])
     train_file.train(config, Communicator())
-    assert "input alone: " in capsys.readouterr().out
+    assert "input alone, " in capsys.readouterr().out
     assert not os.listdir(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""What is told, measured and kept while training runs."""
+"""What is logged, measured and kept while training runs."""
 
 import contextlib
 import csv
@@ -19,32 +19,32 @@ from .module import START
 
 log = logging.getLogger("partial_fc")
 
-_WORTH_TELLING = 0.05  # share of the time
+_WORTH_LOGGING = 0.05  # share of the time
 
 
 @contextlib.contextmanager
-def _full_disk_is_told(path):
+def _full_disk_is_logged(path):
     """A file of numbers that cannot be written is no reason to end a training; the next checkpoint may be."""
     try:
         yield
     except OSError as error:
-        log.error("NOT WRITTEN, the training goes on without: %s: %s", path, error.strerror or error)
+        log.error("NOT WRITTEN, the training continues: %s: %s", path, error.strerror or error)
 
 
 class TensorBoard:
     """Scalars for TensorBoard, in an event file of rank 0, which replaces those of earlier runs.
 
-    Where a run goes on, the file is added to those before, and has TensorBoard forget what they say of later updates.
+    When a run continues, earlier event files stay, and TensorBoard discards what they say of later updates.
 
-    It goes without mxboard's `SummaryWriter`, whose thread dies when the disk is full and leaves the program waiting.
+    mxboard's `SummaryWriter` is not used: its thread dies when the disk is full, and the program waits for it for ever.
 
     Args:
         folder: of the event file.
         rank: of this process.
-        num_update: that the run goes on from; 0: it starts.
+        num_update: from which the run continues; 0: it starts.
 
     Raises:
-        OSError: if the file cannot be written at the start; later that is told in the log.
+        OSError: if the file cannot be written at the start; later this is logged.
     """
 
     def __init__(self, folder, rank, num_update=0):
@@ -65,13 +65,13 @@ class TensorBoard:
 
     def __exit__(self, *_):
         if self._writer:
-            with _full_disk_is_told("TensorBoard"):
+            with _full_disk_is_logged("TensorBoard"):
                 self._writer.close()
 
     def add(self, num_update, scalars):
         """Write floats by name."""
         if self._writer:
-            with _full_disk_is_told("TensorBoard"):
+            with _full_disk_is_logged("TensorBoard"):
                 for name, value in scalars.items():
                     summary = scalar_summary(name, value)
                     self._writer.write_event(Event(wall_time=time.time(), step=num_update, summary=summary))
@@ -81,21 +81,21 @@ class TensorBoard:
 class LossLog:
     """Writes every loss to `losses.csv`, and every `frequent` updates a line of the log and scalars, on rank 0.
 
-    The line tells, too, if a rank waited for images for a good part of the time, and which of them waited longest.
-    `losses.csv` has the columns `num_update` and `loss`, with all digits of a float32; where a run goes on, that of the
-    run before is kept up to there.
+    The line also says if ranks waited for images for a good part of the time, and which of them waited longest.
+    `losses.csv` has the columns `num_update` and `loss`, with all digits of a float32; when a run continues, the rows
+    up to there are kept.
 
     Args:
         config: of the run.
         schedule: function from the update to the learning rates of backbone and centers.
-        global_batch_size: images an update.
+        global_batch_size: images per update.
         comm: communicator.
         board: TensorBoard.
-        first, last: Reports of the run that goes on.
+        first, last: Reports of the run that this one continues.
 
     Attributes:
         path: of `losses.csv`.
-        first, last: the first and the last Report.
+        first, last: the first Report, of the run that this one continues if there is one, and the last.
     """
 
     def __init__(self, config, schedule, global_batch_size, comm, board, first=None, last=START):
@@ -107,7 +107,8 @@ class LossLog:
         self._schedule, self._frequent, self._max_update = schedule, config.frequent, config.max_update
         self._global_batch_size, self._board = global_batch_size, board
         self.first, self.last = first, last
-        self._comm, self._told = comm, last  # at the last line
+        self._comm, self._logged = comm, last  # at the last line of the log
+        self._own_first = None  # Report
         # disable=None: a bar on a terminal only
         disable = None if comm.rank == 0 else True
         self._bar = tqdm(
@@ -119,47 +120,47 @@ class LossLog:
 
     def __exit__(self, *_):
         self._bar.close()
-        with _full_disk_is_told(self.path):
+        with _full_disk_is_logged(self.path):
             self._file.close()
 
     def __call__(self, report):
-        self.first, self.last = self.first or report, report
-        tells = report.num_update % self._frequent == 0 or report.num_update == self._max_update
-        with _full_disk_is_told(self.path):  # what is not written yet is tried again
+        self.first, self.last, self._own_first = self.first or report, report, self._own_first or report
+        logs = report.num_update % self._frequent == 0 or report.num_update == self._max_update
+        with _full_disk_is_logged(self.path):  # what is not written yet is tried again
             self._writer.writerow([report.num_update, f"{report.loss:.9g}"])
-            if tells:
+            if logs:
                 self._file.flush()
         self._bar.update()
-        if tells:
-            self._tell(report)
+        if logs:
+            self._log(report)
 
     @property
     def images_per_second(self):
-        """Over all updates but the first, which sets up MXNet's and Horovod's buffers."""
-        updates, seconds = self.last.num_update - 1, self.last.seconds - self.first.seconds
+        """Over all updates of this process but the first, which sets up MXNet's and Horovod's buffers."""
+        first = self._own_first or self.last
+        updates, seconds = self.last.num_update - first.num_update, self.last.seconds - first.seconds
         return self._global_batch_size * updates / seconds if updates else 0.0
 
-    def _tell(self, report):
-        told, self._told = self._told, report
-        seconds = report.seconds - told.seconds
-        seconds_per_update = seconds / (report.num_update - told.num_update)
+    def _log(self, report):
+        before, self._logged = self._logged, report
+        seconds = report.seconds - before.seconds
+        seconds_per_update = seconds / (report.num_update - before.num_update)
         left = datetime.timedelta(seconds=round(seconds_per_update * (self._max_update - report.num_update)))
         rate, lr = self._global_batch_size / seconds_per_update, self._schedule(report.num_update - 1)[0]
-        wait = self._wait(report.waited - told.waited, seconds)
+        wait = self._wait(report.waited - before.waited, seconds)
         log.info(
             "update %d/%d  loss %.4f  lr %g  %.0f images/s  %s left%s",
             report.num_update, self._max_update, report.loss, lr, rate, left, wait,
         )
         self._board.add(report.num_update, {"loss": report.loss, "lr": lr, "images_per_second": rate})
 
-
     def _wait(self, waited, seconds):
         """What the log says about the seconds that the ranks waited for images; nothing if that is little."""
         waits = self._comm.all_gather_object(waited)
         share = max(waits) / seconds
-        if share < _WORTH_TELLING:
+        if share < _WORTH_LOGGING:
             return ""
-        return f"  {share:.0%} of the time rank {waits.index(max(waits))} waited for images: more num_workers?"
+        return f"  rank {waits.index(max(waits))} waited for images {share:.0%} of the time: try --set num_workers=N"
 
 
 def _begin_losses(path, num_update):
@@ -197,7 +198,7 @@ class Verification:
         module: FaceModule.
         sets: by name, decoded images (2P, H, W, 3) and issame (P,).
         board: TensorBoard.
-        history, best: of the run that goes on.
+        history, best: of the run that this one continues.
 
     Attributes:
         history: list of (num_update, {name: accuracy}).

@@ -64,11 +64,7 @@ def load_centers(folder, bank):
         InputError: as `CenterFiles`; other numbers of classes or dimensions than the bank's.
     """
     files = CenterFiles(folder)
-    if (files.num_classes, files.embedding_size) != (bank.num_classes, bank.embedding_size):
-        raise InputError(
-            f"{folder}: centers of {files.num_classes} classes of size {files.embedding_size}, "
-            f"expected {bank.num_classes} of size {bank.embedding_size}"
-        )
+    files.check_size(bank.num_classes, bank.embedding_size)
     for class_start, weight, weight_mom in files.blocks(*bank.partition):
         bank.set(class_start, weight, weight_mom)
 
@@ -97,12 +93,21 @@ class CenterFiles:
         self._folder = folder
         paths = glob.glob(os.path.join(glob.escape(folder), "centers-*-of-*.safetensors"))
         if not paths:
-            raise InputError(f"{folder}: no centers there, files centers-*-of-*.safetensors")
+            raise InputError(f"{folder}: {_instead_of_centers(folder)}")
         self._shards = sorted(map(_read_shard, paths))
         kinds = {(path.rpartition("-of-")[2], *kind) for _, _, path, *kind in self._shards}
         if len(kinds) > 1:
             raise InputError(f"{folder}: centers of several runs; keep one run's")
         self.num_classes, self.embedding_size = self._shards[0][-2:]
+
+    def check_size(self, num_classes, embedding_size):
+        """Raise InputError if the centers are of another number of classes or dimensions."""
+        if (self.num_classes, self.embedding_size) != (num_classes, embedding_size):
+            raise InputError(
+                f"{self._folder}: centers of {self.num_classes} classes of size {self.embedding_size}, this run has "
+                f"{num_classes} of size {embedding_size}: of another data set or --set embedding_size; "
+                "`partial-fc centers map` makes centers for other identities"
+            )
 
     def blocks(self, start, stop):
         """(first class, weight (n, D), weight_mom (n, D)) of the classes [start, stop), in order, at most 16 MB each.
@@ -141,6 +146,22 @@ class CenterFiles:
             arrays = [file.get_slice(name) for name in _NAMES]
             for rows in row_blocks(end - shard.start, self.embedding_size, begin - shard.start):
                 yield (shard.start + rows.start, *(array[rows] for array in arrays))
+
+
+def _instead_of_centers(folder):
+    """What a folder without centers is, and what to do."""
+    below = [
+        path for inner in (".", "checkpoints")
+        for path in sorted(glob.glob(os.path.join(glob.escape(folder), inner, "update-*", "centers-*.safetensors")))
+    ]
+    if not os.path.isdir(folder):
+        return "no such folder"
+    if below:
+        newest = os.path.dirname(os.path.normpath(below[-1]))
+        return f"has the centers of several checkpoints: name one of them, such as {newest}"
+    if glob.glob(os.path.join(glob.escape(folder), "*_centers.param")):
+        return "has centers of the published system: convert them with `partial-fc centers import`"
+    return "no centers there, files centers-*-of-*.safetensors"
 
 
 def _read_shard(path):

@@ -1,9 +1,9 @@
 """The commands `partial-fc centers ...`, the same as `python -m partial_fc.centers_command ...`."""
 
-import argparse
 import logging
 import sys
 
+from .argument_parser import Parser
 from .command_line import run
 from .data.arguments import positive
 from .data.progress import progress
@@ -14,8 +14,8 @@ _CENTERS = "folder with centers-*.safetensors: a checkpoint, or the OUT of a com
 
 
 def parser():
-    """Parser of the commands, for `parents` of another, too."""
-    result = argparse.ArgumentParser(
+    """Parser of the commands."""
+    result = Parser(
         prog="partial-fc centers", description="Convert class centers. What import and map make, `train --centers OUT` "
         "starts from, beside the backbone that --pretrained names."
     )

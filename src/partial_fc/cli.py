@@ -1,39 +1,46 @@
 """The command `partial-fc`."""
 
-import argparse
+import contextlib
 import sys
 
 from . import __version__
+from .argument_parser import Parser
 from .centers_command import main as centers
-from .centers_command import parser as centers_parser
 from .config import parser as train_parser
 from .data.commands import main as data
-from .data.commands import parser as data_parser
 from .doctor.commands import main as doctor
-from .doctor.commands import parser as doctor_parser
+from .errors import InputError
 from .eval.commands import main as evaluate
-from .eval.commands import parser as eval_parser
 
 
 def main(argv=None):
     """Run the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    args = _parser().parse_args(argv)
-    families = {"data": data, "eval": evaluate, "centers": centers, "doctor": doctor}
-    if args.command in families:
-        return families[args.command](argv[1:])
-    from .train import main as train  # imports MXNet: --help need not wait for it
+    commands = {"train": _train, "data": data, "eval": evaluate, "centers": centers, "doctor": doctor}
+    if argv and argv[0] in commands:
+        return commands[argv[0]](argv[1:])
+    _parser().parse_args(argv)
+    return 0
 
-    return train(argv[1:])
+
+def _train(argv):
+    with contextlib.suppress(InputError):  # wrong arguments are the trainer's to name, on all ranks
+        train_parser().parse_args(argv)  # --help ends here: it need not wait for MXNet
+    from .train import main as train
+
+    return train(argv)
 
 
 def _parser():
-    result = argparse.ArgumentParser(prog="partial-fc", description="Partial FC for MXNet and Horovod.")
+    result = Parser(prog="partial-fc", description="Partial FC for MXNet and Horovod.")
     result.add_argument("--version", action="version", version=__version__)
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("train", parents=[train_parser()], add_help=False, help="train a model")
-    commands.add_parser("data", parents=[data_parser()], add_help=False, help="make and take apart data sets")
-    commands.add_parser("eval", parents=[eval_parser()], add_help=False, help="measure trained models")
-    commands.add_parser("centers", parents=[centers_parser()], add_help=False, help="convert class centers")
-    commands.add_parser("doctor", parents=[doctor_parser()], add_help=False, help="what is wrong with this machine")
+    for name, meaning in (
+        ("train", "train a model"),
+        ("data", "make and take apart data sets"),
+        ("eval", "measure trained models"),
+        ("centers", "convert class centers"),
+        ("doctor", "find out what is wrong with this machine"),
+    ):
+        commands.add_parser(name, help=meaning, add_help=False)
     return result

@@ -4,7 +4,10 @@ import argparse
 import difflib
 import importlib.util
 import os
+import shlex
+from types import MappingProxyType
 
+from .argument_parser import Parser, number, plain, whole_number
 from .errors import InputError
 
 PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets.py")
@@ -15,6 +18,10 @@ _POSITIVE = (
     "keep_checkpoints",
 )
 _SHARES = ("bad_record_share", "color_jitter", "low_resolution", "jpeg_compression")
+_NOT_NEGATIVE = (
+    "num_classes", "backbone_lr", "memory_bank_lr", "lr_factor", "momentum", "wd", "loss_m2", "loss_m3", "cutout",
+    "save_minutes",
+)
 _ONE_OF = {
     "source": ("records", "demo", "synthetic"),
     "net_output": ("FC", "E"),
@@ -24,17 +31,25 @@ _ONE_OF = {
     "on_bad_record": ("error", "skip"),
     "on_save_error": ("continue", "stop"),
 }
+# What belongs to one start of a run, or follows from another key.
+_OF_A_START = ("models_root", "resume", "overwrite", "io_only", "pretrained", "centers", "source")
+# What other trainers call a key.
+_ELSEWHERE = {
+    "epochs": "max_update", "steps": "max_update", "lr": "backbone_lr", "learning_rate": "backbone_lr",
+    "weight_decay": "wd", "workers": "num_workers", "output": "models_root", "margin": "loss_m2", "scale": "loss_s",
+}
+_OF_THE_LAUNCHER = ("-np", "-H", "--hostfile", "--restarts")
 # Options that stand for `--set key=value` of the same key.
 _OPTIONS = {
     "sample_ratio": "share of the class centers in an update, in (0, 1]",
-    "batch_size": "images a rank",
-    "pretrained": "PREFIX,EPOCH of a model of the same network to start from",
-    "rec": "record file train.rec, with train.idx beside it",
+    "batch_size": "images per rank",
+    "pretrained": "PREFIX[,EPOCH] of a model of the same network to start from",
+    "rec": "record file of your own, PATH/train.rec, with train.idx beside it",
     "on_bad_record": "what a record that cannot be used does: error, or skip up to bad_record_share of them",
     "bank": "where the class centers are: device, or host, from which the rows of a step travel",
     "bank_dir": "folder for files that hold the class centers, if the memory cannot",
     "models_root": "folder for model, checkpoints and logs",
-    "resume": "auto: go on from the newest checkpoint in the models root; PATH of a checkpoint; or no",
+    "resume": "auto: continue from the newest checkpoint in the models root; PATH of a checkpoint; or no",
     "centers": "folder of class centers to start from",
     "seed": "of everything random",
 }
@@ -75,76 +90,163 @@ def override(config, assignments):
         key, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"--set {assignment}: expected key=value")
-        if key in _NAMES:
-            raise InputError(f"--set {assignment}: presets depend on it; use --{key} {text}")
-        if key not in config:
-            near = difflib.get_close_matches(key, config, n=1, cutoff=0)
-            raise InputError(f"--set {assignment}: no such key; did you mean {near[0]}?")
-        if key == "rec":
-            config.source = "records"
-        try:
-            config[key] = _parse(key, text, config[key])
-        except ValueError as error:
-            raise InputError(f"--set {assignment}: expected {error}") from error
+        _assign(config, key, text, f"--set {assignment}")
+
+
+def _assign(config, key, text, typed):
+    """Set one key from text; `typed` (str) is what the user wrote, for errors."""
+    if key in _NAMES:
+        raise InputError(f"{typed}: presets depend on it; use --{key} {text}")
+    if key not in config:
+        near = difflib.get_close_matches(key, config, n=1, cutoff=0)
+        raise InputError(f"{typed}: no such key; did you mean {near[0]}?")
+    if key == "rec":
+        config.source = "records"
+    try:
+        config[key] = _parse(key, text, config[key])
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        raise InputError(f"{typed}: {error}") from None
 
 
 def from_command_line(argv):
     """The configuration that the arguments of `partial-fc train` describe, checked.
 
     Raises:
-        InputError: see `get_config`, `override` and `check`.
+        InputError: wrong arguments; see also `get_config`, `override` and `check`.
     """
     args = parser().parse_args(argv)
     config = get_config(args.loss, args.dataset, args.network)
     if config.rec:
         config.rec = os.path.join(os.environ.get("PARTIAL_FC_DATA", "data"), config.rec)
-    override(config, [f"{key}={getattr(args, key)}" for key in _OPTIONS if getattr(args, key) is not None])
+    typed = {}
+    for key in _OPTIONS:
+        if getattr(args, key) is not None:
+            typed[key] = f"{_flag(key)} {getattr(args, key)}"
+            _assign(config, key, getattr(args, key), typed[key])
     override(config, args.set)
+    typed.update({assignment.partition("=")[0]: f"--set {assignment}" for assignment in args.set})
     config.io_only, config.overwrite = args.io_only, args.overwrite
-    check(config)
+    check(config, typed)
     return config
+
+
+def own_records(config):
+    """Whether --rec names other records than the preset's."""
+    return config.rec != _preset(config).rec
+
+
+def dataset_name(config):
+    """Name of the data set, for people and folders: the preset's, or that of the folder of one's own records."""
+    if _preset(config).source == config.source:
+        return config.dataset
+    folder, file = os.path.split(os.path.abspath(config.rec))
+    name = os.path.splitext(file)[0]
+    return os.path.basename(folder) or name if name == "train" else name
+
+
+def arguments(config, **changed):
+    """The command line that describes a configuration, with other values of some keys, quoted for a shell.
+
+    What belongs to one start only, such as `resume` and `models_root`, is left out.
+    """
+    preset = _preset(config)
+    own = [key for key in preset if key not in (*_NAMES, *_OF_A_START) and config[key] != preset[key]]
+    defaults = {name: parser().get_default(name) for name in _NAMES}
+    values = {name: config[name] for name in ("dataset", "network", "loss")}
+    values.update({key: _text(config[key]) for key in own if key != "num_classes" or preset.num_classes})
+    values.update({key: _text(value) for key, value in changed.items()})
+    words = []
+    for key, value in values.items():
+        if value != defaults.get(key):
+            words += [_flag(key), value] if key in (*_OPTIONS, *_NAMES) else ["--set", f"{key}={value}"]
+    return shlex.join(words)
+
+
+def _preset(config):
+    return from_command_line([word for name in _NAMES for word in (_flag(name), config[name])])
+
+
+def _text(value):
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _flag(key):
+    return "--" + key.replace("_", "-")
+
+
+def _key(option):
+    return option.lstrip("-").replace("-", "_")
+
+
+class _TrainParser(Parser):
+    """Raises its errors: every rank has them, and one prints them."""
+
+    def error(self, message):
+        raise InputError(plain(message))
+
+    def explain(self, word):
+        """Keys of the presets count as names of options, too."""
+        option, equals, _ = word.partition("=")
+        if not word.startswith("-"):
+            more = f"{word}: --set takes one KEY=VALUE, repeat it: --set {shlex.quote(word)}"
+            return more if equals else super().explain(word)
+        if option in _OF_THE_LAUNCHER:
+            return f"{option}: an option of the launcher, before --: bash run.sh {option} ... -- ARGS"
+        key = _key(option)
+        keys = {*load_presets().get_config("cosface", "demo", "demo"), *map(_key, self._option_string_actions)}
+        near = difflib.get_close_matches(_ELSEWHERE.get(key, key), sorted(keys), n=1)
+        if not near:
+            return super().explain(word)
+        has_option = _flag(near[0]) in self._option_string_actions
+        return f"{option}: no such option; the nearest is {_flag(near[0]) if has_option else f'--set {near[0]}=VALUE'}"
 
 
 def parser():
     """Arguments of the trainer."""
-    result = argparse.ArgumentParser(prog="partial-fc train", description="Train a face recognition model.")
-    result.add_argument("--dataset", default="demo", help="preset of default.py (default: %(default)s)")
-    result.add_argument("--network", default="demo", help="backbone (default: %(default)s)")
-    result.add_argument("--loss", default="cosface", help="arcface, cosface or softmax (default: %(default)s)")
+    result = _TrainParser(prog="partial-fc train", description="Train a face recognition model.")
+    presets = load_presets()
+    for name, default, what, known in (
+        ("dataset", "demo", "preset of default.py", presets.DATASETS),
+        ("network", "demo", "backbone", presets.NETWORKS),
+        ("loss", "cosface", "margin softmax", presets.LOSSES),
+    ):
+        result.add_argument(_flag(name), default=default, help=f"{what}: {', '.join(known)} (default: {default})")
     for key, meaning in _OPTIONS.items():
-        result.add_argument("--" + key.replace("_", "-"), metavar=key.upper(), help=meaning)
-    result.add_argument("--io-only", action="store_true", help="only read the images, and tell how fast that is")
-    result.add_argument("--overwrite", action="store_true", help="replace another run's results in the models root")
+        result.add_argument(_flag(key), metavar=key.upper(), help=meaning)
+    result.add_argument("--io-only", action="store_true", help="only read the images, and log how fast that is")
+    result.add_argument("--overwrite", action="store_true", help="overwrite another run's results in the models root")
     result.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the preset; repeatable"
+        "--set", action="append", default=[], metavar="KEY=VALUE",
+        help="override a key of the preset, such as max_update=1000; repeat it for several keys",
     )
     return result
 
 
-def check(config):
-    """Raise InputError for values that no run can start with."""
+def check(config, typed=MappingProxyType({})):
+    """Raise InputError for values that no run can start with.
+
+    Args:
+        typed: by key, what the user wrote (`--batch-size 0`); errors begin with it, or else with `key=value`.
+    """
+    for key, holds, expected in _rules(config):
+        if not holds:
+            raise InputError(f"{typed.get(key) or f'{key}={config[key]}'}: {expected}")
+
+
+def _rules(config):
+    """(key, whether its value can be used, what it must be)."""
     for key in _POSITIVE:
-        if config[key] < 1:
-            raise InputError(f"{key} must be at least 1, not {config[key]!r} (--set {key}=...)")
-    if not 0 < config.sample_ratio <= 1:
-        raise InputError(f"sample_ratio must lie in (0, 1], not {config.sample_ratio!r}")
-    if config.pretrained and not config.pretrained.rpartition(",")[2].isdigit():
-        raise InputError(f"--pretrained {config.pretrained}: expected PREFIX,EPOCH such as models/r18/model,0")
-    if config.num_classes < 0:
-        raise InputError(f"num_classes must not be negative: {config.num_classes}")
-    if config.loss_s <= 0 or config.loss_m1 <= 0 or config.loss_m2 < 0 or config.loss_m3 < 0:
-        raise InputError("loss_s and loss_m1 must be positive, loss_m2 and loss_m3 not negative")
+        yield key, config[key] >= 1, "must be at least 1"
+    for key in _NOT_NEGATIVE:
+        yield key, config[key] >= 0, "must not be negative"
     for key in _SHARES:
-        if not 0 <= config[key] <= 1:
-            raise InputError(f"{key} must lie in [0, 1], not {config[key]!r}")
-    for key in ("cutout", "save_minutes"):
-        if config[key] < 0:
-            raise InputError(f"{key} must not be negative: {config[key]}")
+        yield key, 0 <= config[key] <= 1, "must lie in [0, 1]"
+    for key in ("loss_s", "loss_m1"):
+        yield key, config[key] > 0, "must be positive"
     for key, values in _ONE_OF.items():
-        if config[key] not in values:
-            raise InputError(f"{key} must be one of {', '.join(values)}, not {config[key]!r}")
-    if list(config.lr_steps) != sorted(config.lr_steps):
-        raise InputError(f"lr_steps must ascend, not {config.lr_steps!r}")
+        yield key, config[key] in values, f"must be one of {', '.join(values)}"
+    yield "sample_ratio", 0 < config.sample_ratio <= 1, "must lie in (0, 1]"
+    yield "lr_steps", list(config.lr_steps) == sorted(config.lr_steps), "must ascend"
 
 
 def describe(config):
@@ -157,20 +259,17 @@ def _parse(key, text, current):
     """`text` as a value of the type of `current`, the key's value so far."""
     if isinstance(current, bool):
         if text.lower() not in ("true", "false"):
-            raise ValueError("true or false")
+            raise ValueError("expected true or false")
         return text.lower() == "true"
     if isinstance(current, (list, tuple)):
         items = [item.strip() for item in text.strip("[]").split(",") if item.strip()]
-        return [_number(int, item, "updates, such as 1000,1500") for item in items] if key == "lr_steps" else items
+        return [_update(item) for item in items] if key == "lr_steps" else items
     if isinstance(current, int):
-        return _number(int, text, "a whole number")
-    if isinstance(current, float):
-        return _number(float, text, "a number")
-    return text
+        return whole_number(text)
+    return number(text) if isinstance(current, float) else text
 
 
-def _number(kind, text, expected):
-    try:
-        return kind(text)
-    except ValueError:
-        raise ValueError(expected) from None
+def _update(text):
+    if not text.isdecimal():
+        raise ValueError(f"expected updates, such as 1000,1500, not {text!r}")
+    return int(text)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .center_files import CenterFiles, centers_file, row_blocks, write_centers
 from .errors import InputError
-from .files import atomic_path, naming
+from .files import atomic_path, naming, refuse_pointer
 from .host_arrays import ndarray_over
 from .memory_bank import fill_initial_centers
 
@@ -63,6 +63,7 @@ def _count_originals(folder):
 
 
 def _load_original(path, shape=None):
+    refuse_pointer(path)
     try:
         (array,) = mx.nd.load(path)
         values = array.asnumpy()
@@ -95,6 +96,7 @@ def import_numpy(path, out, progress=iter):
 
 
 def _open_numpy(path):
+    refuse_pointer(path)
     try:
         array = np.lib.format.open_memmap(path, mode="r")  # refuses arrays of objects, which pickle would make
     except (OSError, ValueError) as error:

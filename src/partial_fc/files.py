@@ -7,7 +7,11 @@ import io
 import os
 import shutil
 
+from .errors import InputError
+
 _READ = 2**20
+_POINTER = b"version https://git-lfs.github.com/spec/"
+POINTER = "a pointer of Git LFS, not the file itself: `git lfs pull` downloads it"
 
 
 @contextlib.contextmanager
@@ -104,6 +108,18 @@ def sync(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_pointer(start):
+    """Whether a file that begins with `start` (bytes) is what Git LFS leaves where it has not downloaded one."""
+    return start.startswith(_POINTER)
+
+
+def refuse_pointer(path):
+    """Raise InputError naming a file that is a pointer of Git LFS; one that cannot be read is left to the reader."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        if is_pointer(file.read(len(_POINTER))):
+            raise InputError(f"{path}: {POINTER}")
 
 
 def sha256(path):

@@ -10,39 +10,45 @@ _SECONDS, _SECONDS_BETWEEN_LINES = 20, 5
 
 
 def measure_input(reader, comm, seconds=_SECONDS):
-    """Read batches for some seconds on every rank, each for itself, and log the rates.
+    """Read batches for some seconds on every rank, each at its own pace, and log the rates of all of them.
 
     Args:
         reader: of batches, with `batches()` and `batch_size`.
         comm: communicator.
-        seconds: to read for; the batch begun before is finished.
+        seconds: to read for, in parts with a line of the log each; the batch begun before a part ends is finished.
 
     Returns:
-        Images a second of each rank.
+        Images per second of each rank.
 
     Raises:
         AgreedError: on every rank, for a record that cannot be used on any of them.
     """
-    with comm.together():
-        rate = _read(reader, seconds)
-    rates = comm.all_gather_object(rate)
-    log.info(
-        "input alone: %.0f images/s in all, %.0f to %.0f a rank (%d ranks)",
-        sum(rates), min(rates), max(rates), comm.world_size,
-    )
+    images = read = 0
+    with contextlib.closing(reader.batches()) as batches:
+        with comm.together():
+            next(batches)  # starts the threads
+        for end in _ends(seconds):
+            with comm.together():
+                more, took = _read(batches, reader.batch_size, seconds=end - read)
+                images, read = images + more, read + took
+            rates = comm.all_gather_object(images / read)
+            log.info(
+                "input alone, %.0f of %.0f s: %.0f images/s on all %d ranks together, %.0f to %.0f per rank",
+                end, seconds, sum(rates), comm.world_size, min(rates), max(rates),
+            )
     return rates
 
 
-def _read(reader, seconds):
-    with contextlib.closing(reader.batches()) as batches:
-        next(batches)  # starts the threads
-        start = told = now = time.perf_counter()
-        images = 0
-        while not images or now - start < seconds:
-            next(batches)
-            images += reader.batch_size
-            now = time.perf_counter()
-            if now - told >= _SECONDS_BETWEEN_LINES:
-                told = now
-                log.info("input alone: %.0f images/s, %.0f of %d s", images / (now - start), now - start, seconds)
-        return images / (now - start)
+def _ends(seconds):
+    """Seconds at which a line of the log is due."""
+    count = max(1, round(seconds / _SECONDS_BETWEEN_LINES))
+    return [seconds * (part + 1) / count for part in range(count)]
+
+
+def _read(batches, batch_size, seconds):
+    """Images read and seconds taken; one batch at least."""
+    start, images = time.perf_counter(), 0
+    while not images or time.perf_counter() - start < seconds:
+        next(batches)
+        images += batch_size
+    return images, time.perf_counter() - start

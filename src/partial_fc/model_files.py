@@ -1,12 +1,53 @@
 """The backbone in MXNet's files: the symbol as JSON, parameters and auxiliary states as `.params`."""
 
+import collections
+import glob
 import os
+import re
+from typing import Iterable, Tuple
 
 import mxnet as mx
 
 from .errors import InputError
-from .files import atomic_path, naming
+from .files import atomic_path, naming, refuse_pointer
 from .tensor_file import open_tensors, write_tensors
+
+_SHOWN, _ALL_SHOWN = 3, 30  # names in an error; in the log, before they are shortened
+_RGB = 3
+
+
+def model_paths(name: str) -> Tuple[str, str]:
+    """Paths of the symbol and of the parameters that `PREFIX[,EPOCH]` stands for, whether they exist or not."""
+    match = re.fullmatch(r"(.+),([0-9]+)", name, re.DOTALL)
+    prefix, epoch = match.groups() if match else (name, 0)
+    return f"{prefix}-symbol.json", f"{prefix}-{int(epoch):04d}.params"
+
+
+def check_model_exists(name: str, option: str):
+    """Raise InputError if one of the two files of the model is missing that the user named with an option.
+
+    Args:
+        name: PREFIX[,EPOCH].
+        option: such as `--model`.
+    """
+    for path in model_paths(name):
+        check_exists(path, name, option)
+
+
+def check_exists(path: str, name: str, option: str):
+    """As `check_model_exists`, for one of `model_paths` only."""
+    if os.path.isfile(path):
+        return
+    prefix = model_paths(name)[0][: -len("-symbol.json")]
+    there = sorted(glob.glob(glob.escape(prefix) + "-*.params"))
+    hint = f"; there is {', '.join(there[:_SHOWN])}" if there else ""
+    whole = re.fullmatch(r"(.+)-([0-9]{4,})\.params", name, re.DOTALL)
+    if whole:
+        hint = f"; for that file write {whole[1]},{int(whole[2])}"
+    raise InputError(
+        f"{option} {name}: no file {path}{hint}: PREFIX[,EPOCH] stands for PREFIX-symbol.json and PREFIX-EPOCH.params, "
+        "by default epoch 0"
+    )
 
 
 def save_model(prefix, symbol, arg_params, aux_params):
@@ -42,30 +83,122 @@ def load_parameters(path, parameters):
         InputError: an unreadable file, or a parameter of another shape; nothing is copied then.
     """
     loaded = read_parameters(path)
-    common = [name for name in parameters if name in loaded]
-    for name in common:
-        if loaded[name].shape != parameters[name].shape:
+    copy_parameters(path, loaded, parameters)
+    return [name for name in parameters if name not in loaded], [name for name in loaded if name not in parameters]
+
+
+def copy_parameters(path, loaded, parameters):
+    """Copy those of the NDArrays `loaded` by name, from the file `path`, that are also in `parameters`.
+
+    Raises:
+        InputError: a parameter of another shape; nothing is copied then.
+    """
+    check_shapes(path, loaded, {name: array.shape for name, array in parameters.items()})
+    for name in set(parameters) & set(loaded):
+        loaded[name].copyto(parameters[name])
+
+
+def check_shapes(path, loaded, shapes):
+    """Raise InputError if one of the NDArrays `loaded` by name has another shape than `shapes` has for its name."""
+    for name in shapes:
+        if name in loaded and loaded[name].shape != shapes[name]:
+            check_channels(path, name, loaded[name].shape, shapes[name])
             raise InputError(
-                f"{path}: {name} has shape {loaded[name].shape}, this network's has {parameters[name].shape}: "
+                f"{path}: {name} has shape {loaded[name].shape}, this network's has {shapes[name]}: "
                 "use the same --network, embedding_size, image_size and net_output"
             )
-    for name in common:
-        loaded[name].copyto(parameters[name])
-    return [name for name in parameters if name not in loaded], [name for name in loaded if name not in parameters]
+
+
+def why_not(needed: Iterable[str], held: Iterable[str]) -> str:
+    """What a file holds, and the nearest reason why it lacks parameters of a network.
+
+    Args:
+        needed: names of the network's parameters.
+        held: names of the file's.
+    """
+    needed, held = list(needed), list(held)
+    text = f"the file holds {len(held)} parameters ({_some(held)}), the network has {len(needed)} ({_some(needed)})"
+    for names, others, whose, which in (
+        (held, needed, "the file's", "without"), (needed, held, "the network's", "with"),
+    ):
+        prefix = _common_prefix(names, set(others))
+        if prefix:
+            return f"{text}: {whose} names begin with {prefix!r}; save the parameters {which} it"
+    return text
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for the log, one after the other; of very many only the first."""
+    names = list(names)
+    shown = names if len(names) <= _ALL_SHOWN else names[:_ALL_SHOWN]
+    return ", ".join(shown) + (f" ... and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
+
+
+def _some(names):
+    return ", ".join(names[:_SHOWN]) + " ..." * (len(names) > _SHOWN)
+
+
+def _common_prefix(names, others):
+    """What most of the names have in front of one of the others; None if that is no beginning of most."""
+    found = collections.Counter(
+        next((name[:start] for start in range(1, len(name)) if name[start:] in others), None) for name in names
+    )
+    prefix, count = found.most_common(1)[0] if names else (None, 0)
+    return prefix if 2 * count > len(names) else None
 
 
 def read_parameters(path):
     """NDArrays of a `.params` file of MXNet, by name without the beginning `arg:` or `aux:`.
 
     Raises:
-        InputError: no such file, or not one of named parameters.
+        InputError: no such file, not one of named parameters, names without that beginning, or an array without
+            dimensions.
     """
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such file; a model PREFIX,EPOCH has its parameters in PREFIX-EPOCH.params")
+    refuse_pointer(path)
     try:
-        return {name.partition(":")[2]: array for name, array in mx.nd.load(path).items()}
+        loaded = dict(_load_in_its_semantics(path).items())
     except (mx.base.MXNetError, AttributeError) as error:
         raise InputError(f"{path}: not a file of named MXNet parameters") from error
+    bare = [name for name in loaded if not name.startswith(("arg:", "aux:"))]
+    if bare:
+        raise InputError(
+            f"{path}: {len(bare)} of {len(loaded)} names do not begin with arg: or aux:, such as {bare[0]}: it was "
+            "written by Gluon's save_parameters, or by hand; Gluon's `net.export(PREFIX)` writes such, and a symbol"
+        )
+    for name, array in loaded.items():
+        if not array.shape:
+            raise InputError(
+                f"{path}: {name} has no dimensions, which only MXNet's NumPy arrays (npx.set_np) may lack: save it "
+                "with the shape (1,)"
+            )
+    return {name.partition(":")[2]: array for name, array in loaded.items()}
+
+
+def _load_in_its_semantics(path):
+    """What MXNet loads from a file; those that are written under `npx.set_np` are read under it only."""
+    try:
+        return mx.nd.load(path)
+    except mx.base.MXNetError as error:
+        if "is_np_shape" not in str(error):
+            raise
+    with mx.util.np_shape(True):
+        return mx.nd.load(path)
+
+
+def check_channels(path, name, shape, expected):
+    """Raise InputError if the weight of a convolution differs from what is expected in its input channels alone.
+
+    Args:
+        path: of the parameters.
+        name: of the weight.
+        shape: in the file.
+        expected: by the network, 0 where that is unknown.
+    """
+    if len(shape) == len(expected) == 4 and shape[0] == expected[0] and expected[1] == _RGB != shape[1]:
+        images = "grey images" if shape[1] == 1 else f"images of {shape[1]} channels"
+        raise InputError(f"{path}: {name} has shape {shape}: it is of a network for {images}, and images here are RGB")
 
 
 def save_arrays(path, arrays):

@@ -1,9 +1,11 @@
 """The models root of a run: which folder it is, and where in it is what."""
 
+import glob
 import itertools
 import os
 import shutil
 
+from .config import dataset_name
 from .errors import InputError
 
 _FILES = dict(model="model", checkpoints="checkpoints", log="train.log", curves="curves.png")
@@ -19,8 +21,8 @@ def run_files(models_root):
 def choose_models_root(config, comm):
     """Set `config.models_root`, the same on every rank.
 
-    The default is `models/DATASET-NETWORK-LOSS`, or where a run has been there already, the same with -2, -3 ... after
-    it; `--resume auto` goes on with the last of these.
+    The default is `models/DATASET-NETWORK-LOSS`, or if that has the results of a run already, the same with -2, -3 ...
+    after it; `--resume auto` takes the last of these. One's own records have the name of their folder for DATASET.
 
     Raises:
         AgreedError: on every rank, if the folder that was asked for has the results of another run, and neither
@@ -31,8 +33,8 @@ def choose_models_root(config, comm):
     with comm.together():
         if _has_results(config.models_root) and config.resume != "auto" and not config.overwrite:
             raise InputError(
-                f"--models-root {config.models_root}: has the results of another run: go on with it by --resume auto, "
-                "replace it by --overwrite, or name another folder"
+                f"--models-root {config.models_root}: has the results of another run: continue it with --resume auto, "
+                "overwrite it with --overwrite, or name another folder"
             )
         if config.overwrite and _lies_in(config.resume, config.models_root):
             raise InputError(f"--overwrite would remove what --resume {config.resume} starts from")
@@ -41,14 +43,14 @@ def choose_models_root(config, comm):
 def clear(models_root):
     """Remove the results of a run, where they are to be overwritten."""
     shutil.rmtree(run_files(models_root)["checkpoints"], ignore_errors=True)
-    for name in _RESULTS:
-        path = os.path.join(models_root, name)
-        if os.path.isfile(path):
-            os.remove(path)
+    for pattern in (*_RESULTS, "events.out.tfevents.*"):
+        for path in glob.glob(os.path.join(glob.escape(models_root), pattern)):
+            if os.path.isfile(path):
+                os.remove(path)
 
 
 def _default_root(config):
-    base = os.path.join("models", "-".join((config.dataset, config.network, config.loss)))
+    base = os.path.join("models", "-".join((dataset_name(config), config.network, config.loss)))
     roots = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
     taken = list(itertools.takewhile(_has_results, roots))
     if config.resume == "auto":

@@ -1,4 +1,4 @@
-"""When a run saves, what it saves, and how it goes on from there."""
+"""When a run saves, what it saves, and how it continues from there."""
 
 import functools
 import logging
@@ -22,14 +22,14 @@ log = logging.getLogger("partial_fc")
 
 _MODEL, _MOMENTUM = "model", "momentum.safetensors"
 _PARAMETERS = _MODEL + "-0000.params"
-# What a checkpoint must have in common with the run that goes on from it.
+# What a checkpoint must have in common with the run that continues from it.
 _SAME = ("num_classes", "embedding_size", "network", "net_output", "image_size")
-# What may differ without a word: it does not change what is computed.
+# What may differ without a warning: it does not change what is computed.
 _OF_THE_START = ("resume", "overwrite", "io_only", "models_root", "centers", "pretrained")
 
 
 class Progress(NamedTuple):
-    """What a run has behind it, and a checkpoint tells.
+    """What a run has done so far, as a checkpoint records it.
 
     Attributes:
         first, last: Reports.
@@ -49,7 +49,7 @@ class Progress(NamedTuple):
 
     @classmethod
     def from_json(cls, saved):
-        """The Progress that `to_json` has told, after JSON has made lists of its tuples."""
+        """The Progress that `to_json` gave, after JSON has made lists of its tuples."""
         return cls(
             Report(**saved["first"]), Report(**saved["last"]),
             [(num_update, accuracies) for num_update, accuracies in saved["history"]],
@@ -95,7 +95,7 @@ class Saver:
         if ends or report.notes & SAVE or report.num_update % self._config.save_interval == 0:
             self._save(report, ends)
         if report.notes & STOP and report.num_update < self._config.max_update:
-            raise Stopped(f"update {report.num_update}: asked to end by a signal; --resume auto goes on from here")
+            raise Stopped(f"update {report.num_update}: ended by a signal; --resume auto continues from here")
 
     def _save(self, report, ends):
         start = time.monotonic()
@@ -105,9 +105,9 @@ class Saver:
             if ends or self._config.on_save_error == "stop":
                 raise AgreedError(f"update {report.num_update}: cannot be saved: {error}") from error
             if self._comm.rank == 0:
-                log.error("NOT SAVED at update %d, the training goes on without: %s", report.num_update, error)
+                log.error("NOT SAVED at update %d, the training continues: %s", report.num_update, error)
         else:
-            self._tell(report.num_update, time.monotonic() - start)
+            self._log(report.num_update, time.monotonic() - start)
         self._last = time.monotonic()
 
     def _write(self, report):
@@ -122,7 +122,7 @@ class Saver:
                 prefix = run_files(self._config.models_root)["model"]
                 save_model(prefix, module.symbol, module.arg_params, statistics)
 
-    def _tell(self, num_update, seconds):
+    def _log(self, num_update, seconds):
         self._seconds += seconds
         share = self._seconds / (time.monotonic() - self._start)
         path = self._checkpoints.path(num_update)
@@ -157,8 +157,6 @@ def find_checkpoint(config, comm, checkpoints):
     if config.resume == "auto":
         return checkpoints.newest(needs)
     with comm.together():
-        if os.path.isdir(os.path.join(config.resume, "checkpoints")):
-            raise InputError(f"--resume {config.resume}: a models root; name one of its checkpoints/")
         manifest = verified_manifest(config.resume, needs)
     return config.resume, manifest
 
@@ -173,13 +171,13 @@ def _needs(config, comm, manifest):
     for key in _SAME:
         if saved[key] != config[key]:
             raise InputError(
-                f"--resume: the checkpoint of update {manifest['num_update']} has {key} {saved[key]}, this run "
-                f"{config[key]}: give it the same, or start anew with --resume no and another --models-root"
+                f"--resume {config.resume}: the checkpoint of update {manifest['num_update']} has {key} {saved[key]}, "
+                f"this run {config[key]}: use the same, or start anew with --resume no and another --models-root"
             )
     if manifest["num_update"] > config.max_update:
         raise InputError(
-            f"--resume: the checkpoint is of update {manifest['num_update']}, max_update is {config.max_update}: "
-            "--set max_update=N to go on"
+            f"--resume {config.resume}: the checkpoint is of update {manifest['num_update']}, max_update is "
+            f"{config.max_update}: raise it with --set max_update=N"
         )
     names = [_PARAMETERS, _MOMENTUM] if rank == 0 else []
     if comm.world_size == old_size and statistics_file(rank, old_size) in manifest["files"]:
@@ -216,19 +214,22 @@ def restore(path, manifest, module, config, comm):
         if comm.world_size == manifest["world_size"] and module.aux_params:
             load_arrays(os.path.join(path, statistics_file(comm.rank, comm.world_size)), module.aux_params)
     if comm.rank == 0:
-        log.info("goes on from update %d, saved by %d ranks: %s", manifest["num_update"], manifest["world_size"], path)
-        _tell_differences(manifest, config, comm)
+        ranks = manifest["world_size"]
+        log.info("continuing from update %d, saved by %d ranks: %s", manifest["num_update"], ranks, path)
+        _log_differences(manifest, config, comm)
+        if manifest["num_update"] == config.max_update:
+            log.warning("nothing is left to train: max_update is %d; raise it to continue", config.max_update)
     return Progress.from_json(manifest["progress"])
 
 
-def _tell_differences(manifest, config, comm):
+def _log_differences(manifest, config, comm):
     saved = manifest["configuration"]
     for key in sorted(set(config) - set(_OF_THE_START)):
         if key in saved and saved[key] != config[key]:
-            log.warning("another %s than before: %s, it was %s", key, config[key], saved[key])
+            log.warning("%s is %s now, it was %s", key, config[key], saved[key])
     before, now = manifest["world_size"] * saved["batch_size"], comm.world_size * config.batch_size
     if before != now:
-        log.warning("global batches of %d images, they were of %d: lr_steps and max_update count updates", now, before)
+        log.warning("an update has %d images now, it had %d: lr_steps and max_update still count updates", now, before)
     for name, version in versions().items():
         if manifest["versions"].get(name) != version:
-            log.warning("another version of %s: %s, it was %s", name, version, manifest["versions"].get(name))
+            log.warning("the version of %s is %s now, it was %s", name, version, manifest["versions"].get(name))

@@ -2,31 +2,29 @@
 
 import json
 import os
+import shlex
 
+from .config import arguments, dataset_name
 from .files import atomic_path
-
-_NEXT = (
-    ("a tenth of the class centers in each update", "--sample-ratio 0.1"),
-    ("another margin", "--loss arcface"),
-    ("your own faces", "--rec PATH/train.rec --set image_size=112 --set val_targets= --network r18"),
-)
 
 
 def write_summary(config, ranks, losses, pixels, verification, files):
     """Write `summary.json` into the models root; returns what is in it.
 
-    `accuracy_pixels`, `accuracy_untrained`, `accuracy` and `accuracy_best`, which was reached at `best_update`, are
-    those on the first verification set, null without one; `verification` has all sets.
+    `accuracy_pixels`, `accuracy_untrained` (before the first update), `accuracy` and `accuracy_best`, which was reached
+    at `best_update`, are those on the first verification set, null without one; `verification` has all sets.
 
     Args:
+        config: of the run.
         ranks: number of ranks.
         losses: LossLog after the last update.
         pixels: accuracy of raw pixels by verification set.
-        verification: Verification, whose history begins with the untrained network and ends with the trained one.
+        verification: Verification, whose history begins before the first update and ends after the last one.
         files: paths by name.
     """
-    summary = {key: config[key] for key in ("dataset", "network", "loss", "sample_ratio", "seed", "num_classes")}
+    summary = {key: config[key] for key in ("network", "loss", "sample_ratio", "seed", "num_classes")}
     summary.update(
+        dataset=dataset_name(config),
         ranks=ranks,
         updates=losses.last.num_update,
         first_loss=losses.first.loss,
@@ -53,27 +51,50 @@ def write_summary(config, ranks, losses, pixels, verification, files):
     return summary
 
 
-def print_summary(summary):
-    """Print a summary for people."""
+def print_summary(summary, config):
+    """Print a summary of a run, and what to try next, for people."""
     files = summary["files"]
-    lines = ["", f"Trained {summary['network']} on {summary['dataset']} with {summary['ranks']} ranks:"]
+    lines = ["", "Trained {network} on {dataset}, ranks: {ranks}".format(**summary)]
+    rate = f", {summary['images_per_second']:.0f} images/s" * bool(summary["images_per_second"])
     lines.append(
-        "  {updates} updates in {train_seconds:.0f} s, {images_per_second:.0f} images/s; "
-        "loss {first_loss:.2f} -> {last_loss:.2f}".format(**summary)
+        "  {updates} updates in {train_seconds:.0f} s{}; loss {first_loss:.2f} -> {last_loss:.2f}"
+        .format(rate, **summary)
     )
-    for name, measured in summary["verification"].items():
-        untrained = measured["accuracy_untrained"]  # unknown of a set that was added when the run went on
-        untrained = "" if untrained is None else f"untrained {untrained:.1%}, "
-        lines.append(
-            "  accuracy on {}: raw pixels {accuracy_pixels:.1%}, {}"
-            "trained {accuracy:.1%} (best {accuracy_best:.1%} at update {best_update})".format(
-                name, untrained, **measured
-            )
-        )
+    lines += [_accuracy(name, measured) for name, measured in summary["verification"].items()]
     lines.append(f"  model    {files['model']}-symbol.json, {files['model']}-0000.params")
-    lines.append(f"  centers  {files['checkpoints']}{os.sep}, to go on: --resume auto")
-    lines.append(f"  log      {files['log']}, or: tensorboard --logdir {os.path.dirname(files['log'])}")
+    lines.append(f"  centers  in the checkpoints, {files['checkpoints']}{os.sep}")
+    lines.append(f"  log      {files['log']}, or: tensorboard --logdir {shlex.quote(os.path.dirname(files['log']))}")
     lines.append(f"  curves   {files['curves']}")
     lines.append("Try next:")
-    lines += [f"  bash run.sh -- {arguments:24} # {meaning}" for meaning, arguments in _NEXT]
+    lines += [f"  {command}\n      # {meaning}" for command, meaning in _next(config, files)]
     print("\n".join(lines), flush=True)
+
+
+def _accuracy(name, measured):
+    before = measured["accuracy_untrained"]  # unknown of a set that was added when the run continued
+    before = "" if before is None else f"before training {before:.1%}, "
+    return (
+        "  accuracy on {}: raw pixels {accuracy_pixels:.1%}, {}after {accuracy:.1%} "
+        "(best {accuracy_best:.1%} at update {best_update})".format(name, before, **measured)
+    )
+
+
+def _next(config, files):
+    """Commands that follow from this run, and what each does."""
+    if config.sample_ratio == 1:
+        yield _train(config, sample_ratio=0.1), "the same with a tenth of the class centers in each update"
+    other = "arcface" if config.loss != "arcface" else "cosface"
+    yield _train(config, loss=other), "the same with another margin"
+    yield _train(config, pretrained=files["model"] + ",0"), "fine-tuning of this model"
+    if config.source == "demo":
+        own = ["--rec", "PATH/train.rec", "--network", "r18"]
+        own += ["--set", "image_size=112", "--set", "val_targets="]
+        yield "bash run.sh -- " + shlex.join(own), "your own faces"
+    elif config.val_targets and config.source == "records":
+        sets = [os.path.join(os.path.dirname(config.rec), name + ".bin") for name in config.val_targets]
+        command = ["python", "-m", "partial_fc.eval", "verification", "--model", files["model"], "--bin", *sets]
+        yield shlex.join(command), "AUC and TAR of this model, after: . setup-utils/env.sh; export PYTHONPATH=src"
+
+
+def _train(config, **changed):
+    return "bash run.sh -- " + arguments(config, **changed)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import safe_open
 
 from .errors import InputError
-from .files import naming
+from .files import naming, refuse_pointer
 
 _ITEM_SIZE = 4
 
@@ -58,6 +58,7 @@ def open_tensors(path):
     Raises:
         InputError: naming the file, if it is damaged; also from within the block.
     """
+    refuse_pointer(path)
     try:
         with safe_open(path, framework="numpy") as file:
             yield file

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import logging.handlers
 import os
 import sys
 import time
@@ -14,7 +15,6 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from . import config as configuration
 from .agreement import checksums, compare, settings
 from .callbacks import LossLog, Periodic, TensorBoard, Verification
-from .center_files import load_centers
 from .checkpoint import Checkpoints
 from .collectives import connect
 from .curves import draw_curves
@@ -34,13 +34,13 @@ from .input_rate import measure_input
 from .lr_scheduler import multi_step_lr
 from .margin_softmax import MarginSoftmax
 from .memory_bank import MemoryBank
-from .model_files import load_parameters
 from .module import FaceModule
 from .optimizer import CenterSGD
 from .plan import check_memory, memory_plan, on_host, patience
 from .run_folder import choose_models_root, clear, run_files
 from .saving import Progress, Saver, find_checkpoint, restore
 from .signals import STOPPED_STATUS, Signals, Stopped
+from .start import check_paths, load_start, read_start
 from .summary import print_summary, write_summary
 from .symbol import get_symbol
 from .versions import versions
@@ -49,15 +49,21 @@ from .watch import FAILED
 _SECONDS_TO_DRAW = 900  # the demo's faces on a busy machine
 WRONG_INPUT = 2  # exit status, argparse's for wrong arguments: the same run would fail again
 
+_FORMAT = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+
 log = logging.getLogger("partial_fc")
 
 
 def main(argv=None):
     """Train as the arguments say; returns the exit status."""
-    comm = None
+    comm = config = problem = None
     try:
         config = configuration.from_command_line(sys.argv[1:] if argv is None else argv)
+    except InputError as error:
+        problem = str(error)
+    try:
         comm = connect()
+        comm.agree(problem)
         with Signals() as signals:
             train(config, comm, signals)
     except Stopped as stopped:
@@ -87,6 +93,8 @@ def _last_words(comm, message):
 def train(config, comm, signals=None):
     """Train, verify and save what `config` (see `config.from_command_line`) describes; rank 0 leaves a summary.
 
+    Nothing is written before all ranks can start, but for the demo's faces.
+
     Args:
         signals: Signals by which the run may be asked to save or to end.
 
@@ -99,7 +107,8 @@ def train(config, comm, signals=None):
     if not config.io_only:
         choose_models_root(config, comm)
     with comm.together():
-        _start_log(config, comm)
+        check_paths(config, comm.rank)
+    held = _start_log(comm)
     with comm.together():
         if config.source == "demo" and comm.local_rank == 0:
             with comm.busy("drawing the demo", _SECONDS_TO_DRAW):
@@ -117,11 +126,15 @@ def train(config, comm, signals=None):
     checkpoints = Checkpoints(run_files(config.models_root)["checkpoints"], comm, config.keep_checkpoints)
     with comm.busy("the start", patience(config, comm.world_size)):
         found = find_checkpoint(config, comm, checkpoints)
+        with comm.together():
+            loaded = {} if found else read_start(config, comm.rank)
         module = build(config, comm, device)
-        progress = _start(config, comm, module, found)
+        progress = _start(config, comm, module, found, loaded)
+    with comm.together():
+        _open_models_root(config, comm, found, held)
     log.info("configuration:\n%s", configuration.describe(config))
     log.info(
-        "%d ranks, %d identities: %d updates of %d images",
+        "ranks: %d, identities: %d, updates: %d of %d images each",
         comm.world_size, config.num_classes, config.max_update, reader.global_batch_size,
     )
     schedule = functools.partial(_learning_rates, config)
@@ -142,7 +155,7 @@ def train(config, comm, signals=None):
     if comm.rank == 0:
         files = run_files(config.models_root)
         draw_curves(files["curves"], losses.path, verification.history, config.lr_steps)
-        print_summary(write_summary(config, comm.world_size, losses, pixels, verification, files))
+        print_summary(write_summary(config, comm.world_size, losses, pixels, verification, files), config)
 
 
 def build(config, comm, ctx):
@@ -170,45 +183,43 @@ def _bank(config, comm, ctx):
     return MemoryBank(*arguments)
 
 
-def _start(config, comm, module, found):
+def _start(config, comm, module, found, loaded):
     """Put the module where the run starts from; returns the Progress so far."""
     if found:
         return restore(*found, module, config, comm)
-    with comm.together():
-        if config.overwrite and comm.local_rank == 0:
-            clear(config.models_root)
-    with comm.together():
-        if config.pretrained and comm.rank == 0:
-            _load_pretrained(config, module)
-        if config.centers:
-            load_centers(config.centers, module.head.bank)
-            log.info("%s: centers and momentum of %d classes", config.centers, config.num_classes)
-    if config.pretrained:
-        module.broadcast_parameters()
+    load_start(config, comm, module, loaded)
     return Progress()
 
 
-def _load_pretrained(config, module):
-    prefix, _, epoch = config.pretrained.rpartition(",")
-    path = f"{prefix}-{int(epoch):04d}.params"
-    missing, surplus = load_parameters(path, {**module.arg_params, **module.aux_params})
-    log.info("%s: %d parameters are not in it%s", path, len(missing), "".join("\n  " + name for name in missing))
-    log.info("%s: %d parameters have no use%s", path, len(surplus), "".join("\n  " + name for name in surplus))
+def _start_log(comm):
+    """Rank 0 logs everything, the others only what goes wrong.
 
-
-def _start_log(config, comm):
-    """Rank 0 tells all, on the terminal and in `train.log`; the others only what goes wrong."""
+    Returns:
+        handler that holds what is logged until there is a file for it: a start that fails leaves none.
+    """
     log.setLevel(logging.INFO if comm.rank == 0 else logging.WARNING)
-    log.handlers = [logging.StreamHandler(sys.stdout)]
-    if comm.rank == 0 and not config.io_only:
-        try:
-            os.makedirs(config.models_root, exist_ok=True)
-            mode = "a" if config.resume == "auto" else "w"
-            log.addHandler(logging.FileHandler(run_files(config.models_root)["log"], mode))
-        except OSError as error:
-            raise InputError(f"--models-root: cannot write there: {error}") from error
-    for handler in log.handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    terminal = logging.StreamHandler(sys.stdout)
+    terminal.setFormatter(_FORMAT)
+    held = logging.handlers.MemoryHandler(sys.maxsize, flushLevel=sys.maxsize, flushOnClose=False)
+    log.handlers = [terminal, held] if comm.rank == 0 else [terminal]
+    return held
+
+
+def _open_models_root(config, comm, found, held):
+    """Make the folder of a run that can start, without an earlier run's results, and write there what was logged."""
+    if config.overwrite and comm.local_rank == 0 and not (found and config.resume == "auto"):
+        clear(config.models_root)
+    if comm.rank:
+        return
+    try:
+        os.makedirs(config.models_root, exist_ok=True)
+        file = logging.FileHandler(run_files(config.models_root)["log"], "a" if config.resume == "auto" else "w")
+    except OSError as error:
+        raise InputError(f"--models-root {config.models_root}: cannot write there: {error}") from error
+    file.setFormatter(_FORMAT)
+    held.setTarget(file)
+    held.flush()
+    log.handlers = [file if handler is held else handler for handler in log.handlers]
 
 
 def _make_demo(config):
@@ -236,7 +247,7 @@ def _open_data(config, comm):
         Augmentation(*(config[key] for key in Augmentation._fields)), config.last_batch, config.num_classes,
         config.on_bad_record, config.bad_record_share,
     )
-    log.info("%s: %d images, %d updates an epoch", records.path, len(records.keys), reader.updates_per_epoch)
+    log.info("%s: %d images, %d updates per epoch", records.path, len(records.keys), reader.updates_per_epoch)
     return reader
 
 

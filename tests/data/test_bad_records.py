@@ -13,21 +13,24 @@ def test_error_is_raised():
         BadRecords("error", 1.0, 1000).note(1, InputError("this one"), {})
 
 
-@pytest.mark.parametrize("share, images, allowed", [(0.01, 1000, 10), (0.01, 1099, 10), (0.01, 10, 1), (0, 1000, 0)])
+@pytest.mark.parametrize("share, images, allowed", [
+    (0.01, 1000, 10), (0.01, 1099, 10), (0.01, 10, 0), (0, 1000, 0), (0.001, 389, 0), (0.001, 1000, 1), (0.29, 100, 29),
+    (1.0, 3, 3), (1e-05, 100000, 1),
+])
 def test_share(share, images, allowed):
     bad = BadRecords("skip", share, images)
     for _ in range(3):  # again and again
         bad.add(errors(range(allowed)))
-    message = f"^record 99; with it {allowed + 1} records are bad, more than the share bad_record_share={share}:"
+    message = rf"^record 999; with it {allowed + 1} of {images} records are bad, .* bad_record_share={share:g}:"
     with pytest.raises(InputError, match=message):
-        bad.add(errors([99]))
+        bad.add(errors([999]))
 
 
 def test_too_many_at_once_are_not_waited_for():
     bad, met = BadRecords("skip", 0.1, 20), {}
     for key in (1, 2):
         bad.note(key, InputError("bad"), met)
-    with pytest.raises(InputError, match="with it 3 records"):
+    with pytest.raises(InputError, match="with it 3 of 20 records"):
         bad.note(3, InputError("bad"), met)
 
 

@@ -121,3 +121,11 @@ def test_who_comes_second_leaves_the_first_ones_files(tmp_path, monkeypatch, cal
     demo.make_demo(str(tmp_path / "demo"), SIZE)
     assert os.listdir(tmp_path) == ["demo"]
     assert contents(tmp_path / "demo") == {"train.rec": b"of the other"}
+
+
+def test_nothing_is_written_before_all_is_drawn(tmp_path, monkeypatch, calls):
+    written = []
+    pairs = demo._verification_pairs
+    monkeypatch.setattr(demo, "_verification_pairs", lambda size: written.append(os.listdir(tmp_path)) or pairs(size))
+    demo.make_demo(str(tmp_path / "new" / "demo"), SIZE)
+    assert written == [[]] and os.listdir(tmp_path / "new") == ["demo"]

@@ -3,15 +3,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from partial_fc.data import index
+from partial_fc.data import commands, index
 from partial_fc.data.batches import BatchReader
-from partial_fc.data.identity_ranges import empty_identities
+from partial_fc.data.identity_ranges import empty_identities, identities_in_runs
 from partial_fc.data.image import encode_jpeg
 from partial_fc.data.record_writer import record_files, write_records
 from partial_fc.data.recordio import EXACT, write_record
 from partial_fc.data.records import RecordFile
 
-from faces import face
+from faces import face, write_faces, write_runs
 
 
 @pytest.fixture
@@ -67,3 +67,50 @@ def test_training_tells_how_many_once(path, caplog):
         BatchReader(RecordFile(path), 16, 2, SimpleNamespace(rank=rank, world_size=2))
     told, = [record.getMessage() for record in caplog.records]
     assert "train.rec: 1 of 3 identities have no images, 1 is the first" in told
+
+
+UNSORTED = [label for _ in range(5) for label in (0, 1, 2, 3) for _ in range(2)]  # 20 runs of 4 people
+BOTH_NUMBERS = "record 0 lists 20 identities, and the images have 4"
+
+
+@pytest.mark.parametrize("labels, found", [
+    (UNSORTED, 4), ([0, 0, 1, 2, 0], 3), ([2, 0, 1, 0], 3), ([0, 1, 2], None), ([2, 2, 0, 1], None), ([7, 5], None),
+    ([*range(500), 3], 500), ([0, 0], None),
+])
+def test_ranges_of_runs(tmp_path, labels, found):
+    assert identities_in_runs(RecordFile(write_runs(tmp_path, labels))) == found
+
+
+def test_sorted_files_and_plain_ones_have_no_runs(tmp_path, path):
+    assert identities_in_runs(RecordFile(write_faces(tmp_path, 3, 2))) is None
+    write_records(path, [[], [b"a", b"b"], [], [b"c"]])
+    assert identities_in_runs(RecordFile(path)) is None
+    with record_files(path) as writer:
+        writer.write_image(b"a", 5)
+    assert identities_in_runs(RecordFile(path)) is None
+
+
+def test_both_numbers_are_told_at_the_start_of_training(tmp_path, caplog):
+    records = RecordFile(write_runs(tmp_path, UNSORTED))
+    for rank in range(2):
+        BatchReader(records, 32, 2, SimpleNamespace(rank=rank, world_size=2))
+    told, = [record.getMessage() for record in caplog.records]
+    assert f"train.rec: {BOTH_NUMBERS}" in told and "data merge" in told
+
+
+def test_info_and_check_tell_of_runs_and_merge_mends_them(tmp_path, capsys):
+    write_runs(tmp_path, UNSORTED)
+    source, out, shuffled = str(tmp_path), str(tmp_path / "out"), str(tmp_path / "shuffled")
+    assert commands.main(["info", source]) == 0
+    assert f"warning: {BOTH_NUMBERS}" in capsys.readouterr().out
+    assert commands.main(["check", source]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert f"error: several ranges of an identity: 1: {BOTH_NUMBERS}" in lines[0] and lines[1:] == ["1 error"]
+    assert commands.main(["merge", source, out]) == 0
+    assert len(RecordFile(out + "/train.rec").ranges) == 4
+    capsys.readouterr()
+    assert commands.main(["check", out]) == 0
+    assert capsys.readouterr().out == "OK: 40 images of 4 identities, 32x32 pixels\n"
+    assert commands.main(["info", out]) == 0 and "warning" not in capsys.readouterr().out
+    assert commands.main(["shuffle", source, shuffled]) == 0  # a plain file, whose property has the number
+    assert RecordFile(shuffled + "/train.rec").num_identities == 4

@@ -46,7 +46,7 @@ def read_all(path):
 
 def test_images_and_labels_in_natural_order(folder, tmp_path):
     packed = pack(str(folder), str(tmp_path / "out"), size=32)
-    assert packed == (16, ["p1", "p2", "p10"], [])
+    assert packed == (16, ["p1", "p2", "p10"], [], 0)
     assert sorted(os.listdir(tmp_path / "out")) == ["identities.txt", "property", "train.idx", "train.rec"]
     expected = [(1, image, 0) for image in range(1, 13)] + [(2, 1, 1)] + [(10, image, 2) for image in (1, 2, 3)]
     assert read_all(tmp_path / "out" / "train.rec") == [
@@ -92,7 +92,8 @@ def test_what_cannot_be_read_is_listed(folder, tmp_path):
     skipped = [line.split("\t") for line in (tmp_path / "out" / "skipped.txt").read_text().splitlines()]
     assert skipped == [list(pair) for pair in packed.skipped]
     assert sorted(path for path, _ in skipped) == [
-        "p1/p1_2.jpg", "p10/gone.jpg", "p2", "p2/Thumbs.db", "p2/p2_1.jpg", "p3", "p3/more", "p4", "readme.txt",
+        "p1/p1_2.jpg", "p10/gone.jpg", "p2", "p2/Thumbs.db", "p2/p2_1.jpg", "p3", "p3/more/image.jpg", "p4",
+        "readme.txt",
     ]
     assert all(reason for _, reason in skipped) and dict(map(tuple, skipped))["p10/gone.jpg"].startswith("No such file")
     assert [label for _, label in read_all(tmp_path / "out" / "train.rec")] == [0] * 11 + [1] * 3
@@ -257,9 +258,36 @@ def test_command(folder, tmp_path, log):
     assert commands.main(arguments) == 0
     lines = log.getvalue().splitlines()
     assert lines[0].startswith("skipped p1/damaged.jpg: ")
-    assert lines[1:] == [f"{out}: 16 images of 3 identities; skipped 1, see skipped.txt"]
+    assert lines[1:] == [f"{out}: 16 images of 3 identities; skipped files: 1, identities: 0, see skipped.txt"]
     pack(str(folder), str(tmp_path / "same"), 32, None, 3, "val", 5)
     assert (tmp_path / "out" / "val.bin").read_bytes() == (tmp_path / "same" / "val.bin").read_bytes()
+
+
+def test_files_and_identities_that_are_skipped_are_counted_once(folder, tmp_path, log):
+    write(folder / "p1" / "damaged.jpg", b"")
+    write(folder / "p3" / "damaged.jpg", b"damaged")  # a file, and its identity
+    assert commands.main(["pack", str(folder), str(tmp_path / "out"), "--size", "32"]) == 0
+    text = "16 images of 3 identities; skipped files: 2, identities: 1, see skipped.txt"
+    assert log.getvalue().splitlines()[-1].endswith(text)
+
+
+def test_nested_folders_are_named_with_their_images(folder, tmp_path, log):
+    for number in range(3):
+        write(folder / "p1" / "holiday" / "2019" / f"{number}.jpg", encode_jpeg(face(1, 20 + number)))
+    write(folder / "p2" / "more" / "1.png", b"not looked at")
+    write(folder / "p2" / "more" / "notes.txt", b"no image")
+    (folder / "p10" / "empty").mkdir()
+    out = str(tmp_path / "out")
+    assert commands.main(["pack", str(folder), out, "--size", "32"]) == 0
+    text = "images in this nested folder that were not taken: %d; move them to the folder of their identity"
+    assert log.getvalue().splitlines() == [
+        f"{folder}/p1/holiday/2019: {text % 3}",
+        f"{folder}/p2/more: {text % 1}",
+        "4 images in 2 nested folders were not taken",
+        f"{out}: 16 images of 3 identities; skipped files: 4, identities: 0, see skipped.txt",
+    ]
+    lines = (tmp_path / "out" / "skipped.txt").read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines][:2] == ["p1/holiday/2019/0.jpg", "p1/holiday/2019/1.jpg"]
 
 
 def test_long_lists_are_cut_short_in_the_log(folder, tmp_path, log):
@@ -289,16 +317,14 @@ def test_progress_without_a_terminal(monkeypatch, log):
     assert len(log.getvalue().splitlines()) == 2
 
 
-def test_parser_as_a_parent_and_help_without_mxnet():
+def test_arguments_and_help_without_mxnet():
     code = """if True:
-        import argparse, sys
+        import sys
         from partial_fc.data.commands import parser
-        cli = argparse.ArgumentParser(prog="partial-fc")
-        data = cli.add_subparsers(dest="command").add_parser("data", parents=[parser()], add_help=False)
-        args = cli.parse_args(["data", "pack", "FOLDER", "OUT"])
-        assert (args.command, args.data_command, args.folder, args.size) == ("data", "pack", "FOLDER", 112)
+        args = parser().parse_args(["pack", "FOLDER", "OUT"])
+        assert (args.data_command, args.folder, args.size) == ("pack", "FOLDER", 112)
         assert not {"mxnet", "cv2"} & set(sys.modules)
-        cli.parse_args(["data", "pack", "--help"])
+        parser().parse_args(["pack", "--help"])
     """
     source = os.path.dirname(os.path.dirname(os.path.dirname(commands.__file__)))
     environment = {**os.environ, "PYTHONPATH": source}

@@ -25,12 +25,12 @@ def path(tmp_path):
     return path
 
 
-def write_plain(folder, labels, first=1):
+def write_plain(folder, labels, first=1, content=b"image %d"):
     """A record file of images without record 0's range, as im2rec writes it."""
     path = str(folder / "plain.rec")
     file = mx.recordio.MXIndexedRecordIO(path[:-4] + ".idx", path, "w")
     for key, label in enumerate(labels, start=first):
-        file.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, label, key, 0), b"image %d" % key))
+        file.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, label, key, 0), content % key if content else b""))
     file.close()
     return path
 
@@ -81,6 +81,36 @@ def test_plain_file_of_images(tmp_path, first):
 def test_first_number_of_a_label_array_is_the_identity(tmp_path):
     records = RecordFile(write_plain(tmp_path, [[7.0, 1.0], [9.0, 0.5, float("nan")], [4.0]]))
     assert [records.read(key)[1] for key in records.keys] == [7, 9, 4]
+    assert records.labels().tolist() == [7, 9, 4]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("more", [[], [30.0], [30.0, 1.0], list(range(10))])
+def test_record_with_an_image_is_an_image_however_long_its_label(tmp_path, first, more):
+    """Identity and age, as im2rec packs them: 4 and 36 in record 0 look like a range of identities."""
+    labels = [[4.0, 36.0, *more], *([float(number % 5), 20.0, *more] for number in range(39))]
+    records = RecordFile(write_plain(tmp_path, labels, first))
+    identities = [int(label[0]) for label in labels]
+    assert records.ranges is None and records.keys.tolist() == list(range(first, first + 40))
+    assert records.labels().tolist() == identities == [records.read(key)[1] for key in records.keys]
+
+
+def test_label_array_that_is_longer_than_its_record(tmp_path):
+    path = write_plain(tmp_path, [[4.0, 36.0], [3.0, 20.0]])
+    with open(path, "rb+") as file:
+        file.seek(8)  # how many numbers the first label has
+        file.write(struct.pack("<I", 99))
+    with pytest.raises(InputError, match="record 1 cannot be read: its header announces 99 floats"):
+        RecordFile(path).labels()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_labels_of_objects_are_refused(tmp_path, first):
+    label = [2.0, 5.0, 7.0, 0.1, 0.2, 0.3, 0.4, 8.0, 0.5, 0.5, 0.9, 0.9]
+    path = write_plain(tmp_path, [label, label[:7], label], first)
+    with pytest.raises(InputError, match=r"plain\.rec: labels of objects .* of 2 numbers and 5 for each obj") as error:
+        RecordFile(path)
+    assert "array" not in str(error.value) and "[" not in str(error.value)
 
 
 def test_gaps_and_order_of_the_index_do_not_matter(path):
@@ -93,10 +123,10 @@ def test_gaps_and_order_of_the_index_do_not_matter(path):
     assert records.read(4) == (b"4", 2)
 
 
-@pytest.mark.parametrize("missing", [".rec", ".idx"])
-def test_missing_file_is_named(path, missing):
+@pytest.mark.parametrize("missing, hint", [(".rec", "--rec "), (".idx", "`partial-fc data index .*c` makes it")])
+def test_missing_file_is_named(path, missing, hint):
     os.remove(path[:-4] + missing)
-    with pytest.raises(InputError, match=rf"train\{missing}: no such file.*--rec "):
+    with pytest.raises(InputError, match=rf"train\{missing}: no such file.*{hint}"):
         RecordFile(path)
 
 
@@ -201,9 +231,10 @@ def test_label_that_is_no_identity_is_named(tmp_path, label):
 
 @pytest.mark.parametrize("label", [[float("nan"), 3.0], [1.0, float("inf")], [3.0], [1.0, 2.0, 3.0]])
 def test_range_in_record_0_that_is_none_is_named(tmp_path, label):
-    path = write_plain(tmp_path, [label, 0.0, 1.0], first=0)
-    with pytest.raises(InputError, match=r"plain\.rec.*record 0"):
+    path = write_plain(tmp_path, [label, 0.0, 1.0], first=0, content=None)
+    with pytest.raises(InputError, match=r"plain\.rec: record 0 has no image and (the numbers|a label)") as error:
         RecordFile(path)
+    assert "[" not in str(error.value)
 
 
 def test_empty_files_and_no_images(tmp_path):

@@ -108,7 +108,8 @@ def test_text_is_encoded_as_latin1_only():
 
 @pytest.mark.parametrize("array", [
     np.array([b"a", None], dtype=object), np.zeros(2, dtype="f4"), np.array([b"abc"]),
-    np.zeros(2, dtype=[("a", "u1")]), np.zeros((2, 1), dtype=np.uint8)])
+    np.zeros(2, dtype=[("a", "u1")]), np.zeros((2, 2), dtype=np.uint8),
+    np.zeros((2, 1, 1), dtype=np.uint8)])
 def test_other_arrays_are_refused(array):
     for protocol in range(6):
         assert "NumPy" in refused(pickle.dumps(array, protocol))

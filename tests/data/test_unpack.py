@@ -83,10 +83,12 @@ def test_damaged_records_are_skipped(folders, tmp_path, caplog, capsys):
     content = path.read_bytes()
     path.write_bytes(content[:position] + bytes(4) + content[position + 4 :])
     arguments = ["unpack", "--include", ",".join(folders), "--output", str(tmp_path / "out"), "--on-bad-record", "skip"]
-    assert commands.main(arguments) == 0
+    assert commands.main(arguments) == 1
+    assert "with it 1 of 3 records are bad, more than the share bad_record_share=0.001" in capsys.readouterr().err
+    assert commands.main([*arguments, "--bad-record-share", "0.34"]) == 0
     assert files(tmp_path / "out") == {**SECOND, **{name: FIRST[name] for name in FIRST if name != "id_0/0_1.jpg"}}
     told = [record.getMessage() for record in caplog.records]
-    assert "record 2 cannot be read" in told[0] and told[-1].endswith("out: 4 images of 4 identities")
+    assert "record 2 cannot be read" in told[-3] and told[-1].endswith("out: 4 images of 4 identities")
     assert commands.main([*arguments, "--bad-record-share", "0"]) == 1
     assert "more than the share" in capsys.readouterr().err
 
@@ -149,9 +151,9 @@ def test_progress_is_over_the_images(folders, tmp_path):
 
 
 def test_errors_come_before_the_work(folders, tmp_path):
-    for name in ("train.idx", "train.rec"):
+    for name, hint in (("train.idx", ": `partial-fc data index "), ("train.rec", "; --include")):
         os.remove(os.path.join(folders[1], name))
-        with pytest.raises(InputError, match=rf"second.{name}: no such file; --include"):
+        with pytest.raises(InputError, match=rf"second.{name}: no such file{hint}"):
             unpack(folders, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
@@ -212,7 +214,7 @@ def test_real_faces_there_and_back(tmp_path):
     (tmp_path / "pairs.txt").write_text("1\t1\nAbel_Pacheco\t1\t4\nAbdullah_Gul\t13\tAkhmed_Zakayev\t3\n")
     out = tmp_path / "out"
     packed = pack(str(tmp_path / "lfw"), str(out), pairs=str(tmp_path / "pairs.txt"))
-    assert packed == (len(names), list(people), [])
+    assert packed == (len(names), list(people), [], 0)
     images, issame = load_verification_set(str(out / "pairs.bin"))
     originals = ["Abel_Pacheco_0001", "Abel_Pacheco_0004", "Abdullah_Gul_0013", "Akhmed_Zakayev_0003"]
     assert images == [(tmp_path / "lfw" / name[:-5] / f"{name}.jpg").read_bytes() for name in originals]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from partial_fc.errors import InputError
-from partial_fc.eval.model import load_model, model_paths
-from partial_fc.model_files import save_model
+from partial_fc.eval.model import load_model
+from partial_fc.model_files import model_paths, save_model
 from partial_fc.symbol import get_symbol
 
 from models import write_linear_model
@@ -38,7 +38,7 @@ def test_epoch_and_commas_in_a_path(prefix, tmp_path):
     shutil.copy(prefix + "-0000.params", other / "m-0012.params")
     assert model_paths(f"{other}/m,12")[1] == f"{other}/m-0012.params"
     with pytest.raises(InputError, match=r"no file .*m-0000\.params; there is .*m-0012\.params"):
-        model_paths(f"{other}/m")
+        load_model(f"{other}/m")
 
 
 def test_models_of_insightface_load(tmp_path):
@@ -119,3 +119,50 @@ def test_what_is_wrong_is_named(prefix, damage, message):
     damage(prefix)
     with pytest.raises(InputError, match=message):
         load_model(prefix)
+
+
+def write(prefix, network, parameters_of=None, rename=lambda name: name):
+    """A symbol of one network with parameters of another, under other names."""
+    symbol, other = (get_symbol(name, 8) for name in (network, parameters_of or network))
+    shapes, _, states = other.infer_shape(data=(1, 3, 112, 112))
+    arguments, states = (
+        {rename(name): mx.nd.ones(shape) for name, shape in zip(names, shapes) if name != "data"}
+        for names, shapes in ((other.list_arguments(), shapes), (other.list_auxiliary_states(), states))
+    )
+    save_model(str(prefix), symbol, arguments, states)
+
+
+@pytest.mark.parametrize("files, message", [
+    (dict(network="r18", parameters_of="r34"),
+     r"m-0000\.params: 16 convolutions of it are not in .*m-symbol\.json, such as stage1_unit3_conv1_weight: the two"),
+    (dict(network="r34", parameters_of="r18"),
+     r"m-0000\.params: lacks 120 of 276 parameters of .*m-symbol\.json, such as stage1_unit3_bn1_gamma: the file hold"),
+    (dict(network="demo", rename=lambda name: "module." + name),
+     r"lacks 30 of 30 .*: the file's names begin with 'module\.'; save the parameters without it"),
+    (dict(network="demo", rename=lambda name: name.replace("stage", "")), "lacks .* such as stage1_conv_weight: the f"),
+])
+def test_symbol_and_parameters_that_do_not_belong_together(files, message, tmp_path):
+    write(tmp_path / "m", **files)
+    with pytest.raises(InputError, match=message):
+        load_model(str(tmp_path / "m"))
+
+
+def test_what_is_not_used_is_logged(tmp_path, caplog):
+    caplog.set_level("INFO", logger="partial_fc")
+    fc1 = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2, no_bias=True, name="fc1")
+    save_model(str(tmp_path / "m"), fc1, {"fc1_weight": mx.nd.ones((2, 3)), "fc7_weight": mx.nd.ones((5, 2))}, {})
+    load_model(str(tmp_path / "m"))
+    (message,) = caplog.messages
+    assert message.endswith("m-symbol.json, not used: fc7_weight")
+
+
+@pytest.mark.parametrize("make", [
+    lambda data: mx.sym.Convolution(data, num_filter=4, kernel=(3, 3), name="conv0"),
+    lambda data: mx.sym.Convolution((data - 127.5) / 128, num_filter=4, kernel=(3, 3), name="conv0"),
+])
+def test_grey_model_is_the_cause_that_is_told(tmp_path, make):
+    symbol = mx.sym.FullyConnected(make(mx.sym.Variable("data")), num_hidden=2, name="fc1")
+    shapes, _, _ = symbol.infer_shape(data=(1, 1, 16, 16))
+    save_model(str(tmp_path / "m"), symbol, dict(zip(symbol.list_arguments(), map(mx.nd.ones, shapes))), {})
+    with pytest.raises(InputError, match=r"m-0000\.params: conv0_weight .* of a network for grey images"):
+        load_model(str(tmp_path / "m"))

@@ -111,7 +111,7 @@ def test_restarts_on_the_host_that_is_left(mended, folder, shared):
     settings = [*arguments(folder, 30, shared / "models"), "--set", "save_interval=5"]
     status, output = cut_at(12, mended, [*train[:-1], "--restarts", "1", "--", *settings], folder)
     assert status == 0 and f"{mended.names[1]} does not answer: the run continues on the other hosts" in output, output
-    assert "goes on from update 10, saved by 2 ranks" in output and "update 30/30" in output
+    assert "continuing from update 10, saved by 2 ranks" in output and "update 30/30" in output
 
 
 def test_no_restart_without_the_centers_of_a_host_that_is_gone(mended, folder):

@@ -104,9 +104,9 @@ def test_signals_save_and_end_and_the_run_goes_on(launcher, rank, data, tmp_path
         wait_for(log, r"update \d*[1-689]  saved in")  # not one of each seven
         os.kill(asked, signal.SIGTERM)
         assert process.wait(120) == 143
-    assert re.search(r"stopped: update \d+: asked to end by a signal", log.read_text()), log.read_text()
+    assert re.search(r"stopped: update \d+: ended by a signal", log.read_text()), log.read_text()
     output = succeed(run(command(launcher, data, folder, "--resume=auto")))
-    assert re.search(r"goes on from update \d+, saved by 2 ranks", output)
+    assert re.search(r"continuing from update \d+, saved by 2 ranks", output)
     assert_same(folder, undisturbed)
 
 
@@ -117,7 +117,7 @@ def test_killed_at_a_random_moment_and_taken_up_again(trial, data, tmp_path, und
         log = tmp_path / f"output-{attempt}"
         with open(log, "w") as output:
             process = start(command(mpirun(2), data, folder, "--resume=auto"), output)
-            wait_for(log, "update (0|[0-9]+/)|goes on")
+            wait_for(log, "update (0|[0-9]+/)|continuing")
             if attempt < 3:
                 time.sleep(choice.uniform(0, 3))
                 for pid in list(ranks_of(folder).values())[choice.randrange(2) :][:1]:
@@ -131,9 +131,9 @@ def test_killed_at_a_random_moment_and_taken_up_again(trial, data, tmp_path, und
 def test_other_ranks_go_on(data, tmp_path):
     succeed(run(command(mpirun(3), data, tmp_path, "--set=max_update=14")))
     output = succeed(run(command(mpirun(2), data, tmp_path, "--resume=auto", "--sample-ratio=1")))
-    assert "goes on from update 14, saved by 3 ranks" in output and f"update {UPDATES}/{UPDATES}" in output
-    assert "another sample_ratio than before: 1.0, it was 0.4" in output
-    assert "global batches of 16 images, they were of 24" in output
+    assert "continuing from update 14, saved by 3 ranks" in output and f"update {UPDATES}/{UPDATES}" in output
+    assert "sample_ratio is 1.0 now, it was 0.4" in output
+    assert "an update has 16 images now, it had 24" in output
 
 
 def test_results_are_not_overwritten_unasked(data, tmp_path):
@@ -141,7 +141,7 @@ def test_results_are_not_overwritten_unasked(data, tmp_path):
     succeed(run(small))
     before = (tmp_path / "losses.csv").read_text()
     refused = run([*small, "--seed=1"])
-    assert refused.returncode and "has the results of another run: go on with it by --resume auto" in refused.stdout
+    assert refused.returncode and "has the results of another run: continue it with --resume auto" in refused.stdout
     assert (tmp_path / "losses.csv").read_text() == before
     succeed(run([*small, "--seed=1", "--overwrite"]))
     assert (tmp_path / "losses.csv").read_text() != before
@@ -162,6 +162,6 @@ def test_full_disk_while_saving(data, tmp_path):
         kept = sorted(os.listdir(folder / "checkpoints"))
         assert kept and all(re.fullmatch(r"update-\d+", name) for name in kept)
         again = run([*arguments, "--resume=auto", "--set=keep_checkpoints=1"])
-        assert f"goes on from update {int(kept[-1][7:])}" in again.stdout, again.stdout
+        assert f"continuing from update {int(kept[-1][7:])}" in again.stdout, again.stdout
     finally:
         subprocess.run(["umount", str(folder)], check=True)

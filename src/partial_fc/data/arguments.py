@@ -3,23 +3,25 @@
 import argparse
 import os
 
+from ..argument_parser import number, whole_number
+
 SOURCE = "folder with train.rec and train.idx, or path of a .rec file"
 
 
 def positive(text):
     """Type of arguments that are whole numbers from 1 on."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
+    value = whole_number(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return value
 
 
 def share(text):
     """Type of arguments that are numbers from 0 to 1."""
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError("from 0 to 1")
-    return number
+    value = number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must lie between 0 and 1, not {text}")
+    return value
 
 
 def add_workers(command, what):
@@ -39,7 +41,7 @@ def add_reading(command, bad):
     )
     command.add_argument(
         "--bad-record-share", type=share, default=0.001, metavar="SHARE",
-        help="of the images that may be skipped; if more are bad, nothing is to be saved by that (%(default)s)",
+        help="of the images that may be skipped; if more are bad, the command ends with an error (%(default)s)",
     )
 
 

@@ -6,7 +6,7 @@ from ..errors import InputError
 
 log = logging.getLogger("partial_fc")
 
-_NAMED = 20
+_NAMED, _ROUNDING = 20, 1e-12
 
 
 class BadRecords:
@@ -17,7 +17,7 @@ class BadRecords:
 
     Args:
         policy: `error` or `skip`.
-        share: of the images that may be bad, where they are skipped; 0: none, otherwise at least one.
+        share: of the images that may be bad, where they are skipped; exact, so that 0.001 of 389 images allows none.
         images: of the data set.
 
     Attributes:
@@ -27,7 +27,8 @@ class BadRecords:
 
     def __init__(self, policy="error", share=0.001, images=0):
         self.skips, self.keys = policy == "skip", set()
-        self._share, self._allowed = share, max(1, int(share * images)) if share else 0
+        self._share, self._images = share, images
+        self._allowed = int(share * images * (1 + _ROUNDING))  # in floats, 0.29 * 100 is less than 29
 
     def note(self, key, error, met):
         """Note in `met` (dictionary, errors by record number) that record `key` is bad (`error`).
@@ -69,6 +70,6 @@ class BadRecords:
     def _check(self, keys, error):
         if len(keys) > self._allowed:
             raise InputError(
-                f"{error}; with it {len(keys)} records are bad, more than the share bad_record_share={self._share:g}: "
-                "`partial-fc data check` lists them all"
+                f"{error}; with it {len(keys)} of {self._images} records are bad, more than the share "
+                f"bad_record_share={self._share:g}: `partial-fc data check` lists them all"
             )

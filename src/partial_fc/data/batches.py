@@ -10,7 +10,7 @@ from .augmentation import Augmentation
 from .bad_records import BadRecords
 from .decoders import image_memory
 from .epoch_order import EpochOrder
-from .identity_ranges import empty_identities
+from .identity_ranges import empty_identities, identities_in_runs, runs_text
 from .image import decode_into
 from .parallel import ordered_map
 
@@ -177,3 +177,6 @@ def _tell_empty(records):
             "%s: %d of %d identities have no images, %d is the first: no image will ever be like their centers",
             records.path, len(empty), records.num_identities, empty[0],
         )
+    found = identities_in_runs(records)
+    if found:
+        log.warning("%s: %s", records.path, runs_text(records, found))

@@ -10,6 +10,7 @@ from ..errors import InputError
 from .check_structure import check_gaps, check_ranges, read_others
 from .data_set import DataSet, record_path
 from .findings import ERROR, NOTE, SHOWN, Findings
+from .identity_ranges import identities_in_runs, runs_text
 from .image import decode_image
 from .image_kind import CMYK, COLOR, DEEP, GREY, image_kind
 from .parallel import ordered_map
@@ -80,9 +81,13 @@ def _check_records(data_set, size, num_workers, progress, findings):
     size = size or (told[1:] if told else None) or data_set.first_size()
     images = _read_images(records, size, num_workers, progress, findings)
     present = np.unique(images.labels[images.labels >= 0])
-    _check_labels(present, told, records, findings)
     others, edges, other_ends = read_others(records, findings)
-    if records.ranges is not None:
+    runs = identities_in_runs(records)
+    if runs:  # the cause of all that could be found in ranges and numbers
+        findings.add("several ranges of an identity", 0, runs_text(records, runs))
+    else:
+        _check_labels(present, told, records, findings)
+    if records.ranges is not None and not runs:
         check_ranges(records, images.labels, others, edges, findings)
     check_gaps(records, np.append(records.keys, others), np.append(images.ends, other_ends), findings)
     _check_duplicates(records.keys, images, findings)

@@ -2,15 +2,13 @@
 
 import mmap
 import os
-import struct
 
 import numpy as np
 
 from ..errors import InputError
 from .index import LACKING
-from .recordio import EXACT, MAGIC, read_record
+from .recordio import EXACT, read_record, walk
 
-_MAGIC_BYTES = struct.pack("<I", MAGIC)
 _AT_ONCE = 2**20
 _RANGE, _INDEX = "identity range", "not in the index"
 
@@ -128,30 +126,10 @@ def check_gaps(records, keys, ends, findings):
 
 def _walk(file, data, position, stop, known, findings):
     """Tell what is in the file from `position` to `stop`; positions `known` (ascending) have been told of."""
-    while position < stop:
-        index = np.searchsorted(known, position)
-        told = known[index] == position
-        try:
-            record = read_record(file, position)
-        except (ValueError, OSError):
-            following = _next_start(data, position + 4, stop)
-            if not told:
-                message = f"bytes {position} to {following - 1} are no record"
-                findings.add("no record", None, message)
-            position = following
+    for start, record, end in walk(file, data, position, stop, read_record):
+        if known[np.searchsorted(known, start)] == start:
+            continue
+        if record is None:
+            findings.add("no record", None, f"bytes {start} to {end - 1} are no record")
         else:
-            if not told:
-                findings.add(_INDEX, None, f"record at byte {position}, whose header has the number {record.id}")
-            position = record.end
-
-
-def _next_start(data, position, stop):
-    """The next multiple of 4 at which a record's first part seems to stand, at most `stop`."""
-    while True:
-        position = data.find(_MAGIC_BYTES, position, stop)
-        if position < 0:
-            return stop
-        kind = data[position + 7] >> 5 if position + 8 <= stop else None
-        if position % 4 == 0 and kind in (0, 1):  # whole, or the first of several parts
-            return position
-        position += 1
+            findings.add(_INDEX, None, f"record at byte {start}, whose header has the number {record.id}")

@@ -1,7 +1,6 @@
 """The commands `partial-fc data ...`, the same as `python -m partial_fc.data ...`."""
 
-import argparse
-
+from ..argument_parser import Parser
 from ..command_line import run
 from . import glint360k_command, inspect_commands, pack_command, rewrite_commands, unpack_command
 
@@ -9,8 +8,8 @@ _FAMILIES = (pack_command, unpack_command, rewrite_commands, inspect_commands, g
 
 
 def parser():
-    """Parser of the commands, for `parents` of another, too."""
-    result = argparse.ArgumentParser(prog="partial-fc data", description="Make, examine and take apart data sets.")
+    """Parser of the commands."""
+    result = Parser(prog="partial-fc data", description="Make, examine and take apart data sets.")
     commands = result.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     for family in _FAMILIES:
         family.add(commands)

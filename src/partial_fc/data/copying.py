@@ -1,6 +1,7 @@
 """Images of a data set on their way to another: read in threads, in order, without the bad ones."""
 
 import contextlib
+import logging
 from typing import NamedTuple
 
 from ..errors import InputError
@@ -8,6 +9,8 @@ from .bad_records import BadRecords
 from .data_set import DataSet
 from .image import decode_image
 from .parallel import ordered_map
+
+log = logging.getLogger("partial_fc")
 
 
 class Reading(NamedTuple):
@@ -55,6 +58,40 @@ class CopySource:
         self.data_set = DataSet(source, reading.tolerant)
         self.records, self.size = self.data_set.records, self.data_set.image_size()
         self.bad, self._num_workers = reading.bad_records(self.records), reading.num_workers
+
+    def grouped(self):
+        """The images as Grouped; logs how many identities have none. Raises InputError as `DataSet.grouped` does."""
+        grouped = self.data_set.grouped(self.bad)
+        count = max(self.records.num_identities or 0, int(grouped.labels[-1]) + 1)
+        if count > len(grouped.labels):
+            log.info(
+                "%s: %d of %d identities have no images and are dropped", self.records.path,
+                count - len(grouped.labels), count,
+            )
+        return grouped
+
+    def names(self, grouped, indices):
+        """Names of the identities at `indices` of a Grouped; raises InputError as `DataSet.names_of` does."""
+        return self.data_set.names_of(grouped.labels[indices].tolist())
+
+    def identities(self, grouped, indices, names, progress):
+        """Yield (index, name, encoded images) of identities, without those of which no image can be read.
+
+        Args:
+            grouped: Grouped.
+            indices: of the identities in it, int each.
+            names: of these.
+            progress: wraps the iteration over the identities, to show how far it is.
+
+        Raises:
+            InputError: a record that cannot be read, or too many.
+        """
+        keys = [grouped.keys[grouped.edges[index] : grouped.edges[index + 1]] for index in indices]
+        for images, index, name in zip(self.read_in_groups(keys, progress), indices, names):
+            if images:
+                yield index, name, [image for image, _ in images]
+            else:
+                log.warning("%s: of identity %s no image can be read: left out", self.records.path, name)
 
     def read_in_groups(self, groups, progress):
         """Yield lists of (encoded image, label), without the bad ones.

@@ -123,8 +123,10 @@ def record_path(source):
     return source if source.endswith(".rec") and not os.path.isdir(source) else os.path.join(source, RECORD_FILE)
 
 
-def prepare_output(out, sources, overwrite):
-    """Make the folder `out` for a data set made of the DataSets `sources`; returns the path of its record file.
+def prepare_output(out, sources, overwrite, names=(RECORD_FILE,)):
+    """Make the folder `out` for files made of the DataSets `sources`; returns the path of its record file.
+
+    `names` are those of the files that `overwrite` lets replace.
 
     Raises:
         InputError: it is a source's folder, has a data set that is not to be replaced, or cannot be made.
@@ -132,14 +134,14 @@ def prepare_output(out, sources, overwrite):
     for source in sources:
         if os.path.realpath(out) == os.path.realpath(source.folder):
             raise InputError(f"{out} is the folder of a source: choose another to write to")
-    path = os.path.join(out, RECORD_FILE)
-    if os.path.exists(path) and not overwrite:
-        raise InputError(f"{path} exists: --overwrite replaces it")
+    for path in (os.path.join(out, name) for name in names):
+        if os.path.exists(path) and not overwrite:
+            raise InputError(f"{path} exists: --overwrite replaces it")
     try:
         os.makedirs(out, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be made: {error.strerror}") from error
-    return path
+    return os.path.join(out, RECORD_FILE)
 
 
 def write_notes(out, num_identities, size, names):

@@ -9,6 +9,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from ..files import POINTER, is_pointer
+
 JPEG_START = b"\xff\xd8\xff"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 _GIF_START = b"GIF8"
@@ -39,6 +41,8 @@ def image_header(content):
     except Image.DecompressionBombError as error:
         raise ValueError(f"too large: {error}") from error
     except Exception as error:  # of many types: whatever the damage leads to
+        if is_pointer(content):
+            raise ValueError(POINTER) from error
         raise ValueError(f"{len(content)} bytes which are not an image") from error
 
 

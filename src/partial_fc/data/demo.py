@@ -21,7 +21,8 @@ _HELD_OUT, _HELD_OUT_IMAGES, _PAIRS_PER_KIND = 250, 6, 1500
 def make_demo(folder, image_size, progress=lambda identities: identities):
     """Make `train.rec`, `train.idx` and `demo.bin` in `folder`, unless it is there.
 
-    Whoever makes it at the same time makes the same; one of them gives the folder its name, the others leave theirs.
+    The faces are drawn before anything is written: a process that is killed meanwhile leaves nothing. Processes that
+    draw at the same time draw the same; one of them gives the folder its name, the others remove theirs.
 
     Args:
         folder: of the files.
@@ -30,17 +31,18 @@ def make_demo(folder, image_size, progress=lambda identities: identities):
     """
     if os.path.isdir(folder):
         return
+    identities = [
+        [_face(identity, image, image_size) for image in range(IMAGES_PER_IDENTITY)]
+        for identity in progress(range(NUM_IDENTITIES))
+    ]
+    pairs = _verification_pairs(image_size)
     parent = os.path.dirname(os.path.abspath(folder))
     os.makedirs(parent, exist_ok=True)
     unfinished = os.path.join(parent, f".demo-{uuid.uuid4().hex}")
     os.mkdir(unfinished)
     try:
-        identities = (
-            [_face(identity, image, image_size) for image in range(IMAGES_PER_IDENTITY)]
-            for identity in progress(range(NUM_IDENTITIES))
-        )
         write_records(os.path.join(unfinished, "train.rec"), identities)
-        save_verification_set(os.path.join(unfinished, "demo.bin"), *_verification_pairs(image_size))
+        save_verification_set(os.path.join(unfinished, "demo.bin"), *pairs)
         try:
             os.rename(unfinished, folder)
         except OSError:

@@ -5,6 +5,7 @@ import os
 from typing import NamedTuple, Tuple
 
 from ..errors import InputError
+from ..files import refuse_pointer
 from .glint360k_archive import WHERE, find_parts, unpack_parts
 
 _BLOCK = 2**22
@@ -121,6 +122,7 @@ def _release(folder, progress, releases, sums=()):
 
 
 def _md5(path, progress):
+    refuse_pointer(path)
     digest = hashlib.md5()
     with open(path, "rb") as file, progress(os.path.getsize(path), f"checking {os.path.basename(path)}") as advance:
         for block in iter(lambda: file.read(_BLOCK), b""):

@@ -12,7 +12,7 @@ import tarfile
 import zlib
 
 from ..errors import InputError
-from ..files import open_named, sync
+from ..files import open_named, refuse_pointer, sync
 
 log = logging.getLogger("partial_fc")
 
@@ -71,6 +71,8 @@ def unpack_parts(folder, parts, releases, progress):
     Raises:
         InputError: a damaged part; a member that would leave the folder or is no file; too little space.
     """
+    for path in parts:
+        refuse_pointer(path)
     total = sum(map(os.path.getsize, parts))
     if shutil.disk_usage(folder).free < total:
         raise InputError(f"{folder}: the archive of {total / 1e9:.1f} GB needs at least as much free space")

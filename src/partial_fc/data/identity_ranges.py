@@ -11,10 +11,14 @@ from .recordio import EXACT, MAGIC
 _AT_ONCE = 2**20
 _FLAG, _START, _END = 2, 8, 9  # words of an identity's record
 _NUM_WORDS = 10
+_RANGES_LOOKED_AT = 64
+_SHORTEST_OBJECT_LABEL = 7  # lengths of header and object; class and edges of one object
 
 
 def identity_ranges(records):
     """Record numbers of the identities' ranges, a `range`; None for a plain file of images.
+
+    A record with an image is an image, however many numbers its label has: im2rec writes such labels, too.
 
     Raises:
         InputError: record 0 cannot be read or holds something else.
@@ -23,15 +27,17 @@ def identity_ranges(records):
     if not len(positions) or not records.has(0):
         return None
     try:
-        label = records.read_record(0).label
+        record = records.read_record(0)
     except InputError:
         if _is_image_at(records, len(positions) - 1):
             return None  # the ranges would be behind all images
         raise
-    if type(label) is float:
+    if _is_image(record):
         return None
+    label = record.label
     if len(label) != 2 or not np.isfinite(label).all() or not 0 < label[0] <= label[1]:
-        raise InputError(f"{records.path}: record 0 holds {label}, not the range of identities")
+        held = f"the numbers {label[0]:g} and {label[1]:g}" if len(label) == 2 else f"a label of length {len(label)}"
+        raise InputError(f"{records.path}: record 0 has no image and {held}, expected the range of identities")
     start, stop = (int(edge) for edge in label)
     # Rounded, they are off by at most half the distance between two float32s.
     doubt = [_doubt(edge) for edge in label]
@@ -45,6 +51,71 @@ def identity_ranges(records):
     if doubt[0]:
         start = _first_range(records, start, doubt[0])
     return range(start, stop)
+
+
+def refuse_detection(records):
+    """Raise InputError if a plain file has labels of objects in images, as MXNet's ImageDetIter reads them.
+
+    Such a label begins with the lengths of its header and of an object, which must not be taken for an identity. The
+    first and the last image are looked at.
+    """
+    forms = [_object_lengths(records, int(key)) for key in records.keys[[0, -1]]]
+    if forms[0] and forms[0] == forms[1]:
+        raise InputError(
+            f"{records.path}: labels of objects in images, for detection (a header of {forms[0][0]} numbers and "
+            f"{forms[0][1]} for each object): expected one identity for each image"
+        )
+
+
+def _object_lengths(records, key):
+    """Lengths of header and object in the label of a record for detection; None for others."""
+    try:
+        label = records.read_record(key).label
+    except InputError:  # reported when its turn comes
+        return None
+    if type(label) is float or len(label) < _SHORTEST_OBJECT_LABEL:
+        return None
+    header, width = label[:2].tolist()
+    fits = header >= 2 and width >= 5 and header.is_integer() and width.is_integer()
+    return (int(header), int(width)) if fits and len(label) > header and (len(label) - header) % width == 0 else None
+
+
+def identities_in_runs(records):
+    """How many identities a file has that lists more: a range for each run of images of the same label; else None.
+
+    InsightFace's old tool packs an unsorted list like this. Some ranges are looked at, and all of them only if those
+    begin with images of other labels.
+
+    Args:
+        records: RecordFile.
+    """
+    count = len(records.ranges or ())
+    places = np.linspace(0, count - 1, min(count, _RANGES_LOOKED_AT)).astype(np.int64)
+    if all(label == place for place, _, label in _first_images(records, places)):
+        return None
+    label_of = {key: label for _, key, label in _first_images(records, np.arange(count))}
+    found = len(set(label_of.values()))
+    return found if found < len(label_of) else None
+
+
+def runs_text(records, found):
+    """What to say of a file whose `identities_in_runs` are `found`."""
+    return (
+        f"record 0 lists {len(records.ranges)} identities, and the images have {found}: their list was not sorted by "
+        "identity when it was packed, and each run of images was taken for an identity of its own; "
+        "`partial-fc data merge` of this set alone writes one with a range for each"
+    )
+
+
+def _first_images(records, identities):
+    """Yield (identity, record number, label) of the first image in the range of each; what is damaged is left out."""
+    for identity in identities.tolist():
+        try:
+            first, end = records.read_record(records.ranges.start + identity).label
+            if first < end <= EXACT:  # larger ones are rounded
+                yield identity, int(first), records.read(int(first))[1]
+        except (InputError, TypeError, ValueError, OverflowError):  # reported elsewhere
+            continue
 
 
 def end_of_images(records):

@@ -8,6 +8,8 @@ from .fit import fit_image
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
 
+NESTED = "in a folder within the folder of an identity, which is not searched"
+
 
 def natural_key(name):
     """Key that sorts names as people do, numbers by their value: `a2` before `a10`."""
@@ -59,6 +61,9 @@ class ImageFolder:
             return [], [[person, error.strerror]]
         for name in names:
             path = os.path.join(person, name)
+            if os.path.isdir(os.path.join(self.path, path)):
+                skipped += [[nested, NESTED] for nested in self._images_below(path)]
+                continue
             try:
                 images.append(self.read(path))
             except OSError as error:
@@ -66,6 +71,13 @@ class ImageFolder:
             except InputError as error:
                 skipped.append([path, str(error)])
         return images, skipped
+
+    def _images_below(self, nested):
+        """Paths of the images in a folder that lies in the folder of an identity."""
+        found = []
+        for parent, _, names in os.walk(os.path.join(self.path, nested)):
+            found += [os.path.join(parent, name) for name in names if name.lower().endswith(IMAGE_ENDINGS)]
+        return sorted((os.path.relpath(path, self.path) for path in found), key=natural_key)
 
 
 def _listing(folder):

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import InputError
 from .data_set import DataSet
+from .identity_ranges import identities_in_runs, runs_text
 from .image_kind import image_kind
 
 _SAMPLE = 64
@@ -24,7 +25,8 @@ def info(source, pictures=None):
 
     Returns:
         `file`, `bytes`, `images`, `identities` (which have images), `identities_listed` (by the file or `property`, or
-        None); `images_an_identity`: `min`, `median`, `mean`, `max`, `with_one` (identities of one image);
+        None); `warning`, None or that the file lists ranges for runs of images; `images_an_identity`: `min`, `median`,
+        `mean`, `max`, `with_one` (identities of one image);
         `record_bytes`: `min`, `median`, `mean`, `max`; `histogram`: list of `from`, `to` (images) and `identities`;
         `sample`: list of `kind`, `color`, `height`, `width`, `images`, the most frequent first; the first four are
         None for those that are no images.
@@ -34,13 +36,14 @@ def info(source, pictures=None):
     """
     data_set = DataSet(source)
     records, grouped = data_set.records, data_set.grouped()
-    counts = np.diff(grouped.edges)
+    counts, runs = np.diff(grouped.edges), identities_in_runs(records)
     facts = {
         "file": records.path,
         "bytes": os.path.getsize(records.path),
         "images": len(records.keys),
         "identities": len(counts),
         "identities_listed": records.num_identities,
+        "warning": runs_text(records, runs) if runs else None,
         "images_an_identity": dict(_spread(counts), with_one=int(np.count_nonzero(counts == 1))),
         "record_bytes": _spread(_record_bytes(records)),
         "histogram": _histogram(counts),
@@ -61,7 +64,9 @@ def info_text(facts):
         f"bytes a record: {_spread_text(sizes)}",
         f"of {sum(group['images'] for group in facts['sample'])} images looked at:",
     ]
-    if listed not in (None, facts["identities"]):
+    if facts["warning"]:
+        lines.insert(1, f"warning: {facts['warning']}")
+    elif listed not in (None, facts["identities"]):
         lines.insert(1, f"the file lists {listed:,} identities")
     lines += [f"  {group['images']} {_kind_text(group)}" for group in facts["sample"]]
     lines.append("images an identity, and how many identities have so many:")

@@ -14,7 +14,7 @@ from .pairs import check_enough_pairs, draw_pairs, read_pairs
 from .parallel import ordered_map
 from .property_file import PROPERTY
 from .records import RecordFile
-from .verification_set import save_verification_set
+from .verification_set import save_verification_set, verification_file
 
 log = logging.getLogger("partial_fc")
 
@@ -23,11 +23,16 @@ _VERSION = 1  # of what is written; to be raised where a run must not go on from
 
 
 class Packed(NamedTuple):
-    """`num_images` and `identities` (folder names by label) of a record file; (path, reason) of what was `skipped`."""
+    """What a record file that was packed holds, and what was left out.
+
+    `num_images`, `identities` (folder names by label); (path, reason) of what was `skipped`: of files, and of
+    `num_left_out` identities.
+    """
 
     num_images: int
     identities: List[str]
     skipped: List[Tuple[str, str]]
+    num_left_out: int
 
 
 def pack(
@@ -116,7 +121,7 @@ def _summary(done, others):
     stored = [each for each in done if each.num_images]
     counts = [each.num_images for each in stored]
     skipped = others + [tuple(pair) for each in done for pair in each.skipped]
-    return Packed(sum(counts), [each.name for each in stored], skipped), counts
+    return Packed(sum(counts), [each.name for each in stored], skipped, len(done) - len(stored)), counts
 
 
 def _check_packed(folder, packed, counts, min_images, random_pairs):
@@ -146,10 +151,7 @@ def _publish(unfinished, out, packed, size, verification_set, pairs):
 
 def _verification_name(folder, pairs, name):
     default = os.path.splitext(os.path.basename(pairs))[0] if pairs else os.path.basename(os.path.abspath(folder))
-    name = name or default
-    if os.path.basename(name) != name:
-        raise InputError(f"--name {name}: expected a name without folders")
-    return f"{name}.bin"
+    return verification_file(name or default)
 
 
 def _check_free(out, names, overwrite):

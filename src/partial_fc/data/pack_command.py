@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import os
+from collections import Counter
 
 from .arguments import add_workers, positive
 from .progress import progress
@@ -58,17 +60,26 @@ def add(commands):
 
 
 def _pack(args):
+    from .image_folder import NESTED
     from .pack import pack  # imports OpenCV: --help need not wait for it
 
     packed = pack(
         args.folder, args.out, args.size, args.pairs, args.random_pairs, args.name, args.seed, args.overwrite,
         args.min_images, args.landmarks, args.workers, lambda people: progress(people, "identities"),
     )
-    for path, reason in packed.skipped[:_LISTED]:
+    skipped = [each for each in packed.skipped if each[1] != NESTED]
+    for path, reason in skipped[:_LISTED]:
         log.warning("skipped %s: %s", path, reason)
-    if len(packed.skipped) > _LISTED:
-        log.warning("... and %d more", len(packed.skipped) - _LISTED)
-    log.info(
-        "%s: %d images of %d identities%s", args.out, packed.num_images, len(packed.identities),
-        f"; skipped {len(packed.skipped)}, see skipped.txt" if packed.skipped else "",
-    )
+    if len(skipped) > _LISTED:
+        log.warning("... and %d more", len(skipped) - _LISTED)
+    nested = Counter(os.path.dirname(path) for path, reason in packed.skipped if reason == NESTED)
+    for folder, count in nested.most_common(_LISTED):
+        log.warning(
+            "%s: images in this nested folder that were not taken: %d; move them to the folder of their identity",
+            os.path.join(args.folder, folder), count,
+        )
+    if nested:
+        log.warning("%d images in %d nested folders were not taken", sum(nested.values()), len(nested))
+    files = len(packed.skipped) - packed.num_left_out
+    skipped = f"; skipped files: {files}, identities: {packed.num_left_out}, see skipped.txt" if packed.skipped else ""
+    log.info("%s: %d images of %d identities%s", args.out, packed.num_images, len(packed.identities), skipped)

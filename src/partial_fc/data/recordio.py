@@ -17,9 +17,10 @@ EXACT = 2**24  # float32, in which labels are stored, holds whole numbers up to 
 _MAGIC_BYTES = struct.pack("<I", MAGIC)
 _PART = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
+HEADER_SIZE = _HEADER.size
 _BOTH = struct.Struct("<IIIfQQ")
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
-_LONGEST = 2**29 - 1
+LONGEST = 2**29 - 1
 # One call of the system for most records: aligned faces of 112 x 112 pixels take 3 to 12 kB.
 READ_AT_ONCE = 2**14
 
@@ -31,6 +32,14 @@ class Record(NamedTuple):
     id: int
     id2: int
     content: bytes
+    end: int
+
+
+class Header(NamedTuple):
+    """`id` of a record's header; `has_image`, whether content follows; `end`, the next position."""
+
+    id: int
+    has_image: bool
     end: int
 
 
@@ -73,6 +82,59 @@ def read_record(file, position, at_once=READ_AT_ONCE):
     return Record(label, number, number2, data[content:end], position)
 
 
+def read_header(file, position):
+    """The Header of the record at a position of an open file descriptor, whose content is not read.
+
+    Raises:
+        ValueError: there is no whole record at that position.
+        OSError: the file cannot be read.
+    """
+    data = os.pread(file, _BOTH.size, position)
+    kind, _, end = _part(data)
+    if kind != _WHOLE:
+        record = read_record(file, position)
+        return Header(record.id, len(record.content) > 0, record.end)
+    _check_within(file, position + end)
+    if end < _BOTH.size:
+        raise ValueError(f"it is {end - _PART.size} bytes long, too short for a header")
+    _, _, numbers, _, number, _ = _BOTH.unpack(data)
+    return Header(number, end > _BOTH.size + 4 * numbers, position + _padded(end))
+
+
+def walk(file, data, position, stop, read):
+    """The records from a position on, one after the other; behind a damaged one it goes on with the next that is found.
+
+    Args:
+        file: descriptor.
+        data: the same file, mapped into memory.
+        position, stop: where to begin and to end, in bytes.
+        read: `read_record` or `read_header`.
+
+    Yields:
+        (position, what `read` returns, the position after it); None between two positions where no record is.
+    """
+    while position < stop:
+        try:
+            found = read(file, position)
+            end = found.end
+        except (ValueError, OSError):
+            found, end = None, _next_start(data, position + 4, stop)
+        yield position, found, end
+        position = end
+
+
+def _next_start(data, position, stop):
+    """The next multiple of 4 at which a record's first part seems to stand, at most `stop`."""
+    while True:
+        position = data.find(_MAGIC_BYTES, position, stop)
+        if position < 0:
+            return stop
+        kind = data[position + 7] >> 5 if position + 8 <= stop else None
+        if position % 4 == 0 and kind in (_WHOLE, _FIRST):
+            return position
+        position += 1
+
+
 def write_record(file, label, number, number2, content):
     """Write a record at the end of an open binary file; returns its length.
 
@@ -91,7 +153,7 @@ def write_record(file, label, number, number2, content):
     else:
         header = _HEADER.pack(0, label, number, number2)
     record = header + content
-    if len(record) > _LONGEST:
+    if len(record) > LONGEST:
         raise ValueError(f"a record of {len(record)} bytes is longer than record files can hold")
     places = _magic_places(record)
     starts, ends = [0] + [place + 4 for place in places], places + [len(record)]
@@ -135,13 +197,12 @@ def _part(data):
         raise ValueError("the file ends before it")
     magic, word = _PART.unpack_from(data)
     if magic != MAGIC:
-        raise ValueError("no record starts at the position which the index gives")
-    return word >> 29, _PART.size, _PART.size + (word & _LONGEST)
+        raise ValueError("no record starts at the position which the index gives (`partial-fc data index` rebuilds it)")
+    return word >> 29, _PART.size, _PART.size + (word & LONGEST)
 
 
 def _pread(file, length, position):
-    if position + length > os.fstat(file).st_size:  # before memory for a damaged length is asked for
-        raise ValueError("the file ends within it")
+    _check_within(file, position + length)  # before memory for a damaged length is asked for
     data = b""
     while len(data) < length:
         more = os.pread(file, length - len(data), position + len(data))
@@ -149,6 +210,11 @@ def _pread(file, length, position):
             raise ValueError("the file ends within it")
         data += more
     return data
+
+
+def _check_within(file, end):
+    if end > os.fstat(file).st_size:
+        raise ValueError("the file ends within it")
 
 
 def _padded(length):

@@ -2,7 +2,8 @@
 
 Images are records 1, 2, ...; their label is the identity, 0, 1, .... One record for each identity follows, whose label
 is the half-open range of the identity's images. Record 0 closes the circle: its label is the range of the identity
-records. A plain file of images, without record 0's range, is read too.
+records. A plain file of images, without record 0's range, is read too; its labels may have several numbers, of which
+the first is the identity.
 
 Numbers are stored as float32, which holds whole numbers up to 2^24 only. Ranges beyond that are put right by a look at
 the records they mean; a label beyond stands a second time, exact, in the header's `id2`.
@@ -14,12 +15,15 @@ import zlib
 import numpy as np
 
 from ..errors import InputError
-from .identity_ranges import end_of_images, identity_ranges
-from .index import LACKING, read_index
+from ..files import refuse_pointer
+from .identity_ranges import end_of_images, identity_ranges, refuse_detection
+from .index import LACKING, check_starts, index_path, read_index
 from .property_file import read_property
-from .recordio import EXACT, MAGIC, READ_AT_ONCE, read_record
+from .recordio import EXACT, HEADER_SIZE, LONGEST, MAGIC, READ_AT_ONCE, read_record
 
-_LABELS_AT_ONCE, _LABEL_WORDS = 2**20, 4
+_LABELS_AT_ONCE = 2**20
+# words of a record: its kind and length, how many numbers its label has, the label if it is one, the first of several
+_LENGTH, _FLAG, _LABEL, _FIRST_LABEL = 1, 2, 3, 8
 _LARGEST_LABEL = 2**63 - 1
 _LEAST_AT_ONCE = 64
 
@@ -44,19 +48,26 @@ class RecordFile:
     """
 
     def __init__(self, path, tolerant=False):
-        self.path, self.index_path = path, os.path.splitext(path)[0] + ".idx"
+        self.path, self.index_path = path, index_path(path)
+        if not os.path.isfile(path):
+            raise InputError(
+                f"{path}: no such file. A data set is a pair train.rec, train.idx; training looks for it where "
+                "--rec PATH/train.rec says, and for the presets' in $PARTIAL_FC_DATA, or else in data/"
+            )
+        if not os.path.isfile(self.index_path):
+            raise InputError(f"{self.index_path}: no such file: `partial-fc data index {path}` makes it")
         for name in (path, self.index_path):
-            if not os.path.isfile(name):
-                raise InputError(
-                    f"{name}: no such file. A data set is a pair train.rec, train.idx; training looks for it where "
-                    "--rec PATH/train.rec says, and for the presets' in $PARTIAL_FC_DATA, or else in data/"
-                )
+            refuse_pointer(name)
         try:
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
         size = os.fstat(self._file).st_size
-        self.positions = read_index(self.index_path, size)
+        try:
+            self.positions = read_index(self.index_path, size)
+            check_starts(self.index_path, self.positions, self.words())
+        except InputError as error:
+            raise InputError(f"{error}; `partial-fc data index {path} --overwrite` rebuilds it") from error
         # enough for most: images of one kind differ little in length
         self._at_once = min(READ_AT_ONCE, 2 * size // max(len(self.positions), 1) + _LEAST_AT_ONCE)
         self.ranges = self.problem = None
@@ -69,6 +80,8 @@ class RecordFile:
         self.keys = self._images()
         if not len(self.keys):
             raise InputError(f"{path}: no images in this file")
+        if self.ranges is None:
+            refuse_detection(self)
         if self.ranges is not None:
             self.num_identities = len(self.ranges)
         else:
@@ -101,7 +114,10 @@ class RecordFile:
             if position == LACKING:
                 raise ValueError("the index does not have it")
             if position < 0:
-                raise ValueError("the index has it outside of the file, or not at a multiple of 4")
+                raise ValueError(
+                    "the index has it outside of the file, or not at a multiple of 4; `partial-fc data index` "
+                    "rebuilds the index"
+                )
             return read_record(self._file, position, self._at_once)
         except (ValueError, OSError) as error:
             raise InputError(f"{self.path}: record {key} cannot be read: {error}") from error
@@ -134,16 +150,19 @@ class RecordFile:
 
     def _simple_labels(self, words, keys, labels):
         """Put labels that are one exact number into `labels`; returns which are, (n,) bool."""
-        places = self.positions[keys] // 4  # of magic number, length, flag, label
-        within = (places >= 0) & (places <= len(words) - _LABEL_WORDS)
+        places = self.positions[keys] // 4
+        within = (places >= 0) & (places < len(words) - _FIRST_LABEL)
         if not within.any():
             return within
         places = np.where(within, places, 0)
-        values = words[places + 3].view("<f4")
+        numbers = words[places + _FLAG].astype(np.int64)
+        values = words[places + np.where(numbers == 0, _LABEL, _FIRST_LABEL)].view("<f4")
         with np.errstate(invalid="ignore"):
             labels[:] = values
             simple = (values >= 0) & (values < EXACT) & (values % 1 == 0)
-        return within & simple & (words[places] == MAGIC) & (words[places + 2] == 0)
+        lengths = words[places + _LENGTH]  # of a record of one part; those of others are larger
+        whole = (numbers == 0) | (4 * numbers + HEADER_SIZE <= lengths) & (lengths < LONGEST)
+        return within & simple & whole & (words[places] == MAGIC)
 
     def _label(self, key, bad):
         try:

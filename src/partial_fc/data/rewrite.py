@@ -1,6 +1,5 @@
 """New data sets of the records of others: merged, split or shuffled. Images are copied byte for byte."""
 
-import logging
 import os
 from typing import NamedTuple
 
@@ -11,9 +10,8 @@ from ..randomness import generator
 from .copying import ONE_BY_ONE, CopySource
 from .data_set import prepare_output, write_notes
 from .identity_lists import read_identities, read_leave_out
+from .identity_ranges import identities_in_runs
 from .record_writer import record_files
-
-log = logging.getLogger("partial_fc")
 
 
 class Written(NamedTuple):
@@ -46,7 +44,7 @@ def merge(sources, out, leave_out=None, overwrite=False, progress=iter, reading=
     """
     sets = [CopySource(source, reading) for source in sources]
     size = _common_size(sets)
-    groups = [_grouped(each) for each in sets]
+    groups = [each.grouped() for each in sets]
     chosen = [np.ones(len(grouped.labels), bool) for grouped in groups]
     if leave_out is not None:
         for source, label in read_leave_out(leave_out, groups):
@@ -54,15 +52,15 @@ def merge(sources, out, leave_out=None, overwrite=False, progress=iter, reading=
     chosen = [np.flatnonzero(mask) for mask in chosen]
     if not any(len(indices) for indices in chosen):
         raise InputError(f"{leave_out}: leaves out every identity")
-    names = [_names(each, grouped, indices) for each, grouped, indices in zip(sets, groups, chosen)]
+    names = [each.names(grouped, indices) for each, grouped, indices in zip(sets, groups, chosen)]
     path, stored = prepare_output(out, [each.data_set for each in sets], overwrite), []
     with record_files(path) as writer:
         for number, (each, *which) in enumerate(zip(sets, groups, chosen, names), start=1):
             prefix = f"{number}/" if len(sets) > 1 else ""
-            for _, name, images in _identities(each, *which, progress):
+            for _, name, images in each.identities(*which, progress):
                 writer.write_identity(images)
                 stored.append(prefix + name)
-        _check_left(writer, out)
+        check_left(writer, out)
         writer.finish()
     write_notes(out, len(stored), size, stored)
     return Written(writer.num_images, len(stored))
@@ -93,28 +91,20 @@ def split(
     if os.path.realpath(out) == os.path.realpath(held_out):
         raise InputError(f"{out}: the two parts need different folders")
     copied = CopySource(source, reading)
-    grouped = _grouped(copied)
+    grouped = copied.grouped()
     count = len(grouped.labels)
-    if identities is not None:
-        held = read_identities(identities, copied.data_set, grouped)
-    else:
-        held = _drawn(count, share, seed)
-    if not 0 < np.count_nonzero(held) < count:
-        raise InputError(
-            f"{np.count_nonzero(held)} of the {count} identities of {copied.records.path} would be held out: "
-            "at least one is needed on each side"
-        )
-    names = _names(copied, grouped, range(count))
+    held = choose_held_out(copied, grouped, share, identities, seed)
+    names = copied.names(grouped, range(count))
     folders, stored = (out, held_out), ([], [])
     paths = [prepare_output(folder, [copied.data_set], overwrite) for folder in folders]
     with record_files(paths[0]) as rest_writer, record_files(paths[1]) as held_writer:
         writers = (rest_writer, held_writer)
-        for index, name, images in _identities(copied, grouped, range(count), names, progress):
+        for index, name, images in copied.identities(grouped, range(count), names, progress):
             side = int(held[index])
             writers[side].write_identity(images)
             stored[side].append(name)
         for writer, folder in zip(writers, folders):
-            _check_left(writer, folder)
+            check_left(writer, folder)
             writer.finish()
     for folder, own in zip(folders, stored):
         write_notes(folder, len(own), copied.size, own)
@@ -143,14 +133,15 @@ def shuffle(source, out, seed=0, overwrite=False, progress=iter, reading=ONE_BY_
     """
     copied = CopySource(source, reading)
     records, names = copied.records, copied.data_set.names()
-    num_identities = max(records.num_identities or 0, int(records.labels(copied.bad).max()) + 1)
+    listed = 0 if identities_in_runs(records) else records.num_identities or 0
+    num_identities = max(listed, int(records.labels(copied.bad).max()) + 1)
     path = prepare_output(out, [copied.data_set], overwrite)
     order = generator(seed, "shuffle").permutation(records.keys)
     with record_files(path) as writer:
         for images in copied.read_in_groups(order.reshape(-1, 1), progress):
             for image, label in images:
                 writer.write_image(image, label)
-        _check_left(writer, out)
+        check_left(writer, out)
     write_notes(out, num_identities, copied.size, names)
     return Written(writer.num_images, num_identities)
 
@@ -166,40 +157,40 @@ def _common_size(sets):
     return sets[0].size
 
 
-def _grouped(copied):
-    grouped = copied.data_set.grouped(copied.bad)
-    count = max(copied.records.num_identities or 0, int(grouped.labels[-1]) + 1)
-    if count > len(grouped.labels):
-        log.info(
-            "%s: %d of %d identities have no images and are dropped", copied.records.path,
-            count - len(grouped.labels), count,
-        )
-    return grouped
-
-
-def _names(copied, grouped, indices):
-    return copied.data_set.names_of(grouped.labels[indices].tolist())
-
-
-def _identities(copied, grouped, indices, names, progress):
-    """Yield (index of the identity, name, its images), without those of which no image can be read."""
-    keys = [grouped.keys[grouped.edges[index] : grouped.edges[index + 1]] for index in indices]
-    for images, index, name in zip(copied.read_in_groups(keys, progress), indices, names):
-        if images:
-            yield index, name, [image for image, _ in images]
-        else:
-            log.warning("%s: of identity %s no image can be read: left out", copied.records.path, name)
-
-
-def _check_left(writer, out):
+def check_left(writer, out):
+    """Raise InputError if a RecordWriter has written no image to the data set `out`."""
     if not writer.num_images:
         raise InputError(f"{out}: not one image that can be read would be in it")
 
 
-def _drawn(count, share, seed):
-    """(count,) bool: a share of identities drawn at random."""
-    if not 0 < share < 1:
+def choose_held_out(copied, grouped, share, identities, seed, number=None):
+    """Identities to hold out, some but not all.
+
+    Args:
+        copied: CopySource.
+        grouped: its Grouped.
+        share: of the identities to draw, between 0 and 1; or
+        identities: path of a file, see `read_identities`; or
+        number: of identities to draw.
+        seed: of what is drawn.
+
+    Returns:
+        (n,) bool.
+
+    Raises:
+        InputError: wrong arguments, no identity on one of the sides.
+    """
+    count = len(grouped.labels)
+    if identities is not None:
+        held = read_identities(identities, copied.data_set, grouped)
+    elif number is None and not 0 < share < 1:
         raise InputError(f"--share {share:g}: expected a number between 0 and 1")
-    held = np.zeros(count, bool)
-    held[generator(seed, "split").permutation(count)[: round(share * count)]] = True
+    else:
+        held = np.zeros(count, bool)
+        held[generator(seed, "split").permutation(count)[: round(share * count) if number is None else number]] = True
+    if not 0 < np.count_nonzero(held) < count:
+        raise InputError(
+            f"{np.count_nonzero(held)} of the {count} identities of {copied.records.path} would be held out: "
+            "at least one is needed on each side"
+        )
     return held

@@ -1,9 +1,11 @@
-"""`partial-fc data merge`, `split` and `shuffle`."""
+"""`partial-fc data merge`, `split`, `pairs`, `shuffle` and `index`."""
 
 import logging
+import os
 
-from .arguments import SOURCE, add_reading, reading
-from .progress import progress
+from ..errors import InputError
+from .arguments import SOURCE, add_reading, positive, reading
+from .progress import byte_progress, progress
 
 log = logging.getLogger("partial_fc")
 
@@ -12,7 +14,9 @@ def add(commands):
     """Add the commands to argparse's sub-parsers."""
     _add_merge(commands)
     _add_split(commands)
+    _add_pairs(commands)
     _add_shuffle(commands)
+    _add_index(commands)
 
 
 def _add_merge(commands):
@@ -52,6 +56,34 @@ def _add_split(commands):
     command.set_defaults(run=_split)
 
 
+def _add_pairs(commands):
+    command = commands.add_parser(
+        "pairs", help="a verification set of people held out",
+        description="Hold identities out from a data set: write NAME.bin, pairs of their images, drawn at random, to "
+        "OUT, NAME-identities.txt with their names, and a data set of all the others. Images are copied byte for byte.",
+    )
+    command.add_argument("source", metavar="SOURCE", help=SOURCE)
+    command.add_argument("out", metavar="OUT", help="folder of the files to write")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--people", type=positive, metavar="N", help="how many identities to hold out, drawn at random")
+    which.add_argument("--share", type=float, help="of the identities, drawn at random: 0.1 for a tenth")
+    which.add_argument(
+        "--identities", metavar="FILE", help="names in SOURCE's identities.txt or labels to hold out, a line each"
+    )
+    command.add_argument(
+        "--random-pairs", type=positive, default=3000, metavar="N",
+        help="pairs of the same identity, and as many of different ones (%(default)s, as LFW has)",
+    )
+    command.add_argument("--name", default="heldout", help="NAME (%(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="of what is drawn (%(default)s)")
+    command.add_argument(
+        "--only-pairs", action="store_true",
+        help="write no data set; without --people, --share and --identities, the pairs are of all identities then",
+    )
+    _add_common(command)
+    command.set_defaults(run=_pairs)
+
+
 def _add_shuffle(commands):
     command = commands.add_parser(
         "shuffle", help="images in random order",
@@ -63,6 +95,17 @@ def _add_shuffle(commands):
     command.add_argument("--seed", type=int, default=0, help="of the order (%(default)s)")
     _add_common(command)
     command.set_defaults(run=_shuffle)
+
+
+def _add_index(commands):
+    command = commands.add_parser(
+        "index", help="rebuild train.idx",
+        description="Write the index of a record file anew, from the headers of its records: where it is missing, "
+        "damaged, or of another file. Records that are damaged themselves are left out.",
+    )
+    command.add_argument("source", metavar="DIR", help="folder with train.rec, or path of a .rec file")
+    command.add_argument("--overwrite", action="store_true", help="replace the index that is there")
+    command.set_defaults(run=_index)
 
 
 def _add_common(command):
@@ -87,6 +130,23 @@ def _split(args):
     _tell(args.held_out, written[1])
 
 
+def _pairs(args):
+    from .hold_out import hold_out_pairs
+    from .verification_set import verification_file
+
+    if not args.only_pairs and (args.people, args.share, args.identities) == (None, None, None):
+        raise InputError("give --people, --share or --identities: who is held out; or --only-pairs")
+    rest, num_pairs, num_identities = hold_out_pairs(
+        args.source, args.out, args.random_pairs, args.name, args.people, args.share, args.identities, args.seed,
+        args.only_pairs, args.overwrite, _identities, reading(args),
+    )
+    path = os.path.join(args.out, verification_file(args.name))
+    log.info("%s: %d pairs of %d identities", path, num_pairs, num_identities)
+    if rest:
+        _tell(args.out, rest)
+        log.info("train on it: --rec %s --set val_targets=%s", os.path.join(args.out, "train.rec"), args.name)
+
+
 def _shuffle(args):
     from .rewrite import shuffle
 
@@ -94,6 +154,15 @@ def _shuffle(args):
         args.source, args.out, args.seed, args.overwrite, lambda keys: progress(keys, "images"), reading(args)
     )
     _tell(args.out, written)
+
+
+def _index(args):
+    from .data_set import record_path
+    from .index import index_path, rebuild_index
+
+    path = record_path(args.source)
+    count = rebuild_index(path, byte_progress, args.overwrite)
+    log.info("%s: %d records", index_path(path), count)
 
 
 def _identities(things):

@@ -8,6 +8,7 @@ stand-ins of this file, so that NumPy never sees a shape or a type which the fil
 """
 import codecs
 import io
+import math
 import pickletools
 
 import numpy as np
@@ -38,7 +39,7 @@ def load_plain(data):
 
 
 class PickledArray:
-    """A one-dimensional array of bools or integers as pickled: bytes and their dtype, None until set."""
+    """An array of bools or integers as pickled, (n,), (n, 1) or (1, n): bytes and their dtype, None until set."""
 
     def __init__(self):
         self.data = self.dtype = None
@@ -52,12 +53,15 @@ class PickledArray:
     def fill(self, data, dtype, shape):
         if not (isinstance(dtype, _PickledDtype) and isinstance(data, bytes) and isinstance(shape, tuple)):
             raise ValueError("damaged NumPy array")
-        if len(shape) != 1 or type(shape[0]) is not int or shape[0] * dtype.dtype.itemsize != len(data):
-            raise ValueError(f"NumPy array with {len(data)} bytes: not one-dimensional or of another size")
+        # cv2.imencode returned (n, 1) before OpenCV 4.5: the bytes are those of (n,)
+        line = len(shape) == 1 or len(shape) == 2 and 1 in shape
+        whole = line and all(type(size) is int for size in shape)
+        if not whole or math.prod(shape) * dtype.dtype.itemsize != len(data):
+            raise ValueError(f"NumPy array with {len(data)} bytes: not one row or column, or of another size")
         self.data, self.dtype = data, dtype.dtype
 
     def numpy(self):
-        """The array `(n,)`, read-only; ValueError where the pickle never filled it."""
+        """The array as `(n,)`, read-only; ValueError where the pickle never filled it."""
         if self.data is None:
             raise ValueError("NumPy array without data")
         return np.frombuffer(self.data, dtype=self.dtype)

@@ -76,10 +76,10 @@ class _Writer:
 
 
 def _open(folder, tolerant):
-    for name in ("train.rec", "train.idx"):
-        if not os.path.isfile(os.path.join(folder, name)):
-            raise InputError(f"{os.path.join(folder, name)}: no such file; --include names folders that have it")
-    return RecordFile(os.path.join(folder, "train.rec"), tolerant)
+    path = os.path.join(folder, "train.rec")
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such file; --include names folders that have it")
+    return RecordFile(path, tolerant)
 
 
 def _write_image(folder, name, image):

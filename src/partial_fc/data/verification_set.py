@@ -3,13 +3,14 @@
 `bins` holds two encoded images for each pair, in the order of the pairs; `issame_list` tells for each pair
 whether both show the same person.
 """
+import os
 import pickle
 from typing import List, NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
-from ..files import atomic_path
+from ..files import atomic_path, refuse_pointer
 from .safe_pickle import PickledArray, load_plain
 
 
@@ -20,12 +21,20 @@ class VerificationSet(NamedTuple):
     issame: np.ndarray
 
 
+def verification_file(name):
+    """Name of the file of the verification set `name`; raises InputError if that has folders."""
+    if os.path.basename(name) != name or not name:
+        raise InputError(f"--name {name}: expected a name without folders")
+    return f"{name}.bin"
+
+
 def load_verification_set(path):
     """The `VerificationSet` in the file `path`, made by Python 2 or 3; nothing in the file is executed.
 
     Raises InputError naming the file (and image or pair) where it is damaged, asks for names which data
     does not need, or does not hold two non-empty images for each of at least one pair.
     """
+    refuse_pointer(path)
     with open(path, "rb") as file:
         data = file.read()
     try:

@@ -1,6 +1,5 @@
 """The command `partial-fc doctor`, the same as `python -m partial_fc.doctor`."""
 
-import argparse
 import json
 import signal
 import socket
@@ -8,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+from ..argument_parser import Parser
 from ..errors import InputError
 from ..hosts import is_here, parse_hosts
 from .facts import gather
@@ -24,7 +24,7 @@ _RANKS = "ranks"
 
 def parser():
     """Arguments of the command."""
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog="partial-fc doctor",
         description="Examine whether this host, and others, can train, and tell what to do where they cannot. "
         "The exit status is 1 if there is trouble.",

@@ -9,7 +9,7 @@ _LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CHECKOUT = os.path.dirname(os.path.dirname(_LIBRARY))
 _IN_CHECKOUT = '. "$0/config.sh" && exec python -m "$@"'  # in the environment of a rank that trains
 # What run.sh hands on, too.
-_HANDED_ON = re.compile("(HOROVOD|MXNET|OMP|NCCL|PARTIAL_FC)_")
+_HANDED_ON = re.compile("(HOROVOD|MXNET|OMP|OPENBLAS|MKL|DNNL|NCCL|PARTIAL_FC)_")
 
 
 def checkout():

@@ -1,7 +1,6 @@
 """The commands `partial-fc eval ...`, the same as `python -m partial_fc.eval ...`."""
 
-import argparse
-
+from ..argument_parser import Parser
 from ..command_line import run
 from . import embed_command, ifrt_command, ijb_command, megaface_command, verification_command
 
@@ -9,8 +8,8 @@ _FAMILIES = (verification_command, ijb_command, megaface_command, ifrt_command, 
 
 
 def parser():
-    """Parser of the commands, for `parents` of another, too."""
-    result = argparse.ArgumentParser(prog="partial-fc eval", description="Measure trained models.")
+    """Parser of the commands."""
+    result = Parser(prog="partial-fc eval", description="Measure trained models.")
     commands = result.add_subparsers(dest="eval_command", required=True, metavar="COMMAND")
     for family in _FAMILIES:
         family.add(commands)

@@ -126,8 +126,8 @@ class Embedder:
             if expected.get(name, parameter.shape) != parameter.shape and name != "data":
                 raise InputError(
                     f"--model {self.name}: its parameter {name} has shape {parameter.shape}, images of {size} pixels "
-                    f"(height x width) would need {expected[name]}: it was trained on another size; give images of "
-                    "that, or --size"
+                    f"(height x width) would need {expected[name]}: it was trained on another size (give images of "
+                    "that, or --size), or symbol and parameters are not of one network"
                 )
         if outputs[0][0] != shape[0]:
             raise InputError(f"--model {self.name}: its output {outputs[0]} has no row for each of {shape[0]} images")

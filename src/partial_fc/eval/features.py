@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..errors import InputError
+from ..files import refuse_pointer
 
 
 def read_features(path, num_rows=None):
@@ -17,6 +18,7 @@ def read_features(path, num_rows=None):
     Raises:
         InputError: no such file, another format or shape, or another number of rows.
     """
+    refuse_pointer(path)
     try:
         features = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # of many types: whatever damage of the header leads to

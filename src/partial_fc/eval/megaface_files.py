@@ -15,7 +15,7 @@ import numpy as np
 from ..data.parallel import ordered_map
 from ..data.progress import progress
 from ..errors import InputError
-from ..files import atomic_path
+from ..files import atomic_path, refuse_pointer
 from ..listed_names import find_path
 from ..text_lists import read_text
 from .noise_lists import noise_among
@@ -95,6 +95,7 @@ def read_feature(path):
     Raises:
         InputError: it cannot be read, is cut off, or no single feature.
     """
+    refuse_pointer(path)
     try:
         with open(path, "rb") as file:
             content = file.read()

@@ -1,15 +1,17 @@
 """Trained models from MXNet's files, ours or others': the symbol up to the embeddings, its parameters, a checksum."""
 
-import glob
 import hashlib
 import json
-import os
+import logging
 from typing import Dict, NamedTuple
 
 import mxnet as mx
 
 from ..errors import InputError
-from ..model_files import read_parameters
+from ..files import refuse_pointer
+from ..model_files import check_channels, check_model_exists, listed, model_paths, read_parameters, why_not
+
+log = logging.getLogger("partial_fc")
 
 _INPUT, _EMBEDDINGS = "data", "fc1_output"
 _READ_AT_ONCE = 2**24
@@ -50,41 +52,23 @@ def load_model(name, layer=None):
         layer: name of an inner output to take instead, with or without `_output`.
 
     Raises:
-        InputError: naming the file, where one is missing or damaged; no input `data`; parameters that the symbol needs
-            and the file lacks; no such layer.
+        InputError: naming the file, where one is missing or damaged; no input `data`; symbol and parameters that do
+            not belong together; no such layer.
     """
     symbol_path, params_path = model_paths(name)
+    check_model_exists(name, "--model")
+    refuse_pointer(symbol_path)
     try:
         symbol = mx.sym.load(symbol_path)
     except (mx.base.MXNetError, ValueError) as error:
         raise InputError(f"{symbol_path}: not a symbol of MXNet: {str(error).splitlines()[-1]}") from error
-    symbol = _output(symbol, layer, symbol_path)
     parameters = {key: array.astype("float32", copy=False) for key, array in read_parameters(params_path).items()}
+    whole, symbol = symbol, _output(symbol, layer, symbol_path)
     _check_inputs(symbol, parameters, symbol_path, params_path)
+    _check_surplus(whole, parameters, symbol_path, params_path)
     checksum = _checksum((symbol_path, params_path), symbol.list_outputs()[0])
     first = _first_operators(symbol)
     return Model(name, symbol, parameters, not first & set(_WEIGHTED), checksum, " and ".join(sorted(first)))
-
-
-def model_paths(name):
-    """Paths of the symbol and of the parameters that `PREFIX[,EPOCH]` stands for.
-
-    Raises:
-        InputError: a file is missing.
-    """
-    prefix, comma, epoch = name.rpartition(",")
-    if not (comma and epoch.isdigit()):
-        prefix, epoch = name, "0"
-    paths = f"{prefix}-symbol.json", f"{prefix}-{int(epoch):04d}.params"
-    for path in paths:
-        if not os.path.isfile(path):
-            there = sorted(glob.glob(glob.escape(prefix) + "-*.params"))
-            hint = f"; there is {', '.join(there[:3])}" if there else ""
-            raise InputError(
-                f"--model {name}: no file {path}{hint}: PREFIX[,EPOCH] stands for PREFIX-symbol.json and "
-                "PREFIX-EPOCH.params, by default epoch 0"
-            )
-    return paths
 
 
 def _output(symbol, layer, path):
@@ -107,6 +91,23 @@ def _output(symbol, layer, path):
     raise InputError(f"--layer {layer}: {path} has no such output; its last ones are {', '.join(outputs[-8:])}")
 
 
+def _check_surplus(symbol, parameters, symbol_path, params_path):
+    """Parameters that the symbol does not have may be those of a classification layer that was cut off.
+
+    Convolutions are of another network, of whose stages only the beginnings would be used.
+    """
+    known = {*symbol.list_arguments(), *symbol.list_auxiliary_states()}
+    surplus = [name for name in parameters if name not in known]
+    convolutions = [name for name in surplus if len(parameters[name].shape) == 4]
+    if convolutions:
+        raise InputError(
+            f"{params_path}: {len(convolutions)} convolutions of it are not in {symbol_path}, such as "
+            f"{convolutions[0]}: the two files are not of one network"
+        )
+    if surplus:
+        log.info("%s: not in %s, not used: %s", params_path, symbol_path, listed(surplus))
+
+
 def _check_inputs(symbol, parameters, symbol_path, params_path):
     if _INPUT not in symbol.list_arguments():
         raise InputError(f"{symbol_path}: no input of the name {_INPUT}, for the images, leads to its output")
@@ -114,8 +115,25 @@ def _check_inputs(symbol, parameters, symbol_path, params_path):
     missing = [name for name in needed if name not in parameters]
     if missing:
         raise InputError(
-            f"{params_path}: lacks {len(missing)} of {len(needed)} parameters of {symbol_path}, such as {missing[0]}"
+            f"{params_path}: lacks {len(missing)} of {len(needed)} parameters of {symbol_path}, such as {missing[0]}: "
+            f"{why_not(needed, parameters)}"
         )
+    for name, shape in _first_weights(symbol).items():
+        check_channels(params_path, name, parameters[name].shape, shape)
+
+
+def _first_weights(symbol):
+    """Shapes of the parameters up to the first convolution, as RGB images of any size have them; 0 for the unknown."""
+    nodes = json.loads(symbol.tojson())["nodes"]
+    first = next((node["name"] for node in nodes if node["op"] == "Convolution"), None)
+    if first is None:
+        return {}
+    inner = symbol.get_internals()[f"{first}_output"]
+    try:
+        shapes, _, _ = inner.infer_shape_partial(**{_INPUT: (0, 3, 0, 0)})
+    except mx.base.MXNetError:  # operators that need the size; what does not fit is found out when it runs
+        return {}
+    return {name: shape for name, shape in zip(inner.list_arguments(), shapes) if name != _INPUT}
 
 
 def _first_operators(symbol):

@@ -3,7 +3,7 @@
 import os
 
 from ..errors import InputError
-from .model import model_paths
+from ..model_files import check_model_exists
 
 _FILES = ("bin", "list", "pairs", "probe_list", "probe_noises", "distractor_list", "distractor_noises")
 _FOLDERS = ("images", "probe_images", "distractor_images", "probe_features", "distractor_features")
@@ -28,7 +28,7 @@ def check_paths(args):
     for path in _paths(args, "folder"):
         _check_input("FOLDER", path, "folder")
     for name in _paths(args, "model"):
-        model_paths(name)
+        check_model_exists(name, "--model")
     check_outputs(args)
 
 

@@ -1,0 +1,62 @@
+"""The argument parser of every command: wrong arguments give one line, which says what would be right."""
+
+import argparse
+import difflib
+import math
+import sys
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser without pages of usage: an unknown option is answered with the nearest one there is.
+
+    Sub-parsers are of the same class. The types `int` and `float` say what they expect.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.register("type", int, whole_number)
+        self.register("type", float, number)
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse's, but nothing may be left over. Sub-parsers are called through it, too."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(self.explain(unknown[0]))
+        return namespace, unknown
+
+    def explain(self, word: str) -> str:
+        """What is wrong with an argument that no option takes, and what the user may have meant."""
+        if not word.startswith("-"):
+            return f"{word}: not expected here (see --help)"
+        option = word.partition("=")[0]
+        near = difflib.get_close_matches(option, self._option_string_actions, n=1)
+        return f"{option}: no such option; " + (f"the nearest is {near[0]}" if near else "--help lists them")
+
+    def error(self, message):
+        """Print the message as one line and exit with status 2."""
+        print(f"error: {plain(message)}", file=sys.stderr, flush=True)
+        sys.exit(2)
+
+
+def plain(message: str) -> str:
+    """An error message of argparse without its first word: `--size: ...` for `argument --size: ...`."""
+    return message[len("argument ") :] if message.startswith("argument ") else message
+
+
+def whole_number(text: str) -> int:
+    """Type of arguments that are whole numbers."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, not {text!r}") from None
+
+
+def number(text: str) -> float:
+    """Type of arguments that are finite numbers."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, not {text!r}")
+    return value
