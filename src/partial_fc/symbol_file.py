@@ -98,7 +98,7 @@ def load_symbol(path: str, operators: Iterable[str] = ()) -> mx.sym.Symbol:
         return mx.sym.load_json(text)
     except (InputError, mx.base.MXNetError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: not a symbol that can be loaded: {reason}") from error
+        raise InputError(f"{path}: not a symbol of MXNet that is safe to load: {reason}") from error
 
 
 def _read(path):
@@ -110,7 +110,7 @@ def _read(path):
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a symbol that can be loaded: not text in UTF-8") from error
+        raise InputError(f"{path}: not a symbol of MXNet that is safe to load: not text in UTF-8") from error
 
 
 def _parse(text):
