@@ -143,7 +143,9 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("errors", set()),
     ("files", {"errors"}),
     ("collectives", {"errors", "hosts", "watch"}),
-    ("watch", {"errors", "monitor"}),
+    ("watch", {"addresses", "errors", "monitor"}),
+    ("addresses", set()),
+    ("symbol_file", {"errors"}),
     ("monitor", set()),
     ("launch", {"config", "errors", "hosts", "launch_command", "restarts", "signals"}),
     ("launch_command", {"errors", "hosts"}),
@@ -182,7 +184,9 @@ def test_imports_point_one_way(name, allowed):
     assert inside(name) <= allowed
 
 
-@pytest.mark.parametrize("folder, more", [("data", set()), ("eval", {"model_files", "collectives", "device"})])
+@pytest.mark.parametrize("folder, more", [
+    ("data", set()), ("eval", {"model_files", "symbol_file", "collectives", "device"}),
+])
 def test_data_and_evaluation_know_nothing_of_the_training(folder, more):
     lists = {"text_lists", "number_rows", "listed_names"}
     allowed = {"argument_parser", "errors", "files", "labels", "randomness", "command_line"} | lists | more
@@ -230,6 +234,12 @@ def assigned(node):
     if isinstance(node, (ast.Assign, ast.Delete)):
         return node.targets
     return [node.target] if isinstance(node, (ast.AugAssign, ast.AnnAssign)) else []
+
+
+@every_file
+def test_symbols_are_loaded_in_one_place(path):
+    loaders = {"mx.sym.load", "mx.sym.load_json", "mx.symbol.load", "mx.symbol.load_json", "mx.model.load_checkpoint"}
+    assert not calls(tree_of(path)) & loaders or path == library_file("symbol_file")
 
 
 @every_file

@@ -1,16 +1,21 @@
 """What ranks, here processes without MXNet, find out about each other."""
 
+import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
+from partial_fc.addresses import host_identity
 from partial_fc.errors import InputError
+from partial_fc.monitor import encode
 from partial_fc.watch import FAILED, Watch
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
@@ -22,9 +27,10 @@ def start(tmp_path):
     """Function that starts a rank for each action and waits until all have met; `start.go` lets them act."""
     started = []
 
-    def start_ranks(*actions, stall="60"):
+    def start_ranks(*actions, stall="60", missing=0):
         for rank, action in enumerate(actions):
-            command = [sys.executable, os.path.join(TESTS, "watch_worker.py"), str(rank), str(tmp_path), action]
+            command = [sys.executable, os.path.join(TESTS, "watch_worker.py"), str(rank)]
+            command += [str(len(actions) + missing), str(tmp_path), action]
             environment = dict(os.environ, PYTHONPATH=os.path.join(TESTS, "..", "src"), PARTIAL_FC_STALL_SECONDS=stall)
             pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             started.append(subprocess.Popen(command, env=environment, text=True, **pipes))
@@ -145,16 +151,88 @@ def test_an_error_ends_a_wait(start):
     assert act(start("recover", stall="1")) == ([""], [0])
 
 
-def test_strangers_are_not_heard(start, tmp_path):
-    processes = start("end")
-    port = json.loads((tmp_path / "meeting").read_text())["port"]
-    unknown = b'{"token": "x", "rank": 1, "host": "h"}\n'
-    for first in (b"GET / HTTP/1.1\r\n", unknown, b'{"rank": 1}\n', b"[]\n", b"\xff\n"):
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as stranger:
-            stranger.sendall(first)
-            stranger.settimeout(5)
+def listener(tmp_path):
+    """Address and port of the monitor that `start` has started."""
+    ((address, port),) = json.loads((tmp_path / "meeting").read_text())["listeners"]
+    return address, port
+
+
+@pytest.mark.parametrize("hello", [
+    b"GET / HTTP/1.1\r\n",
+    b'{"rank": 1, "host": "h", "nonce": "x", "proof": "x"}\n',
+    b'{"rank": 1}\n',
+    b"[]\n",
+    b"\xff\n",
+    b"[" * 30_000 + b"\n",
+    b"{" * 200_000 + b"\n",
+], ids=range(7))
+def test_strangers_are_not_heard(hello, start, tmp_path):
+    processes = start("end", missing=1)
+    with socket.create_connection(listener(tmp_path), timeout=5) as stranger:
+        assert set(json.loads(stranger.makefile().readline())) == {"nonce"}
+        with contextlib.suppress(OSError):  # it may be cut off before all is sent
+            stranger.sendall(hello)
             assert stranger.recv(100) == b""
     assert act(processes) == ([""], [0])
+
+
+def test_the_monitor_listens_for_this_host_alone_and_only_until_all_have_joined(start, tmp_path):
+    processes = start("end", "end")
+    address, port = listener(tmp_path)
+    assert address == "127.0.0.1"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((address, port), timeout=5)
+    assert act(processes) == (["", ""], [0, 0])
+
+
+def test_silent_strangers_do_no_harm(start, tmp_path):
+    processes = start("end", missing=1)
+    resource.prlimit(processes[0].pid, resource.RLIMIT_NOFILE, (70, 70))
+    strangers = [socket.create_connection(listener(tmp_path), timeout=30) for _ in range(200)]
+    for stranger in strangers[:150]:  # cut off, while the latest may still prove who they are
+        stranger.settimeout(10)
+        with contextlib.suppress(ConnectionResetError):
+            while stranger.recv(4096):
+                pass
+    assert len(os.listdir(f"/proc/{processes[0].pid}/fd")) < 60
+    joining = Watch()
+    joining.join(1, json.loads((tmp_path / "meeting").read_text()))
+    assert joining._writer is not None
+    joining._goodbye()
+    for stranger in strangers:
+        stranger.close()
+    assert act(processes) == ([""], [0])
+
+
+def test_the_secret_is_never_sent_not_even_to_who_listens_in_the_place_of_rank_0():
+    heard = []
+
+    def impostor(server):
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(encode({"nonce": "n"}))
+            heard.append(connection.makefile().readline())
+            connection.sendall(encode({"proof": "a guess"}))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=impostor, args=[server])
+        thread.start()
+        meeting = {"identity": host_identity(), "listeners": [server.getsockname()], "secret": "s3cret"}
+        watch = Watch()
+        watch.join(1, dict(meeting, host="h"))
+        thread.join()
+    assert "s3cret" not in heard[0] and set(json.loads(heard[0])) == {"rank", "host", "nonce", "proof"}
+    assert watch._writer is None
+
+
+def test_a_rank_of_another_host_tries_no_address_of_its_own(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(1)
+        meeting = {"identity": "another kernel", "listeners": [server.getsockname()], "secret": "s3cret", "host": "h"}
+        Watch().join(1, meeting)
+        with pytest.raises(socket.timeout):
+            server.accept()
+    assert "cannot reach the watch of rank 0 (tried none)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", ["x", "0", "-3", "nan", "inf"])

@@ -1,6 +1,6 @@
-"""A rank of test_watch.py: keeps watch, without MXNet or Horovod, and does what it is told.
+"""A rank of test_watch.py: keeps watch, without MXNet or Horovod, and acts as its argument says.
 
-    python watch_worker.py RANK FOLDER ACTION
+    python watch_worker.py RANK WORLD_SIZE FOLDER ACTION
 """
 
 import json
@@ -11,12 +11,12 @@ import time
 from partial_fc.monitor import IMAGES
 from partial_fc.watch import Watch
 
-rank, folder, action = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+rank, world_size, folder, action = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 meeting = os.path.join(folder, "meeting")
 watch = Watch()
 if rank == 0:
     with open(meeting + ".tmp", "w") as file:
-        json.dump(watch.open(), file)
+        json.dump(watch.open(world_size, []), file)
     os.rename(meeting + ".tmp", meeting)
 while not os.path.exists(meeting):
     time.sleep(0.05)

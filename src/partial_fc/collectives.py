@@ -13,7 +13,7 @@ import numpy as np
 
 from .errors import AgreedError, InputError
 from .hosts import check_gloo
-from .watch import Watch
+from .watch import Watch, introduction, other_addresses
 
 # Large enough to use the network well, small enough that the first sums run beside the rest of the backward pass, and
 # that copies take little memory.
@@ -121,7 +121,8 @@ def connect(stalls=True):
         comm = HorovodCommunicator(hvd, watch)
         if comm.transport == "Gloo":
             comm.warm_up()
-        meeting = comm.all_gather_object(None if comm.rank else watch.open())[0]
+        others = other_addresses(comm.all_gather_object(introduction()))
+        meeting = comm.all_gather_object(None if comm.rank else watch.open(comm.world_size, others))[0]
     watch.join(comm.rank, meeting)
     return comm
 

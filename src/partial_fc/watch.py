@@ -8,6 +8,7 @@ A thread of every rank keeps in touch with rank 0, where monitor.py finds the ca
 import asyncio
 import atexit
 import contextlib
+import hmac
 import json
 import math
 import os
@@ -17,10 +18,9 @@ import sys
 import threading
 import time
 
-import psutil
-
+from .addresses import LOOPBACK, addresses_towards, host_identity, own_addresses
 from .errors import InputError
-from .monitor import BEAT, LOST, Monitor, encode, limit_silence
+from .monitor import BEAT, LOST, Monitor, encode, limit_silence, proof
 
 FAILED = 75  # exit status of a run that may do better when it is started again
 _LAST_WORD = 1.5  # seconds for what other ranks and the libraries print
@@ -66,12 +66,24 @@ class Watch:
         finally:
             timer.cancel()
 
-    def open(self):
-        """Start the monitor, in the process of rank 0; returns what all ranks need to `join`, for JSON."""
-        token = secrets.token_hex(16)
-        monitor = Monitor(token, self._lost, self._stall if self._stalls else math.inf)
-        port = self._wait_for(monitor.start())
-        return {"host": self._host, "addresses": _addresses(), "port": port, "token": token}
+    def open(self, world_size, others):
+        """Start the monitor, in the process of rank 0.
+
+        It listens where the ranks of this host reach it, and on the addresses by which this host sends to others.
+
+        Args:
+            world_size: number of ranks.
+            others: addresses of the other hosts, see `introduction`.
+
+        Returns:
+            What all ranks need to `join`, for JSON.
+        """
+        secret = secrets.token_hex(16)
+        stall = self._stall if self._stalls else math.inf
+        monitor = Monitor(secret, self._lost, stall, world_size, max(self._stall, _JOIN))
+        addresses = [LOOPBACK, *addresses_towards(others)]
+        listeners = self._wait_for(monitor.start(addresses))
+        return {"host": self._host, "identity": host_identity(), "listeners": listeners, "secret": secret}
 
     def join(self, rank, meeting):
         """Keep in touch with rank 0 from now on.
@@ -83,10 +95,10 @@ class Watch:
         self._rank = rank
         reader = self._wait_for(self._connect(meeting))
         if reader is None:
-            tried = ", ".join(meeting["addresses"])
+            tried = ", ".join(f"{address}:{port}" for address, port in _reachable(meeting)) or "none"
             print(
-                f"warning: rank {rank} ({self._host}) cannot reach port {meeting['port']} of rank 0 (tried {tried}): a "
-                "failure of another rank may go unnoticed here", file=sys.stderr, flush=True,
+                f"warning: rank {rank} ({self._host}) cannot reach the watch of rank 0 (tried {tried}): a failure of "
+                "another rank may go unnoticed here", file=sys.stderr, flush=True,
             )
             return
         asyncio.run_coroutine_threadsafe(self._follow(reader, meeting["host"]), self._loop)
@@ -154,16 +166,25 @@ class Watch:
 
     async def _connect(self, meeting):
         """Reader of a connection to rank 0, at whichever of its addresses answers; None if none does."""
-        for address in meeting["addresses"]:
-            with contextlib.suppress(OSError, asyncio.TimeoutError, asyncio.IncompleteReadError):
-                connecting = asyncio.open_connection(address, meeting["port"])
-                reader, writer = await asyncio.wait_for(connecting, _CONNECT)
-                limit_silence(writer, self._lost)
-                writer.write(encode({"token": meeting["token"], "rank": self._rank, "host": self._host}))
-                await asyncio.wait_for(reader.readuntil(), _CONNECT)  # another machine's port would not answer so
-                self._writer = writer
-                return reader
+        for address, port in _reachable(meeting):
+            with contextlib.suppress(OSError, ValueError, KeyError, asyncio.TimeoutError, asyncio.IncompleteReadError):
+                reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port), _CONNECT)
+                if await asyncio.wait_for(self._introduce(reader, writer, meeting["secret"]), _CONNECT):
+                    limit_silence(writer, self._lost)
+                    self._writer = writer
+                    return reader
+                writer.close()
         return None
+
+    async def _introduce(self, reader, writer, secret):
+        """Prove to know the secret, without sending it; returns whether the other end knows it, too."""
+        challenge = json.loads(await reader.readuntil())["nonce"]
+        nonce = secrets.token_hex(16)
+        hello = {"rank": self._rank, "host": self._host, "nonce": nonce}
+        hello["proof"] = proof(secret, "rank", self._rank, self._host, challenge, nonce)
+        writer.write(encode(hello))
+        answer = json.loads(await reader.readuntil())["proof"]
+        return hmac.compare_digest(answer, proof(secret, "monitor", nonce, challenge))
 
     async def _follow(self, reader, host):
         """Tell what this rank does, and hear what becomes of the run."""
@@ -209,10 +230,21 @@ def _linger():
     return _LINGER if "OMPI_COMM_WORLD_SIZE" in os.environ else 0
 
 
-def _addresses():
-    """IPv4 addresses of this host, those that only itself can reach last."""
-    infos = [info for infos in psutil.net_if_addrs().values() for info in infos if info.family == socket.AF_INET]
-    return sorted((info.address for info in infos), key=lambda address: address.startswith("127."))
+def introduction():
+    """What rank 0 needs to know of another rank's host to be reached from there, for JSON."""
+    return {"identity": host_identity(), "addresses": own_addresses()}
+
+
+def other_addresses(introductions):
+    """Addresses of all hosts but this one, from the `introduction` of every rank."""
+    hosts = {each["identity"]: each["addresses"] for each in introductions if each["identity"] != host_identity()}
+    return [address for addresses in hosts.values() for address in addresses]
+
+
+def _reachable(meeting):
+    """Addresses and ports of rank 0 to try: loopback on its own host only, elsewhere anyone may listen there."""
+    own = meeting["identity"] == host_identity()
+    return [(address, port) for address, port in meeting["listeners"] if (address == LOOPBACK) == own]
 
 
 def _seconds(name, default):

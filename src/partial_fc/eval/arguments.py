@@ -17,6 +17,10 @@ def add_model(command, required=True, several=True):
         help=_MODEL + "; several are set beside each other" if several else _MODEL, **more,
     )
     group.add_argument("--layer", metavar="NAME", help="inner output of the symbol to take as embedding")
+    group.add_argument(
+        "--allow-operator", metavar="NAME", action="append", default=[],
+        help="let the symbol hold this operator of MXNet, too; only for a file that you trust; repeatable",
+    )
     group.add_argument("--bgr", action="store_true", help="the model was trained on blue, green, red")
     group.add_argument(
         "--mean", type=_finite, metavar="M",

@@ -10,6 +10,7 @@ import numpy as np
 from ..data.parallel import ordered_map
 from ..data.progress import progress
 from ..errors import InputError
+from ..symbol_file import check_size
 from .model import load_model
 from .unit_features import unit_or_nan
 
@@ -117,8 +118,9 @@ class Embedder:
         """Raise InputError unless the model's parameters fit images of this shape."""
         symbol, size = self._model.symbol, f"{shape[2]}x{shape[3]}"
         try:
+            check_size(symbol, shape)
             arguments, outputs, states = symbol.infer_shape(data=shape)
-        except mx.base.MXNetError as error:
+        except (InputError, mx.base.MXNetError) as error:
             reason = str(error).splitlines()[-1]
             raise InputError(f"--model {self.name}: cannot take images of {size} pixels: {reason}") from error
         expected = dict(zip(symbol.list_arguments(), arguments), **dict(zip(symbol.list_auxiliary_states(), states)))
@@ -193,7 +195,7 @@ def open_embedder(name, args, ctx):
     """
     if (args.mean is None) != (args.scale is None):
         raise InputError("--mean and --scale belong together: the network is given (pixel - MEAN) * SCALE")
-    model = load_model(name, args.layer)
+    model = load_model(name, args.layer, args.allow_operator)
     embedder = Embedder(
         model, ctx, args.batch_size, args.bgr, None if args.mean is None else (args.mean, args.scale)
     )

@@ -1,5 +1,6 @@
 """Trained models from MXNet's files, ours or others': the symbol up to the embeddings, its parameters, a checksum."""
 
+import collections
 import hashlib
 import json
 import logging
@@ -10,6 +11,7 @@ import mxnet as mx
 from ..errors import InputError
 from ..files import refuse_pointer
 from ..model_files import check_channels, check_model_exists, listed, model_paths, read_parameters, why_not
+from ..symbol_file import load_symbol
 
 log = logging.getLogger("partial_fc")
 
@@ -40,7 +42,7 @@ class Model(NamedTuple):
     begins_with: str = ""
 
 
-def load_model(name, layer=None):
+def load_model(name, layer=None, operators=()):
     """Read `PREFIX-symbol.json` and `PREFIX-EPOCH.params`.
 
     The embeddings are `fc1_output` where the symbol has that, as InsightFace's models and ours; else its own output.
@@ -50,6 +52,7 @@ def load_model(name, layer=None):
     Args:
         name: `PREFIX`, epoch 0, or `PREFIX,EPOCH`.
         layer: name of an inner output to take instead, with or without `_output`.
+        operators: names of operators that the symbol may hold beside those of networks, see `load_symbol`.
 
     Raises:
         InputError: naming the file, where one is missing or damaged; no input `data`; symbol and parameters that do
@@ -58,10 +61,7 @@ def load_model(name, layer=None):
     symbol_path, params_path = model_paths(name)
     check_model_exists(name, "--model")
     refuse_pointer(symbol_path)
-    try:
-        symbol = mx.sym.load(symbol_path)
-    except (mx.base.MXNetError, ValueError) as error:
-        raise InputError(f"{symbol_path}: not a symbol of MXNet: {str(error).splitlines()[-1]}") from error
+    symbol = load_symbol(symbol_path, operators)
     parameters = {key: array.astype("float32", copy=False) for key, array in read_parameters(params_path).items()}
     whole, symbol = symbol, _output(symbol, layer, symbol_path)
     _check_inputs(symbol, parameters, symbol_path, params_path)
@@ -139,13 +139,16 @@ def _first_weights(symbol):
 def _first_operators(symbol):
     """Names of the operators that take the images, behind those that leave the range of their pixels as it is."""
     nodes = json.loads(symbol.tojson())["nodes"]
+    users = collections.defaultdict(set)
+    for each, node in enumerate(nodes):
+        for source, *_ in node["inputs"]:
+            users[source].add(each)
     number = next(number for number, node in enumerate(nodes) if node["name"] == _INPUT and node["op"] == "null")
     while True:
-        users = [each for each, node in enumerate(nodes) if number in [source[0] for source in node["inputs"]]]
-        operators = {nodes[user]["op"] for user in users}
-        if len(users) != 1 or not operators <= set(_NEUTRAL):
+        operators = {nodes[user]["op"] for user in users[number]}
+        if len(users[number]) != 1 or not operators <= set(_NEUTRAL):
             return operators
-        number = users[0]
+        (number,) = users[number]
 
 
 def _checksum(paths, output):
