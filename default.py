@@ -98,7 +98,10 @@ DATASETS = {
     "webface": _records("webface", 10575, [20000, 28000], 32000),
     "emore": _records("faces_emore", 85742, [100000, 160000], 180000),
     "ms1m-v3": _records("ms1m-retinaface-t1", 93431, [100000, 160000], 180000),
-    "glint360k_8GPU": _records("glint360k", 360232, [200000, 400000, 500000, 550000], 600000),
+    "glint360k_8GPU": _records(
+        "glint360k", 360232, [200000, 400000, 500000, 550000], 600000,
+        ("lfw", "cfp_fp", "agedb_30", "calfw", "cfp_ff", "cplfw", "vgg2_fp"),
+    ),
     "glint360k_16GPU": _records("glint360k", 360232, [200000, 280000, 360000], 400000),
     # w: ten thousand
     "100w": _synthetic(1000000),

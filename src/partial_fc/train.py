@@ -110,6 +110,7 @@ def train(config, comm, signals=None):
         measure_input(reader, comm)
         return
     with comm.together():
+        _find_verification_sets(config)
         sets = {name: _open_verification_set(config, name) for name in config.val_targets}
         device = choose_device(config.device, comm)
         files = {} if config.source == "synthetic" else checksums(config, reader.records)
@@ -240,11 +241,25 @@ def _open_data(config, comm):
     return reader
 
 
+def _verification_file(config, name):
+    return os.path.join(os.path.dirname(config.rec), name + ".bin")
+
+
+def _find_verification_sets(config):
+    """Raise InputError that names all verification sets which are missing."""
+    found = [name for name in config.val_targets if os.path.isfile(_verification_file(config, name))]
+    missing = [_verification_file(config, name) for name in config.val_targets if name not in found]
+    if missing:
+        raise InputError(
+            f"{', '.join(missing)}: no such verification set. InsightFace's downloads of faces_emore and glint360k "
+            "hold lfw, cfp_fp, cfp_ff, agedb_30, calfw, cplfw and vgg2_fp: copy the files there; `data pack --pairs` "
+            f"makes sets of other faces. To leave these out: --set val_targets={','.join(found)}"
+        )
+
+
 def _open_verification_set(config, name):
     """Decoded images (2P, H, W, 3) and issame (P,)."""
-    path = os.path.join(os.path.dirname(config.rec), name + ".bin")
-    if not os.path.isfile(path):
-        raise InputError(f"{path}: no such verification set; --set val_targets= goes without")
+    path = _verification_file(config, name)
     images, issame = load_verification_set(path)
     if len(issame) < NUM_FOLDS:
         raise InputError(f"{path}: {len(issame)} pairs, fewer than the {NUM_FOLDS} folds of the protocol")
