@@ -39,11 +39,12 @@ class Doubling(Communicator):
             array += 10
 
 
-def face_module(net_output="FC", comm=None, seed=0, size=SIZE):
+def face_module(net_output="FC", comm=None, seed=0, size=SIZE, batch_size=BATCH_SIZE):
     comm = comm or Communicator()
     bank = MemoryBank(NUM_CLASSES, EMBEDDING_SIZE, comm, seed=seed)
     head = PartialFC(bank, MarginSoftmax(16, m3=0.2), CenterSGD(), comm)
-    return FaceModule(get_symbol("demo", EMBEDDING_SIZE, net_output), head, comm, mx.cpu(), BATCH_SIZE, size, seed)
+    symbol = get_symbol("demo", EMBEDDING_SIZE, net_output)
+    return FaceModule(symbol, head, comm, mx.cpu(), batch_size, size, seed)
 
 
 def batch(seed=0, size=SIZE):
@@ -98,6 +99,11 @@ def test_update_moves_all_parameters_and_centers():
     assert all(not np.array_equal(before[name], after[name]) for name in set(before) - fixed)
     assert np.array_equal(before["fc1_gamma"], after["fc1_gamma"])
     assert not np.array_equal(centers, module.head.bank.weight.asnumpy())
+
+
+def test_batch_of_one_image_is_an_error_of_all_ranks():
+    with pytest.raises(AgreedError, match="batch_size 1: the batch normalization stage4_bn"):
+        face_module(batch_size=1)
 
 
 def test_learning_rates_belong_to_backbone_and_centers():

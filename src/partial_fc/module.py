@@ -8,6 +8,7 @@ from typing import NamedTuple
 import mxnet as mx
 import numpy as np
 
+from .batch_norm import check_batch_norm
 from .errors import AgreedError, InputError
 from .monitor import IMAGES
 from .randomness import random_key
@@ -48,6 +49,9 @@ class FaceModule:
         image_size: H = W.
         seed: of the initial parameters and of dropout.
         momentum, wd: of the backbone's SGD.
+
+    Raises:
+        AgreedError: on every rank, if batch normalization would see a single value per channel.
     """
 
     def __init__(self, symbol, head, comm, ctx, batch_size, image_size, seed=0, momentum=0.9, wd=5e-4):
@@ -55,6 +59,8 @@ class FaceModule:
         self.batch_size = batch_size
         self.module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=ctx)
         self.module.bind([("data", (batch_size, 3, image_size, image_size))], for_training=True)
+        with comm.together():
+            check_batch_norm(symbol, (batch_size, 3, image_size, image_size))
         self._initialize()
         self.broadcast_parameters()
         # The head's gradients hold the 1 / B of the mean, and ranks are summed: nothing is left to rescale.

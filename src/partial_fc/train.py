@@ -13,6 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from . import config as configuration
 from .agreement import checksums, compare, settings
+from .batch_norm import check_batch_norm
 from .callbacks import LossLog, Periodic, TensorBoard, Verification
 from .center_files import load_centers
 from .checkpoint import Checkpoints
@@ -97,6 +98,8 @@ def train(config, comm, signals=None):
     compare("the version", versions(), comm)
     compare("the setting", settings(config), comm)
     if not config.io_only:
+        with comm.together():  # long before the module is made, which would find it, too
+            check_batch_norm(_symbol(config), (config.batch_size, 3, config.image_size, config.image_size))
         choose_models_root(config, comm)
     with comm.together():
         _start_log(config, comm)
@@ -152,7 +155,7 @@ def build(config, comm, ctx):
     Raises:
         AgreedError: on every rank, if the run cannot fit into the memory of any of them.
     """
-    symbol = get_symbol(config.network, config.embedding_size, config.net_output)
+    symbol = _symbol(config)
     with comm.together():
         log.info("memory: %s", check_memory(memory_plan(config, symbol, comm.world_size), config, comm, ctx))
     with comm.together():
@@ -162,6 +165,10 @@ def build(config, comm, ctx):
     return FaceModule(
         symbol, head, comm, ctx, config.batch_size, config.image_size, config.seed, config.momentum, config.wd
     )
+
+
+def _symbol(config):
+    return get_symbol(config.network, config.embedding_size, config.net_output)
 
 
 def _bank(config, comm, ctx):
