@@ -14,6 +14,7 @@ def common():
         net_output="FC",  # FC: BN-FC-BN; E: the same with dropout
         image_size=112,
         pretrained="",  # PREFIX,EPOCH of a model to start from: PREFIX-EPOCH.params
+        initializer="normal",  # of the backbone's weights: normal, sigma 0.1, as published; or xavier
         centers="",  # folder of class centers to start from: of a checkpoint, or made by `partial-fc centers`
         # optimization
         batch_size=64,  # images a rank
@@ -23,6 +24,7 @@ def common():
         lr_factor=0.1,
         momentum=0.9,
         wd=5e-4,
+        bias_decay=True,  # wd acts on every parameter, as published; false: biases and betas are spared
         max_update=0,  # updates to train for
         sample_ratio=1.0,  # share of the class centers that takes part in an update
         # data

@@ -51,7 +51,7 @@ def test_presets_are_the_published_ones(network, dataset, num_classes, lr_steps,
         assert (config.num_classes, config.lr_steps, config.max_update) == (num_classes, lr_steps, max_update)
         assert set(config.val_targets) == val_targets and len(config.val_targets) == len(val_targets)
         assert (config.backbone_lr, config.memory_bank_lr, config.lr_factor) == (0.1, 0.1, 0.1)
-        assert (config.momentum, config.wd) == (0.9, 5e-4)
+        assert (config.momentum, config.wd, config.bias_decay, config.initializer) == (0.9, 5e-4, True, "normal")
         assert (config.batch_size, config.sample_ratio) == (64, 1.0)
         assert (config.embedding_size, config.image_size, config.net_output) == (512, 112, "FC")
         assert (config.frequent, config.verbose, config.save_interval, config.flip) == (20, 2000, 10000, True)

@@ -18,6 +18,7 @@ _SHARES = ("bad_record_share", "color_jitter", "low_resolution", "jpeg_compressi
 _ONE_OF = {
     "source": ("records", "demo", "synthetic"),
     "net_output": ("FC", "E"),
+    "initializer": ("normal", "xavier"),
     "device": ("auto", "cpu", "gpu"),
     "bank": ("device", "host"),
     "last_batch": ("drop", "pad"),

@@ -163,7 +163,8 @@ def build(config, comm, ctx):
     margin = MarginSoftmax(config.loss_s, config.loss_m1, config.loss_m2, config.loss_m3)
     head = PartialFC(bank, margin, CenterSGD(config.momentum, config.wd), comm)
     return FaceModule(
-        symbol, head, comm, ctx, config.batch_size, config.image_size, config.seed, config.momentum, config.wd
+        symbol, head, comm, ctx, config.batch_size, config.image_size, config.seed, config.momentum, config.wd,
+        config.initializer, config.bias_decay,
     )
 
 
