@@ -14,6 +14,7 @@ def common():
         net_output="FC",  # FC: BN-FC-BN; E: the same with dropout
         image_size=112,
         pretrained="",  # PREFIX,EPOCH of a model to start from: PREFIX-EPOCH.params
+        initializer="normal",  # of the backbone's weights: normal, sigma 0.1, as published; or xavier
         centers="",  # folder of class centers to start from: of a checkpoint, or made by `partial-fc centers`
         # optimization
         batch_size=64,  # images a rank
@@ -23,6 +24,7 @@ def common():
         lr_factor=0.1,
         momentum=0.9,
         wd=5e-4,
+        bias_decay=True,  # wd acts on every parameter, as published; false: biases and betas are spared
         max_update=0,  # updates to train for
         sample_ratio=1.0,  # share of the class centers that takes part in an update
         # data
@@ -98,7 +100,10 @@ DATASETS = {
     "webface": _records("webface", 10575, [20000, 28000], 32000),
     "emore": _records("faces_emore", 85742, [100000, 160000], 180000),
     "ms1m-v3": _records("ms1m-retinaface-t1", 93431, [100000, 160000], 180000),
-    "glint360k_8GPU": _records("glint360k", 360232, [200000, 400000, 500000, 550000], 600000),
+    "glint360k_8GPU": _records(
+        "glint360k", 360232, [200000, 400000, 500000, 550000], 600000,
+        ("lfw", "cfp_fp", "agedb_30", "calfw", "cfp_ff", "cplfw", "vgg2_fp"),
+    ),
     "glint360k_16GPU": _records("glint360k", 360232, [200000, 280000, 360000], 400000),
     # w: ten thousand
     "100w": _synthetic(1000000),

@@ -125,7 +125,9 @@ def test_cli_imports_config_and_train_when_it_needs_it():
 
 @pytest.mark.parametrize("name, allowed", [
     ("train", every_name() - {"cli"} | {"symbol"}),
-    ("module", {"errors", "monitor", "randomness", "head"}),
+    ("module", {"batch_norm", "errors", "initializer", "monitor", "randomness", "head"}),
+    ("batch_norm", {"errors"}),
+    ("initializer", {"randomness"}),
     ("head", {"memory_bank", "margin_softmax", "parallel_softmax", "optimizer", "normalize", "workspace"}),
     ("workspace", set()),
     ("memory_bank", {"partition", "samplers", "randomness", "host_arrays"}),

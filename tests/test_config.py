@@ -27,6 +27,36 @@ def test_every_combination(loss, dataset, network):
     assert set(config) >= set(PRESETS.common())
 
 
+THREE = {"lfw", "cfp_fp", "agedb_30"}
+SYNTHETIC = ([20000, 28000], 32000, set())
+
+
+@pytest.mark.parametrize("dataset, num_classes, lr_steps, max_update, val_targets", [
+    ("webface", 10575, [20000, 28000], 32000, THREE),
+    ("emore", 85742, [100000, 160000], 180000, THREE),
+    ("glint360k_8GPU", 360232, [200000, 400000, 500000, 550000], 600000,
+     THREE | {"calfw", "cfp_ff", "cplfw", "vgg2_fp"}),
+    ("glint360k_16GPU", 360232, [200000, 280000, 360000], 400000, THREE),
+    ("100w", 10**6, *SYNTHETIC),
+    ("1000w", 10**7, *SYNTHETIC),
+    ("2000w", 2 * 10**7, *SYNTHETIC),
+    ("3000w", 3 * 10**7, *SYNTHETIC),
+    ("10000w", 10**8, *SYNTHETIC),
+])
+@pytest.mark.parametrize("network", ["r18", "r50", "r100"])
+def test_presets_are_the_published_ones(network, dataset, num_classes, lr_steps, max_update, val_targets):
+    for loss, margin in (("arcface", (64, 1, 0.5, 0)), ("cosface", (64, 1, 0, 0.4))):
+        config = get_config(loss, dataset, network)
+        assert (config.loss_s, config.loss_m1, config.loss_m2, config.loss_m3) == margin
+        assert (config.num_classes, config.lr_steps, config.max_update) == (num_classes, lr_steps, max_update)
+        assert set(config.val_targets) == val_targets and len(config.val_targets) == len(val_targets)
+        assert (config.backbone_lr, config.memory_bank_lr, config.lr_factor) == (0.1, 0.1, 0.1)
+        assert (config.momentum, config.wd, config.bias_decay, config.initializer) == (0.9, 5e-4, True, "normal")
+        assert (config.batch_size, config.sample_ratio) == (64, 1.0)
+        assert (config.embedding_size, config.image_size, config.net_output) == (512, 112, "FC")
+        assert (config.frequent, config.verbose, config.save_interval, config.flip) == (20, 2000, 10000, True)
+
+
 def test_presets_are_fresh_at_every_call():
     for presets in (PRESETS, configuration):
         before = dict(presets.get_config("cosface", "demo", "demo"))

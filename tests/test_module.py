@@ -39,11 +39,12 @@ class Doubling(Communicator):
             array += 10
 
 
-def face_module(net_output="FC", comm=None, seed=0, size=SIZE):
+def face_module(net_output="FC", comm=None, seed=0, size=SIZE, batch_size=BATCH_SIZE, **arguments):
     comm = comm or Communicator()
     bank = MemoryBank(NUM_CLASSES, EMBEDDING_SIZE, comm, seed=seed)
     head = PartialFC(bank, MarginSoftmax(16, m3=0.2), CenterSGD(), comm)
-    return FaceModule(get_symbol("demo", EMBEDDING_SIZE, net_output), head, comm, mx.cpu(), BATCH_SIZE, size, seed)
+    symbol = get_symbol("demo", EMBEDDING_SIZE, net_output)
+    return FaceModule(symbol, head, comm, mx.cpu(), batch_size, size, seed, **arguments)
 
 
 def batch(seed=0, size=SIZE):
@@ -98,6 +99,45 @@ def test_update_moves_all_parameters_and_centers():
     assert all(not np.array_equal(before[name], after[name]) for name in set(before) - fixed)
     assert np.array_equal(before["fc1_gamma"], after["fc1_gamma"])
     assert not np.array_equal(centers, module.head.bank.weight.asnumpy())
+
+
+def decays(name, bias_decay):
+    """Whether weight decay acts on a parameter: on all but the fixed gain, or not on biases and betas either."""
+    return name != "fc1_gamma" and (bias_decay or not name.endswith(("_bias", "_beta")))
+
+
+@pytest.mark.parametrize("bias_decay", [True, False])
+def test_weight_decay_of_each_parameter(bias_decay):
+    module = face_module(bias_decay=bias_decay, wd=0.01)
+    decay = {name: module.module._optimizer._get_wd(index) for index, name in enumerate(module.arg_params)}
+    assert decay == {name: 0.01 * decays(name, bias_decay) for name in module.arg_params}
+    assert {name.rpartition("_")[2] for name in decay} == {"weight", "bias", "gamma", "beta"}
+
+
+@pytest.mark.parametrize("arguments, bias_decay", [({}, True), (dict(bias_decay=False), False)])
+def test_updates_are_those_of_float64(arguments, bias_decay):
+    """Momentum 0.9, and weight decay where it belongs: v <- 0.9 v - lr (g + wd w), w <- w + v."""
+    module, lr, wd = face_module(wd=0.5, **arguments), 0.1, 0.5
+    random = np.random.RandomState(0)
+    for name, array in module.arg_params.items():
+        if name.endswith(("_bias", "_beta")):  # they begin with 0, which would not decay
+            array[:] = random.normal(size=array.shape)
+    weights = {name: array.asnumpy().astype(np.float64) for name, array in module.arg_params.items()}
+    momentum = {name: np.zeros_like(array) for name, array in weights.items()}
+    for num_update in range(3):
+        module.update(batch(num_update), num_update, lr, 0.1)
+        for name in weights:
+            gradient = module._gradients["grad/" + name].asnumpy()
+            decay = wd * weights[name] if decays(name, bias_decay) else 0.0
+            momentum[name] = 0.9 * momentum[name] - lr * (gradient + decay)
+            weights[name] += momentum[name]
+    for name, array in module.arg_params.items():
+        assert relative_error(array.asnumpy(), weights[name]) < 1e-6, name
+
+
+def test_batch_of_one_image_is_an_error_of_all_ranks():
+    with pytest.raises(AgreedError, match="batch_size 1: the batch normalization stage4_bn"):
+        face_module(batch_size=1)
 
 
 def test_learning_rates_belong_to_backbone_and_centers():

@@ -192,6 +192,19 @@ def test_checkpoint_of_another_network_is_refused(key, value, saved):
         Shards(2).run(find)
 
 
+@pytest.mark.parametrize("bias_decay", [True, False])
+def test_another_weight_decay_than_before_there_was_a_choice_is_reported(bias_decay, saved, caplog):
+    def go_on(comm):
+        settings = config(saved[1], bias_decay=bias_decay, initializer="normal")
+        found = find_checkpoint(settings, comm, Checkpoints(os.path.join(saved[1], "checkpoints"), comm, 2))
+        assert "bias_decay" not in found[1]["configuration"]
+        restore(*found, face_module(comm), settings, comm)
+
+    Shards(1).run(go_on)
+    assert ("another bias_decay than before: True, it was False" in caplog.text) == bias_decay
+    assert "initializer" not in caplog.text
+
+
 def test_fewer_updates_than_are_done_are_refused(saved):
     with pytest.raises(AgreedError, match="is of update 3, max_update is 2"):
         Shards(1).run(lambda comm: train(comm, saved[1], 2))

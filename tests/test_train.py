@@ -109,6 +109,18 @@ def test_verification_set_that_cannot_be_used_is_an_error_of_all_ranks(name, mes
         run(data, tmp_path, f"val_targets={name}")
 
 
+def test_all_missing_verification_sets_are_named_at_once(data, tmp_path):
+    message = r"data.*/nothing\.bin, .*/neither\.bin: .*faces_emore.*--set val_targets=few,val$"
+    with pytest.raises(AgreedError, match=message):
+        run(data, tmp_path, "val_targets=few,nothing,val,neither")
+
+
+def test_batch_of_one_image_is_refused_before_anything_is_made(data, tmp_path):
+    with pytest.raises(AgreedError, match=r"fc1 would see a single value .*--batch-size 2"):
+        run(data, tmp_path / "run", "batch_size=1")
+    assert not os.path.exists(tmp_path / "run")
+
+
 def test_images_of_another_size_are_an_error_of_all_ranks(data, tmp_path):
     with pytest.raises(AgreedError, match=r"train\.rec: record \d+: 32x32 pixels"):
         run(data, tmp_path, "val_targets=", "image_size=48")

@@ -25,6 +25,7 @@ _NOT_NEGATIVE = (
 _ONE_OF = {
     "source": ("records", "demo", "synthetic"),
     "net_output": ("FC", "E"),
+    "initializer": ("normal", "xavier"),
     "device": ("auto", "cpu", "gpu"),
     "bank": ("device", "host"),
     "last_batch": ("drop", "pad"),

@@ -8,7 +8,9 @@ from typing import NamedTuple
 import mxnet as mx
 import numpy as np
 
+from .batch_norm import check_batch_norm
 from .errors import AgreedError, InputError
+from .initializer import initialize
 from .monitor import IMAGES
 from .randomness import random_key
 
@@ -48,25 +50,37 @@ class FaceModule:
         image_size: H = W.
         seed: of the initial parameters and of dropout.
         momentum, wd: of the backbone's SGD.
+        initializer: of its weights, a key of `INITIALIZERS`.
+        bias_decay: whether weight decay acts on every parameter, as published; otherwise MXNet's rule spares biases and
+            betas by their names. A variable of the symbol that has a `wd_mult` of its own keeps it.
+
+    Raises:
+        AgreedError: on every rank, if batch normalization would see a single value per channel.
     """
 
-    def __init__(self, symbol, head, comm, ctx, batch_size, image_size, seed=0, momentum=0.9, wd=5e-4):
+    def __init__(
+        self, symbol, head, comm, ctx, batch_size, image_size, seed=0, momentum=0.9, wd=5e-4, initializer="normal",
+        bias_decay=True,
+    ):
         self.symbol, self.head, self.comm, self.ctx, self.seed = symbol, head, comm, ctx, seed
         self.batch_size = batch_size
         self.module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=ctx)
         self.module.bind([("data", (batch_size, 3, image_size, image_size))], for_training=True)
-        self._initialize()
+        with comm.together():
+            check_batch_norm(symbol, (batch_size, 3, image_size, image_size))
+        initialize(self.module, initializer, seed)
+        self._take_arrays()
         self.broadcast_parameters()
         # The head's gradients hold the 1 / B of the mean, and ranks are summed: nothing is left to rescale.
         self.module.init_optimizer(
             kvstore=None, optimizer="sgd", optimizer_params=dict(momentum=momentum, wd=wd, rescale_grad=1.0)
         )
+        if bias_decay:
+            self._decay_all()
         self._make_momentum()
         self._draws = any(node["op"] == "Dropout" for node in json.loads(symbol.tojson())["nodes"])
 
-    def _initialize(self):
-        mx.random.seed(random_key(self.seed, "backbone") % 2**31)
-        self.module.init_params(mx.init.Xavier(rnd_type="gaussian", factor_type="out", magnitude=2))
+    def _take_arrays(self):
         # Module gives out copies only (get_params); the collectives need the arrays it trains.
         executor, names = self.module._exec_group.execs[0], self.module._param_names
         self.arg_params = {name: executor.arg_dict[name] for name in names}
@@ -81,6 +95,11 @@ class FaceModule:
         """
         mx.nd.waitall()
         return self._aux_params
+
+    def _decay_all(self):
+        """Let weight decay act on what MXNet would spare by its name."""
+        own = {name for name, attributes in self.symbol.attr_dict().items() if "__wd_mult__" in attributes}
+        self.module._optimizer.set_wd_mult({name: 1.0 for name in self.arg_params if name not in own})
 
     def _make_momentum(self):
         """The optimizer's momentum by parameter, which MXNet would make in the first update; none if it is 0."""

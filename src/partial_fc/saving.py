@@ -25,7 +25,9 @@ _PARAMETERS = _MODEL + "-0000.params"
 # What a checkpoint must have in common with the run that continues from it.
 _SAME = ("num_classes", "embedding_size", "network", "net_output", "image_size")
 # What may differ without a warning: it does not change what is computed.
-_OF_THE_START = ("resume", "overwrite", "io_only", "models_root", "centers", "pretrained")
+_OF_THE_START = ("resume", "overwrite", "io_only", "models_root", "centers", "pretrained", "initializer")
+# What runs did before there was a key to choose it: checkpoints without the key are of such a run.
+_BEFORE_THE_KEY = {"bias_decay": False}
 
 
 class Progress(NamedTuple):
@@ -223,7 +225,7 @@ def restore(path, manifest, module, config, comm):
 
 
 def _log_differences(manifest, config, comm):
-    saved = manifest["configuration"]
+    saved = {**_BEFORE_THE_KEY, **manifest["configuration"]}
     for key in sorted(set(config) - set(_OF_THE_START)):
         if key in saved and saved[key] != config[key]:
             log.warning("%s is %s now, it was %s", key, config[key], saved[key])

@@ -14,6 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from . import config as configuration
 from .agreement import checksums, compare, settings
+from .batch_norm import check_batch_norm
 from .callbacks import LossLog, Periodic, TensorBoard, Verification
 from .checkpoint import Checkpoints
 from .collectives import connect
@@ -105,6 +106,8 @@ def train(config, comm, signals=None):
     compare("the version", versions(), comm)
     compare("the setting", settings(config), comm)
     if not config.io_only:
+        with comm.together():  # long before the module is made, which would find it, too
+            check_batch_norm(_symbol(config), (config.batch_size, 3, config.image_size, config.image_size))
         choose_models_root(config, comm)
     with comm.together():
         check_paths(config, comm.rank)
@@ -119,6 +122,7 @@ def train(config, comm, signals=None):
         measure_input(reader, comm)
         return
     with comm.together():
+        _find_verification_sets(config)
         sets = {name: _open_verification_set(config, name) for name in config.val_targets}
         device = choose_device(config.device, comm)
         files = {} if config.source == "synthetic" else checksums(config, reader.records)
@@ -164,7 +168,7 @@ def build(config, comm, ctx):
     Raises:
         AgreedError: on every rank, if the run cannot fit into the memory of any of them.
     """
-    symbol = get_symbol(config.network, config.embedding_size, config.net_output)
+    symbol = _symbol(config)
     with comm.together():
         log.info("memory: %s", check_memory(memory_plan(config, symbol, comm.world_size), config, comm, ctx))
     with comm.together():
@@ -172,8 +176,13 @@ def build(config, comm, ctx):
     margin = MarginSoftmax(config.loss_s, config.loss_m1, config.loss_m2, config.loss_m3)
     head = PartialFC(bank, margin, CenterSGD(config.momentum, config.wd), comm)
     return FaceModule(
-        symbol, head, comm, ctx, config.batch_size, config.image_size, config.seed, config.momentum, config.wd
+        symbol, head, comm, ctx, config.batch_size, config.image_size, config.seed, config.momentum, config.wd,
+        config.initializer, config.bias_decay,
     )
+
+
+def _symbol(config):
+    return get_symbol(config.network, config.embedding_size, config.net_output)
 
 
 def _bank(config, comm, ctx):
@@ -251,11 +260,25 @@ def _open_data(config, comm):
     return reader
 
 
+def _verification_file(config, name):
+    return os.path.join(os.path.dirname(config.rec), name + ".bin")
+
+
+def _find_verification_sets(config):
+    """Raise InputError that names all verification sets which are missing."""
+    found = [name for name in config.val_targets if os.path.isfile(_verification_file(config, name))]
+    missing = [_verification_file(config, name) for name in config.val_targets if name not in found]
+    if missing:
+        raise InputError(
+            f"{', '.join(missing)}: no such verification set. InsightFace's downloads of faces_emore and glint360k "
+            "hold lfw, cfp_fp, cfp_ff, agedb_30, calfw, cplfw and vgg2_fp: copy the files there; `data pack --pairs` "
+            f"makes sets of other faces. To leave these out: --set val_targets={','.join(found)}"
+        )
+
+
 def _open_verification_set(config, name):
     """Decoded images (2P, H, W, 3) and issame (P,)."""
-    path = os.path.join(os.path.dirname(config.rec), name + ".bin")
-    if not os.path.isfile(path):
-        raise InputError(f"{path}: no such verification set; --set val_targets= goes without")
+    path = _verification_file(config, name)
     images, issame = load_verification_set(path)
     if len(issame) < NUM_FOLDS:
         raise InputError(f"{path}: {len(issame)} pairs, fewer than the {NUM_FOLDS} folds of the protocol")
