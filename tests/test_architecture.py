@@ -126,7 +126,10 @@ def test_cli_imports_config_and_train_when_it_needs_it():
 @pytest.mark.parametrize("name, allowed", [
     ("train", every_name() - {"cli"} | {"symbol"}),
     ("module", {"errors", "monitor", "randomness", "head"}),
-    ("head", {"memory_bank", "margin_softmax", "parallel_softmax", "optimizer", "normalize", "workspace"}),
+    ("labels", {"errors"}),
+    ("head", {
+        "errors", "labels", "memory_bank", "margin_softmax", "parallel_softmax", "optimizer", "normalize", "workspace",
+    }),
     ("workspace", set()),
     ("memory_bank", {"partition", "samplers", "randomness", "host_arrays"}),
     ("host_bank", {"memory_bank", "host_arrays"}),
@@ -142,7 +145,8 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("normalize", set()),
     ("errors", set()),
     ("files", set()),
-    ("collectives", {"errors", "watch"}),
+    ("collectives", {"agreement", "errors", "exchange", "watch"}),
+    ("exchange", {"errors"}),
     ("watch", {"errors", "monitor"}),
     ("monitor", set()),
     ("launch", {"errors", "restarts", "signals"}),

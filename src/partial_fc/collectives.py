@@ -4,18 +4,19 @@ Every collective carries a fixed name: for a name it has seen, Horovod keeps the
 (but for reduce-scatters, which Horovod 0.28 negotiates each time).
 """
 
+import atexit
 import contextlib
+import hashlib
 import json
+import sys
 
 import mxnet as mx
 import numpy as np
 
+from .agreement import compare
 from .errors import AgreedError, InputError
+from .exchange import describe, groups, plain
 from .watch import Watch
-
-# Large enough to use the network well, small enough that the first sums run beside the rest of the backward pass, and
-# that copies take little memory.
-_GROUP_BYTES = 2**25
 
 
 class Communicator:
@@ -45,10 +46,17 @@ class Communicator:
         return array
 
     def all_reduce(self, arrays):
-        """Sum over the ranks, in place, of every NDArray of a dictionary by name. Does not wait."""
+        """Sum over the ranks, in place, of every NDArray of a dictionary by name. Does not wait for the sums.
+
+        Raises:
+            InputError: not dense NDArrays by name, of numbers that can be added.
+            AgreedError: on every rank, if ranks have others, of another shape, dtype or order.
+        """
+        describe(arrays)
 
     def broadcast(self, arrays):
-        """Copy rank 0's values, in place, into every NDArray of a dictionary by name."""
+        """Copy rank 0's values, in place, into every NDArray of a dictionary by name; raises as `all_reduce`."""
+        describe(arrays)
 
     def all_gather_host(self, array):
         """(n,) int64 NumPy arrays of all ranks, (world_size * n,) in rank order."""
@@ -116,7 +124,20 @@ def connect(stalls=True):
             comm.warm_up()
         meeting = comm.all_gather_object(None if comm.rank else watch.open())[0]
     watch.join(comm.rank, meeting)
+    atexit.register(_finish, comm)
     return comm
+
+
+def _finish(comm):
+    """Wait, when Python ends, for sums that nothing has waited for: Horovod would shut down before MXNet has made them.
+
+    Functions of atexit run in reverse order: this one before the watch's goodbye and Horovod's shutdown.
+    """
+    try:
+        with comm.waiting("the last sums of all ranks"):
+            mx.nd.waitall()
+    except mx.base.MXNetError:  # which atexit would only print
+        sys.excepthook(*sys.exc_info())
 
 
 def describe_build():
@@ -158,6 +179,7 @@ class HorovodCommunicator(Communicator):
         self.rank, self.local_rank = hvd.rank(), hvd.local_rank()
         self.world_size, self.local_size = hvd.size(), hvd.local_size()
         self._mpi = _duplicate_world() if hvd.mpi_enabled() else None
+        self._agreed = set()  # what `describe` gave for arrays that all ranks have
 
     @property
     def transport(self):
@@ -185,7 +207,10 @@ class HorovodCommunicator(Communicator):
             return own.as_in_context(array.context)
 
     def all_reduce(self, arrays):
-        for priority, names in enumerate(_groups(arrays)):
+        arrays = self._agreed_on(arrays)
+        # A sum is asked for when its group is computed. The last gradients are there first: while their sums run, the
+        # backward pass goes on.
+        for priority, names in reversed(list(enumerate(groups(arrays)))):
             group = {name: self._reachable(arrays[name]) for name in names}
             for array in group.values():
                 self._count(array, 2)
@@ -193,8 +218,26 @@ class HorovodCommunicator(Communicator):
             _copy_back(group, arrays)
 
     def broadcast(self, arrays):
-        for names in _groups(arrays):
+        arrays = self._agreed_on(arrays)
+        for names in groups(arrays):
             self._broadcast_group({name: arrays[name] for name in names})
+
+    def _agreed_on(self, arrays):
+        """The arrays, if all ranks have such; else raises AgreedError on every rank. Compared the first time only."""
+        described = describe(arrays)
+        if described not in self._agreed:
+            self._compare(described)
+            self._agreed.add(described)
+        return {name: array.as_nd_ndarray() for name, array in arrays.items()}  # not of mx.np
+
+    def _compare(self, described):
+        digest = np.frombuffer(hashlib.sha256(repr(described).encode()).digest()[:8], np.int64)
+        with self.waiting("the names of the arrays of all ranks"):
+            # Not through MPI: a rank that comes here alone must not meet the others where they gather labels.
+            digests = self._hvd.allgather(mx.nd.array(digest, ctx=mx.cpu(), dtype="int64"), name="arrays").asnumpy()
+        if len(set(digests.tolist())) > 1:
+            compare("the array by the name", {name: f"{dtype} {shape}" for name, shape, dtype in described}, self)
+            compare("the name", {f"array {i}": name for i, (name, *_) in enumerate(described)}, self)
 
     def _broadcast_group(self, arrays):
         # As an all-gather, to which the others add a number. Horovod 0.28 logs a broadcast's name after it has queued
@@ -209,7 +252,8 @@ class HorovodCommunicator(Communicator):
             start += array.size
 
     def _reachable(self, array):
-        """The array itself, or its copy in host memory where Horovod was built without CUDA and cannot read a GPU's."""
+        """The array, `plain`; a copy in host memory where Horovod was built without CUDA and cannot read a GPU's."""
+        array = plain(array)
         return array if self._hvd.cuda_built() else array.as_in_context(mx.cpu())
 
     def _count(self, array, times):
@@ -238,24 +282,6 @@ class HorovodCommunicator(Communicator):
         padded[: len(encoded)] = encoded
         rows = self.all_gather_host(padded).reshape(self.world_size, -1)
         return [json.loads(row[:length].tobytes()) for row, length in zip(rows, lengths)]
-
-
-def _groups(arrays):
-    """Names of the arrays in groups of about `_GROUP_BYTES`.
-
-    The order in which a sum over three or more ranks is taken depends on where in a message a number stands. Horovod
-    puts together what happens to be ready, unless it is told what belongs together: with groups, the same run gives the
-    same bits.
-    """
-    group, size = [], 0
-    for name, array in arrays.items():
-        group.append(name)
-        size += 4 * array.size
-        if size >= _GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
 
 
 def _copy_back(group, arrays):
