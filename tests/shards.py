@@ -5,7 +5,7 @@ import threading
 import mxnet as mx
 import numpy as np
 
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.errors import AgreedError
 
 

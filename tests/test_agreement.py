@@ -4,7 +4,7 @@ import pytest
 from easydict import EasyDict
 
 from partial_fc.agreement import checksums, compare, settings
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.config import from_command_line
 from partial_fc.data.records import RecordFile
 from partial_fc.errors import AgreedError
@@ -26,8 +26,8 @@ class Two(Communicator):
 
 @pytest.mark.parametrize("other, told", [
     ({"numpy": "1.2", "horovod": "3"}, "the version of numpy is 1.1 here, 1.2 on rank 1"),
-    ({"numpy": "1.1"}, "the version of horovod is 3 here, None on rank 1"),
-    ({"numpy": "1.1", "horovod": "3", "more": "4"}, "the version of more is None here, 4 on rank 1"),
+    ({"numpy": "1.1"}, "the version of horovod is 3 here, missing on rank 1"),
+    ({"numpy": "1.1", "horovod": "3", "more": "4"}, "the version of more is missing here, 4 on rank 1"),
 ])
 def test_compare_names_what_differs_and_where(other, told):
     with pytest.raises(AgreedError, match=told):

@@ -128,7 +128,10 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("module", {"batch_norm", "errors", "initializer", "monitor", "randomness", "head"}),
     ("batch_norm", {"errors"}),
     ("initializer", {"randomness"}),
-    ("head", {"memory_bank", "margin_softmax", "parallel_softmax", "optimizer", "normalize", "workspace"}),
+    ("labels", {"errors"}),
+    ("head", {
+        "errors", "labels", "memory_bank", "margin_softmax", "parallel_softmax", "optimizer", "normalize", "workspace",
+    }),
     ("workspace", set()),
     ("memory_bank", {"partition", "samplers", "randomness", "host_arrays"}),
     ("host_bank", {"memory_bank", "host_arrays"}),
@@ -144,7 +147,9 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("normalize", set()),
     ("errors", set()),
     ("files", {"errors"}),
-    ("collectives", {"errors", "hosts", "watch"}),
+    ("communicator", {"errors", "exchange"}),
+    ("collectives", {"agreement", "communicator", "errors", "exchange", "hosts", "watch"}),
+    ("exchange", {"errors"}),
     ("watch", {"addresses", "errors", "monitor"}),
     ("addresses", set()),
     ("symbol_file", {"errors"}),
@@ -174,8 +179,8 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("config", {"argument_parser", "errors"}),
     ("argument_parser", set()),
     ("summary", {"config", "files"}),
-    ("curves", {"files", "labels"}),
-    ("labels", {"right_to_left"}),
+    ("curves", {"files", "picture_labels"}),
+    ("picture_labels", {"right_to_left"}),
     ("right_to_left", set()),
     ("callbacks", {"eval.verification", "files", "module"}),
     ("input_rate", set()),
@@ -191,7 +196,7 @@ def test_imports_point_one_way(name, allowed):
 ])
 def test_data_and_evaluation_know_nothing_of_the_training(folder, more):
     lists = {"text_lists", "number_rows", "listed_names"}
-    allowed = {"argument_parser", "errors", "files", "labels", "randomness", "command_line"} | lists | more
+    allowed = {"argument_parser", "errors", "files", "picture_labels", "randomness", "command_line"} | lists | more
     rooms = (folder + ".", "data.")  # evaluation reads data
     for name in every_name():
         if name.startswith(folder + "."):

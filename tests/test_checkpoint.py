@@ -8,7 +8,7 @@ import pytest
 
 from partial_fc import checkpoint
 from partial_fc.checkpoint import MANIFEST, Checkpoints, Damaged, verified_manifest
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.errors import AgreedError, InputError
 
 from shards import Shards

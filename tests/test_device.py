@@ -1,7 +1,7 @@
 import mxnet as mx
 import pytest
 
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.device import choose_device
 from partial_fc.errors import InputError
 

@@ -1,9 +1,11 @@
 """The head on 1, 2, 3 and 5 ranks against the dense float64 reference."""
 
+import mxnet as mx
 import numpy as np
 import pytest
 
-from partial_fc.errors import AgreedError
+from partial_fc.communicator import Communicator
+from partial_fc.errors import AgreedError, InputError
 from partial_fc.head import PartialFC
 from partial_fc.margin_softmax import MarginSoftmax
 from partial_fc.memory_bank import MemoryBank
@@ -133,12 +135,57 @@ def test_label_out_of_range_is_an_error_on_every_rank(world_size, label):
     assert all(Shards(world_size).run(work))
 
 
+@pytest.mark.parametrize("wrong", [[1, 2.5, 3, 4], [1, float("nan"), 3, 4], [[1, 2], [3, 4]], []])
+def test_labels_that_are_none_on_one_rank_are_an_error_on_all(wrong):
+    def work(comm):
+        head = small_head(comm)
+        head.choose(np.arange(4), 0)
+        with pytest.raises(AgreedError, match="rank 1: "):
+            head.choose(wrong if comm.rank == 1 else np.arange(4), 1)
+        return head.choose(np.arange(4), 2).columns.size
+
+    assert Shards(3).run(work) == [12] * 3
+
+
+def test_batches_may_change_their_size_on_all_ranks_but_not_on_one():
+    def work(comm):
+        head = small_head(comm)
+        sizes = [head.choose(np.arange(size), 0, note=1).columns.size for size in (4, 4, 3, 5)]
+        with pytest.raises(AgreedError, match="^rank 2 has a batch of 4 samples, rank 0 of 5: "):
+            head.choose(np.arange(4 if comm.rank == 2 else 5), 0)
+        return sizes
+
+    assert Shards(3).run(work) == [[12, 12, 9, 15]] * 3
+
+
+@pytest.mark.parametrize("embeddings, told", [
+    (np.zeros((8, 24), np.float32), r"must be float32 \(4, 24\) on cpu\(0\).* not float32 \(8, 24\)"),
+    (np.zeros((4, 23), np.float32), r"not float32 \(4, 23\)"),
+    (np.zeros((4, 24), np.float16), "not float16"),
+])
+def test_embeddings_that_do_not_belong_to_the_choice(embeddings, told):
+    head = small_head(Communicator())
+    choice = head.choose(np.arange(4), 0)
+    with pytest.raises(InputError, match=told):
+        head.step(mx.nd.array(embeddings, dtype=embeddings.dtype), choice, 0.1)
+
+
+def test_a_step_within_record_is_the_same():
+    losses = []
+    for record in (mx.autograd.pause, mx.autograd.record):
+        head, embeddings = small_head(Communicator()), mx.nd.array(np.random.RandomState(0).randn(4, 24))
+        with record():
+            loss, grad = head.step(embeddings, head.choose(np.arange(4), 0), 0.1)
+        losses.append((loss.asscalar(), grad.asnumpy().tolist()))
+    assert losses[0] == losses[1]
+
+
 def test_rank_without_a_batch_stops_all():
     def work(comm):
         head = small_head(comm)
         with pytest.raises(AgreedError, match="rank 1: train.rec: record 7 cannot be read"):
             if comm.rank == 1:
-                head.fail("train.rec: record 7 cannot be read", 4)
+                head.fail("train.rec: record 7 cannot be read")
             head.choose(np.arange(4), 0)
         return True
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from partial_fc import config as configuration
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.data.batches import Batch
 from partial_fc.head import PartialFC
 from partial_fc.initializer import INITIALIZERS, initialize

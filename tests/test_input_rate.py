@@ -6,7 +6,7 @@ import time
 import pytest
 
 from partial_fc import input_rate
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.errors import AgreedError, InputError
 from partial_fc.input_rate import measure_input
 

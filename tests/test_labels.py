@@ -1,70 +1,48 @@
-"""Names in pictures: fonts, escapes, lines."""
+"""Labels in the forms that readers give them, and those that are none."""
 
-import fontTools.fontBuilder
+import mxnet as mx
+import numpy as np
 import pytest
-from fontTools.pens.ttGlyphPen import TTGlyphPen
-from matplotlib import font_manager
 
-from partial_fc.labels import Labels
+from partial_fc.errors import InputError
+from partial_fc.labels import class_ids
 
-
-def write_font(path, family, characters):
-    """A font in which each of the characters is a square."""
-    pen = TTGlyphPen(None)
-    for number, point in enumerate([(0, 0), (0, 500), (500, 500), (500, 0)]):
-        (pen.lineTo if number else pen.moveTo)(point)
-    pen.closePath()
-    glyph, names = pen.glyph(), [".notdef", *(f"u{ord(character):04x}" for character in characters)]
-    builder = fontTools.fontBuilder.FontBuilder(1000, isTTF=True)
-    builder.setupGlyphOrder(names)
-    builder.setupCharacterMap({ord(character): name for character, name in zip(characters, names[1:])})
-    builder.setupGlyf({name: glyph for name in names})
-    builder.setupHorizontalMetrics({name: (600, 0) for name in names})
-    builder.setupHorizontalHeader(ascent=800, descent=-200)
-    builder.setupNameTable({"familyName": family, "styleName": "Regular"})
-    builder.setupOS2(sTypoAscender=800, usWinAscent=800, usWinDescent=200)
-    builder.setupPost()
-    builder.save(str(path))
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
 
-@pytest.fixture
-def fonts(tmp_path, monkeypatch):
-    """Function that adds a font to those of the system."""
-    manager = font_manager.fontManager
-    monkeypatch.setattr(manager, "ttflist", [font for font in manager.ttflist if "dejavu" in font.name.lower()])
-
-    def add(family, characters):
-        write_font(tmp_path / f"{family}.ttf", family, characters)
-        manager.addfont(str(tmp_path / f"{family}.ttf"))
-
-    yield add
-    manager._findfont_cached.cache_clear()
+@pytest.mark.parametrize("labels", [
+    [3, 0, 9], (3.0, 0.0, 9.0), mx.nd.array([3, 0, 9]), mx.nd.array([3, 0, 9], dtype="int32"),
+    mx.np.array([3, 0, 9]), np.array([3, 0, 9], np.float16), *(np.array([3, 0, 9], kind) for kind in INTEGERS),
+])
+def test_whole_numbers_of_any_kind(labels):
+    ids = class_ids(labels, 10)
+    assert ids.dtype == np.int64 and ids.tolist() == [3, 0, 9]
 
 
-def test_own_font_is_enough(fonts):
-    fonts("Asia", "\u9854")
-    assert Labels.of(["models/a_1", "модели", "αβγ"]) == (["sans-serif"], frozenset())
+@pytest.mark.parametrize("labels, told", [
+    (np.array([1, 2.5]), "sample 1 of the batch has label 2.5, not a whole number"),
+    (np.array([np.nan, 1]), r"sample 0 of the batch has label nan, outside \[0, 10\)"),
+    (np.array([1, np.inf]), "has label inf, outside"),
+    (np.array([1, -1]), "has label -1, outside"),
+    (np.array([1, 2**64 - 1], np.uint64), "has label 18446744073709551615, outside"),
+    (np.array([[1], [2]]), r"shape \(b,\), not int64 of shape \(2, 1\)"),
+    (np.array(3), r"of shape \(\)"),
+    ([], "of shape"),
+    (["a"], "not <U1"),
+    ([True, False], "not bool"),
+    ([[1], [2, 3]], "labels must be whole numbers"),
+    ([2**70], "not object"),
+    ([mx.nd.array([1, 2])], r"of a DataBatch, pass label\[0\]"),
+])
+@pytest.mark.filterwarnings("ignore::numpy.VisibleDeprecationWarning")
+def test_what_is_no_label(labels, told):
+    with pytest.raises(InputError, match=told):
+        class_ids(labels, 10)
 
 
-def test_fonts_of_the_system_are_used_as_few_as_will_do(fonts):
-    fonts("A Part", "\u9854")
-    fonts("Last Resort", "\u9854\u8b58\u4eba\u0939")
-    fonts("More", "\u9854\u8b58")
-    labels = Labels.of(["a\u9854", "\u8b58/\u4eba"])
-    assert labels == (["sans-serif", "More"], frozenset("\u4eba"))
-    assert labels.text("a\u9854\u4eba", 80) == "a\u9854\\u4eba"
-
-
-def test_what_no_font_has_is_escaped(fonts):
-    name = "\u9854 \U0001f9ff \udce9 \n \x07 \u0378"
-    shown = Labels.of([name]).text(name, 80)
-    assert shown == "\\u9854 \\U0001f9ff \\xe9 \\u000a \\u0007 \\u0378"
-
-
-def test_long_names_get_lines(fonts):
-    fonts("Asia", "\u9854")
-    labels = Labels.of(["\u9854"])
-    assert labels.text("models/first/second,12", 14) == "models/first/\nsecond,12"
-    assert labels.text("a" * 25, 10) == "a" * 10 + "\n" + "a" * 10 + "\n" + "a" * 5
-    assert labels.text("\u9854" * 7, 10) == "\u9854" * 5 + "\n" + "\u9854" * 2
-    assert labels.text("", 10) == ""
+@pytest.mark.parametrize("dtype, most", [("float16", 2**11), ("float32", 2**24), ("float64", 2**53)])
+def test_floats_only_where_they_tell_all_classes_apart(dtype, most):
+    assert class_ids(np.array([most - 1], dtype), most).tolist() == [most - 1]
+    with pytest.raises(InputError, match=f"{dtype} cannot tell {most + 1} classes apart"):
+        class_ids(np.array([5], dtype), most + 1)
+    assert class_ids(np.array([most]), most + 1).tolist() == [most]

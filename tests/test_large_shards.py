@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from partial_fc import host_bank, memory_bank
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.head import PartialFC
 from partial_fc.host_bank import HostBank
 from partial_fc.margin_softmax import MarginSoftmax

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from partial_fc import module as module_file
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.data.batches import Batch
 from partial_fc.errors import AgreedError, InputError
 from partial_fc.head import PartialFC

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from partial_fc import plan
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.config import from_command_line
 from partial_fc.errors import InputError
 from partial_fc.head import PartialFC

@@ -10,7 +10,7 @@ import pytest
 
 from partial_fc import saving
 from partial_fc.checkpoint import Checkpoints
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.data.batches import Batch
 from partial_fc.errors import AgreedError
 from partial_fc.head import PartialFC

@@ -8,7 +8,7 @@ import pytest
 
 from partial_fc import start
 from partial_fc.center_files import save_centers
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.config import from_command_line
 from partial_fc.errors import InputError
 from partial_fc.memory_bank import MemoryBank

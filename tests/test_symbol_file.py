@@ -129,7 +129,7 @@ def test_an_image_may_not_ask_for_all_memory():
     with pytest.raises(InputError, match="an image would need 9,408,037,632 numbers in this network"):
         check_size(big, (64, 3, 112, 112))
     with pytest.raises(InputError, match="do not follow from that of an image"):
-        check_size(mx.sym.Variable("data") + mx.sym.Variable("x"), (1, 3, 8, 8))
+        check_size(mx.sym.Group([mx.sym.Variable("data"), mx.sym.Variable("x")]), (1, 3, 8, 8))
 
 
 def damaged(graph, chance):

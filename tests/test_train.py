@@ -12,7 +12,7 @@ import pytest
 
 from partial_fc import train as train_file
 from partial_fc.center_files import load_centers
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.config import from_command_line
 from partial_fc.data.augmentation import Augmentation
 from partial_fc.data.batches import BatchReader

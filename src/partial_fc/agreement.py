@@ -6,6 +6,7 @@ import zlib
 # Each host may have its own; what is in the files is compared instead.
 _PATHS = ("rec", "models_root", "bank_dir", "pretrained")
 _BLOCK = 2**24
+_MISSING = "missing"
 
 
 def settings(config):
@@ -31,10 +32,12 @@ def compare(what, values, comm):
         comm: communicator.
     """
     for rank, other in enumerate(comm.all_gather_object(values)):
-        different = [name for name in sorted({*values, *other}) if values.get(name) != other.get(name)]
+        names = sorted({*values, *other})
+        different = [name for name in names if values.get(name, _MISSING) != other.get(name, _MISSING)]
+        own, others = (each.get(different[0], _MISSING) if different else None for each in (values, other))
         comm.agree(
-            f"{what} of {different[0]} is {values.get(different[0])} here, {other.get(different[0])} on rank {rank}: "
-            "it must be the same on all ranks" if different else None
+            f"{what} of {different[0]} is {own} here, {others} on rank {rank}: it must be the same on all ranks"
+            if different else None
         )
 
 

@@ -4,95 +4,20 @@ Every collective carries a fixed name: for a name it has seen, Horovod keeps the
 (but for reduce-scatters, which Horovod 0.28 negotiates each time).
 """
 
-import contextlib
+import atexit
+import hashlib
 import json
 import os
+import sys
 
 import mxnet as mx
 import numpy as np
 
-from .errors import AgreedError, InputError
+from .agreement import compare
+from .communicator import Communicator
+from .exchange import describe, groups, plain
 from .hosts import check_gloo
 from .watch import Watch, introduction, other_addresses
-
-# Large enough to use the network well, small enough that the first sums run beside the rest of the backward pass, and
-# that copies take little memory.
-_GROUP_BYTES = 2**25
-
-
-class Communicator:
-    """A world of one rank: nothing to exchange. Also the interface of every other communicator.
-
-    Attributes:
-        rank, world_size: among all ranks.
-        local_rank, local_size: among those of this host.
-        bytes_sent: by this rank so far, counted for rings: once around for what is gathered or reduced and scattered,
-            twice for what is reduced for all.
-        transport: name of what carries data of the host.
-    """
-
-    bytes_sent = 0
-    transport = "none"
-    rank = 0
-    local_rank = 0
-    local_size = 1
-    world_size = 1
-
-    def all_gather(self, array, name):
-        """(n, ...) NDArrays of all ranks, (world_size * n, ...) in rank order."""
-        return array
-
-    def reduce_scatter(self, array, name):
-        """Sum over the ranks of (world_size * n, ...) NDArrays; this rank's n rows of it."""
-        return array
-
-    def all_reduce(self, arrays):
-        """Sum over the ranks, in place, of every NDArray of a dictionary by name. Does not wait."""
-
-    def broadcast(self, arrays):
-        """Copy rank 0's values, in place, into every NDArray of a dictionary by name."""
-
-    def all_gather_host(self, array):
-        """(n,) int64 NumPy arrays of all ranks, (world_size * n,) in rank order."""
-        return array
-
-    def all_gather_object(self, value):
-        """List of one value a rank; a value is whatever JSON can hold."""
-        return [value]
-
-    def doing(self, what):
-        """Tell what this rank does now, such as `update 7`, for the message of a failure."""
-
-    def waiting(self, what):
-        """Context in which this rank waits for `what`; one that lasts too long ends the run."""
-        return contextlib.nullcontext()
-
-    def busy(self, what, seconds):
-        """Context in which this rank does `what`, for which it may keep others waiting for so long."""
-        return contextlib.nullcontext()
-
-    def fail(self, text, status):
-        """Tell all ranks of an error (str) of this one; all end, with that exit status, and do not return from here."""
-
-    def agree(self, problem):
-        """Raise AgreedError on every rank if any rank has a problem (str); go on if all pass None."""
-        problems = self.all_gather_object(problem)
-        found = [f"rank {rank}: {problem}" for rank, problem in enumerate(problems) if problem]
-        if found:
-            raise AgreedError(problems[0] if len(set(problems)) == 1 else "\n".join(found))
-
-    @contextlib.contextmanager
-    def together(self):
-        """An InputError or OSError of any rank within the block is raised by all of them, as AgreedError, at its end.
-
-        No collective may stand in the block: ranks leave it at different points.
-        """
-        problem = None
-        try:
-            yield
-        except (InputError, OSError) as error:
-            problem = str(error)
-        self.agree(problem)
 
 
 def connect(stalls=True):
@@ -124,7 +49,20 @@ def connect(stalls=True):
         others = other_addresses(comm.all_gather_object(introduction()))
         meeting = comm.all_gather_object(None if comm.rank else watch.open(comm.world_size, others))[0]
     watch.join(comm.rank, meeting)
+    atexit.register(_finish, comm)
     return comm
+
+
+def _finish(comm):
+    """Wait, when Python ends, for sums that nothing has waited for: Horovod would shut down before MXNet has made them.
+
+    Functions of atexit run in reverse order: this one before the watch's goodbye and Horovod's shutdown.
+    """
+    try:
+        with comm.waiting("the last sums of all ranks"):
+            mx.nd.waitall()
+    except mx.base.MXNetError:  # which atexit would only print
+        sys.excepthook(*sys.exc_info())
 
 
 def describe_build():
@@ -166,6 +104,7 @@ class HorovodCommunicator(Communicator):
         self.rank, self.local_rank = hvd.rank(), hvd.local_rank()
         self.world_size, self.local_size = hvd.size(), hvd.local_size()
         self._mpi = _duplicate_world() if hvd.mpi_enabled() else None
+        self._agreed = set()  # what `describe` gave for arrays that all ranks have
 
     @property
     def transport(self):
@@ -193,7 +132,10 @@ class HorovodCommunicator(Communicator):
             return own.as_in_context(array.context)
 
     def all_reduce(self, arrays):
-        for priority, names in enumerate(_groups(arrays)):
+        arrays = self._agreed_on(arrays)
+        # A sum is asked for when its group is computed. The last gradients are there first: while their sums run, the
+        # backward pass goes on.
+        for priority, names in reversed(list(enumerate(groups(arrays)))):
             group = {name: self._reachable(arrays[name]) for name in names}
             for array in group.values():
                 self._count(array, 2)
@@ -201,8 +143,26 @@ class HorovodCommunicator(Communicator):
             _copy_back(group, arrays)
 
     def broadcast(self, arrays):
-        for names in _groups(arrays):
+        arrays = self._agreed_on(arrays)
+        for names in groups(arrays):
             self._broadcast_group({name: arrays[name] for name in names})
+
+    def _agreed_on(self, arrays):
+        """The arrays, if all ranks have such; else raises AgreedError on every rank. Compared the first time only."""
+        described = describe(arrays)
+        if described not in self._agreed:
+            self._compare(described)
+            self._agreed.add(described)
+        return {name: array.as_nd_ndarray() for name, array in arrays.items()}  # not of mx.np
+
+    def _compare(self, described):
+        digest = np.frombuffer(hashlib.sha256(repr(described).encode()).digest()[:8], np.int64)
+        with self.waiting("the names of the arrays of all ranks"):
+            # Not through MPI: a rank that comes here alone must not meet the others where they gather labels.
+            digests = self._hvd.allgather(mx.nd.array(digest, ctx=mx.cpu(), dtype="int64"), name="arrays").asnumpy()
+        if len(set(digests.tolist())) > 1:
+            compare("the array by the name", {name: f"{dtype} {shape}" for name, shape, dtype in described}, self)
+            compare("the name", {f"array {i}": name for i, (name, *_) in enumerate(described)}, self)
 
     def _broadcast_group(self, arrays):
         # As an all-gather, to which the others add a number. Horovod 0.28 logs a broadcast's name after it has queued
@@ -217,7 +177,8 @@ class HorovodCommunicator(Communicator):
             start += array.size
 
     def _reachable(self, array):
-        """The array itself, or its copy in host memory where Horovod was built without CUDA and cannot read a GPU's."""
+        """The array, `plain`; a copy in host memory where Horovod was built without CUDA and cannot read a GPU's."""
+        array = plain(array)
         return array if self._hvd.cuda_built() else array.as_in_context(mx.cpu())
 
     def _count(self, array, times):
@@ -246,24 +207,6 @@ class HorovodCommunicator(Communicator):
         padded[: len(encoded)] = encoded
         rows = self.all_gather_host(padded).reshape(self.world_size, -1)
         return [json.loads(row[:length].tobytes()) for row, length in zip(rows, lengths)]
-
-
-def _groups(arrays):
-    """Names of the arrays in groups of about `_GROUP_BYTES`.
-
-    The order in which a sum over three or more ranks is taken depends on where in a message a number stands. Horovod
-    puts together what happens to be ready, unless it is told what belongs together: with groups, the same run gives the
-    same bits.
-    """
-    group, size = [], 0
-    for name, array in arrays.items():
-        group.append(name)
-        size += 4 * array.size
-        if size >= _GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
 
 
 def _copy_back(group, arrays):

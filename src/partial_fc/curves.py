@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .files import atomic_path
-from .labels import name_lines
+from .picture_labels import name_lines
 
 # Groups of updates that long runs are drawn as: more points than a picture of this width has room for.
 _GROUPS = 400

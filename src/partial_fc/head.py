@@ -2,7 +2,8 @@
 
 With S ranks and b samples a rank, B = S b. Every rank gathers the B embeddings, compares them with the chosen ones of
 its own centers, and gets back the gradient of its own b embeddings, as if one process had held all centers and the
-whole batch.
+whole batch. The embeddings themselves depend on the number of ranks where the backbone has batch normalization, whose
+statistics are of each rank's own samples.
 """
 
 from typing import NamedTuple, Optional
@@ -10,12 +11,16 @@ from typing import NamedTuple, Optional
 import mxnet as mx
 import numpy as np
 
+from .errors import AgreedError, InputError
+from .labels import class_ids
 from .normalize import l2_normalize, l2_normalize_backward
 from .parallel_softmax import ShardTargets, combine, no_columns, shard_softmax
 from .workspace import Workspace
 
 # Up to this scale the softmax may rely on a zero column, see `shard_softmax`.
 _LARGEST_SCALE = 64
+# In the place of a note: this rank has no labels to send, or of another number.
+_NO_LABELS = np.iinfo(np.int64).min
 
 
 class Choice(NamedTuple):
@@ -44,24 +49,25 @@ class PartialFC:
     def __init__(self, bank, margin, optimizer, comm):
         self.bank, self.margin, self.optimizer, self.comm = bank, margin, optimizer, comm
         self._workspace = Workspace(bank.ctx)
+        self._batch_size = 0  # per rank, as all ranks have agreed last
 
     def choose(self, labels, num_update, records=None, note=0):
         """Gather the labels of all ranks and choose the centers of update `num_update`. Host work only.
 
         Args:
-            labels: (b,) integer class ids of this rank's samples.
+            labels: (b,) class ids of this rank's samples, whole numbers in an NDArray, NumPy array or list.
             records: b names or numbers of the samples, for the error message.
             note: integer that travels with the labels, for what ranks must know of each other at the same update.
 
         Raises:
-            AgreedError: on every rank, naming record and label, if a label of any rank lies outside [0, N).
+            AgreedError: on every rank, if any rank has a label that is no class, naming record and label; or labels of
+                another type or shape than `class_ids` takes; or a batch of another size than the other ranks.
         """
-        labels = np.asarray(labels, dtype=np.int64)
-        gathered = self.comm.all_gather_host(np.append(labels, note)).reshape(-1, len(labels) + 1)
-        total_labels, notes = gathered[:, :-1].reshape(-1), int(np.bitwise_or.reduce(gathered[:, -1]))  # (B,)
-        if total_labels.min() < 0 or total_labels.max() >= self.bank.num_classes:
-            # Every rank sees the same gathered labels, so all of them get here or none.
-            self.comm.agree(self._wrong_labels(labels, records))
+        try:
+            own, problem = class_ids(labels, self.bank.num_classes, records), None
+        except InputError as error:
+            own, problem = None, str(error)
+        total_labels, notes = self._exchange(own, note, problem)  # (B,)
         shard_labels = self.bank.partition.shard_labels(total_labels)
         rows = self.bank.sample(shard_labels, num_update)
         self.bank.prefetch(rows)
@@ -69,24 +75,37 @@ class PartialFC:
             return Choice(None, shard_labels, notes)
         return Choice(rows, np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1), notes)
 
-    def fail(self, problem, batch_size):
+    def fail(self, problem):
         """Take the place of `choose` on a rank that has no batch, so that all ranks raise `problem` (str).
 
         Raises:
             AgreedError: always, on every rank.
         """
-        self.comm.all_gather_host(np.full(batch_size + 1, -1, dtype=np.int64))
-        self.comm.agree(problem)
+        self._exchange(None, 0, problem)
 
-    def _wrong_labels(self, labels, records):
-        """What is wrong with this rank's labels; None if nothing is."""
-        num_classes = self.bank.num_classes
-        wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))[:3]
-        if not len(wrong):
-            return None
-        names = range(len(labels)) if records is None else records
-        named = ", ".join(f"record {names[i]} has label {labels[i]}" for i in wrong)
-        return f"{named}, outside [0, {num_classes}): mend the records, or set num_classes to the number of identities"
+    def _exchange(self, labels, note, problem):
+        """Labels (B,) of all ranks and their notes, by one collective of a size that all ranks know from the last time.
+
+        A rank with a problem, or with labels of another size, sends a sign instead: all ranks then speak of it.
+        """
+        fits = problem is None and len(labels) == self._batch_size
+        sent = np.append(labels, note) if fits else np.full(self._batch_size + 1, _NO_LABELS, np.int64)
+        gathered = self.comm.all_gather_host(sent).reshape(self.comm.world_size, -1)
+        if (gathered[:, -1] != _NO_LABELS).all():
+            return gathered[:, :-1].reshape(-1), int(np.bitwise_or.reduce(gathered[:, -1]))
+        self.comm.agree(problem)
+        self._batch_size = self._common_size(len(labels))
+        return self._exchange(labels, note, None)
+
+    def _common_size(self, batch_size):
+        sizes = self.comm.all_gather_object(batch_size)
+        for rank, size in enumerate(sizes):
+            if size != sizes[0]:
+                raise AgreedError(
+                    f"rank {rank} has a batch of {size} samples, rank 0 of {sizes[0]}: ranks must have batches of one "
+                    "size; discard a last batch that is smaller"
+                )
+        return batch_size
 
     def step(self, embeddings, choice, lr):
         """Loss, gradient of the embeddings, and one update of the chosen centers.
@@ -99,7 +118,31 @@ class PartialFC:
         Returns:
             loss (1,), the mean over the global batch, bit-equal on every rank; its gradient with respect to
                 `embeddings` (b, D).
+
+        Raises:
+            InputError: on this rank, for embeddings of another shape, dtype or device.
         """
+        with mx.autograd.pause():  # whoever calls it while recording
+            return self._step(self._checked(embeddings, choice), choice, lr)
+
+    def _checked(self, embeddings, choice):
+        """The embeddings as an array of mx.nd.
+
+        Raises:
+            InputError: not float32 (b, D) on the bank's device, for the b labels of the choice.
+        """
+        shape = len(choice.columns) // self.comm.world_size, self.bank.embedding_size
+        if not isinstance(embeddings, mx.nd.NDArray):
+            raise InputError(f"embeddings must be an NDArray, not a {type(embeddings).__name__}")
+        dtype = np.dtype(embeddings.dtype)
+        if embeddings.shape != shape or dtype != np.float32 or embeddings.context != self.bank.ctx:
+            raise InputError(
+                f"embeddings must be float32 {shape} on {self.bank.ctx}, for the labels of this choice and the bank, "
+                f"not {dtype} {embeddings.shape} on {embeddings.context}"
+            )
+        return embeddings.as_nd_ndarray()
+
+    def _step(self, embeddings, choice, lr):
         unit_embeddings, inverse_norm = l2_normalize(embeddings)  # (b, D), (b, 1)
         # Collectives block the host, not the device: what is asked of it before one runs while the ranks exchange.
         shard = self._open_shard(choice) if self.bank.num_local else None

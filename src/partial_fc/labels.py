@@ -1,100 +1,50 @@
-"""Names in pictures: in fonts that have their characters, in the order in which they are read, in lines that fit."""
+"""The labels of a batch, in whatever form a reader gives them, as class ids."""
 
-import re
-import unicodedata
-from typing import Iterable, List, NamedTuple
+import mxnet as mx
+import numpy as np
 
-from matplotlib import font_manager
-from matplotlib.ft2font import FT2Font
-
-from .right_to_left import in_visual_order
-
-_DEFAULT = "sans-serif"
-_NO_GLYPHS = re.compile("last ?resort", re.IGNORECASE)  # fonts that have a box for every character
+from .errors import InputError
 
 
-class Labels(NamedTuple):
-    """How to draw names.
+def class_ids(labels, num_classes: int, records=None) -> np.ndarray:
+    """Labels as (b,) int64.
 
-    Attributes:
-        families: of fonts, for matplotlib, each for the characters that those before lack.
-        missing: characters that no font has; they are written as `\\uXXXX`.
+    Args:
+        labels: (b,) whole numbers in [0, num_classes): NDArray, NumPy array or list, integers or floating point.
+        num_classes: N.
+        records: b names or numbers of the samples, for the error message.
+
+    Raises:
+        InputError: of another shape or type, a label that is no class, or floats that cannot tell N classes apart.
     """
-
-    families: List[str]
-    missing: frozenset
-
-    @classmethod
-    def of(cls, names: Iterable[str]) -> "Labels":
-        """Labels for names (str) of any script; fonts of the system are looked at where matplotlib's own do not do."""
-        wanted = {character for name in names for character in in_visual_order(name) if _is_drawn(character)}
-        families, missing = [_DEFAULT], wanted - _characters(_DEFAULT)
-        candidates = {entry.name for entry in font_manager.fontManager.ttflist} if missing else set()
-        found = {name: _characters(name) & missing for name in sorted(candidates) if not _NO_GLYPHS.search(name)}
-        while missing and found:
-            best = max(found, key=lambda name: len(found[name] & missing))
-            if not found[best] & missing:
-                break
-            families.append(best)
-            missing -= found[best]
-        return cls(families, frozenset(missing))
-
-    def text(self, name: str, columns: int) -> str:
-        """What to draw for a name: lines of at most so many columns, wide characters counted as two."""
-        return "\n".join("".join(map(self._shown, in_visual_order(line))) for line in self._lines(name, columns))
-
-    def apply(self, text, name: str, columns: int) -> None:
-        """Make matplotlib's Text `text` show a name, whose `$` and `_` mean nothing else."""
-        self.prepare(text)
-        text.set_text(self.text(name, columns))
-
-    def prepare(self, text) -> None:
-        """Make matplotlib's Text `text` draw what `text` returns as it is."""
-        text.set_parse_math(False)
-        text.set_fontfamily(self.families)
-
-    def _lines(self, name, columns):
-        """The name in lines that end, where possible, at something other than a letter or number."""
-        lines, width = [""], 0
-        for part in re.findall(r"\w+\W*|\W+", name):
-            if lines[-1] and width + self._width(part) > columns:
-                lines, width = [*lines, ""], 0
-            for character in part:
-                if width + self._width(character) > columns:
-                    lines, width = [*lines, ""], 0
-                lines[-1] += character
-                width += self._width(character)
-        return lines
-
-    def _width(self, text):
-        return sum(1 + (unicodedata.east_asian_width(shown) in "WF") for shown in "".join(map(self._shown, text)))
-
-    def _shown(self, character):
-        if _is_drawn(character) and character not in self.missing:
-            return character
-        code = ord(character)
-        if 0xDC80 <= code <= 0xDCFF:  # a byte of a file's name which is not UTF-8
-            return f"\\x{code - 0xDC00:02x}"
-        return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    values = _to_numpy(labels)
+    if values.dtype.kind not in "iuf" or values.ndim != 1 or not len(values):
+        raise InputError(f"labels must be whole numbers of shape (b,), not {values.dtype} of shape {values.shape}")
+    if values.dtype.kind == "f" and num_classes > 2 ** (np.finfo(values.dtype).nmant + 1):
+        raise InputError(f"labels of type {values.dtype} cannot tell {num_classes} classes apart: pass them as int64")
+    wrong = np.flatnonzero(~((values >= 0) & (values < num_classes)))[:3]
+    if len(wrong):
+        raise InputError(
+            f"{_named(values, wrong, records)}, outside [0, {num_classes}): mend the records, "
+            "or set num_classes to the number of identities"
+        )
+    wrong = np.flatnonzero(values % 1)[:3]
+    if len(wrong):
+        raise InputError(f"{_named(values, wrong, records)}, not a whole number: labels are class ids")
+    return values.astype(np.int64)
 
 
-def name_lines(legend, names, columns: int) -> None:
-    """Give the entries of a matplotlib legend these names (list of str), of any script; it hides those that begin with
-    `_` where they are given to it at once."""
-    labels = Labels.of(names)
-    for text, name in zip(legend.get_texts(), names):
-        labels.apply(text, name, columns)
-
-
-def _is_drawn(character):
-    """Whether a character is one that fonts have: no control, surrogate or unassigned one."""
-    return unicodedata.category(character) not in ("Cc", "Cs", "Cn")
-
-
-def _characters(family):
-    """Set of the characters in the font that matplotlib takes for a family."""
+def _to_numpy(labels):
+    if isinstance(labels, mx.nd.NDArray):
+        return labels.asnumpy()
+    if isinstance(labels, (list, tuple)) and any(isinstance(label, mx.nd.NDArray) for label in labels):
+        raise InputError("labels must be one array, not a list of NDArrays: of a DataBatch, pass label[0]")
     try:
-        path = font_manager.findfont(font_manager.FontProperties(family=[family]), fallback_to_default=False)
-        return set(map(chr, FT2Font(path).get_charmap()))
-    except (OSError, RuntimeError, ValueError):
-        return set()
+        return np.asarray(labels)
+    except ValueError as error:
+        raise InputError(f"labels must be whole numbers of shape (b,): {error}") from error
+
+
+def _named(values, wrong, records):
+    names = [f"sample {i} of the batch" if records is None else f"record {records[i]}" for i in wrong]
+    return ", ".join(f"{name} has label {values[i]}" for name, i in zip(names, wrong))

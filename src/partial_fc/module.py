@@ -151,7 +151,7 @@ class FaceModule:
                 return next(batches)
         except Exception as error:  # whatever a worker met: every rank is to end with it
             problem = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            return self.head.fail(problem, self.batch_size)
+            return self.head.fail(problem)
 
     def update(self, batch, num_update, backbone_lr, memory_bank_lr):
         """One update of backbone and centers with this rank's Batch; returns the loss over the global batch."""

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.data.batches import BatchReader
 from partial_fc.data.image import decode_image
 from partial_fc.data.record_writer import write_records

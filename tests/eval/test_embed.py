@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.data.image import decode_image, encode_jpeg
 from partial_fc.data.record_writer import write_records
 from partial_fc.errors import AgreedError

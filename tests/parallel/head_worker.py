@@ -50,6 +50,29 @@ def check_broadcast(comm):
             assert np.array_equal(array.asnumpy(), np.full(size, index)), array
 
 
+def check_layouts_and_types(comm):
+    """Arrays that oneDNN has rearranged, views, and many types together."""
+    conv, images = mx.gluon.nn.Conv2D(32, 3, in_channels=16), mx.nd.ones((8, 16, 12, 12))
+    conv.initialize()
+    weight = conv.weight.data()
+    for exchange, value in ((comm.broadcast, 1), (comm.all_reduce, sum(range(1, comm.world_size + 1)))):
+        weight[:] = comm.rank + 1
+        conv(images).wait_to_read()
+        exchange({"weight": weight})
+        assert (weight.asnumpy() == value).all()
+        assert np.allclose(conv(images).asnumpy(), 144 * value, rtol=1e-5)
+    assert comm.all_gather(conv(images), name="test_layout").shape[0] == 8 * comm.world_size
+    types = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64")
+    arrays = {kind: mx.nd.full((2, 3), comm.rank + 1, dtype=kind) for kind in types}
+    whole = mx.nd.full((4, 2), comm.rank + 1)
+    arrays["view"] = whole[1:3]
+    comm.broadcast(arrays)
+    assert all((array.asnumpy() == 1).all() for array in arrays.values())
+    comm.all_reduce(arrays)
+    assert all((array.asnumpy() == comm.world_size).all() for array in arrays.values())
+    assert whole[:, 0].asnumpy().tolist() == [comm.rank + 1, comm.world_size, comm.world_size, comm.rank + 1]
+
+
 def check_wrong_label(comm):
     head = PartialFC(MemoryBank(10, 4, comm), MarginSoftmax(), CenterSGD(), comm)
     labels = [1, 10] if comm.rank == comm.world_size - 1 else [1, 2]
@@ -66,6 +89,7 @@ def main(folder):
     check_collectives(comm)
     check_bytes_sent(comm)
     check_broadcast(comm)
+    check_layouts_and_types(comm)
     check_wrong_label(comm)
     for loss, margin in LOSSES.items():
         for ratio in (1.0, 0.3):

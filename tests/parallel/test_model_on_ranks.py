@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from partial_fc.center_files import load_centers
-from partial_fc.collectives import Communicator
+from partial_fc.communicator import Communicator
 from partial_fc.memory_bank import MemoryBank
 
 from parallel.launch import LAUNCHERS, launch, succeed

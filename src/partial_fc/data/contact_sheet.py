@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..files import atomic_path
-from ..labels import Labels
+from ..picture_labels import Labels
 from .image import decode_image
 from .image_kind import image_kind
 
