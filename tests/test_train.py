@@ -121,6 +121,17 @@ def test_batch_of_one_image_is_refused_before_anything_is_made(data, tmp_path):
     assert not os.path.exists(tmp_path / "run")
 
 
+@pytest.mark.parametrize("initializer, bias_decay, std", [("normal", "true", 0.1), ("xavier", "false", 0.5)])
+def test_initial_weights_and_weight_decay_are_those_of_the_configuration(initializer, bias_decay, std):
+    settings = (*SMALL.split(), "num_classes=6", "wd=0.25", f"initializer={initializer}", f"bias_decay={bias_decay}")
+    config = from_command_line([f"--set={each}" for each in settings])
+    module = train_file.build(config, Communicator(), mx.cpu())
+    assert module.arg_params["pre_fc1_weight"].asnumpy().std() == pytest.approx(std, rel=0.05)
+    decay = dict(zip(module.arg_params, map(module.module._optimizer._get_wd, range(len(module.arg_params)))))
+    assert decay["stage1_conv_weight"] == 0.25
+    assert decay["pre_fc1_bias"] == (0.25 if bias_decay == "true" else 0.0)
+
+
 def test_images_of_another_size_are_an_error_of_all_ranks(data, tmp_path):
     with pytest.raises(AgreedError, match=r"train\.rec: record \d+: 32x32 pixels"):
         run(data, tmp_path, "val_targets=", "image_size=48")
