@@ -170,16 +170,6 @@ def test_embeddings_that_do_not_belong_to_the_choice(embeddings, told):
         head.step(mx.nd.array(embeddings, dtype=embeddings.dtype), choice, 0.1)
 
 
-def test_a_step_within_record_is_the_same():
-    losses = []
-    for record in (mx.autograd.pause, mx.autograd.record):
-        head, embeddings = small_head(Communicator()), mx.nd.array(np.random.RandomState(0).randn(4, 24))
-        with record():
-            loss, grad = head.step(embeddings, head.choose(np.arange(4), 0), 0.1)
-        losses.append((loss.asscalar(), grad.asnumpy().tolist()))
-    assert losses[0] == losses[1]
-
-
 def test_rank_without_a_batch_stops_all():
     def work(comm):
         head = small_head(comm)

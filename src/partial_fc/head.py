@@ -122,8 +122,18 @@ class PartialFC:
         Raises:
             InputError: on this rank, for embeddings of another shape, dtype or device.
         """
-        with mx.autograd.pause():  # whoever calls it while recording
-            return self._step(self._checked(embeddings, choice), choice, lr)
+        embeddings = self._checked(embeddings, choice)
+        unit_embeddings, inverse_norm = l2_normalize(embeddings)  # (b, D), (b, 1)
+        # Collectives block the host, not the device: what is asked of it before one runs while the ranks exchange.
+        shard = self._open_shard(choice) if self.bank.num_local else None
+        total_embeddings = self.comm.all_gather(unit_embeddings, name="embeddings")  # (B, D)
+        if shard:
+            loss, grad_total = self._shard_step(total_embeddings, shard, lr)
+        else:  # more ranks than classes: this one adds nothing, but takes part in every collective
+            loss, _, _ = combine(*no_columns(len(total_embeddings), total_embeddings.context), self.comm)
+            grad_total = mx.nd.zeros_like(total_embeddings)
+        grad_unit = self.comm.reduce_scatter(grad_total, name="grad_embeddings")  # (b, D)
+        return loss, l2_normalize_backward(grad_unit, unit_embeddings, inverse_norm)
 
     def _checked(self, embeddings, choice):
         """The embeddings as an array of mx.nd.
@@ -141,19 +151,6 @@ class PartialFC:
                 f"not {dtype} {embeddings.shape} on {embeddings.context}"
             )
         return embeddings.as_nd_ndarray()
-
-    def _step(self, embeddings, choice, lr):
-        unit_embeddings, inverse_norm = l2_normalize(embeddings)  # (b, D), (b, 1)
-        # Collectives block the host, not the device: what is asked of it before one runs while the ranks exchange.
-        shard = self._open_shard(choice) if self.bank.num_local else None
-        total_embeddings = self.comm.all_gather(unit_embeddings, name="embeddings")  # (B, D)
-        if shard:
-            loss, grad_total = self._shard_step(total_embeddings, shard, lr)
-        else:  # more ranks than classes: this one adds nothing, but takes part in every collective
-            loss, _, _ = combine(*no_columns(len(total_embeddings), total_embeddings.context), self.comm)
-            grad_total = mx.nd.zeros_like(total_embeddings)
-        grad_unit = self.comm.reduce_scatter(grad_total, name="grad_embeddings")  # (b, D)
-        return loss, l2_normalize_backward(grad_unit, unit_embeddings, inverse_norm)
 
     def _open_shard(self, choice):
         """The chosen centers of this rank, with unit length; with a last row of zeros if the scale allows it."""
