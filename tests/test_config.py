@@ -77,6 +77,17 @@ def test_an_edited_preset_file_is_seen(tmp_path):
         assert load_presets(str(path)).get_config("cosface", "demo", "demo").batch_size == value
 
 
+@pytest.mark.parametrize("key", ["sample_ratio", "initializer", "cutout"])
+def test_a_preset_file_that_lacks_a_key_is_named(key, tmp_path, monkeypatch):
+    with open(configuration.PRESETS) as file:
+        lines = [line for line in file if not line.strip().startswith(key + "=")]
+    (tmp_path / "default.py").write_text("".join(lines))
+    monkeypatch.setattr(configuration, "PRESETS", str(tmp_path / "default.py"))
+    monkeypatch.setattr(configuration.load_presets, "__defaults__", (configuration.PRESETS,))
+    with pytest.raises(InputError, match=f"default.py: lacks the key {key}, which this version needs"):
+        from_command_line([])
+
+
 @pytest.mark.parametrize("names, option, known", [
     (("nothing", "demo", "demo"), "--loss nothing", "arcface, cosface, softmax"),
     (("cosface", "nothing", "demo"), "--dataset nothing", "demo"),

@@ -127,7 +127,11 @@ def from_command_line(argv):
     override(config, args.set)
     typed.update({assignment.partition("=")[0]: f"--set {assignment}" for assignment in args.set})
     config.io_only, config.overwrite = args.io_only, args.overwrite
-    check(config, typed)
+    try:
+        check(config, typed)
+    except (KeyError, AttributeError) as error:  # of an EasyDict: users edit the file of presets
+        key = str(error).split("'")[-2]
+        raise InputError(f"{os.path.realpath(PRESETS)}: lacks the key {key}, which this version needs") from error
     return config
 
 
