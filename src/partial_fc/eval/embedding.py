@@ -10,6 +10,7 @@ from ..data.parallel import ordered_map
 from ..data.progress import progress
 from ..errors import InputError
 from .model import load_model
+from .plain_layout import plain_layout
 
 BATCH_SIZE = 64
 
@@ -84,7 +85,7 @@ class Embedder:
         shape = (self.batch_size, 3, *size)
         self._check_shapes(shape)
         symbol, parameters = self._model.symbol, self._model.parameters
-        module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=self._ctx)
+        module = mx.mod.Module(plain_layout(symbol), data_names=["data"], label_names=None, context=self._ctx)
         module.bind([("data", shape)], for_training=False)
         module.set_params(
             {name: parameters[name] for name in symbol.list_arguments() if name != "data"},
