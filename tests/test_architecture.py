@@ -128,7 +128,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("module", {"errors", "monitor", "randomness", "head"}),
     ("head", {"memory_bank", "margin_softmax", "parallel_softmax", "optimizer", "normalize", "workspace"}),
     ("workspace", set()),
-    ("memory_bank", {"partition", "samplers", "randomness", "host_arrays"}),
+    ("memory_bank", {"partition", "samplers", "randomness", "host_arrays", "limits"}),
     ("host_bank", {"memory_bank", "host_arrays"}),
     ("host_arrays", {"errors"}),
     ("plan", {"errors", "samplers"}),
@@ -145,7 +145,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("collectives", {"errors", "watch"}),
     ("watch", {"errors", "monitor"}),
     ("monitor", set()),
-    ("launch", {"errors", "restarts", "signals"}),
+    ("launch", {"errors", "limits", "restarts", "signals"}),
     ("restarts", {"config", "errors"}),
     ("agreement", set()),
     ("checkpoint", {"errors", "files"}),
@@ -167,6 +167,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("callbacks", {"eval.verification", "files", "module"}),
     ("input_rate", set()),
     ("device", {"errors"}),
+    ("limits", {"errors"}),
     ("command_line", {"errors"}),
 ])
 def test_imports_point_one_way(name, allowed):
@@ -175,7 +176,7 @@ def test_imports_point_one_way(name, allowed):
 
 @pytest.mark.parametrize("folder, more", [("data", set()), ("eval", {"model_files", "collectives", "device"})])
 def test_data_and_evaluation_know_nothing_of_the_training(folder, more):
-    allowed = {"errors", "files", "randomness", "command_line"} | more
+    allowed = {"errors", "files", "limits", "randomness", "command_line"} | more
     rooms = (folder + ".", "data.")  # evaluation reads data
     for name in every_name():
         if name.startswith(folder + "."):
@@ -187,7 +188,7 @@ def test_doctor_needs_nothing_that_may_be_broken():
     for name in every_name():
         if name.startswith("doctor."):
             used = {other for other in inside(name) if not other.startswith("doctor.")}
-            assert used <= ({"collectives"} if name in in_processes_of_their_own else {"errors"}), name
+            assert used <= ({"collectives"} if name in in_processes_of_their_own else {"errors", "limits"}), name
             assert not inside(name) & in_processes_of_their_own, name
             libraries = {"mxnet", "numpy", "tqdm", "psutil", "easydict", "yaml", "cv2"}
             assert name in in_processes_of_their_own or not outside(library_file(name)) & libraries, name

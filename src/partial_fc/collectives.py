@@ -6,6 +6,7 @@ Every collective carries a fixed name: for a name it has seen, Horovod keeps the
 
 import contextlib
 import json
+import os
 
 import mxnet as mx
 import numpy as np
@@ -16,6 +17,8 @@ from .watch import Watch
 # Large enough to use the network well, small enough that the first sums run beside the rest of the backward pass, and
 # that copies take little memory.
 _GROUP_BYTES = 2**25
+# What Open MPI, Gloo, and MPICH or Slurm (PMI, PMIx) set for the processes that they start.
+_LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "HOROVOD_SIZE", "PMI_SIZE", "PMI_RANK", "PMIX_RANK")
 
 
 class Communicator:
@@ -96,7 +99,8 @@ class Communicator:
 def connect(stalls=True):
     """Join the ranks that horovodrun or mpirun started; alone, a world of one rank.
 
-    From now on the failure of one rank ends all, see `watch`.
+    From now on the failure of one rank ends all, see `watch`. A process that no launcher started loads neither Horovod
+    nor MPI, which could fail for reasons that do not concern it.
 
     Args:
         stalls: whether a rank that keeps others waiting for too long is a failure.
@@ -104,9 +108,11 @@ def connect(stalls=True):
     Returns:
         HorovodCommunicator; alone, Communicator.
     """
+    watch = Watch(stalls)
+    if not any(name in os.environ for name in _LAUNCHED):
+        return Communicator()
     import horovod.mxnet as hvd
 
-    watch = Watch(stalls)
     with watch.joining():
         hvd.init()
         if hvd.size() == 1:

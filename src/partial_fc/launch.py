@@ -17,6 +17,7 @@ import threading
 import psutil
 
 from .errors import InputError
+from .limits import prepare_launch
 from .restarts import Restarts, tell
 from .signals import STOPPED_STATUS
 
@@ -38,6 +39,7 @@ def main(argv=None):
     parser.add_argument("command", nargs="+", help="launcher and its arguments, after --")
     args = parser.parse_args(argv)
     try:
+        prepare_launch()
         return _run(args.command, args.restarts, Restarts(args.command) if args.restarts else None)
     except InputError as error:
         tell(f"error: {error}")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..data.data_set import write_lines
 from ..errors import InputError
+from ..limits import usable_cores
 from .embedding import check_finite, read_ahead
 from .unfinished_features import UnfinishedFeatures, read_json, write_json
 
@@ -115,7 +116,7 @@ def _compute(source, embedder, unfinished, blocks, comm, flip):
     own = blocks[comm.rank :: comm.world_size]
     size = embedder.batch_size
     parts = [range(start, min(start + size, rows.stop)) for rows in own for start in range(rows.start, rows.stop, size)]
-    workers = max(1, len(os.sched_getaffinity(0)) // comm.local_size)
+    workers = max(1, usable_cores() // comm.local_size)
     function = embedder.embed_with_mirror if flip else embedder.embed
     with contextlib.closing(read_ahead(source.read, parts, workers)) as batches:
         for index in range(-(-len(blocks) // comm.world_size)):

@@ -1,7 +1,6 @@
 """From images to embeddings, by a trained model."""
 
 import contextlib
-import os
 
 import mxnet as mx
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from ..data.parallel import ordered_map
 from ..data.progress import progress
 from ..errors import InputError
+from ..limits import usable_cores
 from .model import load_model
 from .plain_layout import plain_layout
 
@@ -143,7 +143,7 @@ def read_ahead(read, parts, num_workers=0):
     def load(part):
         return part, np.stack([read(index) for index in part])
 
-    num_workers = num_workers or len(os.sched_getaffinity(0))
+    num_workers = num_workers or usable_cores()
     with contextlib.closing(ordered_map(load, parts, num_workers, num_workers + 2)) as batches:
         for _, batch in zip(progress(parts, "batches"), batches):
             yield batch
