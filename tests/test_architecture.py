@@ -141,7 +141,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("lr_scheduler", set()),
     ("normalize", set()),
     ("errors", set()),
-    ("files", set()),
+    ("files", {"errors"}),
     ("collectives", {"errors", "watch"}),
     ("watch", {"errors", "monitor"}),
     ("monitor", set()),

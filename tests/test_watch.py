@@ -76,6 +76,12 @@ def test_an_exception_ends_all_and_rank_0_names_it_last(start):
     assert "Traceback" in errors[1] and statuses == [FAILED] * 3
 
 
+def test_an_exception_of_many_lines_is_one_line(start):
+    """As MXNet's are, whose first line says nothing."""
+    cause = "RuntimeError: Check failed: a: b (dot-inl.h:12)"
+    assert last_word(start("wait", "raise lines")) == f"error: rank 1 ({HOST}), update 7: {cause}\n"
+
+
 def test_an_exception_of_rank_0(start):
     errors = last_word(start("raise", "wait"))
     assert errors.splitlines()[-1] == f"error: rank 0 ({HOST}), update 7: ValueError: a wrong value"

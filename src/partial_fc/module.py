@@ -8,7 +8,7 @@ from typing import NamedTuple
 import mxnet as mx
 import numpy as np
 
-from .errors import AgreedError, InputError
+from .errors import AgreedError, InputError, described
 from .monitor import IMAGES
 from .randomness import random_key
 
@@ -131,7 +131,7 @@ class FaceModule:
             with self.comm.waiting(IMAGES):
                 return next(batches)
         except Exception as error:  # whatever a worker met: every rank is to end with it
-            problem = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            problem = str(error) if isinstance(error, InputError) else described(error)
             return self.head.fail(problem, self.batch_size)
 
     def update(self, batch, num_update, backbone_lr, memory_bank_lr):

@@ -19,7 +19,7 @@ import time
 
 import psutil
 
-from .errors import InputError
+from .errors import InputError, described
 from .monitor import BEAT, LOST, Monitor, encode, limit_silence
 
 FAILED = 75  # exit status of a run that may do better when it is started again
@@ -132,7 +132,7 @@ class Watch:
 
     def _uncaught(self, kind, error, traceback):
         """For sys.excepthook. What a broken transport says is told only if no rank is found that broke it."""
-        text = f"{kind.__name__}: {error}" if str(error) else kind.__name__
+        text = described(error)
         doubtful = any(word in text for word in ("Horovod", "horovod", "MPI", "NCCL"))
         if not doubtful:
             sys.__excepthook__(kind, error, traceback)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..data.parallel import ordered_map
 from ..data.progress import progress
-from ..errors import InputError
+from ..errors import InputError, cause
 from ..limits import usable_cores
 from .model import load_model
 from .plain_layout import plain_layout
@@ -99,8 +99,7 @@ class Embedder:
         try:
             arguments, outputs, states = symbol.infer_shape(data=shape)
         except mx.base.MXNetError as error:
-            reason = str(error).splitlines()[-1]
-            raise InputError(f"--model {self.name}: cannot take images of {size} pixels: {reason}") from error
+            raise InputError(f"--model {self.name}: cannot take images of {size} pixels: {cause(error)}") from error
         expected = dict(zip(symbol.list_arguments(), arguments), **dict(zip(symbol.list_auxiliary_states(), states)))
         for name, parameter in self._model.parameters.items():
             if expected.get(name, parameter.shape) != parameter.shape and name != "data":

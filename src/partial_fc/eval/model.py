@@ -8,7 +8,7 @@ from typing import Dict, NamedTuple
 
 import mxnet as mx
 
-from ..errors import InputError
+from ..errors import InputError, cause
 from ..model_files import read_parameters
 
 _INPUT, _EMBEDDINGS = "data", "fc1_output"
@@ -55,7 +55,7 @@ def load_model(name, layer=None):
     try:
         symbol = mx.sym.load(symbol_path)
     except (mx.base.MXNetError, ValueError) as error:
-        raise InputError(f"{symbol_path}: not a symbol of MXNet: {str(error).splitlines()[-1]}") from error
+        raise InputError(f"{symbol_path}: not a symbol of MXNet: {cause(error)}") from error
     symbol = _output(symbol, layer, symbol_path)
     parameters = {key: array.astype("float32", copy=False) for key, array in read_parameters(params_path).items()}
     _check_inputs(symbol, parameters, symbol_path, params_path)
