@@ -214,7 +214,7 @@ def unreadable(error):
 
 @pytest.mark.parametrize("error, message", [
     (InputError("train.rec: record 7 cannot be read"), "^train.rec: record 7 cannot be read"),
-    (MemoryError(), "^MemoryError: "), (OSError(5, "Input/output error"), "OSError: .*Input/output error"),
+    (MemoryError(), "^MemoryError$"), (OSError(5, "Input/output error"), "OSError: .*Input/output error"),
     (RuntimeError("can't start new thread"), "^RuntimeError: can't start"),
 ])
 def test_error_of_the_data_becomes_one_of_all_ranks(error, message):

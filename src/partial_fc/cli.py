@@ -6,6 +6,7 @@ import sys
 from . import __version__
 from .centers_command import main as centers
 from .centers_command import parser as centers_parser
+from .closed_pipe import quiet_pipe
 from .config import parser as train_parser
 from .data.commands import main as data
 from .data.commands import parser as data_parser
@@ -15,6 +16,7 @@ from .eval.commands import main as evaluate
 from .eval.commands import parser as eval_parser
 
 
+@quiet_pipe
 def main(argv=None):
     """Run the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv

@@ -16,6 +16,7 @@ from .agreement import checksums, compare, settings
 from .callbacks import LossLog, Periodic, TensorBoard, Verification
 from .center_files import load_centers
 from .checkpoint import Checkpoints
+from .closed_pipe import Terminal, quiet_pipe
 from .collectives import connect
 from .curves import draw_curves
 from .data.augmentation import Augmentation
@@ -52,6 +53,7 @@ WRONG_INPUT = 2  # exit status, argparse's for wrong arguments: the same run wou
 log = logging.getLogger("partial_fc")
 
 
+@quiet_pipe
 def main(argv=None):
     """Train as the arguments say; returns the exit status."""
     comm = None
@@ -66,6 +68,8 @@ def main(argv=None):
     except AgreedError as error:
         _last_words(comm, f"error: {error}")
         return WRONG_INPUT
+    except BrokenPipeError:  # the summary
+        raise
     except (InputError, OSError) as error:
         status = WRONG_INPUT if isinstance(error, InputError) else FAILED
         if comm:
@@ -199,7 +203,7 @@ def _load_pretrained(config, module):
 def _start_log(config, comm):
     """Rank 0 tells all, on the terminal and in `train.log`; the others only what goes wrong."""
     log.setLevel(logging.INFO if comm.rank == 0 else logging.WARNING)
-    log.handlers = [logging.StreamHandler(sys.stdout)]
+    log.handlers = [Terminal(sys.stdout)]
     if comm.rank == 0 and not config.io_only:
         try:
             os.makedirs(config.models_root, exist_ok=True)

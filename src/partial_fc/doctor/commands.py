@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+from ..closed_pipe import quiet_pipe
 from ..errors import InputError
 from .facts import gather
 from .findings import OK, TROUBLE, WARNING, Finding, count, lines
@@ -39,6 +40,7 @@ def parser():
     return result
 
 
+@quiet_pipe
 def main(argv=None):
     """Run the command line; returns the exit status."""
     args = parser().parse_args(argv)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from ..closed_pipe import quiet_pipe
 from ..command_line import run
 from . import embed_command, ifrt_command, ijb_command, megaface_command, verification_command
 
@@ -17,6 +18,7 @@ def parser():
     return result
 
 
+@quiet_pipe
 def main(argv=None):
     """Run a command; returns the exit status."""
     return run(parser().parse_args(argv))
