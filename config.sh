@@ -12,7 +12,8 @@ here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 
 # The cores of a host are shared out among its ranks: more threads than cores slow each other down.
 local_ranks=${OMPI_COMM_WORLD_LOCAL_SIZE:-${HOROVOD_LOCAL_SIZE:-${MPI_LOCALNRANKS:-1}}}
-cores=$(env -u OMP_NUM_THREADS nproc)
+export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
+cores=$(python -m partial_fc.limits) # those of its quota, in a container
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > local_ranks ? cores / local_ranks : 1))}
 
 # A rank that waits for the others hands its core on instead of spinning: it has decoding threads, and CPUs are seldom
@@ -25,7 +26,6 @@ export HOROVOD_CACHE_CAPACITY=${HOROVOD_CACHE_CAPACITY:-4096}
 # Gradients are summed in fixed groups, each by itself: whatever the timing, the same run gives the same bits.
 export HOROVOD_DISABLE_GROUP_FUSION=${HOROVOD_DISABLE_GROUP_FUSION:-1}
 
-export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
 # Sourced, this file gives the environment only, for programs of one's own.
 [[ ${BASH_SOURCE[0]} == "$0" ]] || return 0
 

@@ -3,7 +3,7 @@
 #
 #   bash run.sh [-np N] [--hostfile FILE] [--restarts K] [-- ARGS]
 #
-# -np         number of ranks; default: one a core, at least 2 (with --hostfile: all its slots)
+# -np         number of ranks; default: one per core that may be used, at least 2 (with --hostfile: all its slots)
 # --hostfile  hosts and their slots, see setup-utils/hosts/; the checkout has the same path on each
 # --restarts  start a run that fails again, K times at most, from its last checkpoint; where the hosts share the models
 #             root, on those that are left
@@ -42,7 +42,8 @@ if ! . "$here/setup-utils/env.sh" 2>/dev/null; then
     . "$here/setup-utils/env.sh"
 fi
 
-cores=$(nproc)
+export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
+cores=$(python -m partial_fc.limits) # those of its quota, in a container
 options=(--bind-to none --map-by slot) # Open MPI's default binds a rank to one core, its decoding threads too
 if [[ -n $hostfile ]]; then
     options+=(--hostfile "$hostfile" ${ranks:+-np "$ranks"})
@@ -54,5 +55,4 @@ fi
 for name in $(compgen -e); do
     [[ ! $name =~ ^(HOROVOD|MXNET|OMP|OPENBLAS|MKL|DNNL|NCCL|PARTIAL_FC)_ ]] || options+=(-x "$name")
 done
-export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
 exec python -m partial_fc.launch --restarts "$restarts" -- mpirun "${options[@]}" bash "$here/config.sh" "$@"

@@ -15,6 +15,8 @@ from concurrent.futures import ProcessPoolExecutor
 import horovod
 import mxnet as mx
 
+from partial_fc.limits import usable_cores
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAUNCHERS = {
     "MPI": ["mpirun", "--oversubscribe", "--bind-to", "none", "-np"],
@@ -134,7 +136,7 @@ def machine():
     """What the figures depend on: processor, cores, memory in GiB, versions."""
     return dict(
         cpu=_cpu_model(),
-        cores=len(os.sched_getaffinity(0)),
+        cores=usable_cores(),
         memory_gib=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         python=platform.python_version(),
         mxnet=mx.__version__,

@@ -5,7 +5,8 @@ set -euo pipefail
 
 if [[ $1 == --build ]]; then
     # More than 8 compilers at once gain nothing for some 40 files, and each takes up to a gigabyte of memory.
-    cores=$(nproc)
+    src=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../src" && pwd -P)
+    cores=$(PYTHONPATH=$src python -m partial_fc.limits)
     exec cmake --build . --parallel "$((cores < 8 ? cores : 8))"
 fi
 

@@ -82,6 +82,12 @@ def test_an_exception_ends_all_and_rank_0_names_it_last(start):
     assert "Traceback" in errors[1] and statuses == [FAILED] * 3
 
 
+def test_an_exception_of_many_lines_is_one_line(start):
+    """As MXNet's are, whose first line says nothing."""
+    cause = "RuntimeError: Check failed: a: b (dot-inl.h:12)"
+    assert last_word(start("wait", "raise lines")) == f"error: rank 1 ({HOST}), update 7: {cause}\n"
+
+
 def test_an_exception_of_rank_0(start):
     errors = last_word(start("raise", "wait"))
     assert errors.splitlines()[-1] == f"error: rank 0 ({HOST}), update 7: ValueError: a wrong value"
@@ -187,7 +193,7 @@ def test_the_monitor_listens_for_this_host_alone_and_only_until_all_have_joined(
 
 def test_silent_strangers_do_no_harm(start, tmp_path):
     processes = start("end", missing=1)
-    resource.prlimit(processes[0].pid, resource.RLIMIT_NOFILE, (70, 70))
+    resource.prlimit(processes[0].pid, resource.RLIMIT_NOFILE, (120, 120))
     strangers = [socket.create_connection(listener(tmp_path), timeout=30) for _ in range(200)]
     for stranger in strangers[:150]:  # cut off, while the latest may still prove who they are
         stranger.settimeout(10)

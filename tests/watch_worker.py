@@ -45,6 +45,9 @@ if action == "wait for progress":
         time.sleep(4)
 if action == "raise":
     raise ValueError("a wrong value")
+if action == "raise lines":
+    text = 'Traceback (most recent call last):\n  File "../src/a/dot-inl.h", line 12\nMXNetError: Check failed: a: b'
+    raise RuntimeError(text)
 if action == "break":
     raise ValueError("Horovod has been shut down")
 if action == "fail":

@@ -4,6 +4,7 @@ import logging
 import sys
 
 from .argument_parser import Parser
+from .closed_pipe import quiet_pipe
 from .command_line import run
 from .data.arguments import positive
 from .data.progress import progress
@@ -57,6 +58,7 @@ def parser():
     return result
 
 
+@quiet_pipe
 def main(argv=None):
     """Run a command; returns the exit status."""
     return run(parser().parse_args(argv))

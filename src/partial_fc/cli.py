@@ -6,6 +6,7 @@ import sys
 from . import __version__
 from .argument_parser import Parser
 from .centers_command import main as centers
+from .closed_pipe import quiet_pipe
 from .config import parser as train_parser
 from .data.commands import main as data
 from .doctor.commands import main as doctor
@@ -13,6 +14,7 @@ from .errors import InputError
 from .eval.commands import main as evaluate
 
 
+@quiet_pipe
 def main(argv=None):
     """Run the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv

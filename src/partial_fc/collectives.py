@@ -19,11 +19,15 @@ from .exchange import describe, groups, plain
 from .hosts import check_gloo
 from .watch import Watch, introduction, other_addresses
 
+# What Open MPI, Gloo, and MPICH or Slurm (PMI, PMIx) set for the processes that they start.
+_LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "HOROVOD_SIZE", "PMI_SIZE", "PMI_RANK", "PMIX_RANK")
+
 
 def connect(stalls=True):
     """Join the ranks that horovodrun or mpirun started; alone, a world of one rank.
 
-    From now on the failure of one rank ends all, see `watch`.
+    From now on the failure of one rank ends all, see `watch`. A process that no launcher started loads neither Horovod
+    nor MPI, which could fail for reasons that do not concern it.
 
     Args:
         stalls: whether a rank that keeps others waiting for too long is a failure.
@@ -34,11 +38,13 @@ def connect(stalls=True):
     Raises:
         InputError: Gloo connects the ranks, and cannot on this host.
     """
+    watch = Watch(stalls)
+    if not any(name in os.environ for name in _LAUNCHED):
+        return Communicator()
     import horovod.mxnet as hvd
 
     if os.environ.get("HOROVOD_CONTROLLER") == "gloo" or not hvd.mpi_built():
         check_gloo()
-    watch = Watch(stalls)
     with watch.joining():
         hvd.init()
         if hvd.size() == 1:

@@ -1,4 +1,7 @@
-"""Errors a user can mend. The command line prints their message without a traceback."""
+"""Errors a user can mend, which the command line prints without a traceback; what any error says, in one line."""
+
+import os
+import re
 
 
 class InputError(ValueError):
@@ -7,3 +10,40 @@ class InputError(ValueError):
 
 class AgreedError(InputError):
     """An InputError that every rank raises at the same point with the same message."""
+
+
+_TRACEBACK = re.compile(r'(Traceback \(most recent call last\):|File "(?P<file>[^"]+)", line (?P<line>\d+))$')
+_PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] (?P<file>\S+):(?P<line>\d+): ")
+_KIND = re.compile(r"^(?:\w+: (?=Check failed|Error in operator|\w+Error: )|MXNetError: )")
+_STACK = ("Stack trace", "[bt]")
+
+
+def cause(error: BaseException) -> str:
+    """The message of an exception in one line, without its type.
+
+    MXNet's messages are tracebacks: what stays is the sentence of the check that failed, with the operator, or else
+    with the file of MXNet that checks it. Of other messages the lines are joined.
+
+    Returns:
+        str; the name of the exception's type where it has no message.
+    """
+    sentences, place = [], None
+    for line in map(str.strip, str(error).splitlines()):
+        if line.startswith(_STACK):
+            break
+        found = _TRACEBACK.match(line)
+        if found:
+            place = found if found["file"] else place
+        elif line:
+            place = _PLACE.search(line) or place
+            sentences.append(_KIND.sub("", _PLACE.sub("", line)))
+    text = " ".join(sentences) or type(error).__name__
+    if place and "perator" not in text:
+        text += f" ({os.path.basename(place['file'])}:{place['line']})"
+    return text
+
+
+def described(error: BaseException) -> str:
+    """Type and message of an exception in one line, see `cause`."""
+    name, text = type(error).__name__, cause(error)
+    return name if text == name else f"{name}: {text}"

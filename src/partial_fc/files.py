@@ -7,7 +7,7 @@ import io
 import os
 import shutil
 
-from .errors import InputError
+from .errors import InputError, cause
 
 _READ = 2**20
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -43,7 +43,7 @@ def naming(path, *errors):
         number, reason = getattr(error, "errno", None), getattr(error, "strerror", None)
         if not reason:  # libraries that do not tell of a full disk
             free = shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
-            reason = f"{(str(error) or repr(error)).splitlines()[-1]} ({free / 2**20:.0f} MiB are free)"
+            reason = f"{cause(error)} ({free / 2**20:.0f} MiB are free)"
         raise OSError(number or errno.EIO, reason, path) from error
 
 

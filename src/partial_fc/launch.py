@@ -21,6 +21,7 @@ from .config import from_command_line
 from .errors import InputError
 from .hosts import check_gloo, mpi_settings
 from .launch_command import read_command
+from .limits import prepare_launch
 from .restarts import Restarts, tell
 from .signals import STOPPED_STATUS
 
@@ -45,6 +46,7 @@ def main(argv=None):
     parser.add_argument("command", nargs="+", help="launcher and its arguments, after --")
     args = parser.parse_args(argv)
     try:
+        prepare_launch()
         command = read_command(args.command)
         _check(command)
         return _run(command, args.restarts, Restarts(command) if args.restarts else None)

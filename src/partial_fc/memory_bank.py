@@ -1,12 +1,12 @@
 """This rank's slice of the class centers and of their momentum."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import mxnet as mx
 import numpy as np
 
 from .host_arrays import memory_array, ndarray_over
+from .limits import usable_cores
 from .partition import partition
 from .randomness import generator
 from .samplers import sample_rows
@@ -191,6 +191,6 @@ def fill_initial_centers(centers, class_start, seed):
         values = random.standard_normal((end - start, centers.shape[1]), np.float32)[skipped:]
         np.multiply(values, np.float32(_INITIAL_STD), out=centers[start + skipped - class_start : end - class_start])
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for _ in pool.map(fill, range(class_start // _BLOCK, -(-class_end // _BLOCK))):
             pass

@@ -9,7 +9,6 @@ import sys
 import time
 
 import mxnet as mx
-import numpy as np
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from . import config as configuration
@@ -17,18 +16,18 @@ from .agreement import checksums, compare, settings
 from .batch_norm import check_batch_norm
 from .callbacks import LossLog, Periodic, TensorBoard, Verification
 from .checkpoint import Checkpoints
+from .closed_pipe import Terminal, quiet_pipe
 from .collectives import connect
 from .curves import draw_curves
 from .data.augmentation import Augmentation
 from .data.batches import BatchReader
 from .data.demo import make_demo
-from .data.image import decode_image
 from .data.records import RecordFile
 from .data.synthetic import SyntheticBatches
-from .data.verification_set import load_verification_set
 from .device import choose_device
 from .errors import AgreedError, InputError
-from .eval.verification import NUM_FOLDS, pixel_embeddings, verify
+from .eval.verification import pixel_embeddings, verify
+from .eval.verification_sets import find_verification_sets, open_verification_set
 from .head import PartialFC
 from .host_bank import HostBank
 from .input_rate import measure_input
@@ -55,6 +54,7 @@ _FORMAT = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
 log = logging.getLogger("partial_fc")
 
 
+@quiet_pipe
 def main(argv=None):
     """Train as the arguments say; returns the exit status."""
     comm = config = problem = None
@@ -73,6 +73,8 @@ def main(argv=None):
     except AgreedError as error:
         _last_words(comm, f"error: {error}")
         return WRONG_INPUT
+    except BrokenPipeError:  # the summary
+        raise
     except (InputError, OSError) as error:
         status = WRONG_INPUT if isinstance(error, InputError) else FAILED
         if comm:
@@ -122,8 +124,8 @@ def train(config, comm, signals=None):
         measure_input(reader, comm)
         return
     with comm.together():
-        _find_verification_sets(config)
-        sets = {name: _open_verification_set(config, name) for name in config.val_targets}
+        paths = find_verification_sets(os.path.dirname(config.rec), config.val_targets)
+        sets = {name: open_verification_set(path, config.image_size) for name, path in paths.items()}
         device = choose_device(config.device, comm)
         files = {} if config.source == "synthetic" else checksums(config, reader.records)
     compare("the checksum", files, comm)
@@ -207,7 +209,7 @@ def _start_log(comm):
         handler that holds what is logged until there is a file for it: a start that fails leaves none.
     """
     log.setLevel(logging.INFO if comm.rank == 0 else logging.WARNING)
-    terminal = logging.StreamHandler(sys.stdout)
+    terminal = Terminal(sys.stdout)
     terminal.setFormatter(_FORMAT)
     held = logging.handlers.MemoryHandler(sys.maxsize, flushLevel=sys.maxsize, flushOnClose=False)
     log.handlers = [terminal, held] if comm.rank == 0 else [terminal]
@@ -258,32 +260,6 @@ def _open_data(config, comm):
     )
     log.info("%s: %d images, %d updates per epoch", records.path, len(records.keys), reader.updates_per_epoch)
     return reader
-
-
-def _verification_file(config, name):
-    return os.path.join(os.path.dirname(config.rec), name + ".bin")
-
-
-def _find_verification_sets(config):
-    """Raise InputError that names all verification sets which are missing."""
-    found = [name for name in config.val_targets if os.path.isfile(_verification_file(config, name))]
-    missing = [_verification_file(config, name) for name in config.val_targets if name not in found]
-    if missing:
-        raise InputError(
-            f"{', '.join(missing)}: no such verification set. InsightFace's downloads of faces_emore and glint360k "
-            "hold lfw, cfp_fp, cfp_ff, agedb_30, calfw, cplfw and vgg2_fp: copy the files there; `data pack --pairs` "
-            f"makes sets of other faces. To leave these out: --set val_targets={','.join(found)}"
-        )
-
-
-def _open_verification_set(config, name):
-    """Decoded images (2P, H, W, 3) and issame (P,)."""
-    path = _verification_file(config, name)
-    images, issame = load_verification_set(path)
-    if len(issame) < NUM_FOLDS:
-        raise InputError(f"{path}: {len(issame)} pairs, fewer than the {NUM_FOLDS} folds of the protocol")
-    size = (config.image_size, config.image_size)
-    return np.stack([decode_image(image, size, f"{path}: image {i}") for i, image in enumerate(images)]), issame
 
 
 def _learning_rates(config, num_update):

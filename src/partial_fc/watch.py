@@ -19,7 +19,7 @@ import threading
 import time
 
 from .addresses import LOOPBACK, addresses_towards, host_identity, own_addresses
-from .errors import InputError
+from .errors import InputError, described
 from .monitor import BEAT, LOST, Monitor, encode, limit_silence, proof
 
 FAILED = 75  # exit status of a run that may do better when it is started again
@@ -144,7 +144,7 @@ class Watch:
 
     def _uncaught(self, kind, error, traceback):
         """For sys.excepthook. What a broken transport says is told only if no rank is found that broke it."""
-        text = f"{kind.__name__}: {error}" if str(error) else kind.__name__
+        text = described(error)
         doubtful = any(word in text for word in ("Horovod", "horovod", "MPI", "NCCL"))
         if not doubtful:
             sys.__excepthook__(kind, error, traceback)

@@ -1,9 +1,9 @@
 """What the commands' arguments share."""
 
 import argparse
-import os
 
 from ..argument_parser import number, whole_number
+from ..limits import usable_cores
 
 SOURCE = "folder with train.rec and train.idx, or path of a .rec file"
 
@@ -27,7 +27,7 @@ def share(text):
 def add_workers(command, what):
     """Add --workers, the number of threads that do `what` (str)."""
     command.add_argument(
-        "--workers", type=positive, default=len(os.sched_getaffinity(0)), metavar="N",
+        "--workers", type=positive, default=usable_cores(), metavar="N",
         help=f"threads that {what} (%(default)s, the cores there are)",
     )
 

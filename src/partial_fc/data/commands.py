@@ -1,6 +1,7 @@
 """The commands `partial-fc data ...`, the same as `python -m partial_fc.data ...`."""
 
 from ..argument_parser import Parser
+from ..closed_pipe import quiet_pipe
 from ..command_line import run
 from . import glint360k_command, inspect_commands, pack_command, rewrite_commands, unpack_command
 
@@ -16,6 +17,7 @@ def parser():
     return result
 
 
+@quiet_pipe
 def main(argv=None):
     """Run a command; returns the exit status."""
     return run(parser().parse_args(argv))

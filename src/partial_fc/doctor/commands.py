@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from ..argument_parser import Parser
+from ..closed_pipe import quiet_pipe
 from ..errors import InputError
 from ..hosts import is_here, parse_hosts
 from .facts import gather
@@ -40,6 +41,7 @@ def parser():
     return result
 
 
+@quiet_pipe
 def main(argv=None):
     """Run the command line; returns the exit status."""
     args = parser().parse_args(argv)

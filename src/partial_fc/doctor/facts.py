@@ -14,6 +14,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from ..hosts import own_address
+from ..limits import usable_cores
 from .process import run
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -50,7 +51,7 @@ def gather(models_root, rec=None):
         "python": platform.python_version(),
         "executable": sys.executable,
         "code": _digest_of_code(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         "shared_memory": shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else None,
         "clock_synchronized": synchronized.result(),

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..data.data_set import write_lines
 from ..errors import InputError
+from ..limits import usable_cores
 from .embedding import check_finite, read_ahead
 from .unfinished_features import UnfinishedFeatures, read_json, write_json
 
@@ -151,7 +152,7 @@ def _compute(source, function, unfinished, blocks, comm, size, skip_bad):
     """This rank's share of the blocks. After each the ranks agree, so that all end soon after one that cannot go on."""
     own, bad = blocks[comm.rank :: comm.world_size], {}
     parts = [range(start, min(start + size, rows.stop)) for rows in own for start in range(rows.start, rows.stop, size)]
-    workers = max(1, len(os.sched_getaffinity(0)) // comm.local_size)
+    workers = max(1, usable_cores() // comm.local_size)
     read = _skipping(source, bad) if skip_bad else source.read
     with contextlib.closing(read_ahead(read, parts, workers)) as batches:
         for index in range(-(-len(blocks) // comm.world_size)):

@@ -2,16 +2,17 @@
 
 import contextlib
 import logging
-import os
 
 import mxnet as mx
 import numpy as np
 
 from ..data.parallel import ordered_map
 from ..data.progress import progress
-from ..errors import InputError
+from ..errors import InputError, cause
+from ..limits import usable_cores
 from ..symbol_file import check_size
 from .model import load_model
+from .plain_layout import plain_layout
 from .unit_features import unit_or_nan
 
 log = logging.getLogger("partial_fc")
@@ -106,7 +107,7 @@ class Embedder:
         shape = (self.batch_size, 3, *size)
         self._check_shapes(shape)
         symbol, parameters = self._model.symbol, self._model.parameters
-        module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=self._ctx)
+        module = mx.mod.Module(plain_layout(symbol), data_names=["data"], label_names=None, context=self._ctx)
         module.bind([("data", shape)], for_training=False)
         module.set_params(
             {name: parameters[name] for name in symbol.list_arguments() if name != "data"},
@@ -121,8 +122,7 @@ class Embedder:
             check_size(symbol, shape)
             arguments, outputs, states = symbol.infer_shape(data=shape)
         except (InputError, mx.base.MXNetError) as error:
-            reason = str(error).splitlines()[-1]
-            raise InputError(f"--model {self.name}: cannot take images of {size} pixels: {reason}") from error
+            raise InputError(f"--model {self.name}: cannot take images of {size} pixels: {cause(error)}") from error
         expected = dict(zip(symbol.list_arguments(), arguments), **dict(zip(symbol.list_auxiliary_states(), states)))
         for name, parameter in self._model.parameters.items():
             if expected.get(name, parameter.shape) != parameter.shape and name != "data":
@@ -165,7 +165,7 @@ def read_ahead(read, parts, num_workers=0):
     def load(part):
         return part, np.stack([read(index) for index in part])
 
-    num_workers = num_workers or len(os.sched_getaffinity(0))
+    num_workers = num_workers or usable_cores()
     with contextlib.closing(ordered_map(load, parts, num_workers, num_workers + 2)) as batches:
         for _, batch in zip(progress(parts, "batches"), batches):
             yield batch

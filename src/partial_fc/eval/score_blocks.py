@@ -1,11 +1,11 @@
 """Cosines of all rows of one matrix with all of another, block by block: the products are what takes the time."""
 
-import os
 import threading
 
 import numpy as np
 
 from ..data.parallel import ordered_map
+from ..limits import usable_cores
 
 ROWS = 4096  # of a block: the more, the less often a row is read; ROWS² scores take 64 MiB for each thread
 
@@ -30,5 +30,5 @@ def map_scores(function, blocks, num_workers=0):
         np.matmul(left, right.T, out=scores)
         return function(scores, *more)
 
-    num_workers = num_workers or len(os.sched_getaffinity(0))
+    num_workers = num_workers or usable_cores()
     return ordered_map(work, blocks, num_workers, ahead=num_workers + 1)

@@ -1,0 +1,111 @@
+"""What a host, or the container that it is, lets a process use: cores, open files, room for temporary files.
+
+    python -m partial_fc.limits        (prints the number of cores, for shell scripts)
+"""
+
+import os
+import resource
+import shutil
+import tempfile
+from typing import Iterator
+
+from .errors import InputError
+
+# Open MPI 4.1 hangs with 32 open files, without a word; 2 ranks need 48.
+_LEAST_OPEN_FILES, _OPEN_FILES = 256, 65536
+_ROOM = 2**25  # bytes for launchers' sockets and shared memory; Open MPI hangs with 2 MiB and runs with 16
+_UNLIMITED = ("max", "-1")
+
+
+def usable_cores(root: str = "/") -> int:
+    """Cores that this process may use, at least 1: those of its affinity, or the whole ones of its container's quota.
+
+    Args:
+        root: folder in which `proc/self/cgroup` and `sys/fs/cgroup` lie.
+    """
+    return max(1, int(min([len(os.sched_getaffinity(0)), *_quotas(root)])))
+
+
+def _quotas(root: str) -> Iterator[float]:
+    """CPUs that each control group, version 1 or 2, of this process and above it allows."""
+    for mounted, path in _groups(os.path.join(root, "proc/self/cgroup")):
+        while True:
+            folder = os.path.join(root, "sys/fs/cgroup", mounted, path)
+            quota = _words(folder, "cpu.max") or (
+                _words(folder, "cpu.cfs_quota_us") + _words(folder, "cpu.cfs_period_us")
+            )
+            if len(quota) == 2 and quota[0] not in _UNLIMITED:
+                yield int(quota[0]) / int(quota[1])
+            if not path:
+                break
+            path = os.path.dirname(path)
+
+
+def _groups(listing: str) -> Iterator[tuple]:
+    """Where control groups are mounted, and this process's path there; in a container the path may lead nowhere."""
+    try:
+        with open(listing) as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            yield "", path.strip("/")
+        elif "cpu" in controllers.split(","):
+            yield from ((mounted, path.strip("/")) for mounted in ("cpu", controllers))
+
+
+def _words(folder: str, name: str) -> list:
+    try:
+        with open(os.path.join(folder, name)) as file:
+            return file.read().split()
+    except OSError:
+        return []
+
+
+def prepare_launch():
+    """Raise the limit of open files as far as this user may, and look at what a launcher cannot do without.
+
+    Raises:
+        InputError: a launcher would hang, or end without naming the cause: too few open files, or a folder for
+            temporary files that is missing, full or not to be written to.
+    """
+    _raise_open_files()
+    _check_temporary_folder()
+
+
+def _raise_open_files():
+    soft, hard = (2**31 if limit == resource.RLIM_INFINITY else limit for limit in _open_files())
+    wanted = max(soft, min(hard, _OPEN_FILES))
+    if wanted > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, _open_files()[1]))
+    if wanted < _LEAST_OPEN_FILES:
+        raise InputError(
+            f"at most {wanted} open files are allowed here, and a launcher needs {_LEAST_OPEN_FILES}: "
+            f"raise the limit, ulimit -n {_OPEN_FILES} (its hard limit, too: ulimit -Hn)"
+        )
+
+
+def _open_files():
+    return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+def _check_temporary_folder():
+    # as Open MPI looks for it; Python would pass over one that cannot be written to
+    set_by = next((name for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)), None)
+    folder = os.environ[set_by] if set_by else "/tmp"
+    shown = f"{set_by}={folder}" if set_by else folder
+    advice = "launchers keep their sockets there: set TMPDIR to a folder with room"
+    try:
+        with tempfile.TemporaryDirectory(dir=folder):
+            free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise InputError(f"{shown}, for temporary files: {error.strerror}; {advice}") from error
+    if free < _ROOM:
+        room = f"{free / 2**20:.0f} MiB free, {_ROOM >> 20} are needed"
+        raise InputError(f"{shown}, for temporary files: {room}; {advice}")
+
+
+if __name__ == "__main__":
+    print(usable_cores())
