@@ -174,7 +174,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("number_rows", {"errors", "text_lists"}),
     ("listed_names", {"errors", "text_lists"}),
     ("run_folder", {"config", "errors"}),
-    ("start", {"center_files", "checkpoint", "config", "errors", "model_files", "symbol"}),
+    ("start", {"center_files", "checkpoint", "config", "errors", "model_files", "run_folder", "symbol"}),
     ("signals", set()),
     ("versions", {"__version__"}),
     ("config", {"argument_parser", "errors"}),

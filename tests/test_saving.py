@@ -201,7 +201,7 @@ def test_another_weight_decay_than_before_there_was_a_choice_is_reported(bias_de
         restore(*found, face_module(comm), settings, comm)
 
     Shards(1).run(go_on)
-    assert ("another bias_decay than before: True, it was False" in caplog.text) == bias_decay
+    assert ("bias_decay is True now, it was False" in caplog.text) == bias_decay
     assert "initializer" not in caplog.text
 
 

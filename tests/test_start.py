@@ -182,3 +182,12 @@ def test_right_paths(arguments, folder):
     config = from_command_line(arguments.split())
     config.models_root = config.models_root or "models"
     check_paths(config, rank=0)
+
+
+@pytest.mark.parametrize("start", ["--pretrained=nope", "--centers=nope"])
+def test_a_run_that_continues_does_not_need_what_it_began_with(start, tmp_path):
+    config = config_of("demo", start, "--models-root", str(tmp_path / "root"), "--resume", "auto")
+    with pytest.raises(InputError, match=start[:8]):
+        check_paths(config, rank=0)
+    (tmp_path / "root" / "checkpoints" / "update-000000003").mkdir(parents=True)
+    check_paths(config, rank=0)

@@ -40,6 +40,12 @@ def choose_models_root(config, comm):
             raise InputError(f"--overwrite would remove what --resume {config.resume} starts from")
 
 
+def has_checkpoints(models_root: str) -> bool:
+    """Whether a models root has the folder of any checkpoint, whole or not."""
+    folder = run_files(models_root)["checkpoints"]
+    return os.path.isdir(folder) and any(name.startswith("update-") for name in os.listdir(folder))
+
+
 def clear(models_root):
     """Remove the results of a run, where they are to be overwritten."""
     shutil.rmtree(run_files(models_root)["checkpoints"], ignore_errors=True)

@@ -18,6 +18,7 @@ from .model_files import (
     read_parameters,
     why_not,
 )
+from .run_folder import has_checkpoints
 from .symbol import NETWORKS, get_symbol
 
 log = logging.getLogger("partial_fc")
@@ -31,16 +32,22 @@ def check_paths(config, rank: int):
     _check_records(config)
     if config.io_only:
         return
-    if config.pretrained and rank == 0:
-        check_exists(model_paths(config.pretrained)[1], config.pretrained, "--pretrained")
-    if config.centers:
-        with _naming_centers():
-            CenterFiles(config.centers)
+    if not (config.resume == "auto" and has_checkpoints(config.models_root)):
+        _check_start(config, rank)
     if config.resume not in ("no", "auto"):
         _check_checkpoint(config.resume)
     if config.bank_dir:
         _check_folder(config.bank_dir, "--bank-dir")
     _check_folder(config.models_root, "--models-root")
+
+
+def _check_start(config, rank):
+    """What a run begins with; one that continues from a checkpoint does not need it any more."""
+    if config.pretrained and rank == 0:
+        check_exists(model_paths(config.pretrained)[1], config.pretrained, "--pretrained")
+    if config.centers:
+        with _naming_centers():
+            CenterFiles(config.centers)
 
 
 def _check_records(config):

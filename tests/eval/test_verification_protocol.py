@@ -142,7 +142,7 @@ def test_half_a_scaling(saved, capsys, arguments, message):
 def test_scalings_that_are_none(capsys, arguments):
     with pytest.raises(SystemExit):
         main(["verification", "--model", "m", "--bin", "b", *arguments])
-    assert f"argument {arguments[0]}: " in capsys.readouterr().err
+    assert f"error: {arguments[0]}: expected " in capsys.readouterr().err
 
 
 def error(capsys, *arguments):

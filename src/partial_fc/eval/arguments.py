@@ -1,8 +1,8 @@
 """What the arguments of the protocols share."""
 
 import argparse
-import math
 
+from ..argument_parser import number
 from ..data.arguments import positive
 
 _MODEL = "PREFIX-symbol.json and PREFIX-EPOCH.params, epoch 0 by default"
@@ -23,7 +23,7 @@ def add_model(command, required=True, several=True):
     )
     group.add_argument("--bgr", action="store_true", help="the model was trained on blue, green, red")
     group.add_argument(
-        "--mean", type=_finite, metavar="M",
+        "--mean", type=number, metavar="M",
         help="with --scale: the network is given (pixel - M) * S of pixels 0..255; without both, pixels as they are, "
         "or (pixel - 127.5) * 0.0078125 where the symbol begins with a convolution",
     )
@@ -34,18 +34,11 @@ def add_model(command, required=True, several=True):
     )
 
 
-def _finite(text):
-    number = float(text)
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError("a finite number")
-    return number
-
-
 def _nonzero(text):
-    number = _finite(text)
-    if not number:
-        raise argparse.ArgumentTypeError("not 0, which would make all images the same")
-    return number
+    value = number(text)
+    if not value:
+        raise argparse.ArgumentTypeError("expected another number than 0, which would make all images the same")
+    return value
 
 
 def add_keep(command):
