@@ -12,7 +12,7 @@ from .config import from_command_line
 from .errors import InputError
 from .hosts import is_here
 
-_SSH = ["ssh", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
+_SSH = ["ssh", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--"]
 _ANSWER = 30  # seconds that a host has
 
 
