@@ -149,7 +149,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("launch_command", {"errors", "hosts"}),
     ("restarts", {"config", "errors", "hosts"}),
     ("hosts", {"errors"}),
-    ("agreement", set()),
+    ("agreement", {"listed_names"}),
     ("checkpoint", {"errors", "files"}),
     ("saving", {
         "center_files", "checkpoint", "errors", "model_files", "module", "partition", "plan", "run_folder", "signals",
@@ -162,11 +162,12 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("label_map", {"errors", "listed_names", "number_rows"}),
     ("text_lists", {"errors"}),
     ("number_rows", {"errors", "text_lists"}),
-    ("listed_names", {"errors", "text_lists"}),
+    ("listed_names", {"errors", "printable", "text_lists"}),
+    ("printable", set()),
     ("run_folder", {"errors"}),
     ("signals", set()),
     ("versions", {"__version__"}),
-    ("config", {"errors"}),
+    ("config", {"errors", "listed_names"}),
     ("summary", {"files"}),
     ("curves", {"files", "labels"}),
     ("labels", {"right_to_left"}),
@@ -183,7 +184,7 @@ def test_imports_point_one_way(name, allowed):
 @pytest.mark.parametrize("folder, more", [("data", set()), ("eval", {"model_files", "collectives", "device"})])
 def test_data_and_evaluation_know_nothing_of_the_training(folder, more):
     lists = {"text_lists", "number_rows", "listed_names"}
-    allowed = {"errors", "files", "labels", "randomness", "command_line"} | lists | more
+    allowed = {"errors", "files", "labels", "printable", "randomness", "command_line"} | lists | more
     rooms = (folder + ".", "data.")  # evaluation reads data
     for name in every_name():
         if name.startswith(folder + "."):

@@ -6,6 +6,7 @@ import importlib.util
 import os
 
 from .errors import InputError
+from .listed_names import check_path
 
 PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets.py")
 
@@ -143,6 +144,8 @@ def check(config):
     for key, values in _ONE_OF.items():
         if config[key] not in values:
             raise InputError(f"{key} must be one of {', '.join(values)}, not {config[key]!r}")
+    for name in config.val_targets:
+        check_path(name, "--set val_targets")
     if list(config.lr_steps) != sorted(config.lr_steps):
         raise InputError(f"lr_steps must ascend, not {config.lr_steps!r}")
 

@@ -31,6 +31,7 @@ from .eval.verification import NUM_FOLDS, pixel_embeddings, verify
 from .head import PartialFC
 from .host_bank import HostBank
 from .input_rate import measure_input
+from .listed_names import find_path
 from .lr_scheduler import multi_step_lr
 from .margin_softmax import MarginSoftmax
 from .memory_bank import MemoryBank
@@ -242,7 +243,7 @@ def _open_data(config, comm):
 
 def _open_verification_set(config, name):
     """Decoded images (2P, H, W, 3) and issame (P,)."""
-    path = os.path.join(os.path.dirname(config.rec), name + ".bin")
+    path = find_path(os.path.dirname(config.rec) or os.curdir, name + ".bin")
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such verification set; --set val_targets= goes without")
     images, issame = load_verification_set(path)

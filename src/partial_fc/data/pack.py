@@ -6,6 +6,8 @@ import os
 from typing import List, NamedTuple, Tuple
 
 from ..errors import InputError
+from ..listed_names import check_path
+from ..printable import has_controls
 from .align import Landmarks
 from .data_set import NAMES, write_lines, write_notes
 from .image_folder import ImageFolder
@@ -147,7 +149,7 @@ def _publish(unfinished, out, packed, size, verification_set, pairs):
 def _verification_name(folder, pairs, name):
     default = os.path.splitext(os.path.basename(pairs))[0] if pairs else os.path.basename(os.path.abspath(folder))
     name = name or default
-    if os.path.basename(name) != name:
+    if os.path.basename(check_path(name, "--name")) != name or has_controls(name):
         raise InputError(f"--name {name}: expected a name without folders")
     return f"{name}.bin"
 
