@@ -143,11 +143,11 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("errors", set()),
     ("files", set()),
     ("collectives", {"errors", "hosts", "watch"}),
-    ("watch", {"errors", "monitor"}),
+    ("watch", {"errors", "monitor", "printable"}),
     ("monitor", set()),
-    ("launch", {"config", "errors", "hosts", "launch_command", "restarts", "signals"}),
+    ("launch", {"config", "errors", "hosts", "launch_command", "printable", "restarts", "signals"}),
     ("launch_command", {"errors", "hosts"}),
-    ("restarts", {"config", "errors", "hosts"}),
+    ("restarts", {"config", "errors", "hosts", "printable"}),
     ("hosts", {"errors"}),
     ("agreement", {"listed_names"}),
     ("checkpoint", {"errors", "files"}),
@@ -168,14 +168,15 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("signals", set()),
     ("versions", {"__version__"}),
     ("config", {"errors", "listed_names"}),
-    ("summary", {"files"}),
+    ("summary", {"files", "printable"}),
     ("curves", {"files", "labels"}),
-    ("labels", {"right_to_left"}),
+    ("labels", {"printable", "right_to_left"}),
     ("right_to_left", set()),
-    ("callbacks", {"eval.verification", "files", "module"}),
+    ("callbacks", {"eval.verification", "files", "log_output", "module", "printable"}),
     ("input_rate", set()),
     ("device", {"errors"}),
-    ("command_line", {"errors"}),
+    ("command_line", {"errors", "log_output", "printable"}),
+    ("log_output", {"printable"}),
 ])
 def test_imports_point_one_way(name, allowed):
     assert inside(name) <= allowed
@@ -196,7 +197,8 @@ def test_doctor_needs_nothing_that_may_be_broken():
     for name in every_name():
         if name.startswith("doctor."):
             used = {other for other in inside(name) if not other.startswith("doctor.")}
-            assert used <= ({"collectives"} if name in in_processes_of_their_own else {"errors", "hosts"}), name
+            others = {"collectives"} if name in in_processes_of_their_own else {"errors", "hosts", "printable"}
+            assert used <= others, name
             assert not inside(name) & in_processes_of_their_own, name
             libraries = {"mxnet", "numpy", "tqdm", "psutil", "easydict", "yaml", "cv2"}
             assert name in in_processes_of_their_own or not outside(library_file(name)) & libraries, name

@@ -41,8 +41,8 @@ def test_the_error_of_a_rank_comes_last(capfd):
 
 
 def test_errors_of_several_ranks_come_last(capfd):
-    script = 'printf "%s\\n" "error: rank 0: x" "rank 1: y" noise >&2; exit 2'
-    assert run(script, capfd)[1][-2:] == ["error: rank 0: x", "rank 1: y"]
+    script = 'printf "%s\\n" "error: rank 0: x" "  rank 1: y" noise >&2; exit 2'
+    assert run(script, capfd)[1][-2:] == ["error: rank 0: x", "  rank 1: y"]
 
 
 def test_a_launcher_without_a_word_of_a_rank(capfd):

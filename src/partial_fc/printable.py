@@ -1,5 +1,6 @@
 """Text that others wrote, on its way to a person: what would steer a terminal, or hide or reorder text, is escaped."""
 
+import logging
 import re
 import sys
 import unicodedata
@@ -29,16 +30,24 @@ def escaped_message(text: str) -> str:
     return _INDENT.join(map(escaped, text.split("\n")))
 
 
-def print_lines(lines: Iterable[str], file: Optional[IO] = None) -> None:
-    """Print lines, `escaped`; characters that the file's encoding lacks are escaped, too.
+class PrintableFormatter(logging.Formatter):
+    """Formats records of a log as `escaped_message` does: boundary to terminals and files, whatever is logged."""
 
-    Args:
-        file: open for text; None: standard output.
-    """
-    file = file or sys.stdout
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        return escaped_message(super().format(record))
+
+
+def encodable(text: str, file: IO) -> str:
+    """A text with escapes in place of the characters that the encoding of a file, open for text, lacks."""
     encoding = getattr(file, "encoding", None) or "utf-8"
-    text = "\n".join(map(escaped, lines))
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=file, flush=True)
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def print_lines(lines: Iterable[str], file: Optional[IO] = None) -> None:
+    """Print lines, `escaped`, to a file open for text; None: standard output. See `encodable`."""
+    file = file or sys.stdout
+    print(encodable("\n".join(map(escaped, lines)), file), file=file, flush=True)
 
 
 def print_message(text: str) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 
 from .files import atomic_path
+from .printable import print_lines
 
 _NEXT = (
     ("a tenth of the class centers in each update", "--sample-ratio 0.1"),
@@ -76,4 +77,4 @@ def print_summary(summary):
     lines.append(f"  curves   {files['curves']}")
     lines.append("Try next:")
     lines += [f"  bash run.sh -- {arguments:24} # {meaning}" for meaning, arguments in _NEXT]
-    print("\n".join(lines), flush=True)
+    print_lines(lines)

@@ -9,7 +9,6 @@ import time
 
 import mxnet as mx
 import numpy as np
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from . import config as configuration
 from .agreement import checksums, compare, settings
@@ -32,6 +31,7 @@ from .head import PartialFC
 from .host_bank import HostBank
 from .input_rate import measure_input
 from .listed_names import find_path
+from .log_output import Console, LogFile
 from .lr_scheduler import multi_step_lr
 from .margin_softmax import MarginSoftmax
 from .memory_bank import MemoryBank
@@ -39,6 +39,7 @@ from .model_files import load_parameters
 from .module import FaceModule
 from .optimizer import CenterSGD
 from .plan import check_memory, memory_plan, on_host, patience
+from .printable import print_message
 from .run_folder import choose_models_root, clear, run_files
 from .saving import Progress, Saver, find_checkpoint, restore
 from .signals import STOPPED_STATUS, Signals, Stopped
@@ -71,7 +72,7 @@ def main(argv=None):
         status = WRONG_INPUT if isinstance(error, InputError) else FAILED
         if comm:
             comm.fail(str(error), status)
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        print_message(f"error: {error}")
         return status
     return 0
 
@@ -82,7 +83,7 @@ def _last_words(comm, message):
     if comm.rank:
         time.sleep(1)
     else:
-        print(message, file=sys.stderr, flush=True)
+        print_message(message)
 
 
 def train(config, comm, signals=None):
@@ -137,8 +138,7 @@ def train(config, comm, signals=None):
             lambda: Progress(losses.first, losses.last, verification.history, verification.best),
         )
         callbacks = [losses, Periodic(verification.measure, config.verbose, config.max_update), saver]
-        # lines of the log above the progress bar, not through it
-        with losses, logging_redirect_tqdm([log]), contextlib.closing(reader.batches(losses.last.position)) as batches:
+        with losses, contextlib.closing(reader.batches(losses.last.position)) as batches:
             module.fit(batches, schedule, config.max_update, callbacks, losses.last, saver.note)
     if comm.rank == 0:
         files = run_files(config.models_root)
@@ -200,16 +200,17 @@ def _load_pretrained(config, module):
 def _start_log(config, comm):
     """Rank 0 tells all, on the terminal and in `train.log`; the others only what goes wrong."""
     log.setLevel(logging.INFO if comm.rank == 0 else logging.WARNING)
-    log.handlers = [logging.StreamHandler(sys.stdout)]
+    form = "%(asctime)s %(message)s"
+    log.handlers = [Console("stdout", form)]
     if comm.rank == 0 and not config.io_only:
         try:
             os.makedirs(config.models_root, exist_ok=True)
-            mode = "a" if config.resume == "auto" else "w"
-            log.addHandler(logging.FileHandler(run_files(config.models_root)["log"], mode))
+            path = run_files(config.models_root)["log"]
+            if config.resume != "auto" and os.path.exists(path):
+                os.remove(path)
+            log.addHandler(LogFile(path, form))
         except OSError as error:
             raise InputError(f"--models-root: cannot write there: {error}") from error
-    for handler in log.handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
 
 
 def _make_demo(config):

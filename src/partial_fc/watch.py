@@ -21,6 +21,7 @@ import psutil
 
 from .errors import InputError
 from .monitor import BEAT, LOST, Monitor, encode, limit_silence
+from .printable import escaped_message, print_message
 
 FAILED = 75  # exit status of a run that may do better when it is started again
 _LAST_WORD = 1.5  # seconds for what other ranks and the libraries print
@@ -84,9 +85,9 @@ class Watch:
         reader = self._wait_for(self._connect(meeting))
         if reader is None:
             tried = ", ".join(meeting["addresses"])
-            print(
+            print_message(
                 f"warning: rank {rank} ({self._host}) cannot reach port {meeting['port']} of rank 0 (tried {tried}): a "
-                "failure of another rank may go unnoticed here", file=sys.stderr, flush=True,
+                "failure of another rank may go unnoticed here"
             )
             return
         asyncio.run_coroutine_threadsafe(self._follow(reader, meeting["host"]), self._loop)
@@ -200,7 +201,7 @@ class Watch:
 def _end(text, status, linger=0):
     """End the process: the main thread may wait for ranks that will not come."""
     if text:
-        os.write(2, f"error: {text}\n".encode())
+        os.write(2, (escaped_message(f"error: {text}") + "\n").encode())
     time.sleep(linger)
     os._exit(status)
 

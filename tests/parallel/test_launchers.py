@@ -98,7 +98,7 @@ def fails(prefix, *arguments, cwd):
     assert process.returncode != 0 and "Traceback" not in ours, process.stdout
     *errors, last = [line for line in process.stdout.splitlines() if "error:" in line]
     _, _, end = process.stdout.rpartition(last)
-    assert errors[-1].endswith(last) and re.fullmatch(r"\n(rank \d+: .*\n)*", end), process.stdout
+    assert errors[-1].endswith(last) and re.fullmatch(r"\n(  rank \d+: .*\n)*", end), process.stdout
     return errors
 
 

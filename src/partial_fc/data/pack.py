@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..listed_names import check_path
 from ..printable import has_controls
 from .align import Landmarks
-from .data_set import NAMES, write_lines, write_notes
+from .data_set import NAMES, write_notes, write_reasons
 from .image_folder import ImageFolder
 from .pack_state import UnfinishedPack, may_replace
 from .pairs import check_enough_pairs, draw_pairs, read_pairs
@@ -199,6 +199,6 @@ def _pairs_of_records(path, counts, random_pairs, seed):
 def _write_skipped(folder, skipped):
     path = os.path.join(folder, "skipped.txt")
     if skipped:
-        write_lines(path, [f"{name}\t{reason}".replace("\n", " ") for name, reason in skipped])
+        write_reasons(path, skipped)
     elif os.path.exists(path):  # of an earlier run
         os.remove(path)

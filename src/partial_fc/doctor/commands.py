@@ -5,11 +5,11 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import InputError
 from ..hosts import is_here, parse_hosts
+from ..printable import print_lines, print_message
 from .facts import gather
 from .findings import OK, TROUBLE, WARNING, Finding, count, lines
 from .gpus import check_gpus
@@ -48,7 +48,7 @@ def main(argv=None):
             return _accept()
         examination = Examination(args)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        print_message(f"error: {error}")
         return 2
     try:
         return examination.run()
@@ -91,13 +91,13 @@ class Examination:
     def _head(self, heading):
         self._found[heading] = []
         if not self._args.json:
-            print(heading, flush=True)
+            print_lines([heading])
 
     def _tell(self, heading, findings):
         for finding in findings:
             self._found[heading].append(finding)
             if not self._args.json:
-                print("\n".join(lines(finding)), flush=True)
+                print_lines(lines(finding))
 
     def _examine_here(self, here):
         self._head(here)
