@@ -245,6 +245,18 @@ def test_no_file_runs_a_pickle(path):
     assert not calls(tree) & {"np.load", "numpy.load"}, "np.load may run a pickle"
 
 
+@every_file
+def test_what_people_read_goes_through_printable(path):
+    """Nothing but JSON, which escapes by itself, is printed in another way; no handler of a log is one of Python's."""
+    if path != library_file("printable"):
+        nodes = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+        printed = [node for node in nodes if dotted(node.func) == "print"]
+        assert all("json.dumps" in calls(node) for node in printed), [node.lineno for node in printed]
+        named = {dotted(node) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)} - {None}
+        assert not named & {f"logging.{name}" for name in ("StreamHandler", "FileHandler", "Formatter", "basicConfig")}
+        assert not named & {"sys.stdout.write", "sys.stderr.write"}
+
+
 def from_imports(tree, module):
     """Names imported by `from module import ...`."""
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == module]

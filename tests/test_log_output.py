@@ -80,6 +80,17 @@ def test_a_file_or_folder_that_was_deleted_is_made_again(tmp_path, caplog):
     assert (tmp_path / "a" / "file").read_text() == "head\n4\n" and not caplog.records
 
 
+def test_a_file_that_was_never_written_and_is_deleted_begins_once(tmp_path, full_disk):
+    full_disk(0)
+    file = AppendedFile(str(tmp_path / "file"), b"head\n")
+    for number in range(3):
+        file.write(b"%d\n" % number)
+        (tmp_path / "file").unlink()
+    full_disk(None)
+    file.write(b"3\n")
+    assert (tmp_path / "file").read_text() == "head\n0\n1\n2\n3\n"
+
+
 def test_a_folder_that_cannot_be_made_again(tmp_path, caplog):
     (tmp_path / "a").mkdir()
     file = AppendedFile(str(tmp_path / "a" / "file"))

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import logging
-import os
 import sys
 
 import pytest
@@ -165,17 +163,3 @@ def test_other_encodings(monkeypatch):
     monkeypatch.setattr(sys, "stderr", file)
     print_message("error: \u674e\nx")
     assert file.buffer.getvalue() == b"\\u674e\\x1b\nerror: \\u674e\n  x\n"
-
-
-def test_every_log_is_escaped_at_its_end():
-    """No handler of the library writes what was not formatted by `printable`."""
-    folder = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src", "partial_fc")
-    found = {}
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            if name.endswith(".py") and name != "printable.py":
-                with open(os.path.join(parent, name), encoding="utf-8") as file:
-                    text = file.read()
-                words = ("logging.StreamHandler", "logging.FileHandler", "logging.Formatter(", "file=sys.stderr")
-                found.update({(name, word): True for word in words if word in text})
-    assert not found and logging.getLogger("partial_fc").propagate

@@ -59,7 +59,7 @@ class _NamedFile(io.FileIO):
             return super().write(data)
 
 
-def read_file(path):
+def read_file(path: str) -> bytes:
     """Bytes of a plain file. Raises OSError naming it, for a pipe or device too, which might never end."""
     with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+from typing import Iterator, Optional
 
 from tqdm import tqdm
 
@@ -21,11 +22,11 @@ class Attempts:
         what: is written, for the log.
     """
 
-    def __init__(self, what):
+    def __init__(self, what: str):
         self._what, self._failing = what, False
 
     @contextlib.contextmanager
-    def attempt(self):
+    def attempt(self) -> Iterator[None]:
         """A block that writes. Its OSErrors are caught: the first is reported, and then the first success."""
         try:
             yield
@@ -52,12 +53,12 @@ class AppendedFile:
         OSError: it cannot be opened now; later that is reported in the log.
     """
 
-    def __init__(self, path, head=b""):
+    def __init__(self, path: str, head: bytes = b""):
         self._path, self._head, self._waiting = path, head, b""
         self._attempts = Attempts(path)
         self._file = self._open()
 
-    def write(self, data):
+    def write(self, data: bytes) -> None:
         """Append bytes, at once."""
         if len(self._waiting) < _KEPT:
             self._waiting += data
@@ -69,13 +70,13 @@ class AppendedFile:
             while self._waiting:
                 self._waiting = self._waiting[self._file.write(self._waiting) :]
 
-    def close(self):
+    def close(self) -> None:
         """Close the file."""
         self._file.close()
 
     def _open(self):
         file = open(self._path, "ab", buffering=0)
-        if not file.tell():
+        if not file.tell() and not self._waiting.startswith(self._head):
             self._waiting = self._head + self._waiting
         return file
 
@@ -87,21 +88,26 @@ class AppendedFile:
 
 
 class LogFile(logging.Handler):
-    """A handler that appends to a file, see `AppendedFile`; arguments and errors as there."""
+    """A handler that appends to a file.
 
-    def __init__(self, path, form=None):
+    Args:
+        path: see `AppendedFile`, errors too.
+        form: of the lines, see `logging.Formatter`.
+    """
+
+    def __init__(self, path: str, form: Optional[str] = None):
         super().__init__()
         self.setFormatter(PrintableFormatter(form, "%H:%M:%S"))
         self._file = AppendedFile(path)
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         """Write a record of the log."""
         try:
             self._file.write(f"{self.format(record)}\n".encode())
         except Exception:  # as logging has it: no record ends the program
             self.handleError(record)
 
-    def close(self):
+    def close(self) -> None:
         """Close the file."""
         self._file.close()
         super().close()
@@ -115,12 +121,12 @@ class Console(logging.Handler):
         form: of the lines, see `logging.Formatter`.
     """
 
-    def __init__(self, stream, form=None):
+    def __init__(self, stream: str, form: Optional[str] = None):
         super().__init__()
         self.setFormatter(PrintableFormatter(form, "%H:%M:%S"))
         self._stream, self._attempts = stream, Attempts(f"the log on {stream}")
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         """Write a record of the log."""
         try:
             stream = getattr(sys, self._stream)

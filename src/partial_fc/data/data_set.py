@@ -1,7 +1,7 @@
 """Folders of a record file and of what may stand beside it: `property` and `identities.txt`."""
 
 import os
-from typing import NamedTuple
+from typing import Iterable, NamedTuple, Tuple
 
 import numpy as np
 
@@ -153,7 +153,7 @@ def write_notes(out, num_identities, size, names):
         os.remove(path)
 
 
-def write_reasons(path, reasons):
+def write_reasons(path: str, reasons: Iterable[Tuple[str, str]]) -> None:
     """Write a list for people: of each (name, reason) a line with a tab between, as `printable.escaped` escapes it."""
     write_lines(path, ["\t".join(map(escaped, f"{name}\t{reason}".split("\t"))) for name, reason in reasons])
 

@@ -142,5 +142,5 @@ class Examination:
             found = {heading: [each._asdict() for each in found] for heading, found in self._found.items()}
             print(json.dumps(dict(troubles=troubles, warnings=warnings, findings=found, facts=self._facts)))
         else:
-            print(f"{troubles} trouble{'s' * (troubles != 1)}, {warnings} warning{'s' * (warnings != 1)}")
+            print_lines([f"{troubles} trouble{'s' * (troubles != 1)}, {warnings} warning{'s' * (warnings != 1)}"])
         return 1 if troubles else 0

@@ -122,7 +122,7 @@ def results_csv(results):
     return file.getvalue()
 
 
-def csv_cell(value):
+def csv_cell(value: Any) -> Any:
     """A value for a CSV file: a text is `escaped`, and has a `'` before it where it might be taken for a formula."""
     if not isinstance(value, str):
         return value
