@@ -151,15 +151,15 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("communicator", {"errors", "exchange"}),
     ("collectives", {"agreement", "communicator", "errors", "exchange", "hosts", "watch"}),
     ("exchange", {"errors"}),
-    ("watch", {"addresses", "errors", "monitor"}),
+    ("watch", {"addresses", "errors", "monitor", "printable"}),
     ("addresses", set()),
     ("symbol_file", {"errors"}),
     ("monitor", set()),
-    ("launch", {"config", "errors", "hosts", "launch_command", "limits", "restarts", "signals"}),
+    ("launch", {"config", "errors", "hosts", "launch_command", "limits", "printable", "restarts", "signals"}),
     ("launch_command", {"errors", "hosts"}),
-    ("restarts", {"config", "errors", "hosts"}),
+    ("restarts", {"config", "errors", "hosts", "printable"}),
     ("hosts", {"errors"}),
-    ("agreement", set()),
+    ("agreement", {"listed_names"}),
     ("checkpoint", {"errors", "files"}),
     ("saving", {
         "center_files", "checkpoint", "errors", "model_files", "module", "partition", "plan", "run_folder", "signals",
@@ -172,23 +172,25 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("label_map", {"errors", "listed_names", "number_rows"}),
     ("text_lists", {"errors"}),
     ("number_rows", {"errors", "text_lists"}),
-    ("listed_names", {"errors", "text_lists"}),
+    ("listed_names", {"errors", "printable", "text_lists"}),
+    ("printable", set()),
     ("run_folder", {"config", "errors"}),
     ("start", {"center_files", "checkpoint", "config", "errors", "model_files", "run_folder", "symbol"}),
     ("signals", set()),
     ("versions", {"__version__"}),
-    ("config", {"argument_parser", "errors"}),
-    ("argument_parser", set()),
-    ("summary", {"config", "files"}),
+    ("config", {"argument_parser", "errors", "listed_names"}),
+    ("argument_parser", {"printable"}),
+    ("summary", {"config", "files", "printable"}),
     ("curves", {"files", "picture_labels"}),
-    ("picture_labels", {"right_to_left"}),
+    ("picture_labels", {"printable", "right_to_left"}),
     ("right_to_left", set()),
-    ("callbacks", {"eval.verification", "files", "module"}),
+    ("callbacks", {"eval.verification", "files", "log_output", "module", "printable"}),
     ("input_rate", set()),
     ("device", {"errors"}),
-    ("limits", {"errors"}),
+    ("limits", {"errors", "printable"}),
     ("closed_pipe", set()),
-    ("command_line", {"errors"}),
+    ("command_line", {"errors", "log_output", "printable"}),
+    ("log_output", {"printable"}),
 ])
 def test_imports_point_one_way(name, allowed):
     assert inside(name) <= allowed
@@ -199,7 +201,7 @@ def test_imports_point_one_way(name, allowed):
 ])
 def test_data_and_evaluation_know_nothing_of_the_training(folder, more):
     lists = {"text_lists", "number_rows", "listed_names"}
-    small = {"argument_parser", "closed_pipe", "command_line", "errors", "files", "limits", "randomness"}
+    small = {"argument_parser", "closed_pipe", "command_line", "errors", "files", "limits", "printable", "randomness"}
     allowed = small | lists | {"picture_labels"} | more
     rooms = (folder + ".", "data.")  # evaluation reads data
     for name in every_name():
@@ -212,7 +214,7 @@ def test_doctor_needs_nothing_that_may_be_broken():
     for name in every_name():
         if name.startswith("doctor."):
             used = {other for other in inside(name) if not other.startswith("doctor.")}
-            harmless = {"argument_parser", "closed_pipe", "errors", "hosts", "limits"}
+            harmless = {"argument_parser", "closed_pipe", "errors", "hosts", "limits", "printable"}
             assert used <= ({"collectives"} if name in in_processes_of_their_own else harmless), name
             assert not inside(name) & in_processes_of_their_own, name
             libraries = {"mxnet", "numpy", "tqdm", "psutil", "easydict", "yaml", "cv2"}
@@ -265,6 +267,18 @@ def test_no_file_runs_a_pickle(path):
     renamed = [alias for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names if alias.asname]
     assert "pickle" not in {alias.name for alias in renamed}
     assert not calls(tree) & {"np.load", "numpy.load"}, "np.load may run a pickle"
+
+
+@every_file
+def test_what_people_read_goes_through_printable(path):
+    """Nothing but JSON, which escapes by itself, is printed in another way; no handler of a log is one of Python's."""
+    if path != library_file("printable"):
+        nodes = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+        printed = [node for node in nodes if dotted(node.func) == "print"]
+        assert all("json.dumps" in calls(node) for node in printed), [node.lineno for node in printed]
+        named = {dotted(node) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)} - {None}
+        assert not named & {f"logging.{name}" for name in ("StreamHandler", "FileHandler", "Formatter", "basicConfig")}
+        assert not named & {"sys.stdout.write", "sys.stderr.write"}
 
 
 def from_imports(tree, module):

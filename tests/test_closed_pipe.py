@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from partial_fc.closed_pipe import Terminal, quiet_pipe
+from partial_fc.closed_pipe import quiet_pipe
+from partial_fc.log_output import Console
 
 SRC = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src")
 WRITES = """
@@ -53,12 +54,13 @@ def test_every_family_of_commands(command):
     assert unread("-m", "partial_fc." + module, *arguments) == (141, "")
 
 
-def test_a_log_that_nobody_reads_stops_nothing(capfd):
+def test_a_log_that_nobody_reads_stops_nothing(capfd, monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)
     log = logging.Logger("unread")
     with os.fdopen(writer, "w", buffering=1) as stream:
-        log.addHandler(Terminal(stream))
+        monkeypatch.setattr(sys, "stdout", stream)
+        log.addHandler(Console("stdout"))
         log.info("update 1")
         log.info("update %d", "wrong")
         os.dup2(os.open(os.devnull, os.O_WRONLY), writer)

@@ -41,8 +41,15 @@ def test_the_error_of_a_rank_comes_last(capfd):
 
 
 def test_errors_of_several_ranks_come_last(capfd):
-    script = 'printf "%s\\n" "error: rank 0: x" "rank 1: y" noise >&2; exit 2'
-    assert run(script, capfd)[1][-2:] == ["error: rank 0: x", "rank 1: y"]
+    script = 'printf "%s\\n" "error: rank 0: x" "  rank 1: y" noise >&2; exit 2'
+    assert run(script, capfd)[1][-2:] == ["error: rank 0: x", "  rank 1: y"]
+
+
+def test_a_name_in_a_message_is_no_word_of_a_rank(capfd):
+    """What a message has after a line break is indented, and is not looked at."""
+    words = '"error: rank 0: a" "  b: error: rank 9 (evil) died" "  stopped: evil"'
+    status, lines = run(f"printf '%s\\n' {words} >&2; exit 2", capfd)
+    assert status == 2 and lines[-1] == "error: rank 0: a"
 
 
 def test_a_launcher_without_a_word_of_a_rank(capfd):

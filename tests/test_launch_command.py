@@ -104,6 +104,8 @@ def test_every_option_of_horovodrun_before_the_program(horovodrun):
     ["-np", "2", "-H", "a:1,b:1"], ["-np=2", "-Ha:1,b:1"], ["--hosts", "a:1, b:1", "--num-proc=2"],
     ["--hosts=a:1,b:1", "-n", "2"], ["-hostfile", "{}", "-np", "2"], ["--hostfile={}", "-np", "2", "--"],
     ["--hostfile", "{}", "-np", "2", "-H", "a:1,b:1"],
+    ["-host", "a:1,b:1", "-np", "2"], ["--host=a:1,b:1", "-np", "2"], ["--hostf", "{}", "-np", "2"],
+    ["-machinefile", "{}", "-np", "2"], ["--machinefile={}", "-np", "2"], ["--default-hostfile", "{}", "-np", "2"],
 ])
 def test_hosts_and_ranks(options, tmp_path):
     (tmp_path / "hosts").write_bytes(b"\xef\xbb\xbfa slots=1\r\nb slots=1\r\n\r\n")

@@ -58,7 +58,7 @@ def test_fonts_of_the_system_are_used_as_few_as_will_do(fonts):
 def test_what_no_font_has_is_escaped(fonts):
     name = "\u9854 \U0001f9ff \udce9 \n \x07 \u0378"
     shown = Labels.of([name]).text(name, 80)
-    assert shown == "\\u9854 \\U0001f9ff \\xe9 \\u000a \\u0007 \\u0378"
+    assert shown == "\\u9854 \\U0001f9ff \\xe9 \\n \\x07 \\u0378"
 
 
 def test_long_names_get_lines(fonts):

@@ -3,6 +3,8 @@
 import os
 import zlib
 
+from .listed_names import find_path
+
 # Each host may have its own; what is in the files is compared instead.
 _PATHS = ("rec", "models_root", "bank_dir", "pretrained")
 _BLOCK = 2**24
@@ -18,7 +20,7 @@ def checksums(config, records):
     """Checksum (str) by file: of the index of a RecordFile, and of the verification sets beside it."""
     found = {os.path.basename(records.index_path): f"{records.checksum():08x}"}
     for name in config.val_targets:
-        path = os.path.join(os.path.dirname(records.path), name + ".bin")
+        path = find_path(os.path.dirname(records.path) or os.curdir, name + ".bin")
         found[os.path.basename(path)] = f"{_checksum(path):08x}"
     return found
 

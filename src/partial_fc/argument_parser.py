@@ -5,6 +5,8 @@ import difflib
 import math
 import sys
 
+from .printable import print_message
+
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser without pages of usage: an unknown option is answered with the nearest one there is.
@@ -34,7 +36,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         """Print the message as one line and exit with status 2."""
-        print(f"error: {plain(message)}", file=sys.stderr, flush=True)
+        print_message(f"error: {plain(message)}")
         sys.exit(2)
 
 

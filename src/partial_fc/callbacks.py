@@ -1,34 +1,29 @@
 """What is logged, measured and kept while training runs."""
 
-import contextlib
 import csv
 import datetime
 import glob
 import logging
 import os
+import socket
+import struct
 import time
 
-from mxboard.event_file_writer import EventsWriter
 from mxboard.proto.event_pb2 import Event, SessionLog
+from mxboard.record_writer import masked_crc32c
 from mxboard.summary import scalar_summary
 from tqdm import tqdm
 
 from .eval.verification import verify
 from .files import atomic_path
+from .log_output import AppendedFile
 from .module import START
+from .printable import escaped
 
 log = logging.getLogger("partial_fc")
 
 _WORTH_LOGGING = 0.05  # share of the time
-
-
-@contextlib.contextmanager
-def _full_disk_is_logged(path):
-    """A file of numbers that cannot be written is no reason to end a training; the next checkpoint may be."""
-    try:
-        yield
-    except OSError as error:
-        log.error("NOT WRITTEN, the training continues: %s: %s", path, error.strerror or error)
+_COLUMNS = ["num_update", "loss"]  # of losses.csv
 
 
 class TensorBoard:
@@ -36,7 +31,8 @@ class TensorBoard:
 
     When a run continues, earlier event files stay, and TensorBoard discards what they say of later updates.
 
-    mxboard's `SummaryWriter` is not used: its thread dies when the disk is full, and the program waits for it for ever.
+    It is written without mxboard's `SummaryWriter`, whose thread dies when the disk is full and leaves the program
+    waiting: a file of numbers that cannot be written is no reason to end a training, see `AppendedFile`.
 
     Args:
         folder: of the event file.
@@ -44,38 +40,42 @@ class TensorBoard:
         num_update: from which the run continues; 0: it starts.
 
     Raises:
-        OSError: if the file cannot be written at the start; later this is logged.
+        OSError: if the file cannot be opened at the start; later that is reported in the log.
     """
 
     def __init__(self, folder, rank, num_update=0):
-        self._writer = None
+        self._file = None
         if rank == 0:
             for path in [] if num_update else glob.glob(os.path.join(glob.escape(folder), "events.out.tfevents.*")):
                 os.remove(path)
-            self._writer = EventsWriter(os.path.join(folder, "events"), verbose=False)
-            try:
-                self._writer.init_with_suffix("")
-            except ValueError as error:  # how mxboard says that it cannot open a file
-                raise OSError(str(error)) from error
+            now = time.time()
+            path = os.path.join(folder, f"events.out.tfevents.{now:.0f}.{socket.gethostname()}")
+            self._file = AppendedFile(path, _framed(Event(wall_time=now, file_version="brain.Event:2")))
             start = SessionLog(status=SessionLog.START)
-            self._writer.write_event(Event(wall_time=time.time(), step=num_update + 1, session_log=start))
+            self._file.write(_framed(Event(wall_time=now, step=num_update + 1, session_log=start)))
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        if self._writer:
-            with _full_disk_is_logged("TensorBoard"):
-                self._writer.close()
+        if self._file:
+            self._file.close()
 
     def add(self, num_update, scalars):
         """Write floats by name."""
-        if self._writer:
-            with _full_disk_is_logged("TensorBoard"):
-                for name, value in scalars.items():
-                    summary = scalar_summary(name, value)
-                    self._writer.write_event(Event(wall_time=time.time(), step=num_update, summary=summary))
-                self._writer.flush()
+        if self._file:
+            summaries = (scalar_summary(escaped(name), value) for name, value in scalars.items())
+            events = (Event(wall_time=time.time(), step=num_update, summary=summary) for summary in summaries)
+            self._file.write(b"".join(map(_framed, events)))
+
+
+def _framed(event):
+    """An event as TensorBoard reads it from a file: its length and a checksum of that, then itself and a checksum."""
+    content = event.SerializeToString()
+    length = struct.pack("<Q", len(content))
+    return b"".join(
+        [length, struct.pack("<I", masked_crc32c(length)), content, struct.pack("<I", masked_crc32c(content))]
+    )
 
 
 class LossLog:
@@ -102,8 +102,7 @@ class LossLog:
         self.path = os.path.join(config.models_root, "losses.csv") if comm.rank == 0 else os.devnull
         if comm.rank == 0:
             _begin_losses(self.path, last.num_update)
-        self._file = open(self.path, "a", newline="")
-        self._writer = csv.writer(self._file)
+        self._file = AppendedFile(self.path, _row(_COLUMNS))
         self._schedule, self._frequent, self._max_update = schedule, config.frequent, config.max_update
         self._global_batch_size, self._board = global_batch_size, board
         self.first, self.last = first, last
@@ -120,16 +119,12 @@ class LossLog:
 
     def __exit__(self, *_):
         self._bar.close()
-        with _full_disk_is_logged(self.path):
-            self._file.close()
+        self._file.close()
 
     def __call__(self, report):
         self.first, self.last, self._own_first = self.first or report, report, self._own_first or report
         logs = report.num_update % self._frequent == 0 or report.num_update == self._max_update
-        with _full_disk_is_logged(self.path):  # what is not written yet is tried again
-            self._writer.writerow([report.num_update, f"{report.loss:.9g}"])
-            if logs:
-                self._file.flush()
+        self._file.write(_row([report.num_update, f"{report.loss:.9g}"]))
         self._bar.update()
         if logs:
             self._log(report)
@@ -171,7 +166,12 @@ def _begin_losses(path, num_update):
             # The last line may not have been written in full.
             kept = [row for row in csv.reader(file) if len(row) == 2 and row[0].isdigit() and int(row[0]) <= num_update]
     with atomic_path(path) as unfinished, open(unfinished, "w", newline="") as file:
-        csv.writer(file).writerows([["num_update", "loss"], *kept])
+        csv.writer(file).writerows([_COLUMNS, *kept])
+
+
+def _row(cells):
+    """A row of `losses.csv`, bytes."""
+    return (",".join(map(str, cells)) + "\r\n").encode()
 
 
 class Periodic:

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import logging
 import os
 import signal
 import sys
@@ -34,12 +33,3 @@ def _discard(stream):
     """Let what is written to a stream from now on, and what it still holds, go nowhere."""
     with open(os.devnull, "w") as nowhere, contextlib.suppress(OSError):  # it may have no file
         os.dup2(nowhere.fileno(), stream.fileno())
-
-
-class Terminal(logging.StreamHandler):
-    """Handler for the log of what goes on where nobody reads it any more, as training does."""
-
-    def handleError(self, record):
-        """See logging.Handler; says nothing of a closed pipe."""
-        if not isinstance(sys.exc_info()[1], BrokenPipeError):
-            super().handleError(record)

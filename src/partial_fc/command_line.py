@@ -1,11 +1,10 @@
 """What command lines of several commands share."""
 
 import logging
-import sys
-
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from .errors import InputError
+from .log_output import Console
+from .printable import print_message
 
 log = logging.getLogger("partial_fc")
 
@@ -19,16 +18,15 @@ def run(args):
         BrokenPipeError: for `closed_pipe.quiet_pipe`.
     """
     if not log.handlers:
-        log.addHandler(logging.StreamHandler())
+        log.addHandler(Console("stderr"))
     log.setLevel(logging.INFO)
     try:
-        with logging_redirect_tqdm([log]):  # lines of the log above the progress bar, not through it
-            return args.run(args) or 0
+        return args.run(args) or 0
     except BrokenPipeError:
         raise
     except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        print_message(f"error: {error}")
         return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr, flush=True)
+        print_message("interrupted")
         return 130  # as shells have it

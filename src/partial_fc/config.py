@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from .argument_parser import Parser, number, plain, whole_number
 from .errors import InputError
+from .listed_names import check_path
 
 PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets.py")
 
@@ -252,6 +253,8 @@ def _rules(config):
         yield key, config[key] in values, f"must be one of {', '.join(values)}"
     yield "sample_ratio", 0 < config.sample_ratio <= 1, "must lie in (0, 1]"
     yield "lr_steps", list(config.lr_steps) == sorted(config.lr_steps), "must ascend"
+    for name in config.val_targets:
+        check_path(name, "--set val_targets")
 
 
 def describe(config):

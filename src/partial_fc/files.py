@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import shutil
+import stat
 
 from .errors import InputError, cause
 
@@ -60,6 +61,14 @@ class _NamedFile(io.FileIO):
     def write(self, data):
         with naming(self._shown):
             return super().write(data)
+
+
+def read_file(path: str) -> bytes:
+    """Bytes of a plain file. Raises OSError naming it, for a pipe or device too, which might never end."""
+    with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", path)
+        return file.read()
 
 
 def walk(folder, key=None, repeated=None):

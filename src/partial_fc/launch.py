@@ -22,7 +22,8 @@ from .errors import InputError
 from .hosts import check_gloo, mpi_settings
 from .launch_command import read_command
 from .limits import prepare_launch
-from .restarts import Restarts, tell
+from .printable import print_message
+from .restarts import Restarts
 from .signals import STOPPED_STATUS
 
 _LIBC = ctypes.CDLL(None)
@@ -34,7 +35,7 @@ _PATIENCE = 60  # seconds that a launcher has for its end, once a rank has told 
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 _TAG = re.compile(rb"^{0}|{0}$".replace(b"{0}", rb"\[[0-9]+(,[0-9]+)?\]<stderr>:"))  # launchers' for a rank's line
 # What a program says about its end: our own, or one whose command line argparse has read.
-_WORD = re.compile(r"(?:[^:]+: )?(error: .*)|(stopped: .*)")
+_WORD = re.compile(r"(?:[^:\s][^:]*: )?(error: .*)|(stopped: .*)")
 _RAISED = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): (?!Horovod detected)(.+)")  # an exception that nothing caught
 _FAILURE = re.compile(r"error: rank \S+ \(")  # as watch.py says it: the run is over
 
@@ -51,7 +52,7 @@ def main(argv=None):
         _check(command)
         return _run(command, args.restarts, Restarts(command) if args.restarts else None)
     except (InputError, OSError) as error:
-        tell(f"error: {error}")
+        print_message(f"error: {error}")
         return _FINAL[0]
 
 
@@ -70,16 +71,16 @@ def _run(command, left, restarts):
         if status == 0:
             return status
         if launcher.last_word or not launcher.stopped:
-            tell(launcher.last_word or f"error: {command.name} ended with status {status}{launcher.raised}")
+            print_message(launcher.last_word or f"error: {command.name} ended with status {status}{launcher.raised}")
         if not left or status in _FINAL or launcher.stopped:
             return STOPPED_STATUS if (launcher.last_word or "").startswith("stopped: ") else status
         try:
             command = restarts.next_command()
         except InputError as error:
-            tell(f"error: no restart: {error}")
+            print_message(f"error: no restart: {error}")
             return status
         left -= 1
-        tell(f"starting again from the last checkpoint; {left} more restarts are left")
+        print_message(f"starting again from the last checkpoint; {left} more restarts are left")
 
 
 class Launcher:
@@ -142,8 +143,8 @@ class Launcher:
                 self.last_word, self.stopped = word[1] or word[2], self.stopped or bool(word[2])
                 if _FAILURE.match(self.last_word):
                     self._leave_in_time()
-            elif self.last_word and re.match(r"rank \d+: ", text):  # errors of several ranks
-                self.last_word += "\n" + text
+            elif self.last_word and re.match(r" *rank \d+: ", text):  # errors of several ranks
+                self.last_word += "\n" + text.strip()
             elif raised and self.raised.startswith(","):
                 self.raised = ": " + raised[1]
 

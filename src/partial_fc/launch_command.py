@@ -9,7 +9,9 @@ from typing import List, NamedTuple, Optional, Tuple
 from .errors import InputError
 from .hosts import Host, own_address, parse_hosts, read_host_file
 
-_HOSTS, _HOST_FILES, _RANKS = ("-H", "--hosts"), ("-hostfile", "--hostfile"), ("-np", "-n", "--num-proc")
+# All spellings that mpirun or horovodrun takes, abbreviations too: no host comes past `hosts`, where names are checked.
+_HOSTS, _HOST_FILES = re.compile("-H|--?hosts?"), re.compile("--?(hostf(i(le?)?)?|(default-)?(host|machine)file)")
+_RANKS = ("-np", "-n", "--num-proc")
 # Options without a value: mpirun's, of those that run.sh gives it, and horovodrun's. All others have one.
 FLAGS = frozenset(
     """
@@ -79,9 +81,9 @@ def read_command(words: List[str]) -> Command:
     at, options, ranks, listed, filed = 1, [], None, (), ()
     while at < len(words) and words[at].startswith("-") and words[at] != "--":
         name, value, length = _option(words[at], "".join(words[at + 1 : at + 2]))
-        if name in _HOSTS:
+        if _HOSTS.fullmatch(name):
             listed = tuple(parse_hosts(value))
-        elif name in _HOST_FILES:
+        elif _HOST_FILES.fullmatch(name):
             filed = tuple(read_host_file(value))
         elif name in _RANKS:
             ranks = value

@@ -10,6 +10,7 @@ import tempfile
 from typing import Iterator
 
 from .errors import InputError
+from .printable import print_lines
 
 # Open MPI 4.1 hangs with 32 open files, without a word; 2 ranks need 48.
 _LEAST_OPEN_FILES, _OPEN_FILES = 256, 65536
@@ -108,4 +109,4 @@ def _check_temporary_folder():
 
 
 if __name__ == "__main__":
-    print(usable_cores())
+    print_lines([str(usable_cores())])

@@ -1,11 +1,15 @@
 """Names of people and paths of files in lists, and how to find them where they are written in another way."""
 
 import os
+import re
 import unicodedata
 from typing import Collection, List, Optional
 
 from .errors import InputError
-from .text_lists import text_lines
+from .printable import has_controls
+from .text_lists import shown_text, text_lines
+
+_DRIVE = re.compile("[A-Za-z]:")
 
 
 def read_names(path: str) -> List[str]:
@@ -50,17 +54,70 @@ class Names:
         return found.pop() if len(found) == 1 else None
 
 
-def find_path(folder: str, name: str) -> str:
-    """Path in `folder` of a file or folder that a list names.
+def check_path(name: str, where: str) -> str:
+    """The path `name`, if it can only be one of something in the folder that it starts from.
+
+    Args:
+        name: a path that a list or another file has.
+        where: that file and the line, for the message.
+
+    Raises:
+        InputError: it is empty, absolute, has a drive's letter, `..`, a line break or what no file's name can have.
+    """
+    plain = name.strip().replace("\\", "/")
+    parts = [part.strip() for part in plain.split("/")]
+    if not plain:
+        raise InputError(f"{where}: an empty path")
+    if not _can_be_named(name):
+        raise InputError(f"{where}: the path {shown_text(name)} has characters that no file's name can have")
+    if plain.startswith("/") or _DRIVE.match(plain) or ".." in parts:
+        raise InputError(
+            f"{where}: the path {shown_text(name)} may lead out of the folder that it starts from: expected one "
+            "without `..`, `/` at its beginning or the letter of a drive"
+        )
+    return name
+
+
+def new_path(folder: str, name: str) -> str:
+    """Path in `folder` to write to, of a file that a list or an archive names, exactly as it is written there.
+
+    Raises:
+        InputError: as `check_path`; the name has control characters; a link leads out of the folder.
+    """
+    path = os.path.join(folder, check_path(name, folder))
+    if has_controls(name):
+        raise InputError(f"{folder}: the path {shown_text(name)} has control characters: no such file is written")
+    inside = os.path.realpath(folder)
+    if os.path.commonpath([inside, os.path.realpath(path)]) != inside:
+        raise InputError(f"{path}: a link leads out of {folder}: not written")
+    return path
+
+
+def find_path(folder: Optional[str], name: str) -> str:
+    """Path in `folder` of a file or folder to read, that a list names; links are followed.
 
     Where there is none of this name, it is the first that is there with other slashes or accents, see `name_key`, or
     without spaces at the ends; else the path as it is written.
+
+    Args:
+        folder: that the path starts from; None: the current one, and the path may lead anywhere.
+        name: the path.
+
+    Raises:
+        InputError: see `check_path`.
     """
-    path = os.path.join(folder, name)
+    path = os.path.join(folder, check_path(name, folder)) if folder else name
     if (name.isascii() and "\\" not in name and name.strip() == name) or os.path.lexists(path):
         return path
-    paths = (os.path.join(folder, spelling) for spelling in _spellings(name))
+    paths = (os.path.join(folder or "", spelling) for spelling in _spellings(name))
     return next(filter(os.path.lexists, paths), path)
+
+
+def _can_be_named(name):
+    try:
+        return not re.search(b"[\0\n\r]", os.fsencode(name))
+    except UnicodeEncodeError:
+        return False
 
 
 def _spellings(name):

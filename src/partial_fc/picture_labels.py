@@ -7,6 +7,7 @@ from typing import Iterable, List, NamedTuple
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
+from .printable import escaped
 from .right_to_left import in_visual_order
 
 _DEFAULT = "sans-serif"
@@ -73,9 +74,8 @@ class Labels(NamedTuple):
         if _is_drawn(character) and character not in self.missing:
             return character
         code = ord(character)
-        if 0xDC80 <= code <= 0xDCFF:  # a byte of a file's name which is not UTF-8
-            return f"\\x{code - 0xDC00:02x}"
-        return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+        hidden = escaped(character)
+        return hidden if hidden != character else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def name_lines(legend, names, columns: int) -> None:
@@ -87,8 +87,8 @@ def name_lines(legend, names, columns: int) -> None:
 
 
 def _is_drawn(character):
-    """Whether a character is one that fonts have: no control, surrogate or unassigned one."""
-    return unicodedata.category(character) not in ("Cc", "Cs", "Cn")
+    """Whether a character is one to draw: none that `escaped` escapes, and assigned."""
+    return escaped(character) == character and unicodedata.category(character) != "Cn"
 
 
 def _characters(family):

@@ -5,14 +5,14 @@ import glob
 import os
 import shlex
 import subprocess
-import sys
 import tempfile
 
 from .config import from_command_line
 from .errors import InputError
 from .hosts import is_here
+from .printable import print_message
 
-_SSH = ["ssh", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
+_SSH = ["ssh", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--"]
 _ANSWER = 30  # seconds that a host has
 
 
@@ -58,7 +58,7 @@ class Restarts:
 
     def _without(self, gone):
         """The command for all slots of the other hosts."""
-        tell(f"{', '.join(gone)} does not answer: the run continues on the other hosts")
+        print_message(f"{', '.join(gone)} does not answer: the run continues on the other hosts")
         left = tuple(host for host in self._command.hosts if host.name not in gone)
         if not left:
             raise InputError("no host answers")
@@ -71,11 +71,6 @@ class Restarts:
         os.makedirs(self._models_root, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self._models_root, prefix=".shared-") as probe:
             return _those_that_fail(self._remote, "test", "-e", probe.name)
-
-
-def tell(text):
-    """Print to standard error at once."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def _those_that_fail(hosts, *command):

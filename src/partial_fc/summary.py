@@ -6,6 +6,7 @@ import shlex
 
 from .config import arguments, dataset_name
 from .files import atomic_path
+from .printable import print_lines
 
 
 def write_summary(config, ranks, losses, pixels, verification, files):
@@ -66,8 +67,9 @@ def print_summary(summary, config):
     lines.append(f"  log      {files['log']}, or: tensorboard --logdir {shlex.quote(os.path.dirname(files['log']))}")
     lines.append(f"  curves   {files['curves']}")
     lines.append("Try next:")
-    lines += [f"  {command}\n      # {meaning}" for command, meaning in _next(config, files)]
-    print("\n".join(lines), flush=True)
+    for command, meaning in _next(config, files):
+        lines += [f"  {command}", f"      # {meaning}"]
+    print_lines(lines)
 
 
 def _accuracy(name, measured):

@@ -9,14 +9,13 @@ import sys
 import time
 
 import mxnet as mx
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from . import config as configuration
 from .agreement import checksums, compare, settings
 from .batch_norm import check_batch_norm
 from .callbacks import LossLog, Periodic, TensorBoard, Verification
 from .checkpoint import Checkpoints
-from .closed_pipe import Terminal, quiet_pipe
+from .closed_pipe import quiet_pipe
 from .collectives import connect
 from .curves import draw_curves
 from .data.augmentation import Augmentation
@@ -31,12 +30,14 @@ from .eval.verification_sets import find_verification_sets, open_verification_se
 from .head import PartialFC
 from .host_bank import HostBank
 from .input_rate import measure_input
+from .log_output import Console, LogFile
 from .lr_scheduler import multi_step_lr
 from .margin_softmax import MarginSoftmax
 from .memory_bank import MemoryBank
 from .module import FaceModule
 from .optimizer import CenterSGD
 from .plan import check_memory, memory_plan, on_host, patience
+from .printable import print_message
 from .run_folder import choose_models_root, clear, run_files
 from .saving import Progress, Saver, find_checkpoint, restore
 from .signals import STOPPED_STATUS, Signals, Stopped
@@ -49,7 +50,7 @@ from .watch import FAILED
 _SECONDS_TO_DRAW = 900  # the demo's faces on a busy machine
 WRONG_INPUT = 2  # exit status, argparse's for wrong arguments: the same run would fail again
 
-_FORMAT = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+_FORMAT = "%(asctime)s %(message)s"
 
 log = logging.getLogger("partial_fc")
 
@@ -79,7 +80,7 @@ def main(argv=None):
         status = WRONG_INPUT if isinstance(error, InputError) else FAILED
         if comm:
             comm.fail(str(error), status)
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        print_message(f"error: {error}")
         return status
     return 0
 
@@ -90,7 +91,7 @@ def _last_words(comm, message):
     if comm.rank:
         time.sleep(1)
     else:
-        print(message, file=sys.stderr, flush=True)
+        print_message(message)
 
 
 def train(config, comm, signals=None):
@@ -155,8 +156,7 @@ def train(config, comm, signals=None):
             lambda: Progress(losses.first, losses.last, verification.history, verification.best),
         )
         callbacks = [losses, Periodic(verification.measure, config.verbose, config.max_update), saver]
-        # lines of the log above the progress bar, not through it
-        with losses, logging_redirect_tqdm([log]), contextlib.closing(reader.batches(losses.last.position)) as batches:
+        with losses, contextlib.closing(reader.batches(losses.last.position)) as batches:
             module.fit(batches, schedule, config.max_update, callbacks, losses.last, saver.note)
     if comm.rank == 0:
         files = run_files(config.models_root)
@@ -209,8 +209,7 @@ def _start_log(comm):
         handler that holds what is logged until there is a file for it: a start that fails leaves none.
     """
     log.setLevel(logging.INFO if comm.rank == 0 else logging.WARNING)
-    terminal = Terminal(sys.stdout)
-    terminal.setFormatter(_FORMAT)
+    terminal = Console("stdout", _FORMAT)
     held = logging.handlers.MemoryHandler(sys.maxsize, flushLevel=sys.maxsize, flushOnClose=False)
     log.handlers = [terminal, held] if comm.rank == 0 else [terminal]
     return held
@@ -222,12 +221,14 @@ def _open_models_root(config, comm, found, held):
         clear(config.models_root)
     if comm.rank:
         return
+    path = run_files(config.models_root)["log"]
     try:
         os.makedirs(config.models_root, exist_ok=True)
-        file = logging.FileHandler(run_files(config.models_root)["log"], "a" if config.resume == "auto" else "w")
+        if config.resume != "auto" and os.path.exists(path):
+            os.remove(path)
+        file = LogFile(path, _FORMAT)
     except OSError as error:
         raise InputError(f"--models-root {config.models_root}: cannot write there: {error}") from error
-    file.setFormatter(_FORMAT)
     held.setTarget(file)
     held.flush()
     log.handlers = [file if handler is held else handler for handler in log.handlers]

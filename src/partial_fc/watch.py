@@ -21,6 +21,7 @@ import time
 from .addresses import LOOPBACK, addresses_towards, host_identity, own_addresses
 from .errors import InputError, described
 from .monitor import BEAT, LOST, Monitor, encode, limit_silence, proof
+from .printable import escaped_message, print_message
 
 FAILED = 75  # exit status of a run that may do better when it is started again
 _LAST_WORD = 1.5  # seconds for what other ranks and the libraries print
@@ -96,9 +97,9 @@ class Watch:
         reader = self._wait_for(self._connect(meeting))
         if reader is None:
             tried = ", ".join(f"{address}:{port}" for address, port in _reachable(meeting)) or "none"
-            print(
+            print_message(
                 f"warning: rank {rank} ({self._host}) cannot reach the watch of rank 0 (tried {tried}): a failure of "
-                "another rank may go unnoticed here", file=sys.stderr, flush=True,
+                "another rank may go unnoticed here"
             )
             return
         asyncio.run_coroutine_threadsafe(self._follow(reader, meeting["host"]), self._loop)
@@ -221,7 +222,7 @@ class Watch:
 def _end(text, status, linger=0):
     """End the process: the main thread may wait for ranks that will not come."""
     if text:
-        os.write(2, f"error: {text}\n".encode())
+        os.write(2, (escaped_message(f"error: {text}") + "\n").encode())
     time.sleep(linger)
     os._exit(status)
 

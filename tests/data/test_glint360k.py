@@ -104,7 +104,7 @@ def test_no_member_leaves_the_folder(tmp_path, bad):
     outside.mkdir()
     (folder / "out").symlink_to(outside)
     release = split(folder, archive([bad]))
-    with pytest.raises(InputError, match="is no plain file in the folder"):
+    with pytest.raises(InputError, match="is no plain file|may lead out of the folder|a link leads out"):
         run(folder, release)
     assert os.listdir(outside) == [] and sorted(os.listdir(tmp_path)) == ["in", "outside"]
     assert not os.path.lexists("/tmp/evil-of-partial-fc")

@@ -74,7 +74,7 @@ def test_line_break_in_a_name(folder, tmp_path):
     write(folder / "p1" / "bad\nimage.jpg", b"no image")
     pack(str(folder), str(tmp_path / "out"), size=32)
     lines = (tmp_path / "out" / "skipped.txt").read_text().splitlines()
-    assert lines == ["p1/bad image.jpg\t8 bytes which are not an image"]
+    assert lines == ["p1/bad\\nimage.jpg\t8 bytes which are not an image"]
 
 
 def test_what_cannot_be_read_is_listed(folder, tmp_path):

@@ -98,7 +98,7 @@ def fails(prefix, *arguments, cwd):
     assert process.returncode != 0 and "Traceback" not in ours, process.stdout
     *errors, last = [line for line in process.stdout.splitlines() if "error:" in line]
     _, _, end = process.stdout.rpartition(last)
-    assert errors[-1].endswith(last) and re.fullmatch(r"\n(rank \d+: .*\n)*", end), process.stdout
+    assert errors[-1].endswith(last) and re.fullmatch(r"\n(  rank \d+: .*\n)*", end), process.stdout
     return errors
 
 
@@ -152,7 +152,8 @@ def test_unknown_key_names_the_nearest(tmp_path):
 def test_wrong_arguments_end_with_their_cause(launcher, tmp_path):
     process = run([*launcher, "--epochs", "10"], cwd=tmp_path)
     assert process.returncode == 2 and process.stdout.count("error: ") == 1
-    assert process.stdout.splitlines()[-1].endswith("error: --epochs: no such option; the nearest is --set max_update=VALUE")
+    expected = "error: --epochs: no such option; the nearest is --set max_update=VALUE"
+    assert process.stdout.splitlines()[-1].endswith(expected)
 
 
 def all_options():
@@ -202,7 +203,8 @@ def test_host_files_of_every_editor(hosts, tmp_path):
     for launcher in (["horovodrun", "--mpi", "-np", "2"], ["horovodrun", "--gloo", "-np", "2"]):
         assert succeed(run([*launcher, "--hostfile", hosts, *show], cwd=tmp_path)).count("rank") == 2
     command = ["bash", f"{ROOT}/run.sh", "--hostfile", hosts, "--", "--set", "rec=/nowhere/train.rec"]
-    assert run(command, cwd=tmp_path).stdout.splitlines()[-1].startswith("error: --rec /nowhere/train.rec: no such file")
+    last_line = run(command, cwd=tmp_path).stdout.splitlines()[-1]
+    assert last_line.startswith("error: --rec /nowhere/train.rec: no such file")
 
 
 def on_a_host_named(name, command, folder):

@@ -1,13 +1,14 @@
 """Folders of a record file and of what may stand beside it: `property` and `identities.txt`."""
 
 import os
-from typing import NamedTuple
+from typing import Iterable, NamedTuple, Tuple
 
 import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_path
 from ..listed_names import read_names
+from ..printable import escaped
 from .image_kind import image_kind
 from .property_file import PROPERTY, read_property
 from .records import RecordFile
@@ -152,6 +153,11 @@ def write_notes(out, num_identities, size, names):
         write_lines(path, names)
     elif os.path.exists(path):
         os.remove(path)
+
+
+def write_reasons(path: str, reasons: Iterable[Tuple[str, str]]) -> None:
+    """Write a list for people: of each (name, reason) a line with a tab between, as `printable.escaped` escapes it."""
+    write_lines(path, ["\t".join(map(escaped, f"{name}\t{reason}".split("\t"))) for name, reason in reasons])
 
 
 def write_lines(path, lines):

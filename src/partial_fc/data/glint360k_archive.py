@@ -13,6 +13,7 @@ import zlib
 
 from ..errors import InputError
 from ..files import open_named, refuse_pointer, sync
+from ..listed_names import new_path
 
 log = logging.getLogger("partial_fc")
 
@@ -108,16 +109,9 @@ class Unpacked:
 
     def add(self, archive, member):
         """Write one member, if it belongs to a data set; raises InputError if it is no file or folder in the folder."""
-        target, inside = os.path.normpath(os.path.join(self._folder, member.name)), os.path.realpath(self._folder)
-        if (
-            not (member.isfile() or member.isdir())
-            or os.path.isabs(member.name)
-            or ".." in member.name.split("/")
-            or os.path.commonpath([inside, os.path.realpath(target)]) != inside
-        ):
-            raise InputError(
-                f"{self._folder}: the archive's member {member.name!r} is no plain file in the folder: not unpacked"
-            )
+        if not (member.isfile() or member.isdir()):
+            raise InputError(f"{self._folder}: the archive's member {member.name!r} is no plain file: not unpacked")
+        target = os.path.normpath(new_path(self._folder, member.name))
         if member.isdir() or os.path.isfile(target) and os.path.getsize(target) == member.size:
             return
         if not _MEMBER.fullmatch(member.name):

@@ -2,6 +2,7 @@
 
 import json
 
+from ..printable import print_lines
 from .arguments import SOURCE, positive
 from .progress import progress
 
@@ -46,7 +47,7 @@ def _info(args):
     from .info import info, info_text
 
     facts = info(args.source, args.pictures)
-    print(json.dumps(facts) if args.json else _printable(info_text(facts)))
+    print_lines([json.dumps(facts)] if args.json else info_text(facts))
 
 
 def _check(args):
@@ -56,10 +57,5 @@ def _check(args):
         args.source, args.size and (args.size, args.size), args.workers,
         lambda blocks: progress(blocks, f"blocks of {BLOCK} images"),
     )
-    print(json.dumps(facts) if args.json else _printable(check_text(facts)))
+    print_lines([json.dumps(facts)] if args.json else check_text(facts))
     return 1 if facts["errors"] else 0
-
-
-def _printable(lines):
-    # paths need not be UTF-8, and the terminal need not be
-    return "\n".join(lines).encode("utf-8", "replace").decode()

@@ -6,8 +6,10 @@ import os
 from typing import List, NamedTuple, Tuple
 
 from ..errors import InputError
+from ..listed_names import check_path
+from ..printable import has_controls
 from .align import Landmarks
-from .data_set import NAMES, write_lines, write_notes
+from .data_set import NAMES, write_notes, write_reasons
 from .image_folder import ImageFolder
 from .pack_state import UnfinishedPack, may_replace
 from .pairs import check_enough_pairs, draw_pairs, read_pairs
@@ -151,7 +153,10 @@ def _publish(unfinished, out, packed, size, verification_set, pairs):
 
 def _verification_name(folder, pairs, name):
     default = os.path.splitext(os.path.basename(pairs))[0] if pairs else os.path.basename(os.path.abspath(folder))
-    return verification_file(name or default)
+    name = name or default
+    if os.path.basename(check_path(name, "--name")) != name or has_controls(name):
+        raise InputError(f"--name {name}: expected a name without folders")
+    return verification_file(name)
 
 
 def _check_free(out, names, overwrite):
@@ -199,6 +204,6 @@ def _pairs_of_records(path, counts, random_pairs, seed):
 def _write_skipped(folder, skipped):
     path = os.path.join(folder, "skipped.txt")
     if skipped:
-        write_lines(path, [f"{name}\t{reason}".replace("\n", " ") for name, reason in skipped])
+        write_reasons(path, skipped)
     elif os.path.exists(path):  # of an earlier run
         os.remove(path)

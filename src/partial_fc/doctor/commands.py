@@ -4,13 +4,13 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from ..argument_parser import Parser
 from ..closed_pipe import quiet_pipe
 from ..errors import InputError
 from ..hosts import is_here, parse_hosts
+from ..printable import print_lines, print_message
 from .facts import gather
 from .findings import OK, TROUBLE, WARNING, Finding, count, lines
 from .gpus import check_gpus
@@ -50,7 +50,7 @@ def main(argv=None):
             return _accept()
         examination = Examination(args)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        print_message(f"error: {error}")
         return 2
     try:
         return examination.run()
@@ -93,13 +93,13 @@ class Examination:
     def _head(self, heading):
         self._found[heading] = []
         if not self._args.json:
-            print(heading, flush=True)
+            print_lines([heading])
 
     def _tell(self, heading, findings):
         for finding in findings:
             self._found[heading].append(finding)
             if not self._args.json:
-                print("\n".join(lines(finding)), flush=True)
+                print_lines(lines(finding))
 
     def _examine_here(self, here):
         self._head(here)
@@ -144,5 +144,5 @@ class Examination:
             found = {heading: [each._asdict() for each in found] for heading, found in self._found.items()}
             print(json.dumps(dict(troubles=troubles, warnings=warnings, findings=found, facts=self._facts)))
         else:
-            print(f"{troubles} trouble{'s' * (troubles != 1)}, {warnings} warning{'s' * (warnings != 1)}")
+            print_lines([f"{troubles} trouble{'s' * (troubles != 1)}, {warnings} warning{'s' * (warnings != 1)}"])
         return 1 if troubles else 0

@@ -29,7 +29,7 @@ def ssh_command(host, timeout, *command):
     options = ["-n", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={timeout}"]
     venv = os.environ.get("PARTIAL_FC_VENV")
     settings = ["env", f"PARTIAL_FC_VENV={venv}"] if venv else []
-    return ["ssh", *options, host, " ".join(map(shlex.quote, [*settings, *command]))]
+    return ["ssh", *options, "--", host, " ".join(map(shlex.quote, [*settings, *command]))]
 
 
 def mpirun_command(hosts, command):

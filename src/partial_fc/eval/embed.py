@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from ..data.data_set import write_lines
+from ..data.data_set import write_lines, write_reasons
 from ..errors import InputError
 from ..limits import usable_cores
 from .embedding import check_finite, read_ahead
@@ -192,7 +192,7 @@ def _publish(unfinished, out, lines, about):
         if os.path.exists(path):
             os.remove(path)  # never beside files of another run
     if bad:
-        write_lines(skipped_path(out), [f"{lines[row]}\t{reason}".replace("\n", " ") for row, reason in bad.items()])
+        write_reasons(skipped_path(out), ((lines[row], reason) for row, reason in bad.items()))
         log.warning("skipped %d of %d images, see %s:", len(bad), len(lines), skipped_path(out))
         for reason in list(bad.values())[:_NAMED]:
             log.warning("  %s", reason)

@@ -21,7 +21,10 @@ def add(commands):
     )
     command.add_argument("out", metavar="OUT.npy", help="file to write")
     command.add_argument("--images", metavar="FOLDER", help="all images in it and its sub-folders, in natural order")
-    command.add_argument("--list", metavar="FILE", help="a path in each line, which starts from --images if given")
+    command.add_argument(
+        "--list", metavar="FILE",
+        help="a path in each line, of an image in --images; without --images, from the current folder or anywhere else",
+    )
     command.add_argument("--rec", metavar="DIR", help=SOURCE)
     command.add_argument(
         "--size", type=positive, metavar="N",
@@ -66,5 +69,5 @@ def _source(args):
         raise InputError("give --images FOLDER, or --list FILE, or both, or else --rec DIR")
     if args.rec:
         return RecordImages(args.rec, args.size)
-    paths = listed_images(args.list) if args.list else images_below(args.images)
-    return FileImages(args.images or "", paths, args.size, args.on_bad_image == "skip")
+    paths = listed_images(args.list, args.images) if args.list else images_below(args.images)
+    return FileImages(args.images, paths, args.size, args.on_bad_image == "skip")

@@ -22,7 +22,10 @@ def add(commands):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("--images", metavar="FOLDER", help="has GROUP/IDENTITY/IMAGE")
-    command.add_argument("--list", metavar="FILE", help="a path in each line, which starts from --images if given")
+    command.add_argument(
+        "--list", metavar="FILE",
+        help="a path in each line, of an image in --images; without --images, from the current folder or anywhere else",
+    )
     command.add_argument(
         "--features", nargs="+", action="extend", default=[], metavar="FILE",
         help=".npy with a row for each image; instead of --model, or beside",
@@ -58,9 +61,9 @@ def _ifrt(args):
             saved = [(path, *_saved(path, args.list)) for path in args.features]
             sources = {}
             if args.model:
-                paths = listed_images(args.list) if args.list else images_below(args.images)
+                paths = listed_images(args.list, args.images) if args.list else images_below(args.images)
                 groups = image_groups(paths, args.list or args.images)
-                sources["IFRT"] = FileImages(args.images or "", paths, args.size)
+                sources["IFRT"] = FileImages(args.images, paths, args.size)
         with embedded(args, sources, comm, args.flip) as computed:
             if comm.rank:
                 return

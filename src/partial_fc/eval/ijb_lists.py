@@ -9,7 +9,8 @@ import numpy as np
 from ..data.align import align_face
 from ..data.fit import decode_any
 from ..errors import InputError
-from ..listed_names import find_path, name_key
+from ..files import read_file
+from ..listed_names import check_path, find_path, name_key
 from ..number_rows import number_rows
 from ..text_lists import name_and_numbers, real_numbers, shown_text, text_lines, whole_numbers
 from .image_source import file_state
@@ -55,8 +56,7 @@ class AlignedFaces:
         """Image `index`, uint8 RGB (size, size, 3); raises InputError naming it."""
         path = self._path(index)
         try:
-            with open(path, "rb") as file:
-                bgr = decode_any(file.read())
+            bgr = decode_any(read_file(path))
             return np.ascontiguousarray(align_face(bgr, self._faces.landmarks[index], self.size[0])[..., ::-1])
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
@@ -150,7 +150,7 @@ def _names_and_numbers(path, count, parse, typecode):
             raise InputError(
                 f"{path}, line {line}: expected the name of an image and {count} numbers, found {shown_text(text)}"
             ) from error
-        names.append(name)
+        names.append(check_path(name, f"{path}, line {line}"))
         numbers.extend(row)
         lines.append(line)
     if not names:

@@ -6,8 +6,8 @@ import os
 from ..data.data_set import DataSet
 from ..data.image_folder import IMAGE_ENDINGS, natural_key
 from ..errors import InputError
-from ..files import walk
-from ..listed_names import find_path
+from ..files import read_file, walk
+from ..listed_names import check_path, find_path
 from ..text_lists import text_lines
 from .pair_sets import decode_face, face_size
 
@@ -20,7 +20,7 @@ class FileImages:
     """Images in files.
 
     Args:
-        folder: what the paths start from.
+        folder: what the paths start from; None: the current one, and they may lead anywhere.
         paths: list of str; see `listed_images`, `images_below`.
         size: height and width to cut and resize all images to; None: those of the first image, which all must have.
         skip_bad: whether images that cannot be read are skipped: the size is that of the first one that can.
@@ -70,8 +70,7 @@ class FileImages:
 
     def _content(self, index):
         try:
-            with open(self._path(index), "rb") as file:
-                return file.read()
+            return read_file(self._path(index))
         except OSError as error:
             raise InputError(f"{self._path(index)}: cannot be read: {error.strerror}") from error
 
@@ -108,9 +107,13 @@ class RecordImages:
         return [file_state(self._records.path)]
 
 
-def listed_images(path):
-    """Paths in the lines of a list, see `text_lists`; raises InputError naming it, where there are none."""
-    found = [line for _, line in text_lines(path)]
+def listed_images(path, folder=None):
+    """Paths in the lines of a list, see `text_lists`, that start from a folder; None: they may lead anywhere.
+
+    Raises:
+        InputError: naming the list, where there are none; and the line, where a path leads out of the folder.
+    """
+    found = [check_path(line, f"{path}, line {number}") if folder else line for number, line in text_lines(path)]
     if not found:
         raise InputError(f"{path}: has no paths of images")
     return found
@@ -122,7 +125,7 @@ def images_below(folder):
     Files of other endings, and links to folders that were visited already, are counted in the log; hidden ones are not.
 
     Raises:
-        InputError: no such folder, or no images in it.
+        InputError: no such folder, no images in it, a line break in a name.
         OSError: naming a folder that cannot be read.
     """
     if not os.path.isdir(folder):
@@ -131,6 +134,7 @@ def images_below(folder):
     for parent, names in walk(folder, natural_key, repeated):
         for name in names:
             if not name.startswith("."):
+                check_path(name, parent)  # a line break
                 found = images if name.lower().endswith(IMAGE_ENDINGS) else others
                 found.append(os.path.relpath(os.path.join(parent, name), folder))
     _warn(folder, "whose endings are not those of images", others)

@@ -15,8 +15,8 @@ import numpy as np
 from ..data.parallel import ordered_map
 from ..data.progress import progress
 from ..errors import InputError
-from ..files import atomic_path, refuse_pointer
-from ..listed_names import find_path
+from ..files import atomic_path, read_file, refuse_pointer
+from ..listed_names import check_path, find_path, new_path
 from ..text_lists import read_text
 from .noise_lists import noise_among
 from .unit_features import unit_rows
@@ -40,7 +40,7 @@ def read_template_list(path):
     """TemplateList of a JSON file of the kit: `path`, and `id`; without the latter a path's folder is the identity.
 
     Raises:
-        InputError: it cannot be read, or has another form.
+        InputError: it cannot be read, or has another form, or a path that leads out of a folder.
     """
     try:
         content = json.loads(read_text(path))
@@ -49,7 +49,8 @@ def read_template_list(path):
     paths = content.get("path") if isinstance(content, dict) else None
     if not isinstance(paths, list) or not paths or not all(isinstance(each, str) for each in paths):
         raise InputError(f'{path}: expected {{"path": [...], "id": [...]}} with the paths of images')
-    _check_names(path, paths)
+    for number, each in enumerate(paths, start=1):
+        check_path(each, f"{path}: entry {number}")
     identities = content.get("id", [each.replace("\\", "/").rpartition("/")[0] for each in paths])
     if not isinstance(identities, list) or len(identities) != len(paths):
         raise InputError(f"{path}: `id` is not a list as long as `path`, {len(paths)}")
@@ -60,16 +61,6 @@ def write_template_list(path, templates):
     """Write a TemplateList as the kit reads it."""
     with atomic_path(path) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
         json.dump({"id": templates.identities, "path": templates.paths}, file)
-
-
-def _check_names(path, names):
-    """Raise InputError unless files can have such names."""
-    try:
-        possible = b"\0" not in os.fsencode("\n".join(names))
-    except UnicodeEncodeError:
-        possible = False
-    if not possible:
-        raise InputError(f"{path}: has names with characters that no file's name can have")
 
 
 def open_template_list(path, noises=None):
@@ -97,8 +88,7 @@ def read_feature(path):
     """
     refuse_pointer(path)
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = read_file(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if len(content) < _HEADER.size:
@@ -163,6 +153,9 @@ def write_for_kit(folder, lists, features, ending):
         lists: TemplateLists of probes and distractors.
         features: of both, (n, D) and (m, D).
         ending: of the names of files of features.
+
+    Raises:
+        InputError: a path, or a link on its way, leads out of the folder, see `new_path`.
     """
     probes, distractors = lists
     names = "facescrub_features_list.json", f"megaface_features_list.json_{len(distractors.paths)}_1"
@@ -172,5 +165,5 @@ def write_for_kit(folder, lists, features, ending):
         for start in progress(range(0, len(matrix), _ROWS_AT_ONCE), f"batches of {_ROWS_AT_ONCE} features"):
             rows = slice(start, start + _ROWS_AT_ONCE)
             for path, feature in zip(templates.paths[rows], unit_rows(matrix[rows], kind, start)):
-                write_feature(os.path.join(folder, kind, path + ending), feature)
+                write_feature(new_path(folder, f"{kind}/{check_path(path, kind)}{ending}"), feature)
         write_template_list(os.path.join(folder, "templatelists", name), templates)

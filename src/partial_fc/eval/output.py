@@ -8,18 +8,22 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
-import sys
 from typing import Any, Dict, NamedTuple
 
 import numpy as np
 
 from ..files import atomic_path
+from ..printable import escaped, print_lines
 
 log = logging.getLogger("partial_fc")
 
 # Figures that are floats without being shares of one.
 _NO_SHARES = ("xnorm", "threshold", "threshold_no_flip")
+# How texts begin that a spreadsheet takes for a formula; numbers are none.
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
 class Curve(NamedTuple):
@@ -78,7 +82,7 @@ def write_results(results, args):
     Raises:
         OSError: naming the file, if it cannot be written.
     """
-    _print(results_json(results) if args.json == "-" else table(results))
+    print_lines((results_json(results) if args.json == "-" else table(results)).split("\n"))
     if args.json and args.json != "-":
         _write(args.json, results_json(results) + "\n")
     if args.csv:
@@ -108,20 +112,29 @@ def results_json(results):
 
 
 def results_csv(results):
-    """A header and a row for each result; shares as fractions, empty fields for what cannot be told."""
+    """A header and a row for each result; shares as fractions, empty fields for what cannot be told; see `csv_cell`."""
     file = io.StringIO()
     columns = all_columns(results)
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["protocol", "data", "model", *columns])
-    for each in results:
-        writer.writerow([each.protocol, each.data, each.model, *(each.columns.get(name) for name in columns)])
+    rows = [["protocol", "data", "model", *columns]]
+    rows += [[each.protocol, each.data, each.model, *map(each.columns.get, columns)] for each in results]
+    writer.writerows(map(csv_cell, row) for row in rows)
     return file.getvalue()
+
+
+def csv_cell(value: Any) -> Any:
+    """A value for a CSV file: a text is `escaped`, and has a `'` before it where it might be taken for a formula."""
+    if not isinstance(value, str):
+        return value
+    text = escaped(value)
+    return f"'{text}" if _FORMULA.match(value) and not _NUMBER.fullmatch(text) else text
 
 
 def table(results):
     """Aligned text, shares in percent: a row for each result, or a column where rows are wider than the terminal."""
     columns = all_columns(results)
     rows = [["data", "model", *columns]] + [[each.data, each.model, *shown(each, columns)] for each in results]
+    rows = [list(map(escaped, row)) for row in rows]
     lines = _aligned(rows, 2)
     if len(lines[0]) > shutil.get_terminal_size().columns:
         lines = _aligned([list(column) for column in zip(*rows)], 1)
@@ -172,14 +185,8 @@ def _flat(figures, names):
             yield " ".join((*names, name)), value
 
 
-def _print(content):
-    """Print, characters that the terminal cannot show as their escapes."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(content.encode(encoding, "backslashreplace").decode(encoding), flush=True)
-
-
 def _write(path, content):
     with atomic_path(path) as unfinished:
-        with open(unfinished, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        with open(unfinished, "w", encoding="utf-8", newline="\n") as file:
             file.write(content)
     log.info("wrote %s", path)

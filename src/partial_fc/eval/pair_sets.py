@@ -11,6 +11,7 @@ from ..data.image import decode_image, image_header
 from ..data.pairs import read_pairs
 from ..data.verification_set import load_verification_set
 from ..errors import InputError
+from ..files import read_file
 
 
 class PairSet(NamedTuple):
@@ -109,7 +110,4 @@ def _pair_set(path, images, issame, size: Optional[int]):
 
 
 def _content(image):
-    if isinstance(image, bytes):
-        return image
-    with open(image, "rb") as file:
-        return file.read()
+    return image if isinstance(image, bytes) else read_file(image)

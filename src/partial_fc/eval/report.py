@@ -1,7 +1,10 @@
 """A report in Markdown for people: what was measured beside what was published."""
 
 import os
+import re
+import urllib.parse
 
+from ..printable import escaped
 from .embedding import pixel_words
 from .output import flat, text
 from .published import published
@@ -12,6 +15,8 @@ _EXPLANATION = (
     "not published."
 )
 _GROUPS = {"verification": "Mirror images", "ifrt": "Group", "ijb": "Embeddings are added"}  # columns that name rows
+# What Markdown and HTML take for more than text: `_` and `.` only where they begin or end something.
+_MARKS = re.compile(r"[\\`*\[\]<>|&~$#!]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.|(?<=\w)@(?=\w)", re.IGNORECASE)
 _GUESSED = "as the beginning of its symbol suggests"
 _LABELS = {
     "auc": "AUC", "xnorm": "Mean norm", "rank1": "Rank 1", "pairs same": "Pairs of the same person",
@@ -30,9 +35,10 @@ def report(results, folder=".", pictures=()):
     lines = ["# Evaluation", "", _EXPLANATION]
     for protocol, data in dict.fromkeys((each.protocol, each.data) for each in results):
         own = [each for each in results if (each.protocol, each.data) == (protocol, data)]
-        lines += ["", f"## {protocol}: {data}", "", *_table(own, published(protocol, data)), *_settings(own)]
+        lines += ["", f"## {protocol}: {_escaped(data)}", "", *_table(own, published(protocol, data)), *_settings(own)]
     for path in pictures:
-        lines += ["", f"![{os.path.basename(path)}]({os.path.relpath(path, folder)})"]
+        target = urllib.parse.quote(os.fsencode(os.path.relpath(path, folder)))
+        lines += ["", f"![{_escaped(os.path.basename(path))}]({target})"]
     return "\n".join(lines) + "\n"
 
 
@@ -83,4 +89,5 @@ def _settings(results):
 
 
 def _escaped(cell):
-    return cell.replace("|", "\\|").replace("\n", " ")
+    """A cell or name that shows in Markdown as it is."""
+    return _MARKS.sub(r"\\\g<0>", escaped(cell))

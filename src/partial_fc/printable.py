@@ -1,0 +1,63 @@
+"""Text that others wrote, on its way to a person: what would steer a terminal, or hide or reorder text, is escaped."""
+
+import logging
+import re
+import sys
+import unicodedata
+from typing import IO, Iterable, Optional
+
+_INDENT = "\n  "
+# Controls, ends of lines and paragraphs, marks that reorder or hide text; but not those that join letters and emoji.
+_CONTROLS = "\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+_CONTROL = re.compile(f"[{_CONTROLS}\U000e0000-\U000e007f]")
+_UNSAFE = re.compile(f"[{_CONTROLS}\U000e0000-\U000e007f\ud800-\udfff]")
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def has_controls(text: str) -> bool:
+    """Whether a text has characters that `escaped` escapes, other than bytes of a file's name that are not UTF-8."""
+    return bool(_CONTROL.search(text))
+
+
+def escaped(text: str) -> str:
+    """A name, cell or line as it can be printed: control characters, those of bidirectional text and bytes that are not
+    UTF-8 become `\\x1b`, `\\u202e`, `\\n`, which is seen and does nothing."""
+    return text if text.isprintable() else _UNSAFE.sub(lambda found: _escape(found[0]), text)
+
+
+def escaped_message(text: str) -> str:
+    """A message, `escaped`, each line but the first indented: no name can look like a message of its own."""
+    return _INDENT.join(map(escaped, text.split("\n")))
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats records of a log as `escaped_message` does: boundary to terminals and files, whatever is logged."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        return escaped_message(super().format(record))
+
+
+def encodable(text: str, file: IO) -> str:
+    """A text with escapes in place of the characters that the encoding of a file, open for text, lacks."""
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def print_lines(lines: Iterable[str], file: Optional[IO] = None) -> None:
+    """Print lines, `escaped`, to a file open for text; None: standard output. See `encodable`."""
+    file = file or sys.stdout
+    print(encodable("\n".join(map(escaped, lines)), file), file=file, flush=True)
+
+
+def print_message(text: str) -> None:
+    """Print to standard error what begins with `error: `, `warning: ` or the like, see `escaped_message`."""
+    print_lines(escaped_message(text).split("\n"), sys.stderr)
+
+
+def _escape(character):
+    code = ord(character)
+    if unicodedata.category(character) == "Cs" and 0xDC80 <= code:  # a byte of a file's name
+        code -= 0xDC00
+    short = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return _SHORT.get(character, short)
