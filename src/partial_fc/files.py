@@ -4,12 +4,16 @@ import contextlib
 import errno
 import hashlib
 import io
+import json
 import os
 import shutil
+from typing import Any
 
 from .errors import InputError
 
 _READ = 2**20
+_MOST_JSON = 2**24  # bytes; lists of small things take 20 times as much in memory
+_DIGITS = 20  # of a whole number; Python takes time with the square of their number
 _POINTER = b"version https://git-lfs.github.com/spec/"
 POINTER = "a pointer of Git LFS, not the file itself: `git lfs pull` downloads it"
 
@@ -120,6 +124,43 @@ def refuse_pointer(path):
     with contextlib.suppress(OSError), open(path, "rb") as file:
         if is_pointer(file.read(len(_POINTER))):
             raise InputError(f"{path}: {POINTER}")
+
+
+def read_json(path: str, most: int = _MOST_JSON) -> Any:
+    """The value in a file of JSON.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+
+    Raises:
+        InputError: naming the file, one that cannot be read, is too large, or is not JSON; see `parse_json`.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > most:
+        raise InputError(f"{path}: more than {most:,} bytes of JSON are not read")
+    try:
+        return parse_json(content)
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+
+
+def parse_json(text: Any) -> Any:
+    """The value in JSON, str or bytes; raises ValueError for all else, nested or digits without end too."""
+    try:
+        return json.loads(text, parse_int=_whole_number)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _whole_number(digits):
+    if len(digits) > _DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def sha256(path):

@@ -37,8 +37,9 @@ from .memory_bank import MemoryBank
 from .module import FaceModule
 from .optimizer import CenterSGD
 from .plan import check_memory, memory_plan, on_host, patience
+from .progress import Progress
 from .run_folder import choose_models_root, clear, run_files
-from .saving import Progress, Saver, find_checkpoint, restore
+from .saving import Saver, find_checkpoint, restore
 from .signals import STOPPED_STATUS, Signals, Stopped
 from .start import check_paths, load_start, read_start
 from .summary import print_summary, write_summary
