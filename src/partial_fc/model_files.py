@@ -206,7 +206,10 @@ def load_arrays(path, arrays):
         InputError: a damaged file, or one of other names or shapes; nothing is copied then.
     """
     with open_tensors(path) as file:
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in kinds}
+        if not set(kinds.values()) <= {"F32"}:
+            raise InputError(f"{path}: holds {', '.join(sorted(set(kinds.values())))}, expected float32 only")
         for name, shape in {**shapes, **{name: array.shape for name, array in arrays.items()}}.items():
             if shapes.get(name) != shape or name not in arrays:
                 raise InputError(f"{path}: {name} is not as in this network, {shapes.get(name)} instead of {shape}")

@@ -1,8 +1,8 @@
 """MXNet's container of arrays, `.params`: its sizes are compared with the file's before MXNet loads it.
 
 MXNet asks for whatever memory a file announces: 92 bytes can claim 2^31 dimensions. The form: the number 0x112, a
-reserved one, the number of arrays and each of them, then the number of names and each of them. An array is a mark of its
-version, the kind of storage, the shape, the device that it was on, the type of its numbers and the numbers.
+reserved one, the number of arrays and each of them, then the number of names and each of them. An array is a mark of
+its version, the kind of storage, the shape, the device that it was on, the type of its numbers and the numbers.
 """
 
 import math
@@ -75,7 +75,7 @@ class _Walk:
         if version in (_V2, _V3):
             (storage,) = self._read("<i")
             if storage != _DENSE:
-                raise ValueError(f"array {number} is sparse (storage {storage}): save it dense, with tostype('default')")
+                raise ValueError(f"array {number} is sparse, storage {storage}: save it dense, tostype('default')")
         shape = self._shape(version, number)
         device, _, kind = self._read("<3i")
         if device not in _DEVICES or kind not in _ITEM_SIZES:

@@ -143,7 +143,8 @@ def _needs(config, comm, manifest):
         if saved.get(key) != config[key]:
             raise InputError(
                 f"--resume {config.resume}: the checkpoint of update {manifest['num_update']} has {key} "
-                f"{str(saved.get(key)):.80}, this run {config[key]}: use the same, or start anew with --resume no and another --models-root"
+                f"{str(saved.get(key)):.80}, this run {config[key]}: use the same, or start anew with --resume no and "
+                "another --models-root"
             )
     if manifest["num_update"] > config.max_update:
         raise InputError(

@@ -7,7 +7,7 @@ from typing import List, NamedTuple
 import numpy as np
 
 from ..data.align import align_face
-from ..data.fit import decode_any
+from ..data.fit import decode_any, read_image
 from ..errors import InputError
 from ..listed_names import find_path, name_key
 from ..number_rows import number_rows
@@ -55,8 +55,7 @@ class AlignedFaces:
         """Image `index`, uint8 RGB (size, size, 3); raises InputError naming it."""
         path = self._path(index)
         try:
-            with open(path, "rb") as file:
-                bgr = decode_any(file.read())
+            bgr = decode_any(read_image(path))
             return np.ascontiguousarray(align_face(bgr, self._faces.landmarks[index], self.size[0])[..., ::-1])
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error

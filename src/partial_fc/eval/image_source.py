@@ -4,6 +4,7 @@ import logging
 import os
 
 from ..data.data_set import DataSet
+from ..data.fit import read_image
 from ..data.image_folder import IMAGE_ENDINGS, natural_key
 from ..errors import InputError
 from ..files import walk
@@ -70,8 +71,7 @@ class FileImages:
 
     def _content(self, index):
         try:
-            with open(self._path(index), "rb") as file:
-                return file.read()
+            return read_image(self._path(index))
         except OSError as error:
             raise InputError(f"{self._path(index)}: cannot be read: {error.strerror}") from error
 
