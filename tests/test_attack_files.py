@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import tarfile
+import zlib
 
 import cv2
 import numpy as np
@@ -161,9 +162,11 @@ LARGE_FILES = {
         struct.pack("<Q", MANY - 9), "from partial_fc.center_files import _read_shard as use", "its header is said"
     ),
     "index": (
-        b"1\t0\n", "from partial_fc.data.index import read_index as read\nuse = lambda path: read(path, 8)", "than 256 bytes"
+        b"1\t0\n", "from partial_fc.data.index import read_index as read\nuse = lambda path: read(path, 8)", "than 256"
     ),
-    "params": (struct.pack("<3Q", 0x112, 0, 2**50), "from partial_fc.params_file import load_ndarrays as use", "arrays;"),
+    "params": (
+        struct.pack("<3Q", 0x112, 0, 2**50), "from partial_fc.params_file import load_ndarrays as use", "announces"
+    ),
     "npy": (described(shape="(3, 2)"), "from partial_fc.eval.features import read_features as use", "do not go with"),
 }
 
@@ -219,8 +222,9 @@ def test_ranges_of_endless_records(tmp_path):
     for edge in (1e38, np.inf):
         (tmp_path / "train.rec").write_bytes(content.replace(struct.pack("<2f", 2, 3), struct.pack("<2f", edge, edge)))
         error, _ = bounded(
-            "from partial_fc.data.records import RecordFile\nfrom partial_fc.data.identity_ranges import empty_identities as e",
-            f"e(RecordFile({str(tmp_path / 'train.rec')!r}))", seconds=20,
+            "from partial_fc.data.identity_ranges import empty_identities as use\n"
+            "from partial_fc.data.records import RecordFile as File",
+            f"use(File({str(tmp_path / 'train.rec')!r}))", seconds=20,
         )
         assert error is None
 
@@ -235,6 +239,7 @@ def large_jpeg():
 def large_png():
     content = bytearray(cv2.imencode(".png", face(0, 0, 16))[1].tobytes())
     content[16:24] = struct.pack(">2I", 12000, 12000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     return bytes(content)
 
 
@@ -250,7 +255,7 @@ def two_sizes_tiff():
     (start,) = struct.unpack_from("<I", content, 4)
     for entry in range(struct.unpack_from("<H", content, start)[0]):
         place = start + 2 + 12 * entry
-        if content[place : place + 2] == struct.pack("<H", 262):
+        if content[place : place + 2] == struct.pack("<H", 284):
             content[place : place + 12] = struct.pack("<2H2I", 256, 4, 1, 30000)
     return bytes(content)
 
