@@ -12,7 +12,8 @@ from partial_fc.collectives import connect
 from partial_fc.config import from_command_line
 from partial_fc.data.synthetic import SyntheticBatches
 from partial_fc.module import Report
-from partial_fc.saving import Progress, Saver, find_checkpoint, restore
+from partial_fc.progress import Progress
+from partial_fc.saving import Saver, find_checkpoint, restore
 from partial_fc.signals import Signals
 from partial_fc.train import build
 

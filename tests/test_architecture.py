@@ -153,7 +153,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("exchange", {"errors"}),
     ("watch", {"addresses", "errors", "monitor", "printable"}),
     ("addresses", set()),
-    ("symbol_file", {"errors"}),
+    ("symbol_file", {"errors", "files"}),
     ("monitor", set()),
     ("launch", {"config", "errors", "hosts", "launch_command", "limits", "printable", "restarts", "signals"}),
     ("launch_command", {"errors", "hosts"}),
@@ -162,13 +162,18 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("agreement", {"listed_names"}),
     ("checkpoint", {"errors", "files"}),
     ("saving", {
-        "center_files", "checkpoint", "errors", "model_files", "module", "partition", "plan", "run_folder", "signals",
+        "center_files", "checkpoint", "errors", "model_files", "partition", "plan", "progress", "run_folder", "signals",
         "versions",
     }),
+    ("progress", {"checkpoint", "module"}),
     ("center_files", {"errors", "tensor_file"}),
-    ("model_files", {"errors", "files", "tensor_file"}),
+    ("model_files", {"errors", "files", "params_file", "tensor_file"}),
+    ("params_file", {"errors", "files"}),
+    ("numpy_file", {"errors", "files"}),
     ("tensor_file", {"errors", "files"}),
-    ("convert_centers", {"center_files", "errors", "files", "host_arrays", "memory_bank"}),
+    ("convert_centers", {
+        "center_files", "errors", "files", "host_arrays", "memory_bank", "numpy_file", "params_file",
+    }),
     ("label_map", {"errors", "listed_names", "number_rows"}),
     ("text_lists", {"errors"}),
     ("number_rows", {"errors", "text_lists"}),
@@ -197,7 +202,7 @@ def test_imports_point_one_way(name, allowed):
 
 
 @pytest.mark.parametrize("folder, more", [
-    ("data", set()), ("eval", {"model_files", "symbol_file", "collectives", "device"}),
+    ("data", set()), ("eval", {"model_files", "numpy_file", "symbol_file", "collectives", "device"}),
 ])
 def test_data_and_evaluation_know_nothing_of_the_training(folder, more):
     lists = {"text_lists", "number_rows", "listed_names"}
@@ -254,6 +259,19 @@ def test_symbols_are_loaded_in_one_place(path):
     loaders = {"mx.sym.load", "mx.sym.load_json", "mx.symbol.load", "mx.symbol.load_json", "mx.model.load_checkpoint"}
     of_what_was_loaded = library_file("eval.plain_layout")
     assert not calls(tree_of(path)) & loaders or path in (library_file("symbol_file"), of_what_was_loaded)
+
+
+@every_file
+@pytest.mark.parametrize("loaders, place", [
+    ({"mx.nd.load", "mx.nd.load_frombuffer", "mx.ndarray.load", "mx.model.load_params"}, "params_file"),
+    ({"np.lib.format.open_memmap", "np.lib.format.read_array"}, "numpy_file"),
+    ({"safe_open"}, "tensor_file"),
+    ({"json.load"}, "files"),
+])
+def test_files_of_strangers_are_read_in_one_place(path, loaders, place):
+    writes = "eval.unfinished_features"  # maps a new file into memory
+    allowed = {library_file(place), library_file(writes)} if place == "numpy_file" else {library_file(place)}
+    assert not calls(tree_of(path)) & loaders or path in allowed
 
 
 @every_file

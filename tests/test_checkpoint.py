@@ -101,7 +101,7 @@ def damage(path):
     (lambda path: path.write_text(path.read_text().replace('"num_update": 2', '"num_update": 7')), MANIFEST,
      "manifest.json: not what was saved"),
     (lambda path: path.write_text("[]"), MANIFEST, "manifest.json: not a manifest"),
-    (lambda path: path.write_bytes(b"\xff\xfe"), MANIFEST, "manifest.json: not a manifest"),
+    (lambda path: path.write_bytes(b"\xff\xfe"), MANIFEST, "manifest.json: not JSON"),
 ])
 def test_damaged_checkpoint_is_named_and_the_one_before_is_used(harm, name, message, tmp_path, caplog):
     save(tmp_path, updates=(1, 2))

@@ -83,7 +83,7 @@ def test_unreadable_parameters_are_named(tmp_path):
     with pytest.raises(InputError, match="nowhere-0000.params: no such file"):
         load_parameters(str(tmp_path / "nowhere-0000.params"), {})
     (tmp_path / "garbage").write_bytes(b"garbage" * 100)
-    with pytest.raises(InputError, match="garbage: not a file of named"):
+    with pytest.raises(InputError, match="garbage: not a file of MXNet arrays"):
         load_parameters(str(tmp_path / "garbage"), {})
     mx.nd.save(str(tmp_path / "list"), [mx.nd.ones(1)])
     with pytest.raises(InputError, match="list: not a file of named"):

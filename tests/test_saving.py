@@ -19,7 +19,8 @@ from partial_fc.margin_softmax import MarginSoftmax
 from partial_fc.memory_bank import MemoryBank
 from partial_fc.module import START, FaceModule, Report
 from partial_fc.optimizer import CenterSGD
-from partial_fc.saving import Progress, Saver, find_checkpoint, restore
+from partial_fc.progress import Progress
+from partial_fc.saving import Saver, find_checkpoint, restore
 from partial_fc.signals import SAVE, STOP, Signals, Stopped
 from partial_fc.symbol import get_symbol
 

@@ -13,11 +13,13 @@ import re
 import shutil
 
 from .errors import AgreedError, InputError
-from .files import sha256, sync
+from .files import read_json, sha256, sync
 
 log = logging.getLogger("partial_fc")
 
 MANIFEST = "manifest.json"
+MAX_RANKS = 99_999  # as many as the names of their files can count
+MAX_UPDATES = 10**15
 _FORMAT = 1
 _NAME = re.compile(r"update-(\d{9,})$")
 
@@ -189,18 +191,37 @@ def verified_manifest(path, needs):
 
 def _read_manifest(path):
     try:
-        with open(path) as file:
-            manifest = json.load(file)
+        manifest = read_json(path)
         checksum, version = manifest.pop("checksum"), manifest.pop("format")
-    except OSError as error:
-        raise Damaged(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        whole = checksum == _checksum(manifest)
+    except InputError as error:
+        raise Damaged(str(error)) from error
+    except (KeyError, AttributeError, TypeError, RecursionError) as error:
         raise Damaged(f"{path}: not a manifest") from error
     if version != _FORMAT:
-        raise InputError(f"{path}: of format {version}, this version reads {_FORMAT}: use the version that saved it")
-    if checksum != _checksum(manifest):
+        raise InputError(
+            f"{path}: of format {str(version):.80}, this version reads {_FORMAT}: use the version that saved it"
+        )
+    if not whole:
         raise Damaged(f"{path}: not what was saved")
+    _check_manifest(path, manifest)
     return manifest
+
+
+def _check_manifest(path, manifest):
+    """Raise Damaged unless what every manifest has is of its type and within bounds; a checksum anyone can make."""
+    num_update, world_size, files = (manifest.get(name) for name in ("num_update", "world_size", "files"))
+    for name, value, low, high in (
+        ("num_update", num_update, 0, MAX_UPDATES), ("world_size", world_size, 1, MAX_RANKS),
+    ):
+        if type(value) is not int or not low <= value <= high:
+            raise Damaged(f"{path}: {name} is {value!r:.80}, expected a whole number from {low} to {high:,}")
+    if not isinstance(files, dict):
+        raise Damaged(f"{path}: files is no object")
+    for name, sealed in files.items():
+        whole = isinstance(sealed, list) and [type(part) for part in sealed] == [int, str] and sealed[0] >= 0
+        if not whole or os.path.basename(name) != name or not name.strip("."):
+            raise Damaged(f"{path}: files has {name!r:.80}, expected names without folders, each with size and sha256")
 
 
 def _checksum(manifest):

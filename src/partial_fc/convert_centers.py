@@ -9,9 +9,11 @@ import numpy as np
 
 from .center_files import CenterFiles, centers_file, row_blocks, write_centers
 from .errors import InputError
-from .files import atomic_path, naming, refuse_pointer
+from .files import atomic_path, naming
 from .host_arrays import ndarray_over
 from .memory_bank import fill_initial_centers
+from .numpy_file import open_matrix
+from .params_file import load_ndarrays
 
 _NUMPY_FILES = "centers.npy", "centers_mom.npy"
 
@@ -63,12 +65,10 @@ def _count_originals(folder):
 
 
 def _load_original(path, shape=None):
-    refuse_pointer(path)
-    try:
-        (array,) = mx.nd.load(path)
-        values = array.asnumpy()
-    except (mx.base.MXNetError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: not a file of one MXNet array") from error
+    arrays = load_ndarrays(path)
+    if len(arrays) != 1 or isinstance(arrays, dict):
+        raise InputError(f"{path}: not a file of one MXNet array without a name")
+    values = arrays[0].asnumpy()
     if values.ndim != 2 or shape not in (None, values.shape):
         raise InputError(f"{path}: of shape {values.shape}, expected {shape or 'two dimensions'}")
     return _finite(path, values)
@@ -80,9 +80,9 @@ def import_numpy(path, out, progress=iter):
     Raises:
         InputError: a file that is not a float array of two dimensions, or a momentum of another shape.
     """
-    weight = _open_numpy(path)
+    weight = open_matrix(path, "centers")
     mom_path = re.sub(r"\.npy$", "", path) + "_mom.npy"
-    weight_mom = _open_numpy(mom_path) if os.path.exists(mom_path) else None
+    weight_mom = open_matrix(mom_path, "centers") if os.path.exists(mom_path) else None
     if weight_mom is not None and weight_mom.shape != weight.shape:
         raise InputError(f"{mom_path}: of shape {weight_mom.shape}, the centers are of {weight.shape}")
 
@@ -93,17 +93,6 @@ def import_numpy(path, out, progress=iter):
             yield rows.start, _finite(path, block, rows.start), _finite(mom_path, mom, rows.start)
 
     _write(out, *weight.shape, blocks())
-
-
-def _open_numpy(path):
-    refuse_pointer(path)
-    try:
-        array = np.lib.format.open_memmap(path, mode="r")  # refuses arrays of objects, which pickle would make
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a NumPy file of numbers: {error}") from error
-    if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
-        raise InputError(f"{path}: {array.dtype} of shape {array.shape}, expected floats (classes, embedding size)")
-    return array
 
 
 def _finite(path, rows, start=0):

@@ -4,13 +4,17 @@ import contextlib
 import errno
 import hashlib
 import io
+import json
 import os
 import shutil
 import stat
+from typing import Any
 
 from .errors import InputError, cause
 
 _READ = 2**20
+_MOST_JSON = 2**24  # bytes; lists of small things take 20 times as much in memory
+_DIGITS = 20  # of a whole number; Python takes time with the square of their number
 _POINTER = b"version https://git-lfs.github.com/spec/"
 POINTER = "a pointer of Git LFS, not the file itself: `git lfs pull` downloads it"
 
@@ -63,12 +67,20 @@ class _NamedFile(io.FileIO):
             return super().write(data)
 
 
-def read_file(path: str) -> bytes:
-    """Bytes of a plain file. Raises OSError naming it, for a pipe or device too, which might never end."""
+def read_file(path: str, most: int) -> bytes:
+    """Bytes of a plain file.
+
+    Raises:
+        InputError: naming the file, if it has more than `most` bytes.
+        OSError: naming it, if it cannot be read; also for a pipe or a device, which might never end.
+    """
     with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a plain file", path)
-        return file.read()
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise InputError(f"{path}: more than {most:,} bytes, the most that such a file can have")
+    return content
 
 
 def walk(folder, key=None, repeated=None):
@@ -129,6 +141,43 @@ def refuse_pointer(path):
     with contextlib.suppress(OSError), open(path, "rb") as file:
         if is_pointer(file.read(len(_POINTER))):
             raise InputError(f"{path}: {POINTER}")
+
+
+def read_json(path: str, most: int = _MOST_JSON) -> Any:
+    """The value in a file of JSON.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+
+    Raises:
+        InputError: naming the file, one that cannot be read, is too large, or is not JSON; see `parse_json`.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > most:
+        raise InputError(f"{path}: more than {most:,} bytes of JSON are not read")
+    try:
+        return parse_json(content)
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+
+
+def parse_json(text: Any) -> Any:
+    """The value in JSON, str or bytes; raises ValueError for all else, nested or digits without end too."""
+    try:
+        return json.loads(text, parse_int=_whole_number)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _whole_number(digits):
+    if len(digits) > _DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def sha256(path):

@@ -9,7 +9,8 @@ from typing import Iterable, Tuple
 import mxnet as mx
 
 from .errors import InputError
-from .files import atomic_path, naming, refuse_pointer
+from .files import atomic_path, naming
+from .params_file import load_ndarrays
 from .tensor_file import open_tensors, write_tensors
 
 _SHOWN, _ALL_SHOWN = 3, 30  # names in an error; in the log, before they are shortened
@@ -152,15 +153,13 @@ def read_parameters(path):
 
     Raises:
         InputError: no such file, not one of named parameters, names without that beginning, or an array without
-            dimensions.
+            dimensions; see `load_ndarrays`.
     """
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such file; a model PREFIX,EPOCH has its parameters in PREFIX-EPOCH.params")
-    refuse_pointer(path)
-    try:
-        loaded = dict(_load_in_its_semantics(path).items())
-    except (mx.base.MXNetError, AttributeError) as error:
-        raise InputError(f"{path}: not a file of named MXNet parameters") from error
+    loaded = load_ndarrays(path)
+    if not isinstance(loaded, dict):
+        raise InputError(f"{path}: not a file of named MXNet parameters")
     bare = [name for name in loaded if not name.startswith(("arg:", "aux:"))]
     if bare:
         raise InputError(
@@ -174,17 +173,6 @@ def read_parameters(path):
                 "with the shape (1,)"
             )
     return {name.partition(":")[2]: array for name, array in loaded.items()}
-
-
-def _load_in_its_semantics(path):
-    """What MXNet loads from a file; those that are written under `npx.set_np` are read under it only."""
-    try:
-        return mx.nd.load(path)
-    except mx.base.MXNetError as error:
-        if "is_np_shape" not in str(error):
-            raise
-    with mx.util.np_shape(True):
-        return mx.nd.load(path)
 
 
 def check_channels(path, name, shape, expected):
@@ -218,7 +206,10 @@ def load_arrays(path, arrays):
         InputError: a damaged file, or one of other names or shapes; nothing is copied then.
     """
     with open_tensors(path) as file:
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in kinds}
+        if not set(kinds.values()) <= {"F32"}:
+            raise InputError(f"{path}: holds {', '.join(sorted(set(kinds.values())))}, expected float32 only")
         for name, shape in {**shapes, **{name: array.shape for name, array in arrays.items()}}.items():
             if shapes.get(name) != shape or name not in arrays:
                 raise InputError(f"{path}: {name} is not as in this network, {shapes.get(name)} instead of {shape}")

@@ -4,16 +4,14 @@ import functools
 import logging
 import os
 import time
-from types import MappingProxyType
-from typing import Mapping, NamedTuple, Optional, Sequence
 
 from .center_files import centers_file, load_centers, save_centers
 from .checkpoint import verified_manifest
 from .errors import AgreedError, InputError
 from .model_files import load_arrays, load_parameters, save_arrays, save_model
-from .module import START, Report
 from .partition import partition
 from .plan import patience
+from .progress import Progress, check_about
 from .run_folder import run_files
 from .signals import SAVE, STOP, Stopped
 from .versions import versions
@@ -28,35 +26,6 @@ _SAME = ("num_classes", "embedding_size", "network", "net_output", "image_size")
 _OF_THE_START = ("resume", "overwrite", "io_only", "models_root", "centers", "pretrained", "initializer")
 # What runs did before there was a key to choose it: checkpoints without the key are of such a run.
 _BEFORE_THE_KEY = {"bias_decay": False}
-
-
-class Progress(NamedTuple):
-    """What a run has done so far, as a checkpoint records it.
-
-    Attributes:
-        first, last: Reports.
-        history: list of (num_update, {name: accuracy}).
-        best: by name, (accuracy, num_update).
-    """
-
-    first: Optional[Report] = None
-    last: Report = START
-    history: Sequence = ()
-    best: Mapping = MappingProxyType({})
-
-    def to_json(self):
-        """The same of types that JSON has."""
-        reports = dict(first=self.first._asdict(), last=self.last._asdict())
-        return dict(reports, history=list(self.history), best=dict(self.best))
-
-    @classmethod
-    def from_json(cls, saved):
-        """The Progress that `to_json` gave, after JSON has made lists of its tuples."""
-        return cls(
-            Report(**saved["first"]), Report(**saved["last"]),
-            [(num_update, accuracies) for num_update, accuracies in saved["history"]],
-            {name: (accuracy, num_update) for name, (accuracy, num_update) in saved["best"].items()},
-        )
 
 
 def statistics_file(rank, world_size):
@@ -167,14 +136,17 @@ def _needs(config, comm, manifest):
     """Names of the files that this rank reads from a checkpoint.
 
     Raises:
+        Damaged: the manifest lacks what every run saves, or has it of another type.
         InputError: if it is of other classes, embedding size or network.
     """
+    check_about(manifest)
     saved, rank, old_size = manifest["configuration"], comm.rank, manifest["world_size"]
     for key in _SAME:
-        if saved[key] != config[key]:
+        if saved.get(key) != config[key]:
             raise InputError(
-                f"--resume {config.resume}: the checkpoint of update {manifest['num_update']} has {key} {saved[key]}, "
-                f"this run {config[key]}: use the same, or start anew with --resume no and another --models-root"
+                f"--resume {config.resume}: the checkpoint of update {manifest['num_update']} has {key} "
+                f"{str(saved.get(key)):.80}, this run {config[key]}: use the same, or start anew with --resume no and "
+                "another --models-root"
             )
     if manifest["num_update"] > config.max_update:
         raise InputError(

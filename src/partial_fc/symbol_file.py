@@ -5,7 +5,6 @@ by an attribute that is zero, or crash without the inputs they expect. So a grap
 that networks are made of, with the inputs and the attributes that these take, and nothing else.
 """
 
-import json
 import math
 import os
 import re
@@ -14,10 +13,11 @@ from typing import Any, Dict, Iterable, List, Tuple
 import mxnet as mx
 
 from .errors import InputError
+from .files import parse_json
 
 # r200, the deepest of the published networks, has 1,506 nodes and 300 kB.
 MAX_NODES = 20_000
-MAX_BYTES = 2**26
+MAX_BYTES = 2**24
 # Numbers that an image of the network may occupy in all outputs together; r200 has 80 million.
 MAX_ELEMENTS = 2**31
 
@@ -115,8 +115,8 @@ def _read(path):
 
 def _parse(text):
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise InputError(f"not JSON: {error}") from error
 
 

@@ -6,6 +6,7 @@ arrays. The library's own writer wants every array as bytes in memory, which wou
 
 import contextlib
 import json
+import os
 
 import numpy as np
 from safetensors import SafetensorError
@@ -15,6 +16,7 @@ from .errors import InputError
 from .files import naming, refuse_pointer
 
 _ITEM_SIZE = 4
+_LONGEST_HEADER = 2**22  # bytes; a hundred for each array
 
 
 def write_tensors(path, shapes, blocks, metadata):
@@ -59,10 +61,22 @@ def open_tensors(path):
         InputError: naming the file, if it is damaged; also from within the block.
     """
     refuse_pointer(path)
+    _check_header(path)
     try:
         with safe_open(path, framework="numpy") as file:
             yield file
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
     except SafetensorError as error:
         raise InputError(f"{path}: damaged: {error}") from error
+
+
+def _check_header(path):
+    """Raise InputError where the header is said to be longer than ours are, or the file."""
+    try:
+        with open(path, "rb") as file:
+            length, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if length > min(size, _LONGEST_HEADER):
+        raise InputError(f"{path}: damaged: its header is said to have {length:,} bytes")

@@ -44,9 +44,15 @@ def text_blocks(path: str, shown: Optional[str] = None) -> Iterator[Tuple[int, s
             raise InputError(f"{shown}, line {number}: has more than {_BLOCK} characters: this is not a list")
 
 
-def read_text(path: str) -> str:
-    """All text of a file, however long its lines are; errors as of `text_blocks`."""
-    text = "".join(_decoded(path, path))
+def read_text(path: str, most: int) -> str:
+    """All text of a file, up to `most` characters, however long its lines are; errors as of `text_blocks`."""
+    blocks, length = [], 0
+    for block in _decoded(path, path):
+        blocks.append(block)
+        length += len(block)
+        if length > most:
+            raise InputError(f"{path}: has more than {most:,} characters, which are not read")
+    text = "".join(blocks)
     _check_text(text, path, 1)
     return text
 

@@ -38,8 +38,9 @@ from .module import FaceModule
 from .optimizer import CenterSGD
 from .plan import check_memory, memory_plan, on_host, patience
 from .printable import print_message
+from .progress import Progress
 from .run_folder import choose_models_root, clear, run_files
-from .saving import Progress, Saver, find_checkpoint, restore
+from .saving import Saver, find_checkpoint, restore
 from .signals import STOPPED_STATUS, Signals, Stopped
 from .start import check_paths, load_start, read_start
 from .summary import print_summary, write_summary

@@ -19,6 +19,12 @@ _PNG_CHUNK = struct.Struct(">I4s")  # length and kind; the content and four byte
 _CHECKSUM = 4
 _ANIMATION = (b"acTL", b"fcTL", b"fdAT")  # damaged ones crash OpenCV 4.11
 _ORIENTATION, _UPRIGHT = 274, 1
+_TIFF_STARTS = (b"II*\0", b"MM\0*")
+_TIFF_SHORT, _TIFF_TILE = 3, (322, 323)
+_TIFF_SIZES = (256, 257, *_TIFF_TILE)
+_JP2_CODESTREAM = b"\xff\x4f\xff\x51"
+_JP2_SIZES = struct.Struct(">8s4I")  # up to the sizes of image and offset
+MAX_PIXELS = 2**27
 
 
 def image_memory(*shape):
@@ -34,24 +40,34 @@ def image_header(content):
     """PIL's view of an encoded image (`format`, `mode`, `size` as width, height), of whose pixels nothing is decoded.
 
     Raises:
-        ValueError: it is not an image PIL knows.
+        ValueError: it is not an image PIL knows, or one of more than `MAX_PIXELS`.
     """
     try:
-        return Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content))
     except Image.DecompressionBombError as error:
         raise ValueError(f"too large: {error}") from error
     except Exception as error:  # of many types: whatever the damage leads to
         if is_pointer(content):
             raise ValueError(POINTER) from error
         raise ValueError(f"{len(content)} bytes which are not an image") from error
+    check_pixels(*image.size)
+    return image
 
 
 def jpeg_header(content):
-    """Height, width, colors and subsampling of a JPEG; ValueError if they cannot be read."""
+    """Height, width, colors and subsampling of a JPEG; ValueError if they cannot be read, or for too many pixels."""
     try:
-        return simplejpeg.decode_jpeg_header(content)
+        header = simplejpeg.decode_jpeg_header(content)
     except ValueError as error:
         raise ValueError(f"damaged JPEG: {error}") from error
+    check_pixels(header[1], header[0])
+    return header
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Raise ValueError for more than `MAX_PIXELS`."""
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"too large: {width}x{height} pixels, more than {MAX_PIXELS}")
 
 
 def decode_jpeg(content, colors, out=None):
@@ -94,6 +110,10 @@ def decode_by_opencv(content):
         return _decode_gif(content)
     if content.startswith(PNG_START):
         _check_chunks(content)
+    elif content[:4] in _TIFF_STARTS:
+        _check_tags(content)
+    else:
+        _check_codestreams(content)
     try:
         bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     except cv2.error as error:
@@ -105,7 +125,12 @@ def decode_by_opencv(content):
 
 def _decode_gif(content):
     try:
-        return np.asarray(image_header(content).convert("RGB"))[..., ::-1].copy()
+        image = image_header(content)
+        size = image.size
+        image.load()
+        if image.size != size:
+            raise ValueError("its picture is larger than its screen")
+        return np.asarray(image.convert("RGB"))[..., ::-1].copy()
     except Exception as error:  # of many types: whatever the damage leads to
         raise ValueError(f"damaged GIF: {error}") from error
 
@@ -136,3 +161,34 @@ def _check_chunks(content):
             raise ValueError(f"damaged PNG: it ends within a part that is said to have {length} bytes")
         if kind == b"IEND":
             return
+
+
+def _check_tags(content):
+    """Raise ValueError where OpenCV may see another size in a TIFF than PIL: a tag that is there twice, large tiles."""
+    order = "<" if content.startswith(b"II") else ">"
+    try:
+        (start,) = struct.unpack_from(order + "I", content, 4)
+        (count,) = struct.unpack_from(order + "H", content, start)
+        entries = [struct.unpack_from(order + "HHI4s", content, start + 2 + 12 * entry) for entry in range(count)]
+    except struct.error as error:
+        raise ValueError("damaged TIFF: it breaks off") from error
+    sizes = [(tag, _tiff_number(order, kind, value)) for tag, kind, _, value in entries if tag in _TIFF_SIZES]
+    if len(dict(sizes)) < len(sizes):
+        raise ValueError("damaged TIFF: two sizes")
+    found = dict(sizes)
+    check_pixels(*(found.get(tag, 1) for tag in _TIFF_TILE))
+
+
+def _tiff_number(order, kind, value):
+    return struct.unpack(order + ("HH" if kind == _TIFF_SHORT else "I"), value)[0]
+
+
+def _check_codestreams(content):
+    """Raise ValueError for a JPEG 2000 whose pixels have another size than it says at its start, where PIL looks."""
+    place = content.find(_JP2_CODESTREAM)
+    size = image_header(content).size if place >= 0 else None
+    while 0 <= place <= len(content) - _JP2_SIZES.size:
+        _, width, height, left, top = _JP2_SIZES.unpack_from(content, place)
+        if (width - left, height - top) != size:
+            raise ValueError("damaged JPEG 2000: two sizes")
+        place = content.find(_JP2_CODESTREAM, place + 1)

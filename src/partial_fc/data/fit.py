@@ -3,6 +3,7 @@
 import cv2
 
 from ..errors import InputError
+from ..files import read_file
 from .align import align_face
 from .decoders import (
     FOR_PRINTING,
@@ -16,7 +17,17 @@ from .decoders import (
 )
 from .image import encode_jpeg
 
-MAX_PIXELS = 2**27
+_LONGEST_FILE = 2**29  # bytes, as a record has at most
+
+
+def read_image(path: str) -> bytes:
+    """The encoded image in a file.
+
+    Raises:
+        InputError: naming the file, if no image is so large.
+        OSError: it cannot be read.
+    """
+    return read_file(path, _LONGEST_FILE)
 
 
 def fit_image(content, size, points=None):
@@ -55,10 +66,9 @@ def decode_any(content):
     """
     try:
         if not content.startswith(JPEG_START):
-            _check_pixels(*image_header(content).size)
+            image_header(content)  # for its errors
             return decode_by_opencv(content)
         height, width, colors, _ = jpeg_header(content)
-        _check_pixels(width, height)
         printed = colors in FOR_PRINTING
         # or its errors
         bgr = decode_jpeg(content, "CMYK") if printed else decode_jpeg(content, "BGR", image_memory(height, width, 3))
@@ -77,8 +87,3 @@ def middle_square(bgr, size):
         # Averaging over areas keeps fine texture from turning into patterns; it would draw squares when enlarging.
         square = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
     return square
-
-
-def _check_pixels(width, height):
-    if width * height > MAX_PIXELS:
-        raise ValueError(f"too large: {width}x{height} pixels, more than {MAX_PIXELS}")

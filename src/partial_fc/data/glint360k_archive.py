@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import io
 import logging
-import lzma
 import os
 import re
 import shutil
@@ -19,6 +18,13 @@ log = logging.getLogger("partial_fc")
 
 _BLOCK = 2**22
 _FOLDER = "glint360k"
+_GZIP = b"\x1f\x8b"
+_NAMES = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)
+_LONGEST_NAMES = 2**20
+# Images in records hardly shrink; an archive whose files are larger than this fills the disk for nothing.
+_MOST_TIMES, _MORE = 16, 2**30
 _PART = re.compile(
     rf"(?P<name>{_FOLDER}(\.tgz|\.gz|\.tar(\.gz)?)?)(?P<mark>[._-]?(part)?[._-]?)(?P<number>[0-9]+|[a-z]{{2}})?"
 )
@@ -81,10 +87,10 @@ def unpack_parts(folder, parts, releases, progress):
     try:
         with progress(total, "unpacking") as advance, contextlib.closing(_Joined(parts, advance)) as raw:
             try:
-                with tarfile.open(fileobj=io.BufferedReader(raw, _BLOCK), mode="r|*") as archive:
-                    for member in archive:
+                with _open_tar(parts, raw) as archive:
+                    for member in _within(archive, _MOST_TIMES * total + _MORE):
                         unpacked.add(archive, member)
-            except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+            except (tarfile.TarError, EOFError, zlib.error) as error:
                 suspects = _suspects(parts, raw.sums, releases)
                 raise InputError(f"{raw.at}: damaged in or before this part: {error}{suspects}") from error
             for _ in iter(lambda: raw.read(_BLOCK), b""):  # to the end, for the sums
@@ -93,6 +99,38 @@ def unpack_parts(folder, parts, releases, progress):
         yield unpacked
     finally:
         unpacked.remove()
+
+
+def _open_tar(parts, raw):
+    """The tar archive in a stream, plain or by gzip; xz can ask for gigabytes of memory, and is not read."""
+    start = b""
+    for path in parts:
+        with open(path, "rb") as file:
+            start += file.read(len(_GZIP))
+    mode = "r|gz" if start.startswith(_GZIP) else "r|"
+    return tarfile.open(fileobj=io.BufferedReader(raw, _BLOCK), mode=mode, tarinfo=_Header)
+
+
+class _Header(tarfile.TarInfo):
+    """A header whose names may not fill the memory: tarfile reads them at any length."""
+
+    @classmethod
+    def frombuf(cls, buf, encoding, errors):
+        """The header in a block; raises tarfile.TarError for one of more than `_LONGEST_NAMES`."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or header.type in _NAMES and header.size > _LONGEST_NAMES:
+            raise tarfile.TarError(f"a header is said to have {header.size:,} bytes")
+        return header
+
+
+def _within(archive, most):
+    """Yield the members of an archive; raises TarError where they have more than `most` bytes in all."""
+    total = 0
+    for member in archive:
+        total += max(member.size, 0)
+        if total > most or member.size < 0:
+            raise tarfile.TarError(f"its files are said to have more than {most / 1e9:.0f} GB")
+        yield member
 
 
 class Unpacked:

@@ -140,7 +140,7 @@ def empty_identities(records):
         if not whole.any():
             continue
         first, end = words[places + _START].view("<f4"), words[places + _END].view("<f4")
-        same = whole & (words[places] == MAGIC) & (words[places + _FLAG] == 2) & (first == end)
+        same = whole & (words[places] == MAGIC) & (words[places + _FLAG] == 2) & (first == end) & np.isfinite(first)
         found += [
             start + index for index in np.flatnonzero(same).tolist()
             if first[index] < EXACT or not _has_image(records, start + index, float(first[index]))
@@ -151,7 +151,7 @@ def empty_identities(records):
 def _has_image(records, identity, near):
     """Whether an identity has an image around record `near`, a rounded number."""
     doubt = _doubt(near)
-    for key in range(int(near) - doubt, int(near) + doubt + 1):
+    for key in range(max(int(near) - doubt, 1), min(int(near) + doubt + 1, records.ranges.start)):
         try:
             if records.read(key)[1] == identity:
                 return True

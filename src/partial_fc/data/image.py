@@ -6,6 +6,7 @@ from ..errors import InputError
 from .decoders import (
     FOR_PRINTING,
     JPEG_START,
+    check_pixels,
     decode_by_opencv,
     decode_jpeg,
     image_header,
@@ -27,8 +28,9 @@ def decode_image(content, size, name="image"):
         InputError: it cannot be decoded, or is of another size: a silent resize would hide that faces were not aligned
             for this network.
     """
-    out = image_memory(*size, 3)
     try:
+        check_pixels(*size)
+        out = image_memory(*size, 3)
         decode_into(out, content)
     except ValueError as error:
         raise InputError(f"{name}: {error}") from error

@@ -4,8 +4,7 @@ import os
 import re
 
 from ..errors import InputError
-from ..files import read_file
-from .fit import fit_image
+from .fit import fit_image, read_image
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
 
@@ -50,7 +49,7 @@ class ImageFolder:
     def read(self, image):
         """JPEG bytes of the image at a path in the folder; raises InputError and OSError."""
         points = self._landmarks.of(os.path.normpath(image)) if self._landmarks else None
-        return fit_image(read_file(os.path.join(self.path, image)), self._size, points)
+        return fit_image(read_image(os.path.join(self.path, image)), self._size, points)
 
     def images_of(self, person):
         """List of JPEG bytes of the readable images of one identity, and list of [path, reason] of the others."""

@@ -22,6 +22,7 @@ _BLOCK = 2**24
 # Numbers may have gaps, but a damaged one must not ask for memory without bound.
 _NUMBERS_A_RECORD, _NUMBERS_AT_LEAST = 16, 2**20
 _LOOKED_AT = 64
+_LONGEST_LINE = 256  # bytes; two numbers have 40 at most
 
 
 def index_path(path):
@@ -167,6 +168,8 @@ def _blocks(path):
                 yield _parse(path, text)
             if not block:
                 return
+            if len(rest) > _LONGEST_LINE:
+                raise InputError(f"{path}: has a line of more than {_LONGEST_LINE} bytes: this is not an index")
 
 
 def _parse(path, text):

@@ -8,11 +8,12 @@ import shutil
 from typing import List, NamedTuple
 
 from ..errors import InputError
-from ..files import naming, open_named
+from ..files import naming, open_named, parse_json
 from .record_writer import RecordWriter
 
 _FOLDER, _JOURNAL, _MAY_REPLACE = ".pack", "journal", "may-replace"
 _REC, _INDEX = "train.rec", "train.idx"
+_LONGEST_LINE = 2**24
 
 
 class Done(NamedTuple):
@@ -27,6 +28,9 @@ class Done(NamedTuple):
     position: int
     index_length: int
     skipped: List[List[str]]
+
+
+_NOTHING = Done("", 0, 0, 0, [])
 
 
 def may_replace(out):
@@ -141,7 +145,7 @@ class UnfinishedPack:
         """Fill `done`; returns the length of the journal as far as it holds true."""
         lengths = [os.path.getsize(path) if os.path.exists(path) else 0 for path in map(self.path, (_REC, _INDEX))]
         with open(self.path(_JOURNAL), "rb") as journal:
-            line = journal.readline()
+            line = journal.readline(_LONGEST_LINE)
             noted, length = _parse(line), len(line)
             if noted is None:
                 return 0
@@ -150,11 +154,12 @@ class UnfinishedPack:
                     f"{self.folder} is of a run with other arguments that was broken off: start that one again, "
                     "or give --overwrite to start anew"
                 )
-            for person, line in zip(people, journal):
-                done = _parse(line)
-                if done is None or done[0] != person or done[2] > lengths[0] or done[3] > lengths[1]:
+            for person, line in zip(people, iter(lambda: journal.readline(_LONGEST_LINE), b"")):
+                done = _done(_parse(line))
+                before = self.done[-1] if self.done else _NOTHING
+                if done is None or done.name != person or not _follows(done, before, lengths):
                     break
-                self.done.append(Done(*done))
+                self.done.append(done)
                 length += len(line)
         return length
 
@@ -176,6 +181,23 @@ class UnfinishedPack:
 def _parse(line):
     """What a line of the journal says; None if it is torn."""
     try:
-        return json.loads(line) if line.endswith(b"\n") else None
+        return parse_json(line) if line.endswith(b"\n") else None
     except ValueError:
         return None
+
+
+def _done(noted):
+    """The Done that `noted`, what a line says, is; None if it is another thing."""
+    if not isinstance(noted, list) or [type(part) for part in noted] != [str, int, int, int, list]:
+        return None
+    pairs = all(isinstance(pair, list) and [type(part) for part in pair] == [str, str] for pair in noted[4])
+    return Done(*noted) if pairs else None
+
+
+def _follows(done, before, lengths):
+    """Whether the files, of these lengths, can hold an identity behind the one before."""
+    return (
+        before.position <= done.position <= lengths[0]
+        and before.index_length <= done.index_length <= lengths[1]
+        and 0 <= done.num_images <= done.position - before.position  # an image takes more than a byte
+    )

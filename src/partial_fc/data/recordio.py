@@ -67,6 +67,7 @@ def read_record(file, position, at_once=READ_AT_ONCE):
         data, position = _join_parts(file, position)
         start, end = 0, len(data)
     else:
+        _check_label(file, data, position, end)  # before a long record is read
         if end > len(data):
             data = _pread(file, end, position)
         position += _padded(end)
@@ -115,6 +116,7 @@ def walk(file, data, position, stop, read):
     """
     while position < stop:
         try:
+            _check_parts(data, position)
             found = read(file, position)
             end = found.end
         except (ValueError, OSError):
@@ -123,16 +125,38 @@ def walk(file, data, position, stop, read):
         position = end
 
 
+def _check_parts(data, position):
+    """Raise ValueError for a record of several parts, one of which holds the magic number where none can.
+
+    Such a part hides the start of another record. To follow all that begin in each other takes time with the square of
+    their number.
+    """
+    kind = None
+    while kind not in (_WHOLE, _LAST):
+        kind, start, end = _part(data[position : position + _PART.size])
+        start, end = position + start, position + end
+        if kind != _WHOLE and _aligned_magic(data, start, end) is not None:
+            raise ValueError("one of its parts holds the start of another record")
+        position = _padded(end)
+
+
+def _aligned_magic(data, start, stop):
+    """The first multiple of 4 from `start` on at which the magic number stands before `stop`, or None."""
+    place = data.find(_MAGIC_BYTES, start, stop)
+    while place >= 0 and place % 4:
+        place = data.find(_MAGIC_BYTES, place + 1, stop)
+    return place if place >= 0 else None
+
+
 def _next_start(data, position, stop):
     """The next multiple of 4 at which a record's first part seems to stand, at most `stop`."""
     while True:
-        position = data.find(_MAGIC_BYTES, position, stop)
-        if position < 0:
+        position = _aligned_magic(data, position, stop)
+        if position is None:
             return stop
-        kind = data[position + 7] >> 5 if position + 8 <= stop else None
-        if position % 4 == 0 and kind in (_WHOLE, _FIRST):
+        if position + 8 <= stop and data[position + 7] >> 5 in (_WHOLE, _FIRST):
             return position
-        position += 1
+        position += 4
 
 
 def write_record(file, label, number, number2, content):
@@ -179,16 +203,24 @@ def _magic_places(record):
 
 
 def _join_parts(file, position):
-    """Content and end of a record of several parts."""
-    parts, kind = [], None
+    """Content and end of a record of several parts, of which all are found before any is read."""
+    places, kind = [], None
     while kind != _LAST:
-        expected = (_FIRST,) if not parts else (_MIDDLE, _LAST)
+        expected = (_FIRST,) if not places else (_MIDDLE, _LAST)
         kind, start, end = _part(os.pread(file, _PART.size, position))
         if kind not in expected:
             raise ValueError("its parts do not follow each other")
-        parts.append(_pread(file, end, position)[start:])
+        _check_within(file, position + end)
+        places.append((position, start, end))
         position += _padded(end)
-    return _MAGIC_BYTES.join(parts), position
+    return _MAGIC_BYTES.join(_pread(file, end, place)[start:] for place, start, end in places), position
+
+
+def _check_label(file, data, position, end):
+    """Raise ValueError unless a record of one part can hold its label, as far as `data`, its beginning, has it."""
+    _check_within(file, position + end)
+    if len(data) >= _BOTH.size and _BOTH.size + 4 * _BOTH.unpack_from(data)[2] > end >= _BOTH.size:
+        raise ValueError(f"its header announces {_BOTH.unpack_from(data)[2]} floats, more than it holds")
 
 
 def _part(data):

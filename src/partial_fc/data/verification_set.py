@@ -41,7 +41,10 @@ def load_verification_set(path):
         content = load_plain(data)
         if not isinstance(content, (list, tuple)) or len(content) != 2:
             raise ValueError("it does not hold (images, issame)")
-        return _checked([_image_bytes(image) for image in _sequence(content[0])], _sequence(content[1]))
+        images, issame = content
+        if not isinstance(images, (list, tuple)):
+            raise ValueError("its images are not a list")
+        return _checked([_image_bytes(image) for image in images], _answers(issame, len(images)))
     except ValueError as error:
         raise InputError(f"{path}: not a readable verification set: {error}") from error
 
@@ -72,11 +75,15 @@ def _checked(images, issame):
     return VerificationSet(images, np.array(issame, dtype=bool))
 
 
-def _sequence(value):
+def _answers(value, num_images):
+    """issame as a list; an array becomes one only where it is as long as it has to be."""
     if isinstance(value, PickledArray):
-        return value.numpy().tolist()
+        array = value.numpy()
+        if 2 * len(array) != num_images:
+            raise ValueError(f"{num_images} images for {len(array)} pairs: expected two for each, and a pair")
+        return array.tolist()
     if not isinstance(value, (list, tuple)):
-        raise ValueError("images or issame are not a list")
+        raise ValueError("issame is not a list")
     return list(value)
 
 

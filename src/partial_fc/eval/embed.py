@@ -13,7 +13,7 @@ from ..data.data_set import write_lines, write_reasons
 from ..errors import InputError
 from ..limits import usable_cores
 from .embedding import check_finite, read_ahead
-from .unfinished_features import UnfinishedFeatures, read_json, write_json
+from .unfinished_features import UnfinishedFeatures, json_or_none, write_json
 
 log = logging.getLogger("partial_fc")
 
@@ -112,7 +112,7 @@ def _compare(arguments, comm):
 
 
 def _is_there(out, arguments, skip_bad):
-    found = read_json(_json_path(out))
+    found = json_or_none(_json_path(out))
     if not (os.path.exists(out) and os.path.exists(text_path(out)) and isinstance(found, dict)):
         return False
     if {name: found.get(name) for name in arguments} != arguments:

@@ -7,9 +7,8 @@ from typing import List, NamedTuple
 import numpy as np
 
 from ..data.align import align_face
-from ..data.fit import decode_any
+from ..data.fit import decode_any, read_image
 from ..errors import InputError
-from ..files import read_file
 from ..listed_names import check_path, find_path, name_key
 from ..number_rows import number_rows
 from ..text_lists import name_and_numbers, real_numbers, shown_text, text_lines, whole_numbers
@@ -56,7 +55,7 @@ class AlignedFaces:
         """Image `index`, uint8 RGB (size, size, 3); raises InputError naming it."""
         path = self._path(index)
         try:
-            bgr = decode_any(read_file(path))
+            bgr = decode_any(read_image(path))
             return np.ascontiguousarray(align_face(bgr, self._faces.landmarks[index], self.size[0])[..., ::-1])
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error

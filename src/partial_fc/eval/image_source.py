@@ -4,9 +4,10 @@ import logging
 import os
 
 from ..data.data_set import DataSet
+from ..data.fit import read_image
 from ..data.image_folder import IMAGE_ENDINGS, natural_key
 from ..errors import InputError
-from ..files import read_file, walk
+from ..files import walk
 from ..listed_names import check_path, find_path
 from ..text_lists import text_lines
 from .pair_sets import decode_face, face_size
@@ -70,7 +71,7 @@ class FileImages:
 
     def _content(self, index):
         try:
-            return read_file(self._path(index))
+            return read_image(self._path(index))
         except OSError as error:
             raise InputError(f"{self._path(index)}: cannot be read: {error.strerror}") from error
 

@@ -15,7 +15,7 @@ import numpy as np
 from ..data.parallel import ordered_map
 from ..data.progress import progress
 from ..errors import InputError
-from ..files import atomic_path, read_file, refuse_pointer
+from ..files import atomic_path, parse_json, read_file, refuse_pointer
 from ..listed_names import check_path, find_path, new_path
 from ..text_lists import read_text
 from .noise_lists import noise_among
@@ -26,6 +26,8 @@ log = logging.getLogger("partial_fc")
 _HEADER = struct.Struct("<4i")
 _TYPES = {5: np.dtype("<f4"), 6: np.dtype("<f8")}  # OpenCV's CV_32F, CV_64F
 _ROWS_AT_ONCE = 1024
+_LONGEST_FEATURE = 2**20  # bytes of its file
+_MOST_JSON = 2**28  # characters; the million distractors' list has 60 MB
 _THREADS = 8  # which mostly wait for the disk
 
 
@@ -43,8 +45,10 @@ def read_template_list(path):
         InputError: it cannot be read, or has another form, or a path that leads out of a folder.
     """
     try:
-        content = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+        content = parse_json(read_text(path, _MOST_JSON))
+    except InputError:
+        raise
+    except ValueError as error:
         raise InputError(f"{path}: cannot be read as a list of templates: {error}") from error
     paths = content.get("path") if isinstance(content, dict) else None
     if not isinstance(paths, list) or not paths or not all(isinstance(each, str) for each in paths):
@@ -54,6 +58,8 @@ def read_template_list(path):
     identities = content.get("id", [each.replace("\\", "/").rpartition("/")[0] for each in paths])
     if not isinstance(identities, list) or len(identities) != len(paths):
         raise InputError(f"{path}: `id` is not a list as long as `path`, {len(paths)}")
+    if not {type(each) for each in identities} <= {str, int, float}:
+        raise InputError(f"{path}: `id` has other things than names and numbers")
     return TemplateList(paths, [str(each) for each in identities])
 
 
@@ -88,7 +94,7 @@ def read_feature(path):
     """
     refuse_pointer(path)
     try:
-        content = read_file(path)
+        content = read_file(path, _LONGEST_FEATURE)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if len(content) < _HEADER.size:

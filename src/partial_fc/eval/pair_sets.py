@@ -6,12 +6,11 @@ from typing import List, NamedTuple, Optional, Union
 import cv2
 import numpy as np
 
-from ..data.fit import decode_any, middle_square
+from ..data.fit import decode_any, middle_square, read_image
 from ..data.image import decode_image, image_header
 from ..data.pairs import read_pairs
 from ..data.verification_set import load_verification_set
 from ..errors import InputError
-from ..files import read_file
 
 
 class PairSet(NamedTuple):
@@ -110,4 +109,4 @@ def _pair_set(path, images, issame, size: Optional[int]):
 
 
 def _content(image):
-    return image if isinstance(image, bytes) else read_file(image)
+    return image if isinstance(image, bytes) else read_image(image)

@@ -5,16 +5,19 @@ import fcntl
 import json
 import logging
 import os
+import re
 import shutil
 
 import numpy as np
 
 from ..errors import InputError
-from ..files import atomic_path
+from ..files import atomic_path, read_json
+from ..numpy_file import open_matrix
 
 log = logging.getLogger("partial_fc")
 
 BLOCK_ROWS = 512
+_ROW = re.compile("[0-9]{1,15}")
 _FEATURES, _DONE, _ARGUMENTS, _BAD, _KEPT = "features.npy", "done", "arguments.json", "bad-", "kept.npy"
 
 
@@ -37,7 +40,7 @@ class UnfinishedFeatures:
 
     def matches(self, arguments):
         """Whether there is an unfinished run of such arguments (dictionary of what JSON holds)."""
-        return read_json(self._path(_ARGUMENTS)) == arguments
+        return json_or_none(self._path(_ARGUMENTS)) == arguments
 
     def prepare(self, arguments, anew):
         """Make the files, where there are none of these arguments yet or `anew` is set; no other run may use them.
@@ -67,12 +70,11 @@ class UnfinishedFeatures:
 
     def open(self):
         """Open the files that a rank has prepared; returns the rows still to do, a range for each block."""
-        features = np.lib.format.open_memmap(self._path(_FEATURES), "r")
-        if features.shape != self._shape:
-            raise InputError(f"{self._path(_FEATURES)}: shape {features.shape}, not {self._shape}: remove the folder")
-        self._offset = features.offset
+        self._offset = self._features().offset
         self._files = [os.open(self._path(name), os.O_RDWR | os.O_CLOEXEC) for name in (_FEATURES, _DONE)]
         done = os.pread(self._files[1], self._num_blocks, 0)
+        if len(done) != self._num_blocks:
+            raise InputError(f"{self._path(_DONE)}: not as long as it was made: remove the folder")
         blocks = [block for block in range(self._num_blocks) if not done[block]]
         if blocks and len(blocks) < self._num_blocks:
             log.info("going on with %s: %d of %d blocks are to do", self.folder, len(blocks), self._num_blocks)
@@ -100,7 +102,10 @@ class UnfinishedFeatures:
         """What `note_bad` noted of all blocks, in order of the rows."""
         found = {}
         for name in self._bad_files():
-            found.update({int(row): reason for row, reason in read_json(self._path(name)).items()})
+            noted = read_json(self._path(name))
+            if not isinstance(noted, dict) or not all(map(_ROW.fullmatch, noted)):
+                raise InputError(f"{self._path(name)}: not rows with reasons: remove the folder")
+            found.update({int(row): str(reason) for row, reason in noted.items()})
         return dict(sorted(found.items()))
 
     def close(self):
@@ -115,7 +120,7 @@ class UnfinishedFeatures:
 
     def _without(self, left_out):
         """Path of a copy without these rows."""
-        features = np.lib.format.open_memmap(self._path(_FEATURES), "r")
+        features = self._features()
         rows = np.delete(np.arange(len(features)), list(left_out))
         kept = np.lib.format.open_memmap(self._path(_KEPT), "w+", features.dtype, (len(rows), features.shape[1]))
         _reserve(self._path(_KEPT))
@@ -124,6 +129,13 @@ class UnfinishedFeatures:
         kept.flush()
         return self._path(_KEPT)
 
+    def _features(self):
+        features = open_matrix(self._path(_FEATURES), "features")
+        if features.shape != self._shape or features.dtype != np.dtype("<f4"):
+            held = f"{features.dtype} of shape {features.shape}"
+            raise InputError(f"{self._path(_FEATURES)}: {held}, not float32 of {self._shape}: remove the folder")
+        return features
+
     def _bad_files(self):
         return [name for name in os.listdir(self.folder) if name.startswith(_BAD) and name.endswith(".json")]
 
@@ -131,12 +143,11 @@ class UnfinishedFeatures:
         return os.path.join(self.folder, name)
 
 
-def read_json(path):
+def json_or_none(path):
     """The value in a file of JSON; None where there is none, or another thing."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError):
+        return read_json(path)
+    except InputError:
         return None
 
 
