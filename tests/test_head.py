@@ -136,10 +136,11 @@ def test_label_out_of_range_is_an_error_on_every_rank(world_size, label):
 def test_rank_without_a_batch_stops_all():
     def work(comm):
         head = small_head(comm)
-        with pytest.raises(AgreedError, match="rank 1: train.rec: record 7 cannot be read"):
+        with pytest.raises(AgreedError, match="rank 1: train.rec: record 7 cannot be read") as caught:
             if comm.rank == 1:
-                head.fail("train.rec: record 7 cannot be read", 4)
+                head.fail("train.rec: record 7 cannot be read", 4, 75)
             head.choose(np.arange(4), 0)
+        assert caught.value.status == 75
         return True
 
     assert all(Shards(3).run(work))

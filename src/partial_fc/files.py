@@ -101,7 +101,8 @@ def sync(path):
     """Have a file, or the names in a folder, on the disk before this returns."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -69,14 +69,17 @@ class PartialFC:
             return Choice(None, shard_labels, notes)
         return Choice(rows, np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1), notes)
 
-    def fail(self, problem, batch_size):
+    def fail(self, problem, batch_size, status):
         """Take the place of `choose` on a rank that has no batch, so that all ranks raise `problem` (str).
+
+        Args:
+            status: exit status of the run then.
 
         Raises:
             AgreedError: always, on every rank.
         """
         self.comm.all_gather_host(np.full(batch_size + 1, -1, dtype=np.int64))
-        self.comm.agree(problem)
+        self.comm.agree(problem, status)
 
     def _wrong_labels(self, labels, records):
         """What is wrong with this rank's labels; None if nothing is."""

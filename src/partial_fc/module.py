@@ -8,7 +8,7 @@ from typing import NamedTuple
 import mxnet as mx
 import numpy as np
 
-from .errors import AgreedError, InputError
+from .errors import AgreedError, InputError, exit_status
 from .monitor import IMAGES
 from .randomness import random_key
 
@@ -132,7 +132,7 @@ class FaceModule:
                 return next(batches)
         except Exception as error:  # whatever a worker met: every rank is to end with it
             problem = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            return self.head.fail(problem, self.batch_size)
+            return self.head.fail(problem, self.batch_size, exit_status(error))
 
     def update(self, batch, num_update, backbone_lr, memory_bank_lr):
         """One update of backbone and centers with this rank's Batch; returns the loss over the global batch."""

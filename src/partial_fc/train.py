@@ -26,7 +26,7 @@ from .data.records import RecordFile
 from .data.synthetic import SyntheticBatches
 from .data.verification_set import load_verification_set
 from .device import choose_device
-from .errors import AgreedError, InputError
+from .errors import AgreedError, InputError, exit_status
 from .eval.verification import NUM_FOLDS, pixel_embeddings, verify
 from .head import PartialFC
 from .host_bank import HostBank
@@ -37,17 +37,15 @@ from .memory_bank import MemoryBank
 from .module import FaceModule
 from .optimizer import CenterSGD
 from .plan import check_memory, memory_plan, on_host, patience
-from .run_folder import choose_models_root, clear, run_files
+from .run_folder import choose_models_root, clear, hold_models_root, run_files
 from .saving import Progress, Saver, find_checkpoint, restore
 from .signals import STOPPED_STATUS, Signals, Stopped
 from .start import check_paths, load_start, read_start
 from .summary import print_summary, write_summary
 from .symbol import get_symbol
 from .versions import versions
-from .watch import FAILED
 
 _SECONDS_TO_DRAW = 900  # the demo's faces on a busy machine
-WRONG_INPUT = 2  # exit status, argparse's for wrong arguments: the same run would fail again
 
 _FORMAT = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
 
@@ -71,9 +69,9 @@ def main(argv=None):
         return STOPPED_STATUS
     except AgreedError as error:
         _last_words(comm, f"error: {error}")
-        return WRONG_INPUT
+        return error.status
     except (InputError, OSError) as error:
-        status = WRONG_INPUT if isinstance(error, InputError) else FAILED
+        status = exit_status(error)
         if comm:
             comm.fail(str(error), status)
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -93,31 +91,41 @@ def _last_words(comm, message):
 def train(config, comm, signals=None):
     """Train, verify and save what `config` (see `config.from_command_line`) describes; rank 0 leaves a summary.
 
-    Nothing is written before all ranks can start, but for the demo's faces.
+    Nothing is written before all ranks can start, but for the demo's faces and the lock of the models root.
 
     Args:
         signals: Signals by which the run may be asked to save or to end.
 
     Raises:
-        AgreedError: on every rank, for wrong input on any of them.
+        AgreedError: on every rank, for wrong input on any of them, or a models root that another run uses.
         Stopped: on every rank, when the run was asked to end.
     """
     compare("the version", versions(), comm)
     compare("the setting", settings(config), comm)
-    if not config.io_only:
-        choose_models_root(config, comm)
+    may_change = not config.io_only and choose_models_root(config, comm)
     with comm.together():
         check_paths(config, comm.rank)
     held = _start_log(comm)
+    if config.io_only:
+        measure_input(_reader(config, comm), comm)
+        return
+    with hold_models_root(config, comm, may_change) as lock:
+        _train(config, comm, signals or Signals(), lock, held)
+
+
+def _reader(config, comm):
+    """What gives this rank its batches, after the demo was drawn."""
     with comm.together():
         if config.source == "demo" and comm.local_rank == 0:
             with comm.busy("drawing the demo", _SECONDS_TO_DRAW):
                 _make_demo(config)
     with comm.together():
         reader = _open_data(config, comm)
-    if config.io_only:
-        measure_input(reader, comm)
-        return
+    return reader
+
+
+def _train(config, comm, signals, lock, held):
+    reader = _reader(config, comm)
     with comm.together():
         sets = {name: _open_verification_set(config, name) for name in config.val_targets}
         device = choose_device(config.device, comm)
@@ -145,8 +153,8 @@ def train(config, comm, signals=None):
             verification.measure(progress.last.num_update)
         losses = LossLog(config, schedule, reader.global_batch_size, comm, board, progress.first, progress.last)
         saver = Saver(
-            config, comm, module, checkpoints, signals or Signals(),
-            lambda: Progress(losses.first, losses.last, verification.history, verification.best),
+            config, comm, module, checkpoints, signals,
+            lambda: Progress(losses.first, losses.last, verification.history, verification.best), lock,
         )
         callbacks = [losses, Periodic(verification.measure, config.verbose, config.max_update), saver]
         # lines of the log above the progress bar, not through it
