@@ -158,7 +158,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("center_files", {"errors", "tensor_file"}),
     ("model_files", {"errors", "files", "tensor_file"}),
     ("tensor_file", {"errors", "files"}),
-    ("convert_centers", {"center_files", "errors", "files", "host_arrays", "memory_bank"}),
+    ("convert_centers", {"center_files", "errors", "files", "host_arrays", "lock", "memory_bank"}),
     ("label_map", {"errors", "listed_names", "number_rows"}),
     ("text_lists", {"errors"}),
     ("number_rows", {"errors", "text_lists"}),
@@ -187,7 +187,7 @@ def test_imports_point_one_way(name, allowed):
 @pytest.mark.parametrize("folder, more", [("data", set()), ("eval", {"model_files", "collectives", "device"})])
 def test_data_and_evaluation_know_nothing_of_the_training(folder, more):
     lists = {"text_lists", "number_rows", "listed_names"}
-    allowed = {"argument_parser", "errors", "files", "labels", "randomness", "command_line"} | lists | more
+    allowed = {"argument_parser", "errors", "files", "labels", "lock", "randomness", "command_line"} | lists | more
     rooms = (folder + ".", "data.")  # evaluation reads data
     for name in every_name():
         if name.startswith(folder + "."):

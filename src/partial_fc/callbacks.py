@@ -68,10 +68,17 @@ class TensorBoard:
             with _full_disk_is_logged("TensorBoard"):
                 self._writer.close()
 
+    def _reopen_if_removed(self):
+        path = self._writer._filename
+        if not os.path.exists(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            self._writer.close()  # the next event opens another file
+
     def add(self, num_update, scalars):
         """Write floats by name."""
         if self._writer:
             with _full_disk_is_logged("TensorBoard"):
+                self._reopen_if_removed()
                 for name, value in scalars.items():
                     summary = scalar_summary(name, value)
                     self._writer.write_event(Event(wall_time=time.time(), step=num_update, summary=summary))
@@ -102,8 +109,7 @@ class LossLog:
         self.path = os.path.join(config.models_root, "losses.csv") if comm.rank == 0 else os.devnull
         if comm.rank == 0:
             _begin_losses(self.path, last.num_update)
-        self._file = open(self.path, "a", newline="")
-        self._writer = csv.writer(self._file)
+        self._open("")
         self._schedule, self._frequent, self._max_update = schedule, config.frequent, config.max_update
         self._global_batch_size, self._board = global_batch_size, board
         self.first, self.last = first, last
@@ -121,6 +127,7 @@ class LossLog:
     def __exit__(self, *_):
         self._bar.close()
         with _full_disk_is_logged(self.path):
+            self._restore_if_removed()
             self._file.close()
 
     def __call__(self, report):
@@ -129,10 +136,26 @@ class LossLog:
         with _full_disk_is_logged(self.path):  # what is not written yet is tried again
             self._writer.writerow([report.num_update, f"{report.loss:.9g}"])
             if logs:
+                self._restore_if_removed()
                 self._file.flush()
         self._bar.update()
         if logs:
             self._log(report)
+
+    def _open(self, text):
+        self._file = open(self.path, "a+", newline="")
+        self._file.write(text)
+        self._writer = csv.writer(self._file)
+
+    def _restore_if_removed(self):
+        """Write all rows anew if the file was removed, with its folder or without."""
+        if os.path.exists(self.path):
+            return
+        removed = self._file
+        removed.seek(0)
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        self._open(removed.read())
+        removed.close()
 
     @property
     def images_per_second(self):

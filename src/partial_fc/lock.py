@@ -19,7 +19,7 @@ from .errors import InputError
 from .files import naming
 from .lock_owner import read_owner, runs_here, this_process
 
-LOCK = ".lock"
+LOCK = ".lock"  # in a folder of which one program at a time writes the files
 _LARGEST = 4096  # bytes of a lock
 _PATIENCE = 15.0  # seconds in which an earlier start of the same launch ends
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
