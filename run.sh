@@ -51,6 +51,7 @@ else
     ranks=${ranks:-$((cores > 2 ? cores : 2))}
     options+=(-np "$ranks" --oversubscribe)
 fi
+export PARTIAL_FC_LAUNCH=${PARTIAL_FC_LAUNCH:-$HOSTNAME-$$-$(date +%s)} # of one launch, only one start runs at a time
 # What the user set for the libraries holds on every host.
 for name in $(compgen -e); do
     [[ ! $name =~ ^(HOROVOD|MXNET|OMP|OPENBLAS|MKL|DNNL|NCCL|PARTIAL_FC)_ ]] || options+=(-x "$name")

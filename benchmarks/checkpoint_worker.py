@@ -11,6 +11,7 @@ from partial_fc.checkpoint import Checkpoints
 from partial_fc.collectives import connect
 from partial_fc.config import from_command_line
 from partial_fc.data.synthetic import SyntheticBatches
+from partial_fc.lock import LOCK, Lock
 from partial_fc.module import Report
 from partial_fc.progress import Progress
 from partial_fc.saving import Saver, find_checkpoint, restore
@@ -41,7 +42,8 @@ def measure_save(comm, arguments):
     module = build(config, comm, mx.cpu())
     batch = next(SyntheticBatches(config.num_classes, config.image_size, config.batch_size, comm).batches())
     report = Report(1, 1.0, 1.0)
-    saver = Saver(config, comm, module, _checkpoints(config, comm), Signals(), lambda: Progress(report, report))
+    lock = Lock(os.path.join(config.models_root, LOCK))
+    saver = Saver(config, comm, module, _checkpoints(config, comm), Signals(), lambda: Progress(report, report), lock)
     calls = dict(
         update=lambda number: module.update(batch, number, 0.1, 0.1),
         save=lambda number: saver(report._replace(num_update=number + 1)),

@@ -162,8 +162,8 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("agreement", {"listed_names"}),
     ("checkpoint", {"errors", "files"}),
     ("saving", {
-        "center_files", "checkpoint", "errors", "model_files", "partition", "plan", "progress", "run_folder", "signals",
-        "versions",
+        "center_files", "checkpoint", "errors", "lock", "model_files", "partition", "plan", "progress", "run_folder",
+        "signals", "versions",
     }),
     ("progress", {"checkpoint", "module"}),
     ("center_files", {"errors", "tensor_file"}),
@@ -172,14 +172,16 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("numpy_file", {"errors", "files"}),
     ("tensor_file", {"errors", "files"}),
     ("convert_centers", {
-        "center_files", "errors", "files", "host_arrays", "memory_bank", "numpy_file", "params_file",
+        "center_files", "errors", "files", "host_arrays", "lock", "memory_bank", "numpy_file", "params_file",
     }),
     ("label_map", {"errors", "listed_names", "number_rows"}),
     ("text_lists", {"errors"}),
     ("number_rows", {"errors", "text_lists"}),
     ("listed_names", {"errors", "printable", "text_lists"}),
     ("printable", set()),
-    ("run_folder", {"config", "errors"}),
+    ("run_folder", {"config", "errors", "lock"}),
+    ("lock", {"errors", "files", "lock_owner"}),
+    ("lock_owner", set()),
     ("start", {"center_files", "checkpoint", "config", "errors", "model_files", "run_folder", "symbol"}),
     ("signals", set()),
     ("versions", {"__version__"}),
@@ -195,7 +197,7 @@ def test_cli_imports_config_and_train_when_it_needs_it():
     ("limits", {"errors", "printable"}),
     ("closed_pipe", set()),
     ("command_line", {"errors", "log_output", "printable"}),
-    ("log_output", {"printable"}),
+    ("log_output", {"files", "printable"}),
 ])
 def test_imports_point_one_way(name, allowed):
     assert inside(name) <= allowed
@@ -206,8 +208,8 @@ def test_imports_point_one_way(name, allowed):
 ])
 def test_data_and_evaluation_know_nothing_of_the_training(folder, more):
     lists = {"text_lists", "number_rows", "listed_names"}
-    small = {"argument_parser", "closed_pipe", "command_line", "errors", "files", "limits", "printable", "randomness"}
-    allowed = small | lists | {"picture_labels"} | more
+    small = {"argument_parser", "closed_pipe", "command_line", "errors", "files", "limits", "lock", "printable"}
+    allowed = small | lists | {"randomness"} | {"picture_labels"} | more
     rooms = (folder + ".", "data.")  # evaluation reads data
     for name in every_name():
         if name.startswith(folder + "."):

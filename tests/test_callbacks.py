@@ -2,6 +2,7 @@ import csv
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -134,6 +135,20 @@ def test_losses_are_in_the_file_whenever_a_line_is_logged(tmp_path):
         assert len((tmp_path / "losses.csv").read_text().splitlines()) >= 3
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_losses_are_written_anew_where_somebody_has_removed_them(whole, tmp_path):
+    folder = tmp_path / "root"
+    folder.mkdir()
+    with loss_log(folder, frequent=1) as log:
+        for report in reports([1.0, 2.0, 3.0, 4.0]):
+            log(report)
+            if report.num_update in (2, 4):
+                shutil.rmtree(folder) if whole else os.remove(folder / "losses.csv")
+            elif report.num_update == 3:
+                assert (folder / "losses.csv").read_text().split() == ["num_update,loss", "1,1", "2,2", "3,3"]
+    assert (folder / "losses.csv").read_text().split() == ["num_update,loss", "1,1", "2,2", "3,3", "4,4"]
+
+
 class Module:
     """Embeds by pixels; counts what it is asked for."""
 
@@ -227,6 +242,16 @@ def test_tensorboard_reads_the_scalars_of_the_last_run(tmp_path):
         read = read_by_tensorboard(tmp_path)  # while the run goes on
     assert len(os.listdir(tmp_path)) == 1
     assert read == {"loss": [[10, 1.5]], "lr": [[10, pytest.approx(0.1)]], "accuracy/lfw": [[2**33, 0.75]]}
+
+
+def test_tensorboard_writes_its_file_anew_where_somebody_has_removed_it(tmp_path):
+    folder = tmp_path / "root"
+    folder.mkdir()
+    with TensorBoard(str(folder), 0) as board:
+        board.add(1, {"loss": 1.5})
+        shutil.rmtree(folder)
+        board.add(2, {"loss": 2.5})
+        assert read_by_tensorboard(folder) == {"loss": [[1, 1.5], [2, 2.5]]}
 
 
 def test_tensorboard_of_other_ranks_leaves_files_alone(tmp_path):

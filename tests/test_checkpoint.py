@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -75,6 +76,36 @@ def test_the_last_ones_are_kept(tmp_path):
     save(tmp_path, updates=(1, 2, 30, 4000, 50000), keep=2)
     assert names(tmp_path) == ["update-000004000", "update-000050000"]
     assert newest(tmp_path)[1]["num_update"] == 50000
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_folders_that_somebody_has_removed_are_made_again(world_size, tmp_path):
+    root = tmp_path / "root"
+
+    def run(comm):
+        checkpoints = Checkpoints(str(root / "checkpoints"), comm, 3)
+        for num_update in (1, 2, 3):
+            checkpoints.save(num_update, lambda path: write(path, comm), {})
+            comm.all_gather_object(None)
+            if comm.rank == 0 and num_update < 3:
+                shutil.rmtree(root if num_update == 1 else root / "checkpoints")
+            comm.all_gather_object(None)
+
+    Shards(world_size).run(run)
+    assert names(root / "checkpoints") == ["update-000000003"]
+    assert newest(root / "checkpoints", world_size)[1]["num_update"] == 3
+
+
+@pytest.mark.parametrize("name", ["fsync", "dump"])
+def test_a_full_disk_names_the_file_and_is_no_wrong_input(name, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint.json if name == "dump" else os, name, full)
+    file = MANIFEST if name == "dump" else "part-[01]"
+    with pytest.raises(AgreedError, match=rf"No space left on device: '\S+/\.update-000000005\.tmp/{file}'") as caught:
+        save(tmp_path)
+    assert caught.value.status == 75 and names(tmp_path) == []
 
 
 def test_run_that_goes_on_from_an_earlier_one_leaves_none_of_the_other_course(tmp_path):

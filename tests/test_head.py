@@ -173,10 +173,11 @@ def test_embeddings_that_do_not_belong_to_the_choice(embeddings, told):
 def test_rank_without_a_batch_stops_all():
     def work(comm):
         head = small_head(comm)
-        with pytest.raises(AgreedError, match="rank 1: train.rec: record 7 cannot be read"):
+        with pytest.raises(AgreedError, match="rank 1: train.rec: record 7 cannot be read") as caught:
             if comm.rank == 1:
-                head.fail("train.rec: record 7 cannot be read")
+                head.fail("train.rec: record 7 cannot be read", 75)
             head.choose(np.arange(4), 0)
+        assert caught.value.status == 75
         return True
 
     assert all(Shards(3).run(work))

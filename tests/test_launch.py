@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import psutil
 import pytest
 
 from partial_fc import hosts, launch
+from partial_fc.errors import FAILED, WRONG_INPUT
 from partial_fc.launch import main
+from partial_fc.signals import STOPPED_STATUS
 
 SRC = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src")
 
@@ -80,6 +83,24 @@ def test_restarts(status, starts, capfd, tmp_path):
     again = first + " --set resume=auto"
     assert (tmp_path / "starts").read_text().splitlines() == [first, again, again][:starts]
     assert ("starting again" in capfd.readouterr().err) == (starts > 1)
+
+
+def table_of_statuses():
+    """(exit status, whether the run is started again) of the rows in docs/reliability.md."""
+    with open(os.path.join(os.path.dirname(SRC), "docs", "reliability.md"), encoding="utf-8") as file:
+        rows = re.findall(r"^\| (\d+) \| .* \| (yes|no) \|$", file.read(), re.MULTILINE)
+    return [(int(status), again == "yes") for status, again in rows]
+
+
+@pytest.mark.parametrize("status, again", table_of_statuses())
+def test_restarts_are_as_the_table_of_exit_statuses_says(status, again, capfd, tmp_path):
+    command = [launcher(tmp_path, f"echo >>{tmp_path}/starts; exit {status}"), "bash", "config.sh"]
+    assert main(["--restarts", "1", "--", *command, "--models-root", f"{tmp_path}/models"]) == status
+    assert len((tmp_path / "starts").read_text()) == 1 + again
+
+
+def test_the_table_has_the_statuses_that_programs_end_with():
+    assert {0, 1, WRONG_INPUT, FAILED, 130, STOPPED_STATUS} <= {status for status, _ in table_of_statuses()}
 
 
 def test_what_argparse_says_of_a_command_line_comes_last(capfd):

@@ -74,7 +74,7 @@ def test_a_file_or_folder_that_was_deleted_is_made_again(tmp_path, caplog):
     shutil.rmtree(tmp_path / "a")
     file.write(b"2\n")
     file.write(b"3\n")
-    assert (tmp_path / "a" / "file").read_text() == "head\n2\n3\n"
+    assert (tmp_path / "a" / "file").read_text() == "head\n1\n2\n3\n"
     os.rename(tmp_path / "a" / "file", tmp_path / "a" / "old")
     file.write(b"4\n")
     assert (tmp_path / "a" / "file").read_text() == "head\n4\n" and not caplog.records
@@ -166,8 +166,8 @@ def test_measurements_of_a_folder_that_was_deleted(tmp_path, caplog):
         shutil.rmtree(folder)
         losses(second)
         losses(third)
-    assert (folder / "losses.csv").read_text().splitlines() == ["num_update,loss", "2,2", "3,1"]
-    assert [step for step, _ in read_by_tensorboard(folder)["loss"]] == [2, 3]
+    assert (folder / "losses.csv").read_text().splitlines() == ["num_update,loss", "1,3", "2,2", "3,1"]
+    assert [step for step, _ in read_by_tensorboard(folder)["loss"]] == [1, 2, 3]
 
 
 def test_a_file_that_cannot_be_opened_at_the_start_is_an_error(tmp_path):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import mxnet as mx
 import numpy as np
 import pytest
+from test_lock import leave
 
 from partial_fc import saving
 from partial_fc.checkpoint import Checkpoints
@@ -15,6 +16,7 @@ from partial_fc.data.batches import Batch
 from partial_fc.errors import AgreedError
 from partial_fc.head import PartialFC
 from partial_fc.host_bank import HostBank
+from partial_fc.lock import LOCK, Lock
 from partial_fc.margin_softmax import MarginSoftmax
 from partial_fc.memory_bank import MemoryBank
 from partial_fc.module import START, FaceModule, Report
@@ -28,6 +30,11 @@ from parallel.model_worker import symbol
 from shards import Shards
 
 NUM_CLASSES, GLOBAL_BATCH_SIZE, SIZE, EMBEDDING_SIZE = 101, 12, 16, 16
+
+
+def not_held(folder):
+    """A Lock of a models root, as other ranks than the first have it."""
+    return Lock(os.path.join(str(folder), LOCK))
 
 
 def config(folder, **values):
@@ -86,7 +93,7 @@ def train(comm, folder, max_update, start_anew=False, **arguments):
     reports = []
     saver = Saver(settings, comm, module, checkpoints, Signals(), lambda: Progress(
         progress.first or reports[0], reports[-1], [(0, {"set": 0.5})], {"set": (0.5, 0)}
-    ))
+    ), not_held(folder))
     start = progress.last
     module.fit(
         batches(comm, start.num_update), schedule, max_update, [reports.append, saver], start, saver.note
@@ -230,18 +237,19 @@ class Checkpointless:
 
     def save(self, num_update, write, about):
         if self.fail:
-            raise AgreedError("rank 0: disk full")
+            raise AgreedError("rank 0: disk full", 75)
         self.saved.append(num_update)
 
 
-def saver_of(tmp_path, checkpoints, signals=None, rank=0, **values):
+def saver_of(tmp_path, checkpoints, signals=None, rank=0, lock=None, **values):
     values.setdefault("max_update", 10)
     module = SimpleNamespace(averaged_statistics=dict, symbol=mx.sym.Variable("data"), arg_params={})
     comm = Communicator()
     comm.rank = rank
     signals = signals or SimpleNamespace(take=lambda: 0)
     progress = Progress(START, START)
-    return Saver(config(tmp_path, **values), comm, module, checkpoints, signals, lambda: progress)
+    lock = lock or not_held(tmp_path)
+    return Saver(config(tmp_path, **values), comm, module, checkpoints, signals, lambda: progress, lock)
 
 
 def updates(saver, notes, count=10):
@@ -295,7 +303,27 @@ def test_signals_are_passed_on_once(tmp_path):
 ])
 def test_what_cannot_be_saved(policy, notes, error, tmp_path, caplog):
     saver = saver_of(tmp_path, Checkpointless(fail=True), save_interval=4, on_save_error=policy)
-    with pytest.raises(AgreedError, match=error):
+    with pytest.raises(AgreedError, match=error) as caught:
         updates(saver, notes)
+    assert caught.value.status == 75
     goes_on = policy == "continue" and not notes
     assert ("NOT SAVED at update 8, the training continues: rank 0: disk full" in caplog.text) == goes_on
+
+
+def test_a_run_whose_models_root_another_has_taken_over_ends(tmp_path):
+    with Lock(os.path.join(str(tmp_path), LOCK)) as lock:
+        saver = saver_of(tmp_path, Checkpointless(), lock=lock, save_interval=2)
+        updates(saver, {}, count=2)
+        leave(lock.path)
+        with pytest.raises(AgreedError, match="another run has taken over: process .* on b, since") as caught:
+            updates(saver, {})
+        assert caught.value.status == 2
+
+
+def test_a_lock_that_cannot_be_made_again_is_no_reason_to_end(tmp_path, monkeypatch):
+    with Lock(os.path.join(str(tmp_path), LOCK)) as lock:
+        checkpoints = Checkpointless()
+        saver = saver_of(tmp_path, checkpoints, lock=lock, save_interval=2)
+        monkeypatch.setattr(Lock, "keep", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+        updates(saver, {}, count=2)
+        assert checkpoints.saved == [2]

@@ -1,5 +1,6 @@
 """A whole run on one rank, without a launcher."""
 
+import errno
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ import pytest
 
 from partial_fc import train as train_file
 from partial_fc.center_files import load_centers
+from partial_fc.checkpoint import _seal
 from partial_fc.communicator import Communicator
 from partial_fc.config import from_command_line
 from partial_fc.data.augmentation import Augmentation
@@ -19,7 +21,10 @@ from partial_fc.data.batches import BatchReader
 from partial_fc.data.image import encode_jpeg
 from partial_fc.data.verification_set import save_verification_set
 from partial_fc.errors import AgreedError
+from partial_fc.lock import LOCK
 from partial_fc.memory_bank import MemoryBank
+from partial_fc.module import FaceModule
+from partial_fc.signals import SAVE, STOP, Signals
 
 from faces import face, write_faces
 
@@ -245,3 +250,47 @@ def test_keys_of_the_data_reach_the_reader(data, tmp_path, monkeypatch):
     assert reader.updates_per_epoch == 5 and reader.num_classes == 9
     assert reader.augmentation == Augmentation(False, 0.125, 0.5, 0.25, 3)
     assert (reader.bad_records.skips, reader.bad_records._share) == (True, 0.5)
+
+
+@pytest.mark.parametrize("name", ["", "checkpoints"])
+def test_a_folder_that_somebody_removes_is_made_again(name, data, tmp_path, monkeypatch):
+    step = FaceModule.step
+
+    def removing(self, images, choice, num_update, *rates):
+        if num_update == 2:
+            shutil.rmtree(tmp_path / "root" / name)
+        return step(self, images, choice, num_update, *rates)
+
+    monkeypatch.setattr(FaceModule, "step", removing)
+    run(data, tmp_path / "root", "save_interval=1")
+    assert sorted(os.listdir(tmp_path / "root" / "checkpoints")) == ["update-000000003", "update-000000004"]
+    there = {"model-0000.params", "model-symbol.json", "losses.csv", "summary.json", "curves.png"}
+    assert there <= set(os.listdir(tmp_path / "root")) and LOCK not in os.listdir(tmp_path / "root")
+    assert len((tmp_path / "root" / "losses.csv").read_text().splitlines()) == 5
+
+
+def test_a_reader_on_a_broken_disk_is_no_wrong_input(data, tmp_path, monkeypatch):
+    def broken(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "train.rec")
+
+    monkeypatch.setattr(BatchReader, "_read", broken)
+    with pytest.raises(AgreedError, match="Input/output error: 'train.rec'") as caught:
+        run(data, tmp_path / "root")
+    assert caught.value.status == 75
+
+
+@pytest.mark.parametrize("cause, status", [(OSError(errno.ENOSPC, "No space left on device"), 75), (None, 143)])
+def test_main_ends_with_the_status_of_the_cause(cause, status, data, tmp_path, monkeypatch, capsys):
+    def save(*_):
+        if cause:
+            raise cause
+
+    monkeypatch.setattr(train_file, "connect", Communicator)
+    monkeypatch.setattr("partial_fc.checkpoint._seal", save if cause else _seal)
+    if not cause:
+        monkeypatch.setattr(Signals, "take", lambda _: SAVE | STOP)
+    arguments = [f"--set={each}" for each in (*SMALL.split(), f"rec={data}")]
+    assert train_file.main(["--models-root", str(tmp_path / "root"), *arguments]) == status
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: update 4: cannot be saved: " if cause else "stopped: update 1: ended by a signal")
+    assert LOCK not in os.listdir(tmp_path / "root")

@@ -5,6 +5,7 @@ and checksum of each file, is added and the folder renamed. Hosts need not share
 and renames the folder, and the manifest is the same everywhere.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -13,7 +14,7 @@ import re
 import shutil
 
 from .errors import AgreedError, InputError
-from .files import read_json, sha256, sync
+from .files import naming, read_json, sha256, sync
 
 log = logging.getLogger("partial_fc")
 
@@ -117,14 +118,17 @@ class Checkpoints:
         if self._leads is not None:
             return
         probes = [os.path.join(self.folder, f".rank-{rank}") for rank in range(self._comm.rank + 1)]
-        with self._comm.together():
-            os.makedirs(self.folder, exist_ok=True)
-            with open(probes[-1], "w"):
-                pass
-        leads = not any(map(os.path.exists, probes[:-1]))
-        with self._comm.together():
-            pass  # all have looked
-        os.remove(probes[-1])
+        try:
+            with self._comm.together():
+                os.makedirs(self.folder, exist_ok=True)
+                with open(probes[-1], "w"):
+                    pass
+            leads = not any(map(os.path.exists, probes[:-1]))
+            with self._comm.together():
+                pass  # all have looked
+        finally:
+            with contextlib.suppress(OSError):
+                os.remove(probes[-1])
         self._leads = leads
 
     def _lead(self, function, *arguments):
@@ -134,7 +138,8 @@ class Checkpoints:
                 function(*arguments)
 
     def _make_room(self, unfinished):
-        """Remove what saving left unfinished, and make the new folder."""
+        """Remove what saving left unfinished, and make the new folder, also where all was removed meanwhile."""
+        os.makedirs(self.folder, exist_ok=True)
         for name in os.listdir(self.folder):
             if re.match(r"\.update-", name):
                 shutil.rmtree(os.path.join(self.folder, name))
@@ -143,7 +148,7 @@ class Checkpoints:
     def _finish(self, unfinished, num_update, manifest):
         """Give a folder with all its files the manifest and its name."""
         path = os.path.join(unfinished, MANIFEST)
-        with open(path, "w") as file:
+        with naming(path), open(path, "w") as file:
             json.dump(dict(manifest, format=_FORMAT, checksum=_checksum(manifest)), file, indent=1)
         for each in (path, unfinished):
             sync(each)

@@ -107,6 +107,7 @@ class HorovodCommunicator(Communicator):
     def __init__(self, hvd, watch):
         self._hvd = hvd
         self.doing, self.waiting, self.busy, self.fail = watch.doing, watch.waiting, watch.busy, watch.fail
+        self.at_end = watch.at_end
         self.rank, self.local_rank = hvd.rank(), hvd.local_rank()
         self.world_size, self.local_size = hvd.size(), hvd.local_size()
         self._mpi = _duplicate_world() if hvd.mpi_enabled() else None

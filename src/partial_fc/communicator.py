@@ -2,7 +2,7 @@
 
 import contextlib
 
-from .errors import AgreedError, InputError
+from .errors import WRONG_INPUT, AgreedError, InputError, exit_status
 from .exchange import describe
 
 
@@ -67,22 +67,35 @@ class Communicator:
     def fail(self, text, status):
         """Tell all ranks of an error (str) of this one; all end, with that exit status, and do not return from here."""
 
-    def agree(self, problem):
-        """Raise AgreedError on every rank if any rank has a problem (str); go on if all pass None."""
-        problems = self.all_gather_object(problem)
+    def at_end(self, function):
+        """Have a function without arguments called, in any thread, before another rank's failure ends this process."""
+
+    def agree(self, problem, status=WRONG_INPUT):
+        """Raise AgreedError on every rank if any rank has a problem (str); all continue if all pass None.
+
+        Args:
+            status: exit status of a run that this rank's problem ends. Of several, WRONG_INPUT counts: the same run
+                would fail again.
+        """
+        pairs = self.all_gather_object([problem, status])
+        problems = [problem for problem, _ in pairs]
         found = [f"rank {rank}: {problem}" for rank, problem in enumerate(problems) if problem]
         if found:
-            raise AgreedError(problems[0] if len(set(problems)) == 1 else "\n".join(found))
+            statuses = {status for problem, status in pairs if problem}
+            text = problems[0] if len(set(problems)) == 1 else "\n".join(found)
+            raise AgreedError(text, WRONG_INPUT if WRONG_INPUT in statuses else max(statuses))
 
     @contextlib.contextmanager
     def together(self):
         """An InputError or OSError of any rank within the block is raised by all of them, as AgreedError, at its end.
 
+        Its exit status is that of its cause.
+
         No collective may stand in the block: ranks leave it at different points.
         """
-        problem = None
+        problem, status = None, WRONG_INPUT
         try:
             yield
         except (InputError, OSError) as error:
-            problem = str(error)
-        self.agree(problem)
+            problem, status = str(error), exit_status(error)
+        self.agree(problem, status)

@@ -34,7 +34,7 @@ _ONE_OF = {
     "on_save_error": ("continue", "stop"),
 }
 # What belongs to one start of a run, or follows from another key.
-_OF_A_START = ("models_root", "resume", "overwrite", "io_only", "pretrained", "centers", "source")
+_OF_A_START = ("models_root", "resume", "overwrite", "break_lock", "io_only", "pretrained", "centers", "source")
 # What other trainers call a key.
 _ELSEWHERE = {
     "epochs": "max_update", "steps": "max_update", "lr": "backbone_lr", "learning_rate": "backbone_lr",
@@ -127,7 +127,7 @@ def from_command_line(argv):
             _assign(config, key, getattr(args, key), typed[key])
     override(config, args.set)
     typed.update({assignment.partition("=")[0]: f"--set {assignment}" for assignment in args.set})
-    config.io_only, config.overwrite = args.io_only, args.overwrite
+    config.io_only, config.overwrite, config.break_lock = args.io_only, args.overwrite, args.break_lock
     try:
         check(config, typed)
     except (KeyError, AttributeError) as error:  # of an EasyDict: users edit the file of presets
@@ -221,6 +221,10 @@ def parser():
         result.add_argument(_flag(key), metavar=key.upper(), help=meaning)
     result.add_argument("--io-only", action="store_true", help="only read the images, and log how fast that is")
     result.add_argument("--overwrite", action="store_true", help="overwrite another run's results in the models root")
+    result.add_argument(
+        "--break-lock", action="store_true",
+        help="use a models root whose lock names a run that is over, which this host cannot find out by itself",
+    )
     result.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE",
         help="override a key of the preset, such as max_update=1000; repeat it for several keys",

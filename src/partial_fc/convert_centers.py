@@ -1,5 +1,6 @@
 """Class centers from and to other forms: of the published system, of NumPy, and of another set of identities."""
 
+import contextlib
 import glob
 import os
 import re
@@ -11,6 +12,7 @@ from .center_files import CenterFiles, centers_file, row_blocks, write_centers
 from .errors import InputError
 from .files import atomic_path, naming
 from .host_arrays import ndarray_over
+from .lock import LOCK, Lock
 from .memory_bank import fill_initial_centers
 from .numpy_file import open_matrix
 from .params_file import load_ndarrays
@@ -120,7 +122,11 @@ def export_original(folder, out, world_size, progress=iter):
     num_local = -(-centers.num_classes // world_size)
     if num_local * centers.embedding_size >= 2**31:
         raise InputError(f"{num_local} rows a rank are more than an MXNet array can hold: use more --ranks")
-    _make_new(out, "*_centers.param")
+    with _new_folder(out, "*_centers.param"):
+        _write_original(centers, out, world_size, num_local, progress)
+
+
+def _write_original(centers, out, world_size, num_local, progress):
     for rank in progress(range(world_size)):
         weight, weight_mom = (np.zeros((num_local, centers.embedding_size), np.float32) for _ in range(2))
         start, end = (min(edge * num_local, centers.num_classes) for edge in (rank, rank + 1))
@@ -141,16 +147,16 @@ def export_numpy(folder, out, progress=iter):
         InputError: classes that are missing.
     """
     centers = CenterFiles(folder)
-    _make_new(out, "centers*.npy")
     shape = centers.num_classes, centers.embedding_size
-    for index, name in enumerate(_NUMPY_FILES, start=1):
-        path = os.path.join(out, name)
-        with atomic_path(path) as unfinished, open(unfinished, "wb") as file:
-            header = dict(descr="<f4", fortran_order=False, shape=shape)
-            np.lib.format.write_array_header_2_0(file, header)
-            for rows in progress(row_blocks(*shape)):
-                for block in centers.blocks(rows.start, rows.stop):
-                    file.write(np.ascontiguousarray(block[index]).data)
+    with _new_folder(out, "centers*.npy"):
+        for index, name in enumerate(_NUMPY_FILES, start=1):
+            path = os.path.join(out, name)
+            with atomic_path(path) as unfinished, open(unfinished, "wb") as file:
+                header = dict(descr="<f4", fortran_order=False, shape=shape)
+                np.lib.format.write_array_header_2_0(file, header)
+                for rows in progress(row_blocks(*shape)):
+                    for block in centers.blocks(rows.start, rows.stop):
+                        file.write(np.ascontiguousarray(block[index]).data)
 
 
 def map_centers(folder, out, num_classes, pairs, seed=0, progress=iter):
@@ -194,12 +200,15 @@ def map_centers(folder, out, num_classes, pairs, seed=0, progress=iter):
 
 def _write(out, num_classes, embedding_size, blocks):
     """Write all centers as one file, which appears whole."""
-    _make_new(out, "centers-*.safetensors")
-    with atomic_path(os.path.join(out, centers_file(0, 1))) as unfinished:
+    with _new_folder(out, "centers-*.safetensors"), atomic_path(os.path.join(out, centers_file(0, 1))) as unfinished:
         write_centers(unfinished, 0, num_classes, num_classes, embedding_size, blocks)
 
 
-def _make_new(out, pattern):
+@contextlib.contextmanager
+def _new_folder(out, pattern):
+    """Context in which no other program writes to a folder that has no such files yet."""
     os.makedirs(out, exist_ok=True)
-    if glob.glob(os.path.join(glob.escape(out), pattern)):
-        raise InputError(f"{out}: has {pattern} already; name another folder")
+    with Lock(os.path.join(out, LOCK)):
+        if glob.glob(os.path.join(glob.escape(out), pattern)):
+            raise InputError(f"{out}: has {pattern} already; name another folder")
+        yield

@@ -1,7 +1,19 @@
-"""Errors a user can mend, which the command line prints without a traceback; what any error says, in one line."""
+"""Errors a user can mend, which the command line prints without a traceback; what any error says; exit statuses."""
 
+import errno
 import os
 import re
+
+# argparse's for wrong arguments: the same run would fail again. The other: it may do better when it is started again.
+WRONG_INPUT, FAILED = 2, 75
+# What is wrong with a disk or a system, not with a path.
+_OF_THE_SYSTEM = (
+    errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+)
+_TRACEBACK = re.compile(r'(Traceback \(most recent call last\):|File "(?P<file>[^"]+)", line (?P<line>\d+))$')
+_PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] (?P<file>\S+):(?P<line>\d+): ")
+_KIND = re.compile(r"^(?:\w+: (?=Check failed|Error in operator|\w+Error: )|MXNetError: )")
+_STACK = ("Stack trace", "[bt]")
 
 
 class InputError(ValueError):
@@ -9,13 +21,25 @@ class InputError(ValueError):
 
 
 class AgreedError(InputError):
-    """An InputError that every rank raises at the same point with the same message."""
+    """An error that every rank raises at the same point with the same message.
+
+    Args:
+        message: str.
+        status: exit status of its cause, see `exit_status`.
+    """
+
+    def __init__(self, message: str, status: int = WRONG_INPUT):
+        super().__init__(message)
+        self.status = status
 
 
-_TRACEBACK = re.compile(r'(Traceback \(most recent call last\):|File "(?P<file>[^"]+)", line (?P<line>\d+))$')
-_PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] (?P<file>\S+):(?P<line>\d+): ")
-_KIND = re.compile(r"^(?:\w+: (?=Check failed|Error in operator|\w+Error: )|MXNetError: )")
-_STACK = ("Stack trace", "[bt]")
+def exit_status(error: BaseException) -> int:
+    """Exit status of a run that an error ends; what a full or broken disk has caused is no wrong input."""
+    if isinstance(error, AgreedError):
+        return error.status
+    if isinstance(error, InputError):
+        return FAILED if getattr(error.__cause__, "errno", None) in _OF_THE_SYSTEM else WRONG_INPUT
+    return FAILED
 
 
 def cause(error: BaseException) -> str:

@@ -20,17 +20,21 @@ POINTER = "a pointer of Git LFS, not the file itself: `git lfs pull` downloads i
 
 
 @contextlib.contextmanager
-def atomic_path(path):
+def atomic_path(path, synced=True):
     """Temporary path beside `path`: synced and renamed to it when the block ends, removed when the block fails.
 
     Errors of the block that name no file name `path`, see `naming`.
+
+    Args:
+        synced: whether the content is on the disk before the file has its name.
     """
     folder, name = os.path.split(os.path.abspath(path))
     unfinished = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     try:
         with naming(path):
             yield unfinished
-            sync(unfinished)
+            if synced:
+                sync(unfinished)
             os.replace(unfinished, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -126,7 +130,8 @@ def sync(path):
     """Have a file, or the names in a folder, on the disk before this returns."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional
 import mxnet as mx
 import numpy as np
 
-from .errors import AgreedError, InputError
+from .errors import WRONG_INPUT, AgreedError, InputError
 from .labels import class_ids
 from .normalize import l2_normalize, l2_normalize_backward
 from .parallel_softmax import ShardTargets, combine, no_columns, shard_softmax
@@ -75,15 +75,18 @@ class PartialFC:
             return Choice(None, shard_labels, notes)
         return Choice(rows, np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1), notes)
 
-    def fail(self, problem):
+    def fail(self, problem, status):
         """Take the place of `choose` on a rank that has no batch, so that all ranks raise `problem` (str).
+
+        Args:
+            status: exit status of the run then.
 
         Raises:
             AgreedError: always, on every rank.
         """
-        self._exchange(None, 0, problem)
+        self._exchange(None, 0, problem, status)
 
-    def _exchange(self, labels, note, problem):
+    def _exchange(self, labels, note, problem, status=WRONG_INPUT):
         """Labels (B,) of all ranks and their notes, by one collective of a size that all ranks know from the last time.
 
         A rank with a problem, or with labels of another size, sends a sign instead: all ranks then speak of it.
@@ -93,7 +96,7 @@ class PartialFC:
         gathered = self.comm.all_gather_host(sent).reshape(self.comm.world_size, -1)
         if (gathered[:, -1] != _NO_LABELS).all():
             return gathered[:, :-1].reshape(-1), int(np.bitwise_or.reduce(gathered[:, -1]))
-        self.comm.agree(problem)
+        self.comm.agree(problem, status)
         self._batch_size = self._common_size(len(labels))
         return self._exchange(labels, note, None)
 

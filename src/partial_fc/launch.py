@@ -18,7 +18,7 @@ import threading
 import psutil
 
 from .config import from_command_line
-from .errors import InputError
+from .errors import WRONG_INPUT, InputError
 from .hosts import check_gloo, mpi_settings
 from .launch_command import read_command
 from .limits import prepare_launch
@@ -28,7 +28,7 @@ from .signals import STOPPED_STATUS
 
 _LIBC = ctypes.CDLL(None)
 # Exit statuses after which the same run would fail again, or was to end.
-_FINAL = (2, STOPPED_STATUS)
+_FINAL = (WRONG_INPUT, STOPPED_STATUS)
 _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _TRAINER = "partial_fc.train"  # of the command line of a rank
 _PATIENCE = 60  # seconds that a launcher has for its end, once a rank has told the cause

@@ -3,11 +3,13 @@
 import contextlib
 import logging
 import os
+import shutil
 import sys
 from typing import Iterator, Optional
 
 from tqdm import tqdm
 
+from .files import atomic_path
 from .printable import PrintableFormatter, encodable
 
 log = logging.getLogger("partial_fc")
@@ -41,7 +43,7 @@ class Attempts:
 
 
 class AppendedFile:
-    """A file to append to, which loses nothing while its disk is full, and is made again when it is gone.
+    """A file to append to, which loses nothing while its disk is full, and is made again, whole, when it was removed.
 
     What cannot be written is kept, 16 MiB of it, and tried again with what comes next; see `Attempts`.
 
@@ -63,26 +65,39 @@ class AppendedFile:
         if len(self._waiting) < _KEPT:
             self._waiting += data
         with self._attempts.attempt():
-            if self._is_gone():
-                os.makedirs(os.path.dirname(os.path.abspath(self._path)), exist_ok=True)
-                self.close()
-                self._file = self._open()
+            self._follow()
             while self._waiting:
                 self._waiting = self._waiting[self._file.write(self._waiting) :]
 
     def close(self) -> None:
         """Close the file."""
+        with self._attempts.attempt():
+            self._follow()
         self._file.close()
 
+    def _follow(self):
+        """Open the file anew where it was removed or replaced; one that was removed gets back what it held."""
+        if self._file.closed or self._is_gone():
+            if not self._file.closed and not os.fstat(self._file.fileno()).st_nlink:  # removed, not moved away
+                self._restore()
+            self._file.close()
+            self._file = self._open()
+
+    def _restore(self):
+        os.makedirs(os.path.dirname(os.path.abspath(self._path)), exist_ok=True)
+        self._file.seek(0)
+        with atomic_path(self._path) as unfinished, open(unfinished, "wb") as copy:
+            shutil.copyfileobj(self._file, copy)
+
     def _open(self):
-        file = open(self._path, "ab", buffering=0)
+        file = open(self._path, "ab+", buffering=0)
         if not file.tell() and not self._waiting.startswith(self._head):
             self._waiting = self._head + self._waiting
         return file
 
     def _is_gone(self):
         try:
-            return self._file.closed or not os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno()))
+            return not os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno()))
         except FileNotFoundError:
             return True
 

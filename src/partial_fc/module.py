@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from .batch_norm import check_batch_norm
-from .errors import AgreedError, InputError, described
+from .errors import AgreedError, InputError, described, exit_status
 from .initializer import initialize
 from .monitor import IMAGES
 from .randomness import random_key
@@ -150,7 +150,8 @@ class FaceModule:
             with self.comm.waiting(IMAGES):
                 return next(batches)
         except Exception as error:  # whatever a worker met: every rank is to end with it
-            return self.head.fail(str(error) if isinstance(error, InputError) else described(error))
+            problem = str(error) if isinstance(error, InputError) else described(error)
+            return self.head.fail(problem, exit_status(error))
 
     def update(self, batch, num_update, backbone_lr, memory_bank_lr):
         """One update of backbone and centers with this rank's Batch; returns the loss over the global batch."""

@@ -8,6 +8,7 @@ import time
 from .center_files import centers_file, load_centers, save_centers
 from .checkpoint import verified_manifest
 from .errors import AgreedError, InputError
+from .lock import Held
 from .model_files import load_arrays, load_parameters, save_arrays, save_model
 from .partition import partition
 from .plan import patience
@@ -23,7 +24,8 @@ _PARAMETERS = _MODEL + "-0000.params"
 # What a checkpoint must have in common with the run that continues from it.
 _SAME = ("num_classes", "embedding_size", "network", "net_output", "image_size")
 # What may differ without a warning: it does not change what is computed.
-_OF_THE_START = ("resume", "overwrite", "io_only", "models_root", "centers", "pretrained", "initializer")
+# What may differ without a warning: it does not change what is computed.
+_OF_THE_START = ("resume", "overwrite", "break_lock", "io_only", "models_root", "centers", "pretrained", "initializer")
 # What runs did before there was a key to choose it: checkpoints without the key are of such a run.
 _BEFORE_THE_KEY = {"bias_decay": False}
 
@@ -43,15 +45,17 @@ class Saver:
         checkpoints: Checkpoints.
         signals: Signals.
         progress: function without arguments; gives the Progress so far.
+        lock: Lock of the models root.
 
     Raises:
         Stopped: on every rank, after it has saved because a rank was asked to end.
-        AgreedError: on every rank, if it cannot save at the end, or ever with `on_save_error=stop`.
+        AgreedError: on every rank, if it cannot save at the end, or ever with `on_save_error=stop`; if another run has
+            the models root now.
     """
 
-    def __init__(self, config, comm, module, checkpoints, signals, progress):
+    def __init__(self, config, comm, module, checkpoints, signals, progress, lock):
         self._config, self._comm, self._module, self._checkpoints = config, comm, module, checkpoints
-        self._signals, self._progress = signals, progress
+        self._signals, self._progress, self._lock = signals, progress, lock
         self._last = self._start = time.monotonic()
         self._seconds = 0.0
 
@@ -69,17 +73,28 @@ class Saver:
             raise Stopped(f"update {report.num_update}: ended by a signal; --resume auto continues from here")
 
     def _save(self, report, ends):
+        self._comm.agree(self._lost())
         start = time.monotonic()
         try:
             self._write(report)
         except AgreedError as error:
             if ends or self._config.on_save_error == "stop":
-                raise AgreedError(f"update {report.num_update}: cannot be saved: {error}") from error
+                raise AgreedError(f"update {report.num_update}: cannot be saved: {error}", error.status) from error
             if self._comm.rank == 0:
                 log.error("NOT SAVED at update %d, the training continues: %s", report.num_update, error)
         else:
             self._log(report.num_update, time.monotonic() - start)
         self._last = time.monotonic()
+
+    def _lost(self):
+        """Which run has taken over the models root; None if none has."""
+        try:
+            self._lock.keep()
+        except Held as error:
+            return str(error)
+        except OSError:  # it cannot be locked again: nor can anything be saved there, which is reported then
+            pass
+        return None
 
     def _write(self, report):
         module = self._module

@@ -24,7 +24,7 @@ from .data.demo import make_demo
 from .data.records import RecordFile
 from .data.synthetic import SyntheticBatches
 from .device import choose_device
-from .errors import AgreedError, InputError
+from .errors import AgreedError, InputError, exit_status
 from .eval.verification import pixel_embeddings, verify
 from .eval.verification_sets import find_verification_sets, open_verification_set
 from .head import PartialFC
@@ -39,17 +39,15 @@ from .optimizer import CenterSGD
 from .plan import check_memory, memory_plan, on_host, patience
 from .printable import print_message
 from .progress import Progress
-from .run_folder import choose_models_root, clear, run_files
+from .run_folder import choose_models_root, clear, hold_models_root, run_files
 from .saving import Saver, find_checkpoint, restore
 from .signals import STOPPED_STATUS, Signals, Stopped
 from .start import check_paths, load_start, read_start
 from .summary import print_summary, write_summary
 from .symbol import get_symbol
 from .versions import versions
-from .watch import FAILED
 
 _SECONDS_TO_DRAW = 900  # the demo's faces on a busy machine
-WRONG_INPUT = 2  # exit status, argparse's for wrong arguments: the same run would fail again
 
 _FORMAT = "%(asctime)s %(message)s"
 
@@ -74,11 +72,11 @@ def main(argv=None):
         return STOPPED_STATUS
     except AgreedError as error:
         _last_words(comm, f"error: {error}")
-        return WRONG_INPUT
+        return error.status
     except BrokenPipeError:  # the summary
         raise
     except (InputError, OSError) as error:
-        status = WRONG_INPUT if isinstance(error, InputError) else FAILED
+        status = exit_status(error)
         if comm:
             comm.fail(str(error), status)
         print_message(f"error: {error}")
@@ -98,13 +96,13 @@ def _last_words(comm, message):
 def train(config, comm, signals=None):
     """Train, verify and save what `config` (see `config.from_command_line`) describes; rank 0 leaves a summary.
 
-    Nothing is written before all ranks can start, but for the demo's faces.
+    Nothing is written before all ranks can start, but for the demo's faces and the lock of the models root.
 
     Args:
         signals: Signals by which the run may be asked to save or to end.
 
     Raises:
-        AgreedError: on every rank, for wrong input on any of them.
+        AgreedError: on every rank, for wrong input on any of them, or a models root that another run uses.
         Stopped: on every rank, when the run was asked to end.
     """
     compare("the version", versions(), comm)
@@ -112,19 +110,30 @@ def train(config, comm, signals=None):
     if not config.io_only:
         with comm.together():  # long before the module is made, which would find it, too
             check_batch_norm(_symbol(config), (config.batch_size, 3, config.image_size, config.image_size))
-        choose_models_root(config, comm)
+    may_change = not config.io_only and choose_models_root(config, comm)
     with comm.together():
         check_paths(config, comm.rank)
     held = _start_log(comm)
+    if config.io_only:
+        measure_input(_reader(config, comm), comm)
+        return
+    with hold_models_root(config, comm, may_change) as lock:
+        _train(config, comm, signals or Signals(), lock, held)
+
+
+def _reader(config, comm):
+    """What gives this rank its batches, after the demo was drawn."""
     with comm.together():
         if config.source == "demo" and comm.local_rank == 0:
             with comm.busy("drawing the demo", _SECONDS_TO_DRAW):
                 _make_demo(config)
     with comm.together():
         reader = _open_data(config, comm)
-    if config.io_only:
-        measure_input(reader, comm)
-        return
+    return reader
+
+
+def _train(config, comm, signals, lock, held):
+    reader = _reader(config, comm)
     with comm.together():
         paths = find_verification_sets(os.path.dirname(config.rec), config.val_targets)
         sets = {name: open_verification_set(path, config.image_size) for name, path in paths.items()}
@@ -153,8 +162,8 @@ def train(config, comm, signals=None):
             verification.measure(progress.last.num_update)
         losses = LossLog(config, schedule, reader.global_batch_size, comm, board, progress.first, progress.last)
         saver = Saver(
-            config, comm, module, checkpoints, signals or Signals(),
-            lambda: Progress(losses.first, losses.last, verification.history, verification.best),
+            config, comm, module, checkpoints, signals,
+            lambda: Progress(losses.first, losses.last, verification.history, verification.best), lock,
         )
         callbacks = [losses, Periodic(verification.measure, config.verbose, config.max_update), saver]
         with losses, contextlib.closing(reader.batches(losses.last.position)) as batches:

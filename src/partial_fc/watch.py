@@ -19,11 +19,10 @@ import threading
 import time
 
 from .addresses import LOOPBACK, addresses_towards, host_identity, own_addresses
-from .errors import InputError, described
+from .errors import FAILED, InputError, described
 from .monitor import BEAT, LOST, Monitor, encode, limit_silence, proof
 from .printable import escaped_message, print_message
 
-FAILED = 75  # exit status of a run that may do better when it is started again
 _LAST_WORD = 1.5  # seconds for what other ranks and the libraries print
 _LEAVE = 4.0  # seconds after which a rank ends itself if the launcher has not
 # Seconds after a host is given up, in which mpirun gives it up as well (env.sh says when) and ends all. If a rank ends
@@ -52,6 +51,7 @@ class Watch:
         self._state = "the start", None, time.monotonic()
         self._host, self._rank, self._writer = socket.gethostname(), None, None
         self._left, self._loop = threading.Event(), None
+        self._at_end = []
 
     @contextlib.contextmanager
     def joining(self):
@@ -106,6 +106,10 @@ class Watch:
         atexit.register(self._goodbye)
         sys.excepthook = self._uncaught
 
+    def at_end(self, function):
+        """Have a function without arguments called before this process ends because the run has failed."""
+        self._at_end.append(function)
+
     def doing(self, what):
         """Tell what this rank does now, `update 7`: so a failure is described."""
         self._state = what, None, time.monotonic()
@@ -141,7 +145,7 @@ class Watch:
         if self._writer and not self._left.is_set():
             self._say({"failed": text[-4000:], "doing": self._state[0], "status": status, "doubtful": doubtful})
             time.sleep(self._lost + 2 * _LEAVE)  # the other thread ends the process
-            _end(text, status)
+            _end(text, status, finish=self._at_end)
 
     def _uncaught(self, kind, error, traceback):
         """For sys.excepthook. What a broken transport says is told only if no rank is found that broke it."""
@@ -205,12 +209,12 @@ class Watch:
         elif "verdict" in message:
             await asyncio.sleep(_LAST_WORD if self._rank == 0 else _LEAVE)
             text = message["verdict"] if self._rank == 0 else None
-            _end(text, message["status"] or FAILED, _linger() if message["lost"] else 0)
+            _end(text, message["status"] or FAILED, _linger() if message["lost"] else 0, self._at_end)
         else:
             # All find the same: the lowest rank speaks first, and with its end the launcher ends the others. Nothing is
             # said before mpirun's daemon has given up: it could not pass it on, and would wait for TCP to give up.
             await asyncio.sleep(linger + _LAST_WORD + BEAT * min(self._rank, 10))
-            _end(cause, FAILED)
+            _end(cause, FAILED, finish=self._at_end)
 
     async def _tell(self):
         while True:
@@ -219,11 +223,13 @@ class Watch:
             await asyncio.sleep(BEAT)
 
 
-def _end(text, status, linger=0):
-    """End the process: the main thread may wait for ranks that will not come."""
+def _end(text, status, linger=0, finish=()):
+    """End the process, after the functions `finish`: the main thread may wait for ranks that will not come."""
     if text:
         os.write(2, (escaped_message(f"error: {text}") + "\n").encode())
     time.sleep(linger)
+    for function in finish:
+        function()
     os._exit(status)
 
 

@@ -193,7 +193,7 @@ def test_killed_while_files_get_their_names(folder, expected, tmp_path, monkeypa
 
 def test_two_at_a_time(folder, tmp_path):
     def progress(people):
-        with pytest.raises(InputError, match="out: another `partial-fc data pack` is writing to it"):
+        with pytest.raises(InputError, match="out: another run is at work there: process"):
             pack(folder, str(tmp_path / "out"), size=32)
         return people
 
@@ -233,7 +233,7 @@ def test_killed(folder, expected, tmp_path):
         time.sleep(0.005)
     run.send_signal(signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL
-    assert os.listdir(out) == [".pack"]
+    assert sorted(os.listdir(out)) == [".lock", ".pack"]
     lines = journal.read_bytes().splitlines()
     assert json.loads(lines[0])["size"] == 32 and len(lines) < PEOPLE
     command = [sys.executable, "-m", "partial_fc.data", *arguments]

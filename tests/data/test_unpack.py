@@ -101,6 +101,7 @@ def test_full_disk_names_the_file(folders, tmp_path):
             unpack(folders, str(tmp_path / "out"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not [name for name in files(tmp_path / "out") if not name.endswith(".jpg")]
 
 
 def test_labels_follow_a_plain_file(folders, tmp_path):

@@ -13,7 +13,12 @@ ROWS = 2 * BLOCK_ROWS + 5
 
 def prepared(path, arguments, anew=False, shape=(ROWS, 3)):
     unfinished = UnfinishedFeatures(str(path), shape)
-    unfinished.prepare(arguments, anew)
+    unfinished.lock()
+    try:
+        unfinished.prepare(arguments, anew)
+    except BaseException:
+        unfinished.close()
+        raise
     return unfinished, unfinished.open()
 
 
@@ -66,7 +71,7 @@ def test_a_run_that_died_in_its_preparations_begins_anew(path, monkeypatch):
 
 def test_only_one_run_at_a_time(path):
     first, _ = prepared(path, {"a": 1})
-    with pytest.raises(InputError, match="unfinished: another run is at work there"):
+    with pytest.raises(InputError, match="another run is at work there: process"):
         prepared(path, {"a": 1})
     first.close()
 

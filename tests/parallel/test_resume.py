@@ -1,6 +1,6 @@
 """Runs that are cut off, as a user starts them, and what becomes of them with --resume.
 
-PARTIAL_FC_KILL_TRIALS sets how many times a rank is killed at a random moment.
+PARTIAL_FC_KILL_TRIALS sets how many runs are killed, at a random moment or at a call of the system.
 """
 
 import os
@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import mxnet as mx
@@ -19,11 +20,14 @@ from faces import write_faces
 from parallel.launch import ROOT, run, succeed
 from parallel.test_launchers import horovodrun, mpirun
 
-UPDATES = 60
+UPDATES = 30
 ARGUMENTS = ["--set=val_targets=val", "--set=image_size=32", "--set=embedding_size=16", "--batch-size=8"]
-ARGUMENTS += ["--sample-ratio=0.4", "--set=frequent=1", "--set=lr_steps=40", "--set=save_interval=7"]
-ARGUMENTS += [f"--set=max_update={UPDATES}", "--set=verbose=25"]
+ARGUMENTS += ["--sample-ratio=0.4", "--set=frequent=1", "--set=lr_steps=20", "--set=save_interval=7"]
+ARGUMENTS += [f"--set=max_update={UPDATES}", "--set=verbose=12"]
 TRIALS = int(os.environ.get("PARTIAL_FC_KILL_TRIALS", "2"))
+# Without config.sh, which waits for what the other ranks say of one that was killed.
+RANKS = ["mpirun", "-np", "2", "--oversubscribe", "--bind-to", "none", sys.executable, "-m", "partial_fc.train"]
+PATHS = dict(PYTHONPATH=f"{ROOT}/src:{ROOT}/tests/parallel/kill")
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +62,10 @@ def undisturbed(data, tmp_path_factory):
     return results(folder)
 
 
-def start(arguments, output):
+def start(arguments, output, **environment):
     """A run under way, its output in a file."""
     return subprocess.Popen(
-        arguments, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdin=subprocess.DEVNULL,
+        arguments, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, stdin=subprocess.DEVNULL,
         stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
     )
 
@@ -79,7 +83,8 @@ def ranks_of(folder):
             continue
         if "partial_fc.train" in arguments and f"--models-root={folder}" in arguments:
             rank = environment.get("OMPI_COMM_WORLD_RANK") or environment.get("HOROVOD_RANK")
-            found[int(rank)] = int(process)
+            if rank:  # not mpirun, whose command line ends with theirs
+                found[int(rank)] = int(process)
     return found
 
 
@@ -110,22 +115,46 @@ def test_signals_save_and_end_and_the_run_goes_on(launcher, rank, data, tmp_path
     assert_same(folder, undisturbed)
 
 
+def kill_at_a_random_moment(choice, count, folder, log):
+    """Kill so many ranks of a run that has begun to train, at the same time."""
+    wait_for(log, "update (0|[0-9]+/)|continuing|Try next|error: ")
+    time.sleep(choice.uniform(0, 1.5))
+    pids = list(ranks_of(folder).values())
+    choice.shuffle(pids)
+    for pid in pids[:count]:
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_at_a_call(choice, kind, attempt):
+    """What `kill/sitecustomize.py` needs; a lock is first made, and at the second start replaces the one left there."""
+    when = choice.choice(["before", "after"])
+    if kind == "while a checkpoint is renamed":
+        return f"rename,update-[0-9]+,{choice.randint(1, 4)},{when}"
+    return "link,[.]lock,1,after" if attempt == 0 else f"replace,[.]lock,1,{when}"
+
+
+KILLS = {  # how many starts are killed, in which way
+    "while a checkpoint is renamed": 1, "both ranks": 1, "while the lock is taken": 2, "one rank": 1,
+    "and killed again": 3,
+}
+
+
 @pytest.mark.parametrize("trial", range(TRIALS))
-def test_killed_at_a_random_moment_and_taken_up_again(trial, data, tmp_path, undisturbed):
-    choice, folder = random.Random(trial), tmp_path / "run"
-    for attempt in range(20):
-        log = tmp_path / f"output-{attempt}"
+def test_killed_and_taken_up_again(trial, data, tmp_path, undisturbed):
+    kind, choice, folder = list(KILLS)[trial % len(KILLS)], random.Random(trial), tmp_path / "run"
+    for attempt in range(KILLS[kind] + 1):
+        log, ends = tmp_path / f"output-{attempt}", attempt == KILLS[kind]
+        at_a_call = not ends and kind.startswith("while") and kill_at_a_call(choice, kind, attempt)
         with open(log, "w") as output:
-            process = start(command(mpirun(2), data, folder, "--resume=auto"), output)
-            wait_for(log, "update (0|[0-9]+/)|continuing")
-            if attempt < 3:
-                time.sleep(choice.uniform(0, 3))
-                for pid in list(ranks_of(folder).values())[choice.randrange(2) :][:1]:
-                    os.kill(pid, signal.SIGKILL)
-            process.wait(200)
-        if process.returncode == 0:
-            break
+            process = start(command(RANKS, data, folder, "--resume=auto"), output, **PATHS, KILL=at_a_call or "")
+            if not ends and not at_a_call:
+                kill_at_a_random_moment(choice, 2 if kind == "both ranks" else 1, folder, log)
+            status = process.wait(200)
+        assert status == 0 or not ends, log.read_text()[-5000:]
+        assert status or not at_a_call, "not killed"
     assert_same(folder, undisturbed)
+    left = [name for _, folders, names in os.walk(folder) for name in folders + names if name.startswith(".")]
+    assert [name for name in left if not name.endswith(".tmp")] == []
 
 
 def test_other_ranks_go_on(data, tmp_path):
@@ -147,6 +176,26 @@ def test_results_are_not_overwritten_unasked(data, tmp_path):
     assert (tmp_path / "losses.csv").read_text() != before
 
 
+def test_a_second_start_in_the_same_models_root_is_refused(data, tmp_path, undisturbed):
+    log, folder = tmp_path / "output", tmp_path / "run"
+    with open(log, "w") as output:
+        process = start(command(RANKS, data, folder), output, **PATHS)
+        wait_for(log, "update 3/")
+        ranks = ranks_of(folder)
+        for pid in ranks.values():
+            os.kill(pid, signal.SIGSTOP)  # it is to be there still when the second starts
+        for arguments in (["--overwrite"], ["--resume=auto"]):
+            second = run(command(RANKS, data, folder, *arguments, "--seed=1"), **PATHS)
+            assert second.returncode == 2, second.stdout
+            assert second.stdout.count("error: ") == 1, second.stdout
+            assert f"{folder}: another run is at work there: process {ranks[0]} on " in second.stdout
+        for pid in ranks.values():
+            os.kill(pid, signal.SIGCONT)
+        assert process.wait(200) == 0
+    assert_same(folder, undisturbed)
+    assert not (folder / ".lock").exists()
+
+
 def test_full_disk_while_saving(data, tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -156,7 +205,7 @@ def test_full_disk_while_saving(data, tmp_path):
         # Room for the first checkpoints, not for three.
         arguments = command(mpirun(2), data, folder, "--set=max_update=30", "--set=keep_checkpoints=9")
         output = run(arguments)
-        assert output.returncode, output.stdout
+        assert output.returncode == 75, output.stdout
         assert "NOT SAVED at update" in output.stdout and re.search("No space left|0 MiB are free", output.stdout)
         assert re.search(r"error: update 30: cannot be saved: ", output.stdout)
         kept = sorted(os.listdir(folder / "checkpoints"))

@@ -1,5 +1,6 @@
 """Folders of a record file and of what may stand beside it: `property` and `identities.txt`."""
 
+import contextlib
 import os
 from typing import Iterable, NamedTuple, Tuple
 
@@ -8,6 +9,7 @@ import numpy as np
 from ..errors import InputError
 from ..files import atomic_path
 from ..listed_names import read_names
+from ..lock import LOCK, Lock
 from ..printable import escaped
 from .image_kind import image_kind
 from .property_file import PROPERTY, read_property
@@ -124,25 +126,28 @@ def record_path(source):
     return source if source.endswith(".rec") and not os.path.isdir(source) else os.path.join(source, RECORD_FILE)
 
 
-def prepare_output(out, sources, overwrite, names=(RECORD_FILE,)):
-    """Make the folder `out` for files made of the DataSets `sources`; returns the path of its record file.
+@contextlib.contextmanager
+def prepared_output(out, sources, overwrite, names=(RECORD_FILE,)):
+    """Context in which the folder `out` is for files made of the DataSets `sources`; gives its record file's path.
 
     `names` are those of the files that `overwrite` lets replace.
 
     Raises:
-        InputError: it is a source's folder, has a data set that is not to be replaced, or cannot be made.
+        InputError: it is a source's folder, has a data set that is not to be replaced, cannot be made, or another
+            program writes to it.
     """
     for source in sources:
         if os.path.realpath(out) == os.path.realpath(source.folder):
             raise InputError(f"{out} is the folder of a source: choose another to write to")
-    for path in (os.path.join(out, name) for name in names):
-        if os.path.exists(path) and not overwrite:
-            raise InputError(f"{path} exists: --overwrite replaces it")
     try:
         os.makedirs(out, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be made: {error.strerror}") from error
-    return os.path.join(out, RECORD_FILE)
+    with Lock(os.path.join(out, LOCK)):
+        for path in (os.path.join(out, name) for name in names):
+            if os.path.exists(path) and not overwrite:
+                raise InputError(f"{path} exists: --overwrite replaces it")
+        yield os.path.join(out, RECORD_FILE)
 
 
 def write_notes(out, num_identities, size, names):

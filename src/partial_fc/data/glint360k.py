@@ -6,6 +6,7 @@ from typing import NamedTuple, Tuple
 
 from ..errors import InputError
 from ..files import refuse_pointer
+from ..lock import LOCK, Lock
 from .glint360k_archive import WHERE, find_parts, unpack_parts
 
 _BLOCK = 2**22
@@ -69,7 +70,7 @@ def prepare(folder, progress, releases=RELEASES):
 
     Raises:
         InputError: neither is there; a part is missing or damaged; a member of the archive that would leave the folder
-            or is no file; too little space; md5 sums of no release.
+            or is no file; too little space; md5 sums of no release; another program is at it.
     """
     folder = os.path.normpath(folder)
     if not os.path.isdir(folder):
@@ -80,7 +81,7 @@ def prepare(folder, progress, releases=RELEASES):
     parts = find_parts(folder, len(releases[0].parts))
     if not parts:
         raise InputError(f"{folder}: neither train.rec with train.idx nor parts glint360k* of the archive; {WHERE}")
-    with unpack_parts(folder, parts, releases, progress) as unpacked:
+    with Lock(os.path.join(folder, LOCK)), unpack_parts(folder, parts, releases, progress) as unpacked:
         found = _records(folder, unpacked.sums)
         if found is None:
             raise InputError(f"{folder}: the archive holds no train.rec with train.idx")

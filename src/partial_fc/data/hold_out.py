@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .copying import ONE_BY_ONE, CopySource
-from .data_set import RECORD_FILE, prepare_output, write_lines, write_notes
+from .data_set import RECORD_FILE, prepared_output, write_lines, write_notes
 from .pairs import check_enough_pairs, draw_pairs
 from .record_writer import record_files
 from .rewrite import Written, check_left, choose_held_out
@@ -56,28 +56,33 @@ def hold_out_pairs(
     if not only_pairs or (number, share, identities) != (None, None, None):
         held = choose_held_out(copied, grouped, share, identities, seed, number)
     check_enough_pairs(np.diff(grouped.edges)[held], num_pairs)
-    if only_pairs:
-        prepare_output(out, [], overwrite, files)
-        names = [each for _, each, _ in _read(copied, grouped, held, progress)]
-        rest, pairs = None, _pairs(copied, grouped, held, num_pairs, seed)
-    else:
-        path = prepare_output(out, [copied.data_set], overwrite, (RECORD_FILE, *files))
-        names, stored = [], []
-        with record_files(path) as writer:
-            for index, identity, images in _read(copied, grouped, np.ones_like(held), progress):
-                if held[index]:
-                    names.append(identity)  # read all the same, to know the bad records
-                else:
-                    writer.write_identity(images)
-                    stored.append(identity)
-            check_left(writer, out)
-            writer.finish()
+    sources, written = ([], files) if only_pairs else ([copied.data_set], (RECORD_FILE, *files))
+    with prepared_output(out, sources, overwrite, written) as path:
+        if only_pairs:
+            names, rest = [each for _, each, _ in _read(copied, grouped, held, progress)], None
             pairs = _pairs(copied, grouped, held, num_pairs, seed)
-        write_notes(out, len(stored), copied.size, stored)
-        rest = Written(writer.num_images, len(stored))
-    save_verification_set(os.path.join(out, files[0]), *pairs)
-    write_lines(os.path.join(out, files[1]), names)
+        else:
+            names, rest, pairs = _write_rest(path, copied, grouped, held, num_pairs, seed, progress)
+        save_verification_set(os.path.join(out, files[0]), *pairs)
+        write_lines(os.path.join(out, files[1]), names)
     return HeldOut(rest, len(pairs[1]), len(names))
+
+
+def _write_rest(path, copied, grouped, held, num_pairs, seed, progress):
+    """Write the records of the identities that are not held out; returns the others' names, Written, and the pairs."""
+    names, stored = [], []
+    with record_files(path) as writer:
+        for index, identity, images in _read(copied, grouped, np.ones_like(held), progress):
+            if held[index]:
+                names.append(identity)  # read all the same, to know the bad records
+            else:
+                writer.write_identity(images)
+                stored.append(identity)
+        check_left(writer, os.path.dirname(path))
+        writer.finish()
+        pairs = _pairs(copied, grouped, held, num_pairs, seed)
+    write_notes(os.path.dirname(path), len(stored), copied.size, stored)
+    return names, Written(writer.num_images, len(stored)), pairs
 
 
 def _read(copied, grouped, chosen, progress):

@@ -7,6 +7,7 @@ from typing import List, NamedTuple, Tuple
 
 from ..errors import InputError
 from ..listed_names import check_path
+from ..lock import LOCK, Lock
 from ..printable import has_controls
 from .align import Landmarks
 from .data_set import NAMES, write_notes, write_reasons
@@ -69,8 +70,8 @@ def pack(
         Packed.
 
     Raises:
-        InputError: wrong arguments or pairs, a folder that is not as above, files that exist, no readable image.
-            Nothing gets its final name then.
+        InputError: wrong arguments or pairs, a folder that is not as above, files that exist, no readable image;
+            another program writes to `out`. Nothing gets its final name then.
         OSError: naming the file, if one cannot be written.
     """
     if size < MIN_SIZE:
@@ -79,13 +80,15 @@ def pack(
     source = ImageFolder(folder, size, points)
     _make_output(folder, out)
     verification_set = _verification_name(folder, pairs, name) if pairs or random_pairs else None
-    _check_free(out, ["train.rec", verification_set], overwrite)
-    listed_pairs = _pairs_of_file(pairs, source) if pairs else None
     arguments = {
         "version": _VERSION, "folder": os.path.realpath(folder), "size": size, "min_images": min_images,
         "landmarks": points and points.digest,
     }
-    with UnfinishedPack(out, arguments, source.people, overwrite) as unfinished:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(Lock(os.path.join(out, LOCK)))
+        _check_free(out, ["train.rec", verification_set], overwrite)
+        listed_pairs = _pairs_of_file(pairs, source) if pairs else None
+        unfinished = stack.enter_context(UnfinishedPack(out, arguments, source.people, overwrite))
         _pack_people(unfinished, source, min_images, num_workers, progress)
         packed, counts = _summary(unfinished.done, source.others)
         try:

@@ -1,7 +1,6 @@
 """What `pack` has written so far, in `OUT/.pack`: a run that was killed goes on from there."""
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -42,8 +41,8 @@ class UnfinishedPack:
     """Record file and index under construction, with a journal of JSON lines: the arguments, then each identity.
 
     The data are handed to the system before the journal's line: they survive the end of the program at any point,
-    though not that of the machine. Only one process may hold it. To be used in a `with` statement, which closes the
-    files.
+    though not that of the machine. The caller holds the lock of `out`. To be used in a `with` statement, which closes
+    the files.
 
     Args:
         out: folder of the final files, which exists.
@@ -56,7 +55,7 @@ class UnfinishedPack:
         done: list of Done, of this run and those before.
 
     Raises:
-        InputError: the run before had other arguments, or is still at work.
+        InputError: the run before had other arguments.
         OSError: naming the file, if one cannot be written.
     """
 
@@ -66,7 +65,6 @@ class UnfinishedPack:
         os.makedirs(self.folder, exist_ok=True)
         with contextlib.ExitStack() as files:
             self._journal = files.enter_context(open_named(self.path(_JOURNAL), "ab"))
-            self._lock()
             if overwrite:
                 self._journal.truncate(0)
             else:
@@ -125,14 +123,6 @@ class UnfinishedPack:
         """Remove all there is of it."""
         self._files.close()  # network file systems keep what is open
         shutil.rmtree(self.folder)
-
-    def _lock(self):
-        try:
-            fcntl.flock(self._journal.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{self._out}: another `partial-fc data pack` is writing to it") from error
-        except OSError:  # a file system without locks
-            pass
 
     def _take_back(self):
         """Undo what a run did that was killed while it gave files their names."""

@@ -1,5 +1,6 @@
 """New data sets of the records of others: merged, split or shuffled. Images are copied byte for byte."""
 
+import contextlib
 import os
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 from ..errors import InputError
 from ..randomness import generator
 from .copying import ONE_BY_ONE, CopySource
-from .data_set import prepare_output, write_notes
+from .data_set import prepared_output, write_notes
 from .identity_lists import read_identities, read_leave_out
 from .identity_ranges import identities_in_runs
 from .record_writer import record_files
@@ -53,16 +54,17 @@ def merge(sources, out, leave_out=None, overwrite=False, progress=iter, reading=
     if not any(len(indices) for indices in chosen):
         raise InputError(f"{leave_out}: leaves out every identity")
     names = [each.names(grouped, indices) for each, grouped, indices in zip(sets, groups, chosen)]
-    path, stored = prepare_output(out, [each.data_set for each in sets], overwrite), []
-    with record_files(path) as writer:
-        for number, (each, *which) in enumerate(zip(sets, groups, chosen, names), start=1):
-            prefix = f"{number}/" if len(sets) > 1 else ""
-            for _, name, images in each.identities(*which, progress):
-                writer.write_identity(images)
-                stored.append(prefix + name)
-        check_left(writer, out)
-        writer.finish()
-    write_notes(out, len(stored), size, stored)
+    stored = []
+    with prepared_output(out, [each.data_set for each in sets], overwrite) as path:
+        with record_files(path) as writer:
+            for number, (each, *which) in enumerate(zip(sets, groups, chosen, names), start=1):
+                prefix = f"{number}/" if len(sets) > 1 else ""
+                for _, name, images in each.identities(*which, progress):
+                    writer.write_identity(images)
+                    stored.append(prefix + name)
+            check_left(writer, out)
+            writer.finish()
+        write_notes(out, len(stored), size, stored)
     return Written(writer.num_images, len(stored))
 
 
@@ -96,18 +98,21 @@ def split(
     held = choose_held_out(copied, grouped, share, identities, seed)
     names = copied.names(grouped, range(count))
     folders, stored = (out, held_out), ([], [])
-    paths = [prepare_output(folder, [copied.data_set], overwrite) for folder in folders]
-    with record_files(paths[0]) as rest_writer, record_files(paths[1]) as held_writer:
-        writers = (rest_writer, held_writer)
-        for index, name, images in copied.identities(grouped, range(count), names, progress):
-            side = int(held[index])
-            writers[side].write_identity(images)
-            stored[side].append(name)
-        for writer, folder in zip(writers, folders):
-            check_left(writer, folder)
-            writer.finish()
-    for folder, own in zip(folders, stored):
-        write_notes(folder, len(own), copied.size, own)
+    with contextlib.ExitStack() as outputs:
+        paths = [
+            outputs.enter_context(prepared_output(folder, [copied.data_set], overwrite)) for folder in folders
+        ]
+        with record_files(paths[0]) as rest_writer, record_files(paths[1]) as held_writer:
+            writers = (rest_writer, held_writer)
+            for index, name, images in copied.identities(grouped, range(count), names, progress):
+                side = int(held[index])
+                writers[side].write_identity(images)
+                stored[side].append(name)
+            for writer, folder in zip(writers, folders):
+                check_left(writer, folder)
+                writer.finish()
+        for folder, own in zip(folders, stored):
+            write_notes(folder, len(own), copied.size, own)
     return tuple(Written(writer.num_images, len(own)) for writer, own in zip(writers, stored))
 
 
@@ -135,14 +140,14 @@ def shuffle(source, out, seed=0, overwrite=False, progress=iter, reading=ONE_BY_
     records, names = copied.records, copied.data_set.names()
     listed = 0 if identities_in_runs(records) else records.num_identities or 0
     num_identities = max(listed, int(records.labels(copied.bad).max()) + 1)
-    path = prepare_output(out, [copied.data_set], overwrite)
     order = generator(seed, "shuffle").permutation(records.keys)
-    with record_files(path) as writer:
-        for images in copied.read_in_groups(order.reshape(-1, 1), progress):
-            for image, label in images:
-                writer.write_image(image, label)
-        check_left(writer, out)
-    write_notes(out, num_identities, copied.size, names)
+    with prepared_output(out, [copied.data_set], overwrite) as path:
+        with record_files(path) as writer:
+            for images in copied.read_in_groups(order.reshape(-1, 1), progress):
+                for image, label in images:
+                    writer.write_image(image, label)
+            check_left(writer, out)
+        write_notes(out, num_identities, copied.size, names)
     return Written(writer.num_images, num_identities)
 
 

@@ -4,7 +4,8 @@ import contextlib
 import os
 
 from ..errors import InputError
-from ..files import naming
+from ..files import atomic_path
+from ..lock import LOCK, Lock
 from .copying import ONE_BY_ONE
 from .parallel import ordered_map
 from .records import RecordFile
@@ -27,9 +28,14 @@ def unpack(folders, out, progress=iter, reading=ONE_BY_ONE):
         Number of images written and of identities.
 
     Raises:
-        InputError: a missing or damaged record file, a label that is no identity.
+        InputError: a missing or damaged record file, a label that is no identity; another program writes to `out`.
     """
     files = [_open(folder, reading.tolerant) for folder in folders]
+    with Lock(os.path.join(out, LOCK)):
+        return _unpack(files, out, progress, reading)
+
+
+def _unpack(files, out, progress, reading):
     numbers = iter(progress(range(sum(len(records.keys) for records in files))))
     offset = start = written = 0
     for records in files:
@@ -90,7 +96,5 @@ def _write_image(folder, name, image):
     except FileNotFoundError:
         pass
     # Not synced one by one, which takes hours for millions: what a crash of the machine damages has another size.
-    unfinished = os.path.join(folder, f".{name}.tmp")
-    with naming(path), open(unfinished, "wb") as file:
+    with atomic_path(path, synced=False) as unfinished, open(unfinished, "wb") as file:
         file.write(image)
-    os.replace(unfinished, path)

@@ -57,32 +57,39 @@ def embed(source, embedder, out, comm, flip=False, overwrite=False, skip_bad=Fal
             "names": _digest(source.lines),
         }
     _compare(arguments, comm)
-    unfinished, there = UnfinishedFeatures(out, shape), False
-    with comm.together():
-        if comm.rank == 0:
-            arguments["states"] = _digest(source.states())
-            there = not overwrite and _is_there(out, arguments, skip_bad)
-            if not there:
-                check_name(out)
-                _check_free(out, unfinished.matches(arguments) or overwrite)
-                unfinished.prepare(arguments, anew=overwrite)
-                _check_none_skipped(unfinished.folder, 0 if skip_bad else len(unfinished.bad()))
-    if any(comm.all_gather_object(there)):
-        log.info("%s: these images and this model have been computed already", out)
-        return 0
-    start = time.perf_counter()
-    with contextlib.closing(unfinished):
+    with contextlib.closing(UnfinishedFeatures(out, shape)) as unfinished:
+        there = False
+        with comm.together():
+            if comm.rank == 0:
+                arguments["states"] = _digest(source.states())
+                there = _prepare(unfinished, out, arguments, overwrite, skip_bad)
+        if any(comm.all_gather_object(there)):
+            log.info("%s: these images and this model have been computed already", out)
+            return 0
+        start = time.perf_counter()
         with comm.together():
             blocks = unfinished.open()
         _compute(source, _function(embedder, flip, unit), unfinished, blocks, comm, embedder.batch_size, skip_bad)
-    with comm.together():
-        if comm.rank == 0:
-            _publish(unfinished, out, source.lines, {**arguments, **embedder.settings})
-    count = sum(map(len, blocks))
-    log.info(
-        "%s: %d x %d features; %d images now, %.0f a second", out, *shape, count, count / (time.perf_counter() - start)
-    )
+        with comm.together():
+            if comm.rank == 0:
+                _publish(unfinished, out, source.lines, {**arguments, **embedder.settings})
+    count, seconds = sum(map(len, blocks)), time.perf_counter() - start
+    log.info("%s: %d x %d features; %d images now, %.0f a second", out, *shape, count, count / seconds)
     return count
+
+
+def _prepare(unfinished, out, arguments, overwrite, skip_bad):
+    """Lock the output and make the unfinished files; returns whether all is there already."""
+    if not overwrite and _is_there(out, arguments, skip_bad):
+        return True
+    check_name(out)
+    unfinished.lock()
+    if not overwrite and _is_there(out, arguments, skip_bad):  # another run has just ended
+        return True
+    _check_free(out, unfinished.matches(arguments) or overwrite)
+    unfinished.prepare(arguments, anew=overwrite)
+    _check_none_skipped(unfinished.folder, 0 if skip_bad else len(unfinished.bad()))
+    return False
 
 
 def text_path(out):

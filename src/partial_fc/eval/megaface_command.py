@@ -1,6 +1,7 @@
 """The command `partial-fc eval megaface`."""
 
 import argparse
+import os
 
 from ..data.arguments import positive
 from .arguments import add_keep, add_model, add_output
@@ -47,6 +48,7 @@ def add(commands):
 
 def _megaface(args):
     # imports MXNet: --help need not wait for it
+    from ..lock import LOCK, Lock
     from .image_source import FileImages
     from .megaface import megaface_result
     from .megaface_files import FeatureFolder, write_for_kit
@@ -74,7 +76,8 @@ def _megaface(args):
             results = [megaface_result(of_probes, probes.identities, of_distractors, name, settings=settings)
                        for name, (of_probes, of_distractors), settings in saved + computed]
             if args.write_features:
-                write_for_kit(args.write_features, lists, computed[0].features, args.ending)
+                with Lock(os.path.join(args.write_features, LOCK)):
+                    write_for_kit(args.write_features, lists, computed[0].features, args.ending)
             write_results(results, args)
 
     return on_all_ranks(work)

@@ -113,7 +113,7 @@ def read_feature(path):
 def write_feature(path, feature):
     """Write (D,) float32 as a file of features; folders that lack are made."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    with open(path, "wb") as file:
+    with atomic_path(path, synced=False) as unfinished, open(unfinished, "wb") as file:
         file.write(_HEADER.pack(len(feature), 1, 4, 5) + np.asarray(feature, "<f4").tobytes())
 
 

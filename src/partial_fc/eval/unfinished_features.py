@@ -1,7 +1,6 @@
 """Features while they are computed: a run that was killed goes on from what is there."""
 
 import errno
-import fcntl
 import json
 import logging
 import os
@@ -11,7 +10,8 @@ import shutil
 import numpy as np
 
 from ..errors import InputError
-from ..files import atomic_path, read_json
+from ..files import atomic_path, naming, read_json
+from ..lock import Lock
 from ..numpy_file import open_matrix
 
 log = logging.getLogger("partial_fc")
@@ -35,28 +35,25 @@ class UnfinishedFeatures:
     def __init__(self, out, shape):
         parent, name = os.path.split(os.path.abspath(out))
         self.folder = os.path.join(parent, f".{name}.unfinished")
-        self._shape, self._lock, self._files = shape, None, ()
+        self._lock = Lock(os.path.join(parent, f".{name}.lock"))
+        self._shape, self._files = shape, ()
         self._num_blocks = -(-shape[0] // BLOCK_ROWS)
+
+    def lock(self):
+        """Keep out other runs until `close`; raises Held if one is at work."""
+        self._lock.acquire()
 
     def matches(self, arguments):
         """Whether there is an unfinished run of such arguments (dictionary of what JSON holds)."""
         return json_or_none(self._path(_ARGUMENTS)) == arguments
 
     def prepare(self, arguments, anew):
-        """Make the files, where there are none of these arguments yet or `anew` is set; no other run may use them.
+        """Make the files, where there are none of these arguments yet or `anew` is set; to be called with the lock.
 
         Raises:
-            InputError: another run is at work on them.
             OSError: naming the file, if one cannot be written; the room on the disk is taken here.
         """
         os.makedirs(self.folder, exist_ok=True)
-        self._lock = open(self._path("lock"), "wb")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{self.folder}: another run is at work there") from error
-        except OSError:
-            log.debug("a file system without locks")
         if not anew and self.matches(arguments):
             return
         for name in [_ARGUMENTS, *self._bad_files()]:
@@ -64,7 +61,7 @@ class UnfinishedFeatures:
                 os.remove(self._path(name))
         np.lib.format.open_memmap(self._path(_FEATURES), "w+", np.dtype("<f4"), self._shape)
         _reserve(self._path(_FEATURES))
-        with open(self._path(_DONE), "wb") as file:
+        with naming(self._path(_DONE)), open(self._path(_DONE), "wb") as file:
             file.write(bytes(self._num_blocks))
         write_json(self._path(_ARGUMENTS), arguments)  # the last: the others are whole
 
@@ -109,14 +106,20 @@ class UnfinishedFeatures:
         return dict(sorted(found.items()))
 
     def close(self):
-        """Close the files."""
-        for file in self._files:
-            os.close(file)
+        """Close the files, and let others use them."""
+        self._close_files()
+        self._lock.release()
 
     def move_to(self, path, left_out=()):
         """Give the features their final name, without the rows that are left out, and remove the folder."""
         os.replace(self._without(left_out) if left_out else self._path(_FEATURES), path)
+        self._close_files()  # network file systems keep what is open
         shutil.rmtree(self.folder)
+
+    def _close_files(self):
+        for file in self._files:
+            os.close(file)
+        self._files = ()
 
     def _without(self, left_out):
         """Path of a copy without these rows."""
