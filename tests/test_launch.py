@@ -1,6 +1,7 @@
 """Launchers are shell scripts here."""
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from partial_fc import hosts, launch
-from partial_fc.errors import FAILED, WRONG_INPUT
+from partial_fc.errors import FAILED, WRONG_INPUT, InputError
 from partial_fc.launch import main
 from partial_fc.signals import STOPPED_STATUS
 
@@ -205,3 +206,13 @@ def wait_until(condition, seconds=20):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("error, status", [
+    (FileNotFoundError(errno.ENOENT, "No such file or directory", "mpirun"), 2),
+    (OSError(errno.ENOSPC, "No space left on device", "/tmp/hosts"), 75),
+    (InputError("wrong hosts"), 2),
+])
+def test_what_keeps_a_launcher_from_its_start(error, status, monkeypatch, capfd):
+    monkeypatch.setattr(launch.Launcher, "run", lambda _: (_ for _ in ()).throw(error))
+    assert run("true", capfd) == (status, [f"error: {error}"])

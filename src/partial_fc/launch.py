@@ -18,7 +18,7 @@ import threading
 import psutil
 
 from .config import from_command_line
-from .errors import WRONG_INPUT, InputError
+from .errors import WRONG_INPUT, InputError, exit_status
 from .hosts import check_gloo, mpi_settings
 from .launch_command import read_command
 from .limits import prepare_launch
@@ -53,7 +53,7 @@ def main(argv=None):
         return _run(command, args.restarts, Restarts(command) if args.restarts else None)
     except (InputError, OSError) as error:
         print_message(f"error: {error}")
-        return _FINAL[0]
+        return WRONG_INPUT if isinstance(error, FileNotFoundError) else exit_status(error)  # the launcher's own name
 
 
 def _check(command):
