@@ -125,12 +125,7 @@ def decode_by_opencv(content):
 
 def _decode_gif(content):
     try:
-        image = image_header(content)
-        size = image.size
-        image.load()
-        if image.size != size:
-            raise ValueError("its picture is larger than its screen")
-        return np.asarray(image.convert("RGB"))[..., ::-1].copy()
+        return np.asarray(image_header(content).convert("RGB"))[..., ::-1].copy()
     except Exception as error:  # of many types: whatever the damage leads to
         raise ValueError(f"damaged GIF: {error}") from error
 

@@ -25,7 +25,7 @@ _LONGEST_NAMES = 2**20
 # Images in records hardly shrink; an archive whose files are larger than this fills the disk for nothing.
 _MOST_TIMES, _MORE = 16, 2**30
 _PART = re.compile(
-    rf"(?P<name>{_FOLDER}(\.tgz|\.gz|\.tar(\.gz)?)?)(?P<mark>[._-]?(part)?[._-]?)(?P<number>[0-9]+|[a-z]{{2}})?"
+    rf"(?P<name>{_FOLDER}(\.tgz|\.gz|\.tar(\.gz)?)?)(?P<mark>[._-]?(part)?[._-]?)(?P<number>[0-9]{{1,4}}|[a-z]{{2}})?"
 )
 _PUBLISHED = re.compile(f"{_FOLDER}_?[0-9]{{2}}")
 _MEMBER = re.compile(rf"(\./)?({_FOLDER}/)?(train\.(rec|idx|lst)|property|[A-Za-z0-9_-]+\.bin)")
@@ -149,6 +149,7 @@ class Unpacked:
         target, inside = os.path.normpath(os.path.join(self._folder, member.name)), os.path.realpath(self._folder)
         if (
             not (member.isfile() or member.isdir())
+            or "\0" in member.name
             or os.path.isabs(member.name)
             or ".." in member.name.split("/")
             or os.path.commonpath([inside, os.path.realpath(target)]) != inside
