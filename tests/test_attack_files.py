@@ -147,6 +147,11 @@ def test_manifests_that_lack_what_runs_save(name):
         check_about({**about(), "configuration": {"batch_size": "4"}})
 
 
+def test_what_a_run_misses_in_a_manifest_is_reported_with_the_folder(manifest):
+    with pytest.raises(Damaged, match="^.*: the checkpoint of update 5: its manifest has no configuration"):
+        verified_manifest(manifest(), check_about)
+
+
 def test_numbers_of_json_have_few_digits():
     assert parse_json("[12345678901234567890]") == [12345678901234567890]
     for text in ("1" * 21, "-" + "1" * 10**6, "[" * 10**5):
@@ -298,6 +303,23 @@ def test_images_that_are_larger_than_they_say_or_than_any(make, message):
 @pytest.mark.parametrize("kind", ["TIFF", "JPEG2000", "GIF", "WEBP", "BMP", "PPM", "PNG"])
 def test_other_images_are_read_as_before(kind):
     assert decode_any(bytes(written(kind))).shape == (16, 16, 3)
+
+
+def test_jpeg_2000_without_colors_crashes_no_process(tmp_path):
+    """OpenCV 4.11 dies of it."""
+    content = written("JPEG2000")
+    place = content.find(b"\xff\x4f\xff\x51") + 40
+    content[place : place + 2] = b"\0\0"
+    (tmp_path / "image").write_bytes(content)
+    imports = "from partial_fc.data.fit import decode_any, read_image"
+    error, _ = bounded(imports, f"decode_any(read_image({str(tmp_path / 'image')!r}))")
+    assert "damaged JPEG2000" in error
+
+
+def test_jpeg_2000_has_the_pixels_of_opencv():
+    for options in ({}, {"irreversible": True, "quality_layers": [30]}):
+        content = bytes(written("JPEG2000", **options))
+        assert np.array_equal(decode_any(content), cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR))
 
 
 def test_a_size_that_no_image_has_asks_for_no_memory():
