@@ -1,8 +1,8 @@
 """Damaged files, one case after the other, in a process that may crash: `fuzz_worker.py FOLDER FIRST STOP FORMAT ...`.
 
-A case is a function of its number alone. The file `case` in the folder has the number of the one that is being tried,
-and `counts` how many gave data and how many our errors so far. The process ends by a signal where one takes too long,
-and with a traceback where it raises anything but InputError, asks for too much memory or takes too much.
+A case is a function of its number alone. The file `state` in the folder has the number of the one that is being tried;
+by format how many were tried, how often there were data, how often our errors, and the seconds; and what was found:
+a case that raised anything but InputError, or took too much memory. A signal ends the process where one takes too long.
 """
 
 import json
@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 
 import numpy as np
 
@@ -71,17 +72,26 @@ def main(folder, first, stop, *names):
         scratch = os.path.join(folder, "seeds-" + name)
         os.makedirs(scratch, exist_ok=True)
         seeds[name] = FORMATS[name].seeds(scratch)
-    tallies, spent = {name: Tally() for name in names}, dict.fromkeys(names, 0.0)
+    state = {"case": None, "counts": {name: [0, 0, 0, 0.0] for name in names}, "findings": []}
     limit = address_space() + ADDRESS_SPACE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     for number in range(int(first), int(stop)):
-        name = names[number % len(names)]
-        with open(os.path.join(folder, "case"), "w") as file:
-            file.write(str(number))
-        start = time.perf_counter()
-        try_case(number, FORMATS[name], seeds[name], os.path.join(folder, "files"), tallies[name])
-        spent[name] += time.perf_counter() - start
-    print(json.dumps({name: [tally.data, tally.errors, spent[name]] for name, tally in tallies.items()}))
+        name, tally, start = names[number % len(names)], Tally(), time.perf_counter()
+        state["case"] = number
+        save(folder, state)
+        try:
+            try_case(number, FORMATS[name], seeds[name], os.path.join(folder, "files"), tally)
+        except Exception:
+            state["findings"].append(f"case {number} ({name}):\n{traceback.format_exc(limit=-4)}")
+        found = 1, tally.data, tally.errors, time.perf_counter() - start
+        state["counts"][name] = [before + more for before, more in zip(state["counts"][name], found)]
+    save(folder, state)
+
+
+def save(folder, state):
+    """Write the state where it outlives this process."""
+    with open(os.path.join(folder, "state"), "w") as file:
+        json.dump(state, file)
 
 
 if __name__ == "__main__":

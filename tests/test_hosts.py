@@ -55,6 +55,7 @@ def test_files(text, expected, tmp_path):
 
 @pytest.mark.parametrize("line", [
     b"-oProxyCommand=x slots=2", b"b slots=0", b"b slots=", b"b slots=two", b"b slots=-1", b"b slots=2 x", b"b c",
+    b"b slots=1" + b"0" * 5000,
     b"b, slots=2", b"b:2,c:2", b"n\xc3\xb6de slots=2", b"n\xf6de slots=2", b"b;reboot", b"a\x00b",
 ])
 def test_lines_of_no_host_are_named(line, tmp_path):

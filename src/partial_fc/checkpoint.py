@@ -184,7 +184,11 @@ def verified_manifest(path, needs):
         InputError: what `needs` raises.
     """
     manifest = _read_manifest(os.path.join(path, MANIFEST))
-    for name in needs(manifest):
+    try:
+        names = needs(manifest)
+    except Damaged as error:
+        raise Damaged(f"{path}: {error}") from error
+    for name in names:
         file = os.path.join(path, name)
         if name not in manifest["files"] or not os.path.exists(file):
             raise Damaged(f"{file}: no such file (without a shared file system a host has those of its own ranks)")

@@ -8,10 +8,12 @@ from typing import Dict, Iterable, List, NamedTuple, Optional
 from .errors import InputError
 
 _NAME = r"(?P<name>(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.-]*)"  # no option of ssh
-_RANKS = r"(?P<slots>[0-9]+)"
+_RANKS = r"(?P<slots>[0-9]{1,6})"
 _LISTED = re.compile(f"{_NAME}(?::{_RANKS})?")
 # As Open MPI has it, or NAME:N as MPICH does. No run starts more ranks than slots, so max_slots changes nothing.
 _LINE = re.compile(rf"{_NAME}(?:(?::|\s+slots\s*=\s*){_RANKS})?(?:\s+max[_-]slots\s*=\s*[0-9]+)?")
+
+_LONGEST = 2**20  # characters of a file of hosts
 
 NO_ADDRESS = "the host's name {} does not resolve to an address, which Gloo needs"
 NO_ADDRESS_ADVICE = "write both into /etc/hosts, or start with run.sh or horovodrun --mpi, which do not need it"
@@ -45,9 +47,12 @@ def read_host_file(path: str) -> List[Host]:
     """
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file:
-            lines = [line.partition("#")[0].strip() for line in file]
+            text = file.read(_LONGEST + 1)
     except OSError as error:
         raise InputError(f"--hostfile {path}: {error.strerror}") from error
+    if len(text) > _LONGEST:
+        raise InputError(f"--hostfile {path}: has more than {_LONGEST:,} characters: this is not a list of hosts")
+    lines = [line.partition("#")[0].strip() for line in text.split("\n")]
     hosts = _merged(
         _host(_LINE.fullmatch(line), f"{path}, line {number}: {line!r}: expected a host such as worker1 slots=8")
         for number, line in enumerate(lines, start=1) if line

@@ -12,6 +12,7 @@ from typing import Iterator, List, Optional, Tuple
 from .errors import InputError
 
 _BLOCK = 2**20  # characters; no line may be longer
+_LONGEST = 64  # characters of a whole number, with leading zeros
 _DIGITS = 18  # of a whole number: it fits into int64
 _TOO_LARGE = 1e30  # for other numbers: they fit into float32
 _SHOWN = 80  # characters of a line in a message
@@ -108,6 +109,8 @@ def _check_text(text, shown, number):
 def whole_numbers(fields: List[str], low: int = 0) -> List[int]:
     """Whole numbers from `low` on, of ASCII digits, 18 at most; raises ValueError for anything else."""
     _check_digits("".join(fields))
+    if max(map(len, fields)) > _LONGEST:  # to read a million digits takes long
+        raise ValueError("out of range")
     numbers = [int(field) for field in fields]
     if min(numbers) < low or max(numbers) >= 10**_DIGITS:
         raise ValueError("out of range")

@@ -223,3 +223,9 @@ def test_command(tmp_path, monkeypatch, caplog, capsys):
     empty.mkdir()
     assert commands.main(["glint360k", str(empty)]) == 1
     assert "neither train.rec with train.idx nor parts" in capsys.readouterr().err
+
+
+def test_a_file_of_a_huge_number_is_no_part(tmp_path):
+    (tmp_path / ("glint360k_" + "9" * 12)).write_bytes(b"")
+    with pytest.raises(InputError, match="nor parts"):
+        run(tmp_path, RELEASES[0])

@@ -187,3 +187,9 @@ def test_opcodes_are_no_more_than_images_need(opcodes, monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert "more opcodes than" in message and peak < 6 * 400_000 * len(opcodes) + 10**6
+
+
+@pytest.mark.parametrize("opcode", [b"I", b"L", b"g", b"N\x94p"])
+def test_numbers_have_few_digits(opcode):
+    assert "many digits" in refused(opcode + b"1" * 10**6 + b"\n.")
+    assert load_plain(b"L" + b"1" * 60 + b"L\n.") == int("1" * 60)

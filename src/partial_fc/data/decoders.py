@@ -22,6 +22,8 @@ _ORIENTATION, _UPRIGHT = 274, 1
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _TIFF_SHORT, _TIFF_TILE = 3, (322, 323)
 _TIFF_SIZES = (256, 257, *_TIFF_TILE)
+_JP2_START = b"\0\0\0\x0cjP  \r\n\x87\n"
+_EIGHT_BITS = ("L", "LA", "RGB", "RGBA", "YCbCr")
 _JP2_CODESTREAM = b"\xff\x4f\xff\x51"
 _JP2_SIZES = struct.Struct(">8s4I")  # up to the sizes of image and offset
 MAX_PIXELS = 2**27
@@ -95,7 +97,8 @@ def decode_jpeg(content, colors, out=None):
 def decode_by_opencv(content):
     """Decode an image of any kind, turned upright where a camera noted how it was held; the caller has seen its size.
 
-    GIFs, which OpenCV does not read before 4.12, are decoded by PIL: the first picture, without transparency.
+    GIFs, which OpenCV does not read before 4.12, and JPEG 2000, of which damaged files crash it, are decoded by PIL:
+    the first picture, without transparency.
 
     Args:
         content: bytes.
@@ -106,14 +109,12 @@ def decode_by_opencv(content):
     Raises:
         ValueError: it is damaged, or no image that OpenCV knows.
     """
-    if content.startswith(_GIF_START):
-        return _decode_gif(content)
+    if content.startswith((_GIF_START, _JP2_START, _JP2_CODESTREAM)):
+        return _decode_by_pil(content)
     if content.startswith(PNG_START):
         _check_chunks(content)
     elif content[:4] in _TIFF_STARTS:
         _check_tags(content)
-    else:
-        _check_codestreams(content)
     try:
         bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     except cv2.error as error:
@@ -123,16 +124,17 @@ def decode_by_opencv(content):
     return bgr
 
 
-def _decode_gif(content):
+def _decode_by_pil(content):
+    """A GIF or a JPEG 2000 image."""
+    header = image_header(content)
+    if header.format == "JPEG2000":
+        _check_codestreams(content, header.size)
+        if header.mode not in _EIGHT_BITS:
+            raise ValueError(f"a JPEG 2000 image of mode {header.mode}: only 8 bits a color are read")
     try:
-        image = image_header(content)
-        size = image.size
-        image.load()
-        if image.size != size:
-            raise ValueError("its picture is larger than its screen")
-        return np.asarray(image.convert("RGB"))[..., ::-1].copy()
+        return np.asarray(header.convert("RGB"))[..., ::-1].copy()
     except Exception as error:  # of many types: whatever the damage leads to
-        raise ValueError(f"damaged GIF: {error}") from error
+        raise ValueError(f"damaged {header.format}: {error}") from error
 
 
 def is_upright(content):
@@ -183,10 +185,9 @@ def _tiff_number(order, kind, value):
     return struct.unpack(order + ("HH" if kind == _TIFF_SHORT else "I"), value)[0]
 
 
-def _check_codestreams(content):
+def _check_codestreams(content, size):
     """Raise ValueError for a JPEG 2000 whose pixels have another size than it says at its start, where PIL looks."""
     place = content.find(_JP2_CODESTREAM)
-    size = image_header(content).size if place >= 0 else None
     while 0 <= place <= len(content) - _JP2_SIZES.size:
         _, width, height, left, top = _JP2_SIZES.unpack_from(content, place)
         if (width - left, height - top) != size:

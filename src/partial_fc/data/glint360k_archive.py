@@ -26,7 +26,7 @@ _LONGEST_NAMES = 2**20
 # Images in records hardly shrink; an archive whose files are larger than this fills the disk for nothing.
 _MOST_TIMES, _MORE = 16, 2**30
 _PART = re.compile(
-    rf"(?P<name>{_FOLDER}(\.tgz|\.gz|\.tar(\.gz)?)?)(?P<mark>[._-]?(part)?[._-]?)(?P<number>[0-9]+|[a-z]{{2}})?"
+    rf"(?P<name>{_FOLDER}(\.tgz|\.gz|\.tar(\.gz)?)?)(?P<mark>[._-]?(part)?[._-]?)(?P<number>[0-9]{{1,4}}|[a-z]{{2}})?"
 )
 _PUBLISHED = re.compile(f"{_FOLDER}_?[0-9]{{2}}")
 _MEMBER = re.compile(rf"(\./)?({_FOLDER}/)?(train\.(rec|idx|lst)|property|[A-Za-z0-9_-]+\.bin)")

@@ -19,6 +19,7 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 # An opcode of one byte may take 80 in memory. Images have hundreds of bytes for each opcode; a million are free for
 # lists of numbers beside them.
 _OPCODES_AT_LEAST, _BYTES_AN_OPCODE = 2**20, 16
+_LONGEST_NUMBER = 64
 _TUPLE_SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _OPCODES = {info.code.encode("latin-1"): info for info in pickletools.opcodes}
 _PLAIN_DTYPES = frozenset(["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
@@ -138,10 +139,19 @@ class _Interpreter:
         info = _OPCODES[code]
         if info.name == "STRING":
             return info.name, self.read_string_line()
+        if info.arg is not None and info.arg.name.startswith("decimalnl"):
+            self.check_digits()
         arg = None if info.arg is None else info.arg.reader(self.stream)
         if info.name in _PYTHON2_STRINGS:
             arg = arg.encode("latin-1")
         return info.name, bytes(arg) if isinstance(arg, bytearray) else arg
+
+    def check_digits(self):
+        """Raise ValueError for a number of many digits: to read them takes time with the square of their number."""
+        start = self.stream.tell()
+        if len(self.stream.readline(_LONGEST_NUMBER + 1)) > _LONGEST_NUMBER:
+            raise ValueError("refused: a number of many digits, for which plain data has no use")
+        self.stream.seek(start)
 
     def read_string_line(self):
         """Python 2's text form of a `str`, which pickletools decodes as ASCII: images are not."""
