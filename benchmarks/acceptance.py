@@ -5,9 +5,9 @@
 The head against the dense float64 reference of the tests (losses, sampling, sizes that do not divide, centers on the
 device and on the host), by several ranks in one process and by one rank a GPU; a whole model against one rank on the
 CPU; collectives, their values and their speed; the speed of float32 in matrix products and in training; and the memory
-of a run against what partial_fc.plan computes before it. Without a GPU the same checks run on the CPU, on two ranks and
-in smaller sizes. Errors are the largest over all cases, as a share of the allowed one: 1e-5, or four times that of the
-formula in dense float32 where that is more. The exit status is 1 if a check failed.
+of a run against what partial_fc.training.plan computes before it. Without a GPU the same checks run on the CPU, on
+two ranks and in smaller sizes. Errors are the largest over all cases, as a share of the allowed one: 1e-5, or four
+times that of the formula in dense float32 where that is more. The exit status is 1 if a check failed.
 """
 
 import os
@@ -16,7 +16,7 @@ import sys
 
 import mxnet as mx
 
-from partial_fc.collectives import describe_build
+from partial_fc.distributed.collectives import describe_build
 from partial_fc.doctor.facts import nvidia_gpus
 
 from .measure import LAUNCHERS, ROOT, machine, on_ranks, parser, print_table, write_json

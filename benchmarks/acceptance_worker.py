@@ -9,24 +9,24 @@ import tempfile
 import mxnet as mx
 import numpy as np
 
-from partial_fc import config as configuration
-from partial_fc.collectives import Communicator, connect
+from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.data.synthetic import SyntheticBatches
-from partial_fc.host_bank import HostBank
-from partial_fc.memory_bank import MemoryBank
-from partial_fc.plan import memory_plan
+from partial_fc.distributed.collectives import Communicator, connect
+from partial_fc.head.host_bank import HostBank
+from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.symbol import get_symbol
 from partial_fc.train import build
+from partial_fc.training.plan import memory_plan
 
 from .collectives_worker import calls
 from .head_worker import matrix_products
 from .measure import interleave, work
 from .step_worker import Update
+from helpers.problem import LOSSES, Problem, assemble, errors, float32_bound
+from helpers.shards import Shards
 from parallel.head_worker import check_collectives
 from parallel.model_worker import train as train_model
-from problem import LOSSES, Problem, assemble, errors, float32_bound
 from reference import relative_error
-from shards import Shards
 
 _BANKS = {"centers on the device": MemoryBank, "centers on the host": HostBank}
 _WORLDS = (1, 2, 3, 5)
@@ -124,7 +124,7 @@ def _products(comm, ctx, runs, num_rows, global_batch_size, embedding_size):
 
 def measure_memory(comm, ctx, arguments):
     """Memory that a run takes, of the rank that takes most, as a share of what was planned."""
-    config = configuration.from_command_line(arguments["memory"])
+    config = from_command_line(arguments["memory"])
     symbol = get_symbol(config.network, config.embedding_size, config.net_output)
     planned = memory_plan(config, symbol, comm.world_size)
     before = 0

@@ -7,16 +7,16 @@ import threading
 
 import mxnet as mx
 
-from partial_fc.checkpoint import Checkpoints
-from partial_fc.collectives import connect
-from partial_fc.config import from_command_line
+from partial_fc.checkpoint.checkpoints import Checkpoints
+from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.data.synthetic import SyntheticBatches
-from partial_fc.lock import LOCK, Lock
-from partial_fc.module import Report
-from partial_fc.progress import Progress
-from partial_fc.saving import Saver, find_checkpoint, restore
-from partial_fc.signals import Signals
+from partial_fc.distributed.collectives import connect
+from partial_fc.distributed.lock import LOCK, Lock
+from partial_fc.distributed.signals import Signals
 from partial_fc.train import build
+from partial_fc.training.module import Report
+from partial_fc.training.progress import Progress
+from partial_fc.training.saving import Saver, find_checkpoint, restore
 
 from .measure import interleave, progress, resident, spread, work
 

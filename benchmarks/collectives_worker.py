@@ -3,7 +3,7 @@
 import mxnet as mx
 import numpy as np
 
-from partial_fc.collectives import connect
+from partial_fc.distributed.collectives import connect
 
 from .measure import interleave, progress, spread, work
 

@@ -25,12 +25,12 @@ import mxnet as mx
 import numpy as np
 import simplejpeg
 
-from partial_fc.collectives import Communicator
 from partial_fc.data.batches import BatchReader
-from partial_fc.data.decoders import image_memory
-from partial_fc.data.record_writer import record_files
-from partial_fc.data.recordio import write_record
-from partial_fc.data.records import RecordFile
+from partial_fc.data.images.decoders import image_memory
+from partial_fc.data.records.record_file import RecordFile
+from partial_fc.data.records.record_writer import record_files
+from partial_fc.data.records.recordio import write_record
+from partial_fc.distributed.collectives import Communicator
 
 from .measure import machine, print_table, resident
 from .training import parser

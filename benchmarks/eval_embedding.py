@@ -14,12 +14,12 @@ import zipfile
 import mxnet as mx
 import numpy as np
 
-from partial_fc.collectives import Communicator
+from partial_fc.checkpoint.model_files import save_model
+from partial_fc.distributed.collectives import Communicator
 from partial_fc.eval.embed import embed
 from partial_fc.eval.embedding import BATCH_SIZE, Embedder
 from partial_fc.eval.image_source import FileImages, images_below
 from partial_fc.eval.model import load_model
-from partial_fc.model_files import save_model
 from partial_fc.symbol import get_symbol
 
 from .measure import in_own_process, print_table, resident

@@ -15,12 +15,12 @@ import time
 import numpy as np
 
 from partial_fc.eval.features import read_features
-from partial_fc.eval.ifrt import GROUPS, count_pairs, ifrt_result, image_groups
-from partial_fc.eval.ijb import compare_templates, ijb_result, pool_templates
-from partial_fc.eval.ijb_lists import read_faces, read_pairs
-from partial_fc.eval.megaface import megaface_result
-from partial_fc.eval.score_blocks import ROWS, map_scores
-from partial_fc.eval.unit_features import UnitFeatures, unit_rows
+from partial_fc.eval.protocols.ifrt import GROUPS, count_pairs, ifrt_result, image_groups
+from partial_fc.eval.protocols.ijb import compare_templates, ijb_result, pool_templates
+from partial_fc.eval.protocols.ijb_lists import read_faces, read_pairs
+from partial_fc.eval.protocols.megaface import megaface_result
+from partial_fc.eval.protocols.score_blocks import ROWS, map_scores
+from partial_fc.eval.protocols.unit_features import UnitFeatures, unit_rows
 
 from .measure import in_own_process, print_table, resident
 

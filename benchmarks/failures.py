@@ -17,8 +17,8 @@ import time
 import numpy as np
 import psutil
 
-from partial_fc.data.image import encode_jpeg
-from partial_fc.data.record_writer import write_records
+from partial_fc.data.images.decoding import encode_jpeg
+from partial_fc.data.records.record_writer import write_records
 
 from .measure import ROOT, parser, print_table, write_json
 from .two_hosts import Hosts, launch_command, obstacle, own_folders

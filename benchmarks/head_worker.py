@@ -5,11 +5,11 @@ import statistics
 import mxnet as mx
 import numpy as np
 
-from partial_fc.collectives import connect
-from partial_fc.head import PartialFC
-from partial_fc.margin_softmax import MarginSoftmax
-from partial_fc.memory_bank import MemoryBank
-from partial_fc.optimizer import CenterSGD
+from partial_fc.distributed.collectives import connect
+from partial_fc.head.margin_softmax import MarginSoftmax
+from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.partial_fc import PartialFC
 
 from .head import title
 from .measure import interleave, progress, spread, work
@@ -89,7 +89,7 @@ class Problem:
         return number, embeddings, random.integers(0, self.num_classes, self.shape[0])
 
     def ours(self, number, embeddings, labels):
-        """One update by the head, as partial_fc.module does it."""
+        """One update by the head, as partial_fc.training.module does it."""
         return self.head.step(embeddings, self.head.choose(labels, number), _LR)
 
     def published(self, number, embeddings, labels):

@@ -6,11 +6,11 @@ import time
 import mxnet as mx
 import numpy as np
 
-from partial_fc.collectives import connect
-from partial_fc.head import PartialFC
-from partial_fc.margin_softmax import MarginSoftmax
-from partial_fc.memory_bank import MemoryBank
-from partial_fc.optimizer import CenterSGD
+from partial_fc.distributed.collectives import connect
+from partial_fc.head.margin_softmax import MarginSoftmax
+from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.partial_fc import PartialFC
 
 from .measure import interleave, progress, spread, work
 

@@ -17,9 +17,9 @@ import sys
 import tempfile
 import time
 
-from partial_fc.data.image import encode_jpeg
-from partial_fc.data.record_writer import write_records
-from partial_fc.data.synthetic_faces import render_face
+from partial_fc.data.demo.faces import render_face
+from partial_fc.data.images.decoding import encode_jpeg
+from partial_fc.data.records.record_writer import write_records
 from partial_fc.data.verification_set import save_verification_set
 from partial_fc.launch import kill_all
 

@@ -3,14 +3,14 @@
 import mxnet as mx
 import numpy as np
 
-from partial_fc.collectives import connect
 from partial_fc.data.batches import Batch
-from partial_fc.head import PartialFC
-from partial_fc.margin_softmax import MarginSoftmax
-from partial_fc.memory_bank import MemoryBank
-from partial_fc.module import FaceModule
-from partial_fc.optimizer import CenterSGD
+from partial_fc.distributed.collectives import connect
+from partial_fc.head.margin_softmax import MarginSoftmax
+from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
+from partial_fc.training.module import FaceModule
 
 from .measure import interleave, progress, spread, work
 

@@ -15,7 +15,7 @@ import atheris
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "src")]
 
 with atheris.instrument_imports(include=["partial_fc"]):
-    from formats import FORMATS, Tally
+    from helpers.formats import FORMATS, Tally
 
 
 def main(name, *options):

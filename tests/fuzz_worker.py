@@ -19,9 +19,9 @@ import numpy as np
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "src")]
 
-from damage import damage  # noqa: E402
-from formats import FORMATS, Tally  # noqa: E402
-from limits import address_space  # noqa: E402
+from helpers.damage import damage  # noqa: E402
+from helpers.formats import FORMATS, Tally  # noqa: E402
+from helpers.limits import address_space  # noqa: E402
 
 CPU_SECONDS, SECONDS = 5, 60
 RESIDENT, ADDRESS_SPACE = 2**28, 2**31

@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partial_fc import checkpoint
-from partial_fc.checkpoint import MANIFEST, Damaged, verified_manifest
-from partial_fc.data.fit import decode_any
-from partial_fc.data.image import decode_image, encode_jpeg
-from partial_fc.data.record_writer import write_records
+from partial_fc.checkpoint import checkpoints as checkpoint
+from partial_fc.checkpoint.checkpoints import MANIFEST, Damaged, verified_manifest
+from partial_fc.checkpoint.numpy_file import open_matrix
+from partial_fc.data.images.decoding import decode_image, encode_jpeg
+from partial_fc.data.images.fit import decode_any
+from partial_fc.data.records.record_writer import write_records
 from partial_fc.errors import InputError
 from partial_fc.files import parse_json
-from partial_fc.numpy_file import open_matrix
-from partial_fc.progress import Progress, check_about
+from partial_fc.training.progress import Progress, check_about
 
-from faces import face
-from limits import bounded
+from helpers.faces import face
+from helpers.limits import bounded
 
 MANY = 2**40
 MAGIC = 0xCED7230A
@@ -112,7 +112,7 @@ def test_text_that_is_no_manifest(tmp_path, content):
 
 def test_manifests_without_end(tmp_path):
     sparse(tmp_path / MANIFEST, b"{", MANY)
-    error, memory = bounded("from partial_fc.checkpoint import verified_manifest",
+    error, memory = bounded("from partial_fc.checkpoint.checkpoints import verified_manifest",
                             f"verified_manifest({str(tmp_path)!r}, lambda _: [])")
     assert "16,777,216 bytes of JSON" in error and memory < 2**27
 
@@ -160,20 +160,20 @@ def test_numbers_of_json_have_few_digits():
 
 
 LARGE_FILES = {
-    "feature": (b"", "from partial_fc.eval.megaface_files import read_feature as use", "more than 1,048,576"),
-    "list": (b"{", "from partial_fc.eval.megaface_files import read_template_list as use", "268,435,456 characters"),
-    "image": (b"\xff\xd8\xff", "from partial_fc.data.fit import read_image as use", "more than"),
+    "feature": (b"", "eval.protocols.megaface_files import read_feature as use", "more than 1,048,576"),
+    "list": (b"{", "eval.protocols.megaface_files import read_template_list as use", "268,435,456 characters"),
+    "image": (b"\xff\xd8\xff", "data.images.fit import read_image as use", "more than"),
     "safetensors": (
-        struct.pack("<Q", MANY - 9), "from partial_fc.center_files import _read_shard as use", "its header is said"
+        struct.pack("<Q", MANY - 9), "checkpoint.center_files import _read_shard as use", "its header is said"
     ),
     "index": (
-        b"1\t0\n", "from partial_fc.data.index import read_index as read\nuse = lambda path: read(path, 8)", "than 256"
+        b"1\t0\n", "data.records.index import read_index as read\nuse = lambda path: read(path, 8)", "than 256"
     ),
-    "hosts": (b"a", "from partial_fc.hosts import read_host_file as use", "has more than 1,048,576 characters"),
+    "hosts": (b"a", "distributed.hosts import read_host_file as use", "has more than 1,048,576 characters"),
     "params": (
-        struct.pack("<3Q", 0x112, 0, 2**50), "from partial_fc.params_file import load_ndarrays as use", "announces"
+        struct.pack("<3Q", 0x112, 0, 2**50), "checkpoint.params_file import load_ndarrays as use", "announces"
     ),
-    "npy": (described(shape="(3, 2)"), "from partial_fc.eval.features import read_features as use", "do not go with"),
+    "npy": (described(shape="(3, 2)"), "eval.features import read_features as use", "do not go with"),
 }
 
 
@@ -183,7 +183,7 @@ def test_files_of_a_terabyte(tmp_path, name):
     if name == "feature":
         start = struct.pack("<4i", 2**30, 1, 4, 5)
     sparse(tmp_path / "file", start, MANY)
-    error, memory = bounded(imports, f"use({str(tmp_path / 'file')!r})", most=2**31)
+    error, memory = bounded(f"from partial_fc.{imports}", f"use({str(tmp_path / 'file')!r})", most=2**31)
     assert message in error and memory < 2**30 * (2 if name in ("list", "image") else 0.25)
 
 
@@ -223,7 +223,7 @@ def test_records_within_records_take_no_time(tmp_path, make):
     with open(path, "wb") as file:
         file.write(make(2**22))
     error, memory = bounded(
-        "import mmap\nfrom partial_fc.data.recordio import read_record, walk",
+        "import mmap\nfrom partial_fc.data.records.recordio import read_record, walk",
         f"file = open({path!r}, 'rb'); data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ); "
         "assert not any(found for _, found, _ in walk(file.fileno(), data, 0, len(data), read_record))", seconds=20,
     )
@@ -238,8 +238,8 @@ def test_ranges_of_endless_records(tmp_path):
     for edge in (1e38, np.inf):
         (tmp_path / "train.rec").write_bytes(content.replace(struct.pack("<2f", 2, 3), struct.pack("<2f", edge, edge)))
         error, _ = bounded(
-            "from partial_fc.data.identity_ranges import empty_identities as use\n"
-            "from partial_fc.data.records import RecordFile as File",
+            "from partial_fc.data.records.identity_ranges import empty_identities as use\n"
+            "from partial_fc.data.records.record_file import RecordFile as File",
             f"use(File({str(tmp_path / 'train.rec')!r}))", seconds=20,
         )
         assert error is None
@@ -311,7 +311,7 @@ def test_jpeg_2000_without_colors_crashes_no_process(tmp_path):
     place = content.find(b"\xff\x4f\xff\x51") + 40
     content[place : place + 2] = b"\0\0"
     (tmp_path / "image").write_bytes(content)
-    imports = "from partial_fc.data.fit import decode_any, read_image"
+    imports = "from partial_fc.data.images.fit import decode_any, read_image"
     error, _ = bounded(imports, f"decode_any(read_image({str(tmp_path / 'image')!r}))")
     assert "damaged JPEG2000" in error
 
@@ -356,7 +356,7 @@ def test_archives(tmp_path, content, message):
     for compress in (bytes, gzip.compress):
         (tmp_path / "glint360k.tar").write_bytes(compress(content))
         error, memory = bounded(
-            "import contextlib\nfrom partial_fc.data.glint360k import prepare",
+            "import contextlib\nfrom partial_fc.data.tools.glint360k import prepare",
             f"prepare({str(tmp_path)!r}, lambda *_: contextlib.nullcontext(lambda _: None))",
         )
         assert message in error and memory < 2**26

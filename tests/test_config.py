@@ -5,7 +5,8 @@ import re
 import pytest
 
 from partial_fc import config as configuration
-from partial_fc.config import check, describe, from_command_line, get_config, load_presets, override
+from partial_fc.cli.train_arguments import from_command_line
+from partial_fc.config import check, describe, get_config, load_presets, override
 from partial_fc.errors import InputError
 
 PRESETS = load_presets()

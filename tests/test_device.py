@@ -1,8 +1,8 @@
 import mxnet as mx
 import pytest
 
-from partial_fc.communicator import Communicator
 from partial_fc.device import choose_device
+from partial_fc.distributed.communicator import Communicator
 from partial_fc.errors import InputError
 
 

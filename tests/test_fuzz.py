@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from formats import FORMATS
+from helpers.formats import FORMATS
 
 CASES = int(os.environ.get("PARTIAL_FC_FUZZ", 2800))
 AT_ONCE = 10_000  # in one process

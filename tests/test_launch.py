@@ -12,12 +12,13 @@ import time
 import psutil
 import pytest
 
-from partial_fc import hosts, launch
+from partial_fc import launch
+from partial_fc.distributed import hosts
+from partial_fc.distributed.signals import STOPPED_STATUS
 from partial_fc.errors import FAILED, WRONG_INPUT, InputError
 from partial_fc.launch import main
-from partial_fc.signals import STOPPED_STATUS
 
-SRC = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src")
+from helpers.paths import SRC
 
 
 def run(script, capfd, *options):

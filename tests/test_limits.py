@@ -11,7 +11,8 @@ from partial_fc.errors import InputError
 from partial_fc.launch import main
 from partial_fc.limits import prepare_launch, usable_cores
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from helpers.paths import ROOT
+
 SRC = os.path.join(ROOT, "src")
 
 
@@ -138,7 +139,7 @@ def test_a_missing_temporary_folder_is_named_before_the_start(tmp_path, monkeypa
 
 ALONE = """
 import sys
-from partial_fc.collectives import connect
+from partial_fc.distributed.collectives import connect
 assert connect().world_size == 1
 assert not {"horovod", "mpi4py"} & {name.split(".")[0] for name in sys.modules}
 """

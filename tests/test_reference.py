@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from problem import LOSSES, Problem
+from helpers.problem import LOSSES, Problem
 from reference import step
 
 

@@ -12,21 +12,21 @@ import mxnet as mx
 import pytest
 
 from partial_fc import train as train_file
-from partial_fc.center_files import load_centers
-from partial_fc.checkpoint import _seal
-from partial_fc.communicator import Communicator
-from partial_fc.config import from_command_line
+from partial_fc.checkpoint.center_files import load_centers
+from partial_fc.checkpoint.checkpoints import _seal
+from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.data.augmentation import Augmentation
 from partial_fc.data.batches import BatchReader
-from partial_fc.data.image import encode_jpeg
+from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.verification_set import save_verification_set
+from partial_fc.distributed.communicator import Communicator
+from partial_fc.distributed.lock import LOCK
+from partial_fc.distributed.signals import SAVE, STOP, Signals
 from partial_fc.errors import AgreedError
-from partial_fc.lock import LOCK
-from partial_fc.memory_bank import MemoryBank
-from partial_fc.module import FaceModule
-from partial_fc.signals import SAVE, STOP, Signals
+from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.training.module import FaceModule
 
-from faces import face, write_faces
+from helpers.faces import face, write_faces
 
 SMALL = "val_targets=val image_size=32 embedding_size=8 max_update=4 frequent=2 verbose=2 batch_size=8 num_workers=1"
 
@@ -286,7 +286,7 @@ def test_main_ends_with_the_status_of_the_cause(cause, status, data, tmp_path, m
             raise cause
 
     monkeypatch.setattr(train_file, "connect", Communicator)
-    monkeypatch.setattr("partial_fc.checkpoint._seal", save if cause else _seal)
+    monkeypatch.setattr("partial_fc.checkpoint.checkpoints._seal", save if cause else _seal)
     if not cause:
         monkeypatch.setattr(Signals, "take", lambda _: SAVE | STOP)
     arguments = [f"--set={each}" for each in (*SMALL.split(), f"rec={data}")]

@@ -43,7 +43,7 @@ _IN_UPDATE = {
 
 def _inject(kind, at):
     from partial_fc.data.batches import BatchReader
-    from partial_fc.module import FaceModule
+    from partial_fc.training.module import FaceModule
 
     step, read = FaceModule.step, BatchReader._read
 

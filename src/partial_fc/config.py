@@ -1,19 +1,17 @@
 """The configuration of a run: a preset, and what the command line overrides."""
 
-import argparse
 import difflib
 import importlib.util
+import math
 import os
-import shlex
 from types import MappingProxyType
 
-from .argument_parser import Parser, number, plain, whole_number
 from .errors import InputError
-from .listed_names import check_path
+from .lists.names import check_path
 
 PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets.py")
 
-_NAMES = ("loss", "dataset", "network")
+NAMES = ("loss", "dataset", "network")
 _POSITIVE = (
     "embedding_size", "image_size", "batch_size", "max_update", "frequent", "verbose", "save_interval", "num_workers",
     "keep_checkpoints",
@@ -32,28 +30,6 @@ _ONE_OF = {
     "last_batch": ("drop", "pad"),
     "on_bad_record": ("error", "skip"),
     "on_save_error": ("continue", "stop"),
-}
-# What belongs to one start of a run, or follows from another key.
-_OF_A_START = ("models_root", "resume", "overwrite", "break_lock", "io_only", "pretrained", "centers", "source")
-# What other trainers call a key.
-_ELSEWHERE = {
-    "epochs": "max_update", "steps": "max_update", "lr": "backbone_lr", "learning_rate": "backbone_lr",
-    "weight_decay": "wd", "workers": "num_workers", "output": "models_root", "margin": "loss_m2", "scale": "loss_s",
-}
-_OF_THE_LAUNCHER = ("-np", "-H", "--hostfile", "--restarts")
-# Options that stand for `--set key=value` of the same key.
-_OPTIONS = {
-    "sample_ratio": "share of the class centers in an update, in (0, 1]",
-    "batch_size": "images per rank",
-    "pretrained": "PREFIX[,EPOCH] of a model of the same network to start from",
-    "rec": "record file of your own, PATH/train.rec, with train.idx beside it",
-    "on_bad_record": "what a record that cannot be used does: error, or skip up to bad_record_share of them",
-    "bank": "where the class centers are: device, or host, from which the rows of a step travel",
-    "bank_dir": "folder for files that hold the class centers, if the memory cannot",
-    "models_root": "folder for model, checkpoints and logs",
-    "resume": "auto: continue from the newest checkpoint in the models root; PATH of a checkpoint; or no",
-    "centers": "folder of class centers to start from",
-    "seed": "of everything random",
 }
 
 
@@ -82,6 +58,14 @@ def get_config(loss, dataset, network):
     return presets.get_config(loss, dataset, network)
 
 
+def preset(loss, dataset, network):
+    """As `get_config`, with the record file in its folder: $PARTIAL_FC_DATA, or else `data`."""
+    config = get_config(loss, dataset, network)
+    if config.rec:
+        config.rec = os.path.join(os.environ.get("PARTIAL_FC_DATA", "data"), config.rec)
+    return config
+
+
 def override(config, assignments):
     """Apply `key=value` strings in order; the value is read as the type which the key has.
 
@@ -92,12 +76,12 @@ def override(config, assignments):
         key, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"--set {assignment}: expected key=value")
-        _assign(config, key, text, f"--set {assignment}")
+        assign(config, key, text, f"--set {assignment}")
 
 
-def _assign(config, key, text, typed):
-    """Set one key from text; `typed` (str) is what the user wrote, for errors."""
-    if key in _NAMES:
+def assign(config, key, text, typed):
+    """Set one key from text; `typed` (str) is what the user wrote, for errors. Raises InputError as `override`."""
+    if key in NAMES:
         raise InputError(f"{typed}: presets depend on it; use --{key} {text}")
     if key not in config:
         near = difflib.get_close_matches(key, config, n=1, cutoff=0)
@@ -106,130 +90,22 @@ def _assign(config, key, text, typed):
         config.source = "records"
     try:
         config[key] = _parse(key, text, config[key])
-    except (ValueError, argparse.ArgumentTypeError) as error:
+    except ValueError as error:
         raise InputError(f"{typed}: {error}") from None
-
-
-def from_command_line(argv):
-    """The configuration that the arguments of `partial-fc train` describe, checked.
-
-    Raises:
-        InputError: wrong arguments; see also `get_config`, `override` and `check`.
-    """
-    args = parser().parse_args(argv)
-    config = get_config(args.loss, args.dataset, args.network)
-    if config.rec:
-        config.rec = os.path.join(os.environ.get("PARTIAL_FC_DATA", "data"), config.rec)
-    typed = {}
-    for key in _OPTIONS:
-        if getattr(args, key) is not None:
-            typed[key] = f"{_flag(key)} {getattr(args, key)}"
-            _assign(config, key, getattr(args, key), typed[key])
-    override(config, args.set)
-    typed.update({assignment.partition("=")[0]: f"--set {assignment}" for assignment in args.set})
-    config.io_only, config.overwrite, config.break_lock = args.io_only, args.overwrite, args.break_lock
-    try:
-        check(config, typed)
-    except (KeyError, AttributeError) as error:  # of an EasyDict: users edit the file of presets
-        key = str(error).split("'")[-2]
-        raise InputError(f"{os.path.realpath(PRESETS)}: lacks the key {key}, which this version needs") from error
-    return config
 
 
 def own_records(config):
     """Whether --rec names other records than the preset's."""
-    return config.rec != _preset(config).rec
+    return config.rec != preset(config.loss, config.dataset, config.network).rec
 
 
 def dataset_name(config):
     """Name of the data set, for people and folders: the preset's, or that of the folder of one's own records."""
-    if _preset(config).source == config.source:
+    if preset(config.loss, config.dataset, config.network).source == config.source:
         return config.dataset
     folder, file = os.path.split(os.path.abspath(config.rec))
     name = os.path.splitext(file)[0]
     return os.path.basename(folder) or name if name == "train" else name
-
-
-def arguments(config, **changed):
-    """The command line that describes a configuration, with other values of some keys, quoted for a shell.
-
-    What belongs to one start only, such as `resume` and `models_root`, is left out.
-    """
-    preset = _preset(config)
-    own = [key for key in preset if key not in (*_NAMES, *_OF_A_START) and config[key] != preset[key]]
-    defaults = {name: parser().get_default(name) for name in _NAMES}
-    values = {name: config[name] for name in ("dataset", "network", "loss")}
-    values.update({key: _text(config[key]) for key in own if key != "num_classes" or preset.num_classes})
-    values.update({key: _text(value) for key, value in changed.items()})
-    words = []
-    for key, value in values.items():
-        if value != defaults.get(key):
-            words += [_flag(key), value] if key in (*_OPTIONS, *_NAMES) else ["--set", f"{key}={value}"]
-    return shlex.join(words)
-
-
-def _preset(config):
-    return from_command_line([word for name in _NAMES for word in (_flag(name), config[name])])
-
-
-def _text(value):
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _flag(key):
-    return "--" + key.replace("_", "-")
-
-
-def _key(option):
-    return option.lstrip("-").replace("-", "_")
-
-
-class _TrainParser(Parser):
-    """Raises its errors: every rank has them, and one prints them."""
-
-    def error(self, message):
-        raise InputError(plain(message))
-
-    def explain(self, word):
-        """Keys of the presets count as names of options, too."""
-        option, equals, _ = word.partition("=")
-        if not word.startswith("-"):
-            more = f"{word}: --set takes one KEY=VALUE, repeat it: --set {shlex.quote(word)}"
-            return more if equals else super().explain(word)
-        if option in _OF_THE_LAUNCHER:
-            return f"{option}: an option of the launcher, before --: bash run.sh {option} ... -- ARGS"
-        key = _key(option)
-        keys = {*load_presets().get_config("cosface", "demo", "demo"), *map(_key, self._option_string_actions)}
-        near = difflib.get_close_matches(_ELSEWHERE.get(key, key), sorted(keys), n=1)
-        if not near:
-            return super().explain(word)
-        has_option = _flag(near[0]) in self._option_string_actions
-        return f"{option}: no such option; the nearest is {_flag(near[0]) if has_option else f'--set {near[0]}=VALUE'}"
-
-
-def parser():
-    """Arguments of the trainer."""
-    result = _TrainParser(prog="partial-fc train", description="Train a face recognition model.")
-    presets = load_presets()
-    for name, default, what, known in (
-        ("dataset", "demo", "preset of default.py", presets.DATASETS),
-        ("network", "demo", "backbone", presets.NETWORKS),
-        ("loss", "cosface", "margin softmax", presets.LOSSES),
-    ):
-        result.add_argument(_flag(name), default=default, help=f"{what}: {', '.join(known)} (default: {default})")
-    for key, meaning in _OPTIONS.items():
-        result.add_argument(_flag(key), metavar=key.upper(), help=meaning)
-    result.add_argument("--io-only", action="store_true", help="only read the images, and log how fast that is")
-    result.add_argument("--overwrite", action="store_true", help="overwrite another run's results in the models root")
-    result.add_argument(
-        "--break-lock", action="store_true",
-        help="use a models root whose lock names a run that is over, which this host cannot find out by itself",
-    )
-    result.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE",
-        help="override a key of the preset, such as max_update=1000; repeat it for several keys",
-    )
-    return result
 
 
 def check(config, typed=MappingProxyType({})):
@@ -285,3 +161,22 @@ def _update(text):
     if not text.isdecimal():
         raise ValueError(f"expected updates, such as 1000,1500, not {text!r}")
     return int(text)
+
+
+def whole_number(text: str) -> int:
+    """The whole number in a text; raises ValueError that says what was expected."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"expected a whole number, not {text!r}") from None
+
+
+def number(text: str) -> float:
+    """The finite number in a text; raises ValueError that says what was expected."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"expected a number, not {text!r}")
+    return value

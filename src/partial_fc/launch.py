@@ -17,14 +17,14 @@ import threading
 
 import psutil
 
-from .config import from_command_line
+from .cli.train_arguments import from_command_line
+from .distributed.hosts import check_gloo, mpi_settings
+from .distributed.launch_command import read_command
+from .distributed.restarts import Restarts
+from .distributed.signals import STOPPED_STATUS
 from .errors import WRONG_INPUT, InputError, exit_status
-from .hosts import check_gloo, mpi_settings
-from .launch_command import read_command
 from .limits import prepare_launch
-from .printable import print_message
-from .restarts import Restarts
-from .signals import STOPPED_STATUS
+from .output.printable import print_message
 
 _LIBC = ctypes.CDLL(None)
 # Exit statuses after which the same run would fail again, or was to end.
@@ -49,19 +49,22 @@ def main(argv=None):
     try:
         prepare_launch()
         command = read_command(args.command)
-        _check(command)
-        return _run(command, args.restarts, Restarts(command) if args.restarts else None)
+        config = _check(command)
+        return _run(command, args.restarts, Restarts(command, config) if args.restarts else None)
     except (InputError, OSError) as error:
         print_message(f"error: {error}")
         return WRONG_INPUT if isinstance(error, FileNotFoundError) else exit_status(error)  # the launcher's own name
 
 
 def _check(command):
-    """Raise InputError for what every rank would fail with: it is reported once, before anything starts."""
-    if command.trainer_arguments is not None:
-        from_command_line(command.trainer_arguments)
+    """Raise InputError for what every rank would fail with: it is reported once, before anything starts.
+
+    Returns:
+        configuration of the trainer; None where another program is started.
+    """
     if "--gloo" in command.options:
         check_gloo()
+    return None if command.trainer_arguments is None else from_command_line(command.trainer_arguments)
 
 
 def _run(command, left, restarts):

@@ -10,7 +10,7 @@ import tempfile
 from typing import Iterator
 
 from .errors import InputError
-from .printable import print_lines
+from .output.printable import print_lines
 
 # Open MPI 4.1 hangs with 32 open files, without a word; 2 ranks need 48.
 _LEAST_OPEN_FILES, _OPEN_FILES = 256, 65536

@@ -1,50 +1,43 @@
-"""Build what a configuration describes and train it: `python -m partial_fc.train`, the same as `partial-fc train`."""
+"""Build what a configuration describes and train it: `python -m partial_fc.train` is `partial-fc train`."""
 
 import contextlib
 import functools
 import logging
 import logging.handlers
 import os
-import sys
-import time
-
-import mxnet as mx
 
 from . import config as configuration
-from .agreement import checksums, compare, settings
-from .batch_norm import check_batch_norm
-from .callbacks import LossLog, Periodic, TensorBoard, Verification
-from .checkpoint import Checkpoints
-from .closed_pipe import quiet_pipe
-from .collectives import connect
-from .curves import draw_curves
+from .backbone.batch_norm import check_batch_norm
+from .checkpoint.checkpoints import Checkpoints
 from .data.augmentation import Augmentation
 from .data.batches import BatchReader
-from .data.demo import make_demo
-from .data.records import RecordFile
+from .data.demo.records import make_demo
+from .data.records.record_file import RecordFile
 from .data.synthetic import SyntheticBatches
 from .device import choose_device
-from .errors import AgreedError, InputError, exit_status
-from .eval.verification import pixel_embeddings, verify
-from .eval.verification_sets import find_verification_sets, open_verification_set
-from .head import PartialFC
-from .host_bank import HostBank
-from .input_rate import measure_input
-from .log_output import Console, LogFile
-from .lr_scheduler import multi_step_lr
-from .margin_softmax import MarginSoftmax
-from .memory_bank import MemoryBank
-from .module import FaceModule
-from .optimizer import CenterSGD
-from .plan import check_memory, memory_plan, on_host, patience
-from .printable import print_message
-from .progress import Progress
-from .run_folder import choose_models_root, clear, hold_models_root, run_files
-from .saving import Saver, find_checkpoint, restore
-from .signals import STOPPED_STATUS, Signals, Stopped
-from .start import check_paths, load_start, read_start
-from .summary import print_summary, write_summary
+from .distributed.agreement import checksums, compare, settings
+from .distributed.signals import Signals
+from .errors import InputError
+from .eval.protocols.verification import pixel_embeddings, verify
+from .eval.protocols.verification_sets import find_verification_sets, open_verification_set
+from .head.host_bank import HostBank
+from .head.margin_softmax import MarginSoftmax
+from .head.memory_bank import MemoryBank
+from .head.optimizer import CenterSGD
+from .head.partial_fc import PartialFC
+from .output.log import Console, LogFile
 from .symbol import get_symbol
+from .training.callbacks import LossLog, Periodic, TensorBoard, Verification
+from .training.curves import draw_curves
+from .training.input_rate import measure_input
+from .training.module import FaceModule
+from .training.plan import check_memory, memory_plan, on_host, patience
+from .training.progress import Progress
+from .training.run_folder import choose_models_root, clear, hold_models_root, run_files
+from .training.saving import Saver, find_checkpoint, restore
+from .training.schedules import multi_step_lr
+from .training.start import check_paths, load_start, read_start
+from .training.summary import write_summary
 from .versions import versions
 
 _SECONDS_TO_DRAW = 900  # the demo's faces on a busy machine
@@ -54,52 +47,16 @@ _FORMAT = "%(asctime)s %(message)s"
 log = logging.getLogger("partial_fc")
 
 
-@quiet_pipe
-def main(argv=None):
-    """Train as the arguments say; returns the exit status."""
-    comm = config = problem = None
-    try:
-        config = configuration.from_command_line(sys.argv[1:] if argv is None else argv)
-    except InputError as error:
-        problem = str(error)
-    try:
-        comm = connect()
-        comm.agree(problem)
-        with Signals() as signals:
-            train(config, comm, signals)
-    except Stopped as stopped:
-        _last_words(comm, f"stopped: {stopped}")
-        return STOPPED_STATUS
-    except AgreedError as error:
-        _last_words(comm, f"error: {error}")
-        return error.status
-    except BrokenPipeError:  # the summary
-        raise
-    except (InputError, OSError) as error:
-        status = exit_status(error)
-        if comm:
-            comm.fail(str(error), status)
-        print_message(f"error: {error}")
-        return status
-    return 0
-
-
-def _last_words(comm, message):
-    """Rank 0 speaks for all, and first: the launcher ends the others as soon as one has ended."""
-    mx.nd.waitall()  # what all ranks have begun together
-    if comm.rank:
-        time.sleep(1)
-    else:
-        print_message(message)
-
-
 def train(config, comm, signals=None):
-    """Train, verify and save what `config` (see `config.from_command_line`) describes; rank 0 leaves a summary.
+    """Train, verify and save what `config` describes; rank 0 leaves a summary.
 
     Nothing is written before all ranks can start, but for the demo's faces and the lock of the models root.
 
     Args:
         signals: Signals by which the run may be asked to save or to end.
+
+    Returns:
+        The summary on rank 0, see `write_summary`; None on the others and for `io_only`.
 
     Raises:
         AgreedError: on every rank, for wrong input on any of them, or a models root that another run uses.
@@ -115,10 +72,9 @@ def train(config, comm, signals=None):
         check_paths(config, comm.rank)
     held = _start_log(comm)
     if config.io_only:
-        measure_input(_reader(config, comm), comm)
-        return
+        return measure_input(_reader(config, comm), comm)
     with hold_models_root(config, comm, may_change) as lock:
-        _train(config, comm, signals or Signals(), lock, held)
+        return _train(config, comm, signals or Signals(), lock, held)
 
 
 def _reader(config, comm):
@@ -171,7 +127,8 @@ def _train(config, comm, signals, lock, held):
     if comm.rank == 0:
         files = run_files(config.models_root)
         draw_curves(files["curves"], losses.path, verification.history, config.lr_steps)
-        print_summary(write_summary(config, comm.world_size, losses, pixels, verification, files), config)
+        return write_summary(config, comm.world_size, losses, pixels, verification, files)
+    return None
 
 
 def build(config, comm, ctx):
@@ -282,4 +239,8 @@ def _learning_rates(config, num_update):
 
 
 if __name__ == "__main__":
+    import sys
+
+    from .cli.train import main
+
     sys.exit(main())

@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks import acceptance
 from benchmarks.acceptance_worker import _error, _problems, case
-from partial_fc.memory_bank import MemoryBank
+from partial_fc.head.memory_bank import MemoryBank
 
-from shards import Shards
+from helpers.shards import Shards
 
 
 def test_all_checks_pass_on_the_cpu(capsys):

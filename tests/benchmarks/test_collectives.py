@@ -7,7 +7,7 @@ import mxnet as mx
 from benchmarks import collectives
 from benchmarks.collectives_worker import calls, gather_by_sum
 from benchmarks.measure import on_ranks, work
-from partial_fc.collectives import connect
+from partial_fc.distributed.collectives import connect
 
 
 def test_measures_and_prints(tmp_path, capsys):

@@ -5,9 +5,9 @@ import zipfile
 
 from benchmarks import eval as evaluation
 from benchmarks import eval_embedding, eval_protocols
-from partial_fc.data.image import encode_jpeg
+from partial_fc.data.images.decoding import encode_jpeg
 
-from faces import face
+from helpers.faces import face
 
 
 def test_part_on_embedding(tmp_path, monkeypatch, capsys):

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import head
 from benchmarks.head_worker import Floor, Problem, matrix_products
-from partial_fc.communicator import Communicator
+from partial_fc.distributed.communicator import Communicator
 
 from reference import relative_error
 

@@ -8,7 +8,7 @@ import mxnet as mx
 import pytest
 
 from benchmarks.measure import interleave, machine, on_ranks, print_table, spread, work, write_json
-from partial_fc.collectives import Communicator, connect
+from partial_fc.distributed.collectives import Communicator, connect
 
 
 @pytest.mark.parametrize("launcher", ["MPI", "Gloo"])

@@ -8,11 +8,11 @@ import pytest
 
 from benchmarks.measure import ROOT, on_ranks, work
 from benchmarks.published import PublishedHead
-from partial_fc.collectives import Communicator, connect
-from partial_fc.margin_softmax import MarginSoftmax
-from partial_fc.partition import partition
+from partial_fc.distributed.collectives import Communicator, connect
+from partial_fc.head.margin_softmax import MarginSoftmax
+from partial_fc.head.partition import partition
 
-from problem import LOSSES, LR, Problem, assemble, assert_close
+from helpers.problem import LOSSES, LR, Problem, assemble, assert_close
 
 
 def step_on(comm, problem, margin, sample_ratio=1.0):

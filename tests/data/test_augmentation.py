@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from partial_fc.data.augmentation import Augmentation
-from partial_fc.data.image import decode_image, encode_jpeg
+from partial_fc.data.images.decoding import decode_image, encode_jpeg
 
-from faces import face
+from helpers.faces import face
 
 SIZE = 32
 NONE = Augmentation(flip=False)

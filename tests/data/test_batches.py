@@ -7,12 +7,12 @@ import pytest
 from partial_fc.data import epoch_order
 from partial_fc.data.augmentation import Augmentation
 from partial_fc.data.batches import Batch, BatchReader
-from partial_fc.data.image import decode_image, encode_jpeg
-from partial_fc.data.record_writer import record_files, write_records
-from partial_fc.data.records import RecordFile
+from partial_fc.data.images.decoding import decode_image, encode_jpeg
+from partial_fc.data.records.record_file import RecordFile
+from partial_fc.data.records.record_writer import record_files, write_records
 from partial_fc.errors import InputError
 
-from faces import face, write_faces
+from helpers.faces import face, write_faces
 
 SIZE, IDENTITIES, IMAGES = 16, 7, 6  # 42 images: three global batches of 12 and a rest of 6
 GLOBAL_BATCH_SIZE = 12

@@ -7,9 +7,9 @@ import numpy as np
 
 from partial_fc.data.batches import BatchReader
 from partial_fc.data.epoch_order import EpochOrder
-from partial_fc.data.records import RecordFile
+from partial_fc.data.records.record_file import RecordFile
 
-from faces import write_faces
+from helpers.faces import write_faces
 
 
 def test_order_is_a_function_of_seed_and_epoch():

@@ -6,13 +6,13 @@ import zipfile
 import numpy as np
 import pytest
 
-from partial_fc.communicator import Communicator
 from partial_fc.data.batches import BatchReader
-from partial_fc.data.image import decode_image
-from partial_fc.data.record_writer import write_records
-from partial_fc.data.records import RecordFile
+from partial_fc.data.images.decoding import decode_image
+from partial_fc.data.records.record_file import RecordFile
+from partial_fc.data.records.record_writer import write_records
 from partial_fc.data.verification_set import load_verification_set, save_verification_set
-from partial_fc.eval.verification import pixel_embeddings, verify
+from partial_fc.distributed.communicator import Communicator
+from partial_fc.eval.protocols.verification import pixel_embeddings, verify
 
 LFW = os.path.join(os.environ.get("PARTIAL_FC_TEST_DATA", ""), "lfw-112x112")
 pytestmark = pytest.mark.skipif(not os.path.isdir(LFW), reason="PARTIAL_FC_TEST_DATA names no folder with lfw-112x112")

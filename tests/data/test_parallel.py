@@ -11,13 +11,13 @@ import time
 
 import pytest
 
-from partial_fc.data import pack_state
-from partial_fc.data.image import encode_jpeg
-from partial_fc.data.pack import pack
+from partial_fc.data.images.decoding import encode_jpeg
+from partial_fc.data.tools.pack import pack
 from partial_fc.data.verification_set import load_verification_set
 from partial_fc.errors import InputError
 
-from faces import face
+from helpers.faces import face
+from helpers.paths import SRC
 
 PEOPLE, IMAGES = 60, 5
 
@@ -224,8 +224,7 @@ def test_killed(folder, expected, tmp_path):
         image_folder.fit_image = lambda *arguments: time.sleep(0.01) or fit(*arguments)
         commands.main(sys.argv[1:])
     """
-    source = os.path.dirname(os.path.dirname(os.path.dirname(pack_state.__file__)))
-    environment = {**os.environ, "PYTHONPATH": source}
+    environment = {**os.environ, "PYTHONPATH": SRC}
     run = subprocess.Popen([sys.executable, "-c", slowly, *arguments, "--workers", "2"], env=environment)
     deadline = time.monotonic() + 30
     while not journal.exists() or journal.read_bytes().count(b"\n") < 10:

@@ -8,7 +8,7 @@ import pytest
 import partial_fc
 from partial_fc.doctor import disk, facts
 
-from faces import write_faces
+from helpers.faces import write_faces
 
 
 @pytest.fixture

@@ -6,21 +6,21 @@ import os
 import numpy as np
 import pytest
 
-from partial_fc.communicator import Communicator
-from partial_fc.data.image import decode_image, encode_jpeg
-from partial_fc.data.record_writer import write_records
+from partial_fc.cli.eval.main import main
+from partial_fc.data.images.decoding import decode_image, encode_jpeg
+from partial_fc.data.records.record_writer import write_records
+from partial_fc.distributed.communicator import Communicator
 from partial_fc.errors import AgreedError
 from partial_fc.eval import unfinished_features
-from partial_fc.eval.commands import main
 from partial_fc.eval.embed import embed
 from partial_fc.eval.embedding import Embedder
 from partial_fc.eval.image_source import FileImages, RecordImages
 from partial_fc.eval.model import load_model
 
-from faces import face
-from models import write_linear_model
+from helpers.faces import face
+from helpers.models import write_linear_model
+from helpers.shards import Shards
 from parallel.launch import LAUNCHERS, launch, succeed
-from shards import Shards
 
 SIZE = 16
 

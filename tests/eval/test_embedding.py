@@ -4,12 +4,12 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from partial_fc.checkpoint.model_files import save_model
 from partial_fc.errors import InputError
 from partial_fc.eval.embedding import Embedder, image_batches
 from partial_fc.eval.model import load_model
-from partial_fc.model_files import save_model
 
-from models import mobilefacenet, write_linear_model, write_random_model
+from helpers.models import mobilefacenet, write_linear_model, write_random_model
 
 SIZE = 16
 

@@ -3,11 +3,11 @@ import os
 import numpy as np
 import pytest
 
-from partial_fc.data.image import decode_image, encode_jpeg
+from partial_fc.data.images.decoding import decode_image, encode_jpeg
 from partial_fc.errors import InputError
 from partial_fc.eval.image_source import FileImages, RecordImages, images_below, listed_images
 
-from faces import face, write_faces
+from helpers.faces import face, write_faces
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from partial_fc.checkpoint.model_files import model_paths, save_model
 from partial_fc.errors import InputError
 from partial_fc.eval.model import load_model
-from partial_fc.model_files import model_paths, save_model
 from partial_fc.symbol import get_symbol
 
-from models import write_linear_model
+from helpers.models import write_linear_model
 
 
 @pytest.fixture

@@ -7,17 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from partial_fc.eval import arguments
-from partial_fc.eval.output import (
-    Curve,
-    Histogram,
-    Result,
-    far_name,
-    results_csv,
-    results_json,
-    table,
-    write_results,
-)
+from partial_fc.cli.eval import arguments
+from partial_fc.cli.eval.results import write_results
+from partial_fc.eval.output import Curve, Histogram, Result, far_name, results_csv, results_json, table
 
 FIGURES = {"pairs": 20, "accuracy": 0.98765, "threshold": 1.598, "tar": {"1e-1": 0.5, "1e-6": None}}
 

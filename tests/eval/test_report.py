@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from partial_fc.eval.ijb import ijb_result
-from partial_fc.eval.ijb_lists import TemplatePairs
 from partial_fc.eval.output import Result
-from partial_fc.eval.published import PUBLISHED
+from partial_fc.eval.protocols.ijb import ijb_result
+from partial_fc.eval.protocols.ijb_lists import TemplatePairs
+from partial_fc.eval.protocols.published import PUBLISHED
 from partial_fc.eval.report import report
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.two_hosts import Hosts, obstacle, own_folders
 
-from faces import write_faces
+from helpers.faces import write_faces
 from parallel.launch import ROOT
 
 reason = obstacle()
@@ -24,7 +24,7 @@ def examine(hosts, folder, change):
 def test_two_hosts_of_which_one_has_other_files(tmp_path):
     """Each has its files for itself: what is changed on the first, the other does not have."""
     write_faces(tmp_path)
-    change = f"echo '# changed' >>{ROOT}/src/partial_fc/head.py && echo '999\t0' >>{tmp_path}/train.idx"
+    change = f"echo '# changed' >>{ROOT}/src/partial_fc/head/partial_fc.py && echo '999\t0' >>{tmp_path}/train.idx"
     with Hosts(own_folders(tmp_path)) as hosts:
         findings = examine(hosts, tmp_path, change)
     other = {finding["topic"]: finding for finding in findings.pop(hosts.names[1])}

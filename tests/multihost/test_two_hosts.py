@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.two_hosts import Hosts, launch_command, obstacle, own_folders
 
-from faces import write_faces
+from helpers.faces import write_faces
 from parallel.launch import ROOT, run, succeed
 
 reason = obstacle()

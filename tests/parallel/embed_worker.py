@@ -4,8 +4,8 @@ import os
 import signal
 import sys
 
+from partial_fc.cli.eval.main import main
 from partial_fc.eval import unfinished_features
-from partial_fc.eval.commands import main
 
 unfinished_features.BLOCK_ROWS = 8
 write, written = unfinished_features.UnfinishedFeatures.write, []

@@ -6,14 +6,14 @@ import sys
 import mxnet as mx
 import numpy as np
 
-from partial_fc.collectives import connect
+from partial_fc.distributed.collectives import connect
 from partial_fc.errors import AgreedError
-from partial_fc.head import PartialFC
-from partial_fc.margin_softmax import MarginSoftmax
-from partial_fc.memory_bank import MemoryBank
-from partial_fc.optimizer import CenterSGD
+from partial_fc.head.margin_softmax import MarginSoftmax
+from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.partial_fc import PartialFC
 
-from problem import LOSSES, Problem
+from helpers.problem import LOSSES, Problem
 
 
 def check_collectives(comm, ctx=None):

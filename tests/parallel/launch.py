@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from helpers.paths import ROOT
+
 LAUNCHERS = ("mpi", "gloo")
 
 
@@ -38,3 +39,11 @@ def succeed(process):
     """The output of a process that must have succeeded."""
     assert process.returncode == 0, process.stdout[-20000:]
     return process.stdout
+
+
+def mpirun(ranks):
+    return ["bash", f"{ROOT}/run.sh", "-np", str(ranks), "--"]
+
+
+def horovodrun(ranks, *options):
+    return ["horovodrun", *options, "-np", str(ranks), "-H", f"localhost:{ranks}", "bash", f"{ROOT}/config.sh"]

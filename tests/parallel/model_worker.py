@@ -6,14 +6,14 @@ import sys
 import mxnet as mx
 import numpy as np
 
-from partial_fc.center_files import save_centers
-from partial_fc.collectives import connect
+from partial_fc.checkpoint.center_files import save_centers
 from partial_fc.data.batches import Batch
-from partial_fc.head import PartialFC
-from partial_fc.margin_softmax import MarginSoftmax
-from partial_fc.memory_bank import MemoryBank
-from partial_fc.module import FaceModule
-from partial_fc.optimizer import CenterSGD
+from partial_fc.distributed.collectives import connect
+from partial_fc.head.margin_softmax import MarginSoftmax
+from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.partial_fc import PartialFC
+from partial_fc.training.module import FaceModule
 
 NUM_CLASSES, GLOBAL_BATCH_SIZE = 101, 12
 

@@ -10,22 +10,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from partial_fc.config import parser
+from partial_fc.cli.train_arguments import parser
 
-from faces import write_faces
-from parallel.launch import ROOT, run, succeed
+from helpers.faces import write_faces
+from parallel.launch import ROOT, horovodrun, mpirun, run, succeed
 
 SMALL = ["--set", "val_targets=val", "--set", "image_size=32", "--set", "embedding_size=16", "--set", "max_update=6"]
 SMALL += ["--batch-size", "8", "--sample-ratio", "0.4", "--set", "frequent=2", "--set", "lr_steps=4"]
 SMALL += ["--dataset", "demo", "--network", "demo", "--loss", "cosface", "--set", "verbose=5"]
-
-
-def mpirun(ranks):
-    return ["bash", f"{ROOT}/run.sh", "-np", str(ranks), "--"]
-
-
-def horovodrun(ranks, *options):
-    return ["horovodrun", *options, "-np", str(ranks), "-H", f"localhost:{ranks}", "bash", f"{ROOT}/config.sh"]
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +210,8 @@ def on_a_host_named(name, command, folder):
 )
 @pytest.mark.parametrize("name", ["no-such.invalid", "no_such_host"])
 def test_names_that_do_not_resolve(name, tmp_path):
-    script = "from partial_fc.collectives import connect; print(f'rank {connect().all_gather_object(1)}', flush=True)"
+    script = "from partial_fc.distributed.collectives import connect\n"
+    script += "print(f'rank {connect().all_gather_object(1)}', flush=True)"
     (tmp_path / "two.py").write_text(script)
     program = ["bash", "-c", f". {ROOT}/config.sh; python two.py"]
     for launcher in (["mpirun", "--oversubscribe", "-np", "2"], ["horovodrun", "--mpi", "-np", "2"]):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from partial_fc.center_files import load_centers
-from partial_fc.communicator import Communicator
-from partial_fc.memory_bank import MemoryBank
+from partial_fc.checkpoint.center_files import load_centers
+from partial_fc.distributed.communicator import Communicator
+from partial_fc.head.memory_bank import MemoryBank
 
 from parallel.launch import LAUNCHERS, launch, succeed
 from parallel.model_worker import NUM_CLASSES, train

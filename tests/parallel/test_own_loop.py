@@ -49,7 +49,7 @@ def test_every_rank_has_the_same_network_then(old, new, tmp_path):
 def test_sums_that_nothing_waits_for_are_made_before_the_end(launcher, tmp_path):
     (tmp_path / "end.py").write_text("""if True:
         import mxnet as mx
-        from partial_fc.collectives import connect
+        from partial_fc.distributed.collectives import connect
 
         comm, arrays = connect(), {str(i): mx.nd.ones((1000, 1000)) for i in range(40)}
         for _ in range(4):

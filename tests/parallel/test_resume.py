@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from faces import write_faces
-from parallel.launch import ROOT, run, succeed
-from parallel.test_launchers import horovodrun, mpirun
+from helpers.faces import write_faces
+from parallel.launch import ROOT, horovodrun, mpirun, run, succeed
 
 UPDATES = 30
 ARGUMENTS = ["--set=val_targets=val", "--set=image_size=32", "--set=embedding_size=16", "--batch-size=8"]

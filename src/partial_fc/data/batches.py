@@ -7,12 +7,12 @@ import numpy as np
 
 from ..errors import InputError
 from .augmentation import Augmentation
-from .bad_records import BadRecords
-from .decoders import image_memory
 from .epoch_order import EpochOrder
-from .identity_ranges import empty_identities, identities_in_runs, runs_text
-from .image import decode_into
+from .images.decoders import image_memory
+from .images.decoding import decode_into
 from .parallel import ordered_map
+from .records.bad_records import BadRecords
+from .records.identity_ranges import empty_identities, identities_in_runs, runs_text
 
 log = logging.getLogger("partial_fc")
 

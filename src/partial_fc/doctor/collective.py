@@ -7,7 +7,7 @@ import time
 import mxnet as mx
 import numpy as np
 
-from ..collectives import connect
+from ..distributed.collectives import connect
 
 MARK = "partial_fc.doctor.collective:"
 _BYTES, _ROUNDS = 2**24, 5

@@ -13,7 +13,7 @@ import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from ..hosts import own_address
+from ..distributed.hosts import own_address
 from ..limits import usable_cores
 from .process import run
 

@@ -23,7 +23,7 @@ def _mxnet():
 
 
 def _horovod():
-    from ..collectives import describe_build
+    from ..distributed.collectives import describe_build
 
     return describe_build()
 

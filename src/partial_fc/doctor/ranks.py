@@ -3,7 +3,7 @@
 import json
 import os
 
-from ..hosts import mpi_settings
+from ..distributed.hosts import mpi_settings
 from .findings import OK, TROUBLE, WARNING, Finding
 from .launch import horovodrun_command, mpirun_command, rank_command
 from .process import run

@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from ..hosts import NO_ADDRESS, NO_ADDRESS_ADVICE, is_plain
+from ..distributed.hosts import NO_ADDRESS, NO_ADDRESS_ADVICE, is_plain
 from .findings import OK, TROUBLE, WARNING, Finding
 
 _INSTALL = ". setup-utils/env.sh; before that, where nothing is set up yet, setup-utils/install.sh"

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from ..data.data_set import write_lines, write_reasons
+from ..data.records.data_set import write_lines, write_reasons
 from ..errors import InputError
 from ..limits import usable_cores
 from .embedding import check_finite, read_ahead

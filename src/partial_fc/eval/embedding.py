@@ -6,14 +6,14 @@ import logging
 import mxnet as mx
 import numpy as np
 
+from ..backbone.plain_layout import plain_layout
+from ..checkpoint.symbol_file import check_size
 from ..data.parallel import ordered_map
 from ..data.progress import progress
 from ..errors import InputError, cause
 from ..limits import usable_cores
-from ..symbol_file import check_size
 from .model import load_model
-from .plain_layout import plain_layout
-from .unit_features import unit_or_nan
+from .protocols.unit_features import unit_or_nan
 
 log = logging.getLogger("partial_fc")
 

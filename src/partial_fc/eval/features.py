@@ -1,7 +1,7 @@
 """Files of features: `.npy`, (n, D), a row for each image."""
 
+from ..checkpoint.numpy_file import open_matrix
 from ..errors import InputError
-from ..numpy_file import open_matrix
 
 
 def read_features(path, num_rows=None):

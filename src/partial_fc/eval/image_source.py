@@ -3,14 +3,14 @@
 import logging
 import os
 
-from ..data.data_set import DataSet
-from ..data.fit import read_image
-from ..data.image_folder import IMAGE_ENDINGS, natural_key
+from ..data.images.fit import read_image
+from ..data.images.folder import IMAGE_ENDINGS, natural_key
+from ..data.records.data_set import DataSet
 from ..errors import InputError
 from ..files import walk
-from ..listed_names import check_path, find_path
-from ..text_lists import text_lines
-from .pair_sets import decode_face, face_size
+from ..lists.names import check_path, find_path
+from ..lists.text import text_lines
+from .protocols.pair_sets import decode_face, face_size
 
 log = logging.getLogger("partial_fc")
 

@@ -8,10 +8,10 @@ from typing import Dict, NamedTuple
 
 import mxnet as mx
 
+from ..checkpoint.model_files import check_channels, check_model_exists, listed, model_paths, read_parameters, why_not
+from ..checkpoint.symbol_file import load_symbol
 from ..errors import InputError
 from ..files import refuse_pointer
-from ..model_files import check_channels, check_model_exists, listed, model_paths, read_parameters, why_not
-from ..symbol_file import load_symbol
 
 log = logging.getLogger("partial_fc")
 

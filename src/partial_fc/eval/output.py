@@ -1,23 +1,15 @@
-"""What protocols have in common when all is measured: table, JSON, CSV, pictures, report.
-
-A protocol's command makes a `Result` for each model and data set, and gives the list to `write_results`.
-"""
+"""What protocols have measured, as table, JSON and CSV: a `Result` for each model and data set."""
 
 import csv
 import io
 import json
-import logging
-import os
 import re
 import shutil
 from typing import Any, Dict, NamedTuple
 
 import numpy as np
 
-from ..files import atomic_path
-from ..printable import escaped, print_lines
-
-log = logging.getLogger("partial_fc")
+from ..output.printable import escaped
 
 # Figures that are floats without being shares of one.
 _NO_SHARES = ("xnorm", "threshold", "threshold_no_flip")
@@ -74,31 +66,6 @@ class Result(NamedTuple):
 def far_name(far):
     """`1e-4` for 0.0001: the key of a false accept rate."""
     return np.format_float_scientific(far, trim="-", exp_digits=1)
-
-
-def write_results(results, args):
-    """Print a list of Result as table (or JSON) and write the files that the arguments of `add_output` name.
-
-    Raises:
-        OSError: naming the file, if it cannot be written.
-    """
-    print_lines((results_json(results) if args.json == "-" else table(results)).split("\n"))
-    if args.json and args.json != "-":
-        _write(args.json, results_json(results) + "\n")
-    if args.csv:
-        _write(args.csv, results_csv(results))
-    if args.roc or args.histogram:
-        from .plots import draw_histograms, draw_roc  # matplotlib takes a while to load
-
-        for path, draw in ((args.roc, draw_roc), (args.histogram, draw_histograms)):
-            if path:
-                draw(path, results)
-                log.info("wrote %s", path)
-    if args.report:
-        from .report import report
-
-        pictures = [path for path in (args.roc, args.histogram) if path]
-        _write(args.report, report(results, os.path.dirname(os.path.abspath(args.report)), pictures))
 
 
 def results_json(results):
@@ -183,10 +150,3 @@ def _flat(figures, names):
             yield from _flat(value, (*names, name))
         else:
             yield " ".join((*names, name)), value
-
-
-def _write(path, content):
-    with atomic_path(path) as unfinished:
-        with open(unfinished, "w", encoding="utf-8", newline="\n") as file:
-            file.write(content)
-    log.info("wrote %s", path)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..files import atomic_path
-from ..picture_labels import Labels, name_lines
+from ..pictures.labels import Labels, name_lines
 
 _COLUMNS = 80  # of text below or above a panel
 _LINE = 0.17  # inches

@@ -3,7 +3,7 @@
 import logging
 import time
 
-from ..collectives import connect
+from ..distributed.collectives import connect
 from ..errors import AgreedError
 
 log = logging.getLogger("partial_fc")

@@ -4,10 +4,10 @@ import os
 import re
 import urllib.parse
 
-from ..printable import escaped
+from ..output.printable import escaped
 from .embedding import pixel_words
 from .output import flat, text
-from .published import published
+from .protocols.published import published
 
 _EXPLANATION = (
     "Shares are in percent; ± is the standard deviation over the folds. TAR at FAR 1e-4 is the share of the pairs of "

@@ -9,10 +9,10 @@ import shutil
 
 import numpy as np
 
+from ..checkpoint.numpy_file import open_matrix
+from ..distributed.lock import Lock
 from ..errors import InputError
 from ..files import atomic_path, naming, read_json
-from ..lock import Lock
-from ..numpy_file import open_matrix
 
 log = logging.getLogger("partial_fc")
 

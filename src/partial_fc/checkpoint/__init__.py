@@ -1,0 +1,1 @@
+"""Files of models, class centers and whole runs."""

@@ -1,0 +1,214 @@
+"""Class centers from and to other forms: of the published system, of NumPy, and of another set of identities."""
+
+import contextlib
+import glob
+import os
+import re
+
+import mxnet as mx
+import numpy as np
+
+from ..distributed.lock import LOCK, Lock
+from ..errors import InputError
+from ..files import atomic_path, naming
+from ..head.host_arrays import ndarray_over
+from ..head.memory_bank import fill_initial_centers
+from .center_files import CenterFiles, centers_file, row_blocks, write_centers
+from .numpy_file import open_matrix
+from .params_file import load_ndarrays
+
+_NUMPY_FILES = "centers.npy", "centers_mom.npy"
+
+
+def import_original(folder, out, num_classes, progress=iter):
+    """Convert `{rank}_centers.param` and `{rank}_centers_mom.param` of the published system.
+
+    Its ranks have ceil(N / S) rows each, so that the last ones have rows of no class, which are left out. Without files
+    of momentum it is 0.
+
+    Args:
+        folder: of these files.
+        out: folder for the centers, which has none yet.
+        num_classes: N, the true number of classes.
+        progress: wraps the iteration over the ranks.
+
+    Raises:
+        InputError: missing or damaged files, or a number of rows that does not go with the number of classes.
+    """
+    paths = [os.path.join(folder, f"{rank}_centers.param") for rank in range(_count_originals(folder))]
+    shape = _load_original(paths[0]).shape
+    num_local = -(-num_classes // len(paths))
+    if shape[0] != num_local:
+        raise InputError(
+            f"{folder}: {len(paths)} files of {shape[0]} rows are of {len(paths) * (shape[0] - 1) + 1} to "
+            f"{len(paths) * shape[0]} classes, not of {num_classes}: name the true number, or find the missing files"
+        )
+
+    def blocks():
+        for rank, path in enumerate(progress(paths)):
+            start = rank * num_local
+            rows = max(0, min(num_local, num_classes - start))
+            mom_path = path.replace("_centers.param", "_centers_mom.param")
+            weight = _load_original(path, shape)
+            weight_mom = _load_original(mom_path, shape) if os.path.exists(mom_path) else np.zeros_like(weight)
+            yield start, weight[:rows], weight_mom[:rows]
+
+    _write(out, num_classes, shape[1], blocks())
+
+
+def _count_originals(folder):
+    """Number of ranks whose files are in a folder."""
+    names = map(os.path.basename, glob.glob(os.path.join(glob.escape(folder), "*_centers.param")))
+    ranks = sorted(int(match[1]) for match in (re.match(r"(\d+)_centers\.param$", name) for name in names) if match)
+    if not ranks or ranks != list(range(len(ranks))):
+        found = f"files of the ranks {ranks}" if ranks else "no files"
+        raise InputError(f"{folder}: {found} RANK_centers.param, expected 0, 1, 2 ... without a gap")
+    return len(ranks)
+
+
+def _load_original(path, shape=None):
+    arrays = load_ndarrays(path)
+    if len(arrays) != 1 or isinstance(arrays, dict):
+        raise InputError(f"{path}: not a file of one MXNet array without a name")
+    values = arrays[0].asnumpy()
+    if values.ndim != 2 or shape not in (None, values.shape):
+        raise InputError(f"{path}: of shape {values.shape}, expected {shape or 'two dimensions'}")
+    return _finite(path, values)
+
+
+def import_numpy(path, out, progress=iter):
+    """Convert NAME.npy (N, D), and NAME_mom.npy beside it if there is one; else the momentum is 0.
+
+    Raises:
+        InputError: a file that is not a float array of two dimensions, or a momentum of another shape.
+    """
+    weight = open_matrix(path, "centers")
+    mom_path = re.sub(r"\.npy$", "", path) + "_mom.npy"
+    weight_mom = open_matrix(mom_path, "centers") if os.path.exists(mom_path) else None
+    if weight_mom is not None and weight_mom.shape != weight.shape:
+        raise InputError(f"{mom_path}: of shape {weight_mom.shape}, the centers are of {weight.shape}")
+
+    def blocks():
+        for rows in progress(row_blocks(*weight.shape)):
+            block = np.asarray(weight[rows], np.float32)
+            mom = np.zeros_like(block) if weight_mom is None else np.asarray(weight_mom[rows], np.float32)
+            yield rows.start, _finite(path, block, rows.start), _finite(mom_path, mom, rows.start)
+
+    _write(out, *weight.shape, blocks())
+
+
+def _finite(path, rows, start=0):
+    wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(wrong):
+        raise InputError(f"{path}: row {start + wrong[0]} has numbers that are not finite")
+    return rows
+
+
+def export_original(folder, out, world_size, progress=iter):
+    """Write `{rank}_centers.param` and `{rank}_centers_mom.param` as the published system would have them.
+
+    Every rank gets ceil(N / S) rows; those of no class are what random initial centers would be, as there.
+
+    Args:
+        folder: of centers, see CenterFiles.
+        out: folder for the new files.
+        world_size: S, ranks that are to read them.
+        progress: wraps the iteration over the ranks.
+
+    Raises:
+        InputError: more numbers on a rank than an MXNet array can hold; classes that are missing.
+    """
+    centers = CenterFiles(folder)
+    num_local = -(-centers.num_classes // world_size)
+    if num_local * centers.embedding_size >= 2**31:
+        raise InputError(f"{num_local} rows a rank are more than an MXNet array can hold: use more --ranks")
+    with _new_folder(out, "*_centers.param"):
+        _write_original(centers, out, world_size, num_local, progress)
+
+
+def _write_original(centers, out, world_size, num_local, progress):
+    for rank in progress(range(world_size)):
+        weight, weight_mom = (np.zeros((num_local, centers.embedding_size), np.float32) for _ in range(2))
+        start, end = (min(edge * num_local, centers.num_classes) for edge in (rank, rank + 1))
+        for first, *rows in centers.blocks(start, end):
+            for array, block in zip((weight, weight_mom), rows):
+                array[first - start : first - start + len(block)] = block
+        fill_initial_centers(weight[end - start :], rank * num_local + end - start, seed=0)
+        for name, array in (("centers", weight), ("centers_mom", weight_mom)):
+            path = os.path.join(out, f"{rank}_{name}.param")
+            with atomic_path(path) as unfinished, naming(path, mx.base.MXNetError):
+                mx.nd.save(unfinished, ndarray_over(array))
+
+
+def export_numpy(folder, out, progress=iter):
+    """Write `centers.npy` and `centers_mom.npy`, float32 (N, D).
+
+    Raises:
+        InputError: classes that are missing.
+    """
+    centers = CenterFiles(folder)
+    shape = centers.num_classes, centers.embedding_size
+    with _new_folder(out, "centers*.npy"):
+        for index, name in enumerate(_NUMPY_FILES, start=1):
+            path = os.path.join(out, name)
+            with atomic_path(path) as unfinished, open(unfinished, "wb") as file:
+                header = dict(descr="<f4", fortran_order=False, shape=shape)
+                np.lib.format.write_array_header_2_0(file, header)
+                for rows in progress(row_blocks(*shape)):
+                    for block in centers.blocks(rows.start, rows.stop):
+                        file.write(np.ascontiguousarray(block[index]).data)
+
+
+def map_centers(folder, out, num_classes, pairs, seed=0, progress=iter):
+    """Centers for another set of identities: those that stay keep center and momentum, the others start anew.
+
+    Args:
+        folder: of centers, see CenterFiles.
+        out: folder for the new ones, which has none yet.
+        num_classes: of the new set.
+        pairs: (n, 2) int64, new and old label of every identity that stays.
+        seed: of the initial centers of the others.
+        progress: wraps the iteration over the blocks.
+
+    Raises:
+        InputError: a label out of range, or one that is in two pairs.
+    """
+    centers = CenterFiles(folder)
+    for column, name, count in ((0, "new", num_classes), (1, "old", centers.num_classes)):
+        labels = pairs[:, column]
+        wrong = labels[(labels < 0) | (labels >= count)]
+        if len(wrong):
+            raise InputError(f"label map: {name} label {wrong[0]} lies outside [0, {count})")
+        if len(np.unique(labels)) < len(labels):
+            raise InputError(f"label map: {name} label {np.flatnonzero(np.bincount(labels) > 1)[0]} is there twice")
+    old_labels = np.full(num_classes, -1)
+    old_labels[pairs[:, 0]] = pairs[:, 1]
+
+    def blocks():
+        for rows in progress(row_blocks(num_classes, centers.embedding_size)):
+            weight, weight_mom = (
+                np.zeros((rows.stop - rows.start, centers.embedding_size), np.float32) for _ in range(2)
+            )
+            fill_initial_centers(weight, rows.start, seed)
+            kept = np.flatnonzero(old_labels[rows] >= 0)
+            if len(kept):
+                weight[kept], weight_mom[kept] = centers.take(old_labels[rows][kept])
+            yield rows.start, weight, weight_mom
+
+    _write(out, num_classes, centers.embedding_size, blocks())
+
+
+def _write(out, num_classes, embedding_size, blocks):
+    """Write all centers as one file, which appears whole."""
+    with _new_folder(out, "centers-*.safetensors"), atomic_path(os.path.join(out, centers_file(0, 1))) as unfinished:
+        write_centers(unfinished, 0, num_classes, num_classes, embedding_size, blocks)
+
+
+@contextlib.contextmanager
+def _new_folder(out, pattern):
+    """Context in which no other program writes to a folder that has no such files yet."""
+    os.makedirs(out, exist_ok=True)
+    with Lock(os.path.join(out, LOCK)):
+        if glob.glob(os.path.join(glob.escape(out), pattern)):
+            raise InputError(f"{out}: has {pattern} already; name another folder")
+        yield

@@ -1,0 +1,57 @@
+"""What a run prints at its end: results, where its files are, and what to try next."""
+
+import os
+import shlex
+
+from ..output.printable import print_lines
+from .train_arguments import arguments
+
+
+def print_summary(summary, config):
+    """Print a summary of a run, and what to try next, for people."""
+    files = summary["files"]
+    lines = ["", "Trained {network} on {dataset}, ranks: {ranks}".format(**summary)]
+    rate = f", {summary['images_per_second']:.0f} images/s" * bool(summary["images_per_second"])
+    lines.append(
+        "  {updates} updates in {train_seconds:.0f} s{}; loss {first_loss:.2f} -> {last_loss:.2f}"
+        .format(rate, **summary)
+    )
+    lines += [_accuracy(name, measured) for name, measured in summary["verification"].items()]
+    lines.append(f"  model    {files['model']}-symbol.json, {files['model']}-0000.params")
+    lines.append(f"  centers  in the checkpoints, {files['checkpoints']}{os.sep}")
+    lines.append(f"  log      {files['log']}, or: tensorboard --logdir {shlex.quote(os.path.dirname(files['log']))}")
+    lines.append(f"  curves   {files['curves']}")
+    lines.append("Try next:")
+    for command, meaning in _next(config, files):
+        lines += [f"  {command}", f"      # {meaning}"]
+    print_lines(lines)
+
+
+def _accuracy(name, measured):
+    before = measured["accuracy_untrained"]  # unknown of a set that was added when the run continued
+    before = "" if before is None else f"before training {before:.1%}, "
+    return (
+        "  accuracy on {}: raw pixels {accuracy_pixels:.1%}, {}after {accuracy:.1%} "
+        "(best {accuracy_best:.1%} at update {best_update})".format(name, before, **measured)
+    )
+
+
+def _next(config, files):
+    """Commands that follow from this run, and what each does."""
+    if config.sample_ratio == 1:
+        yield _train(config, sample_ratio=0.1), "the same with a tenth of the class centers in each update"
+    other = "arcface" if config.loss != "arcface" else "cosface"
+    yield _train(config, loss=other), "the same with another margin"
+    yield _train(config, pretrained=files["model"] + ",0"), "fine-tuning of this model"
+    if config.source == "demo":
+        own = ["--rec", "PATH/train.rec", "--network", "r18"]
+        own += ["--set", "image_size=112", "--set", "val_targets="]
+        yield "bash run.sh -- " + shlex.join(own), "your own faces"
+    elif config.val_targets and config.source == "records":
+        sets = [os.path.join(os.path.dirname(config.rec), name + ".bin") for name in config.val_targets]
+        command = ["python", "-m", "partial_fc.eval", "verification", "--model", files["model"], "--bin", *sets]
+        yield shlex.join(command), "AUC and TAR of this model, after: . setup-utils/env.sh; export PYTHONPATH=src"
+
+
+def _train(config, **changed):
+    return "bash run.sh -- " + arguments(config, **changed)

@@ -1,0 +1,74 @@
+"""The demo data set: drawn faces, as record files and a verification set like those of real faces."""
+
+import os
+import shutil
+import uuid
+
+import numpy as np
+
+from ...randomness import generator
+from ..images.decoding import encode_jpeg
+from ..records.record_writer import write_records
+from ..verification_set import save_verification_set
+from .faces import render_face
+
+# The data are part of the demo: their seed is not the run's.
+_SEED = 0
+NUM_IDENTITIES, IMAGES_PER_IDENTITY = 350, 32
+_HELD_OUT, _HELD_OUT_IMAGES, _PAIRS_PER_KIND = 250, 6, 1500
+
+
+def make_demo(folder, image_size, progress=lambda identities: identities):
+    """Make `train.rec`, `train.idx` and `demo.bin` in `folder`, unless it is there.
+
+    The faces are drawn before anything is written: a process that is killed meanwhile leaves nothing. Processes that
+    draw at the same time draw the same; one of them gives the folder its name, the others remove theirs.
+
+    Args:
+        folder: of the files.
+        image_size: height and width.
+        progress: wraps the iteration over identities, to show how far it is.
+    """
+    if os.path.isdir(folder):
+        return
+    identities = [
+        [_face(identity, image, image_size) for image in range(IMAGES_PER_IDENTITY)]
+        for identity in progress(range(NUM_IDENTITIES))
+    ]
+    pairs = _verification_pairs(image_size)
+    parent = os.path.dirname(os.path.abspath(folder))
+    os.makedirs(parent, exist_ok=True)
+    unfinished = os.path.join(parent, f".demo-{uuid.uuid4().hex}")
+    os.mkdir(unfinished)
+    try:
+        write_records(os.path.join(unfinished, "train.rec"), identities)
+        save_verification_set(os.path.join(unfinished, "demo.bin"), *pairs)
+        try:
+            os.rename(unfinished, folder)
+        except OSError:
+            if not os.path.isdir(folder):  # else somebody else was first
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _face(identity, image, image_size):
+    return encode_jpeg(render_face(_SEED, identity, image, image_size))
+
+
+def _verification_pairs(image_size):
+    """Encoded images and issame of as many equal as different pairs, of identities that are not trained on."""
+    random = generator(_SEED, "pairs")
+    faces = [
+        [_face(NUM_IDENTITIES + identity, image, image_size) for image in range(_HELD_OUT_IMAGES)]
+        for identity in range(_HELD_OUT)
+    ]
+    images = []
+    issame = np.arange(2 * _PAIRS_PER_KIND) % 2 == 0  # alternating, so that each fold holds both kinds
+    for same in issame:
+        first, second = random.choice(_HELD_OUT, 2, replace=False)
+        if same:
+            images += [faces[first][image] for image in random.choice(_HELD_OUT_IMAGES, 2, replace=False)]
+        else:
+            images += [faces[person][random.integers(_HELD_OUT_IMAGES)] for person in (first, second)]
+    return images, issame

@@ -1,0 +1,192 @@
+"""Reading record files in InsightFace's form: `train.rec` with `train.idx` beside it.
+
+Images are records 1, 2, ...; their label is the identity, 0, 1, .... One record for each identity follows, whose label
+is the half-open range of the identity's images. Record 0 closes the circle: its label is the range of the identity
+records. A plain file of images, without record 0's range, is read too; its labels may have several numbers, of which
+the first is the identity.
+
+Numbers are stored as float32, which holds whole numbers up to 2^24 only. Ranges beyond that are put right by a look at
+the records they mean; a label beyond stands a second time, exact, in the header's `id2`.
+"""
+
+import os
+import zlib
+
+import numpy as np
+
+from ...errors import InputError
+from ...files import refuse_pointer
+from .identity_ranges import end_of_images, identity_ranges, refuse_detection
+from .index import LACKING, check_starts, index_path, read_index
+from .properties import read_property
+from .recordio import EXACT, HEADER_SIZE, LONGEST, MAGIC, READ_AT_ONCE, read_record
+
+_LABELS_AT_ONCE = 2**20
+# words of a record: its kind and length, how many numbers its label has, the label if it is one, the first of several
+_LENGTH, _FLAG, _LABEL, _FIRST_LABEL = 1, 2, 3, 8
+_LARGEST_LABEL = 2**63 - 1
+_LEAST_AT_ONCE = 64
+
+
+class RecordFile:
+    """Images and labels of a record file, by record number. Threads may read at the same time.
+
+    Args:
+        path: the `.rec` file; its index is the `.idx` file of the same name.
+        tolerant: whether to go on, to save or examine the rest, where record 0 cannot be used. Images are all before
+            the last one then that can be read.
+
+    Attributes:
+        keys: (n,) int64 record numbers of the images, ascending.
+        ranges: record numbers of the identities' ranges, a `range`; None for a plain file of images.
+        num_identities: identities the file lists; for a plain file what `property` beside it tells, or None.
+        positions: int64, of each record number in the file, see `read_index`.
+        problem: what is wrong with record 0, or None.
+
+    Raises:
+        InputError: a missing or damaged file, or one without images.
+    """
+
+    def __init__(self, path, tolerant=False):
+        self.path, self.index_path = path, index_path(path)
+        if not os.path.isfile(path):
+            raise InputError(
+                f"{path}: no such file. A data set is a pair train.rec, train.idx; training looks for it where "
+                "--rec PATH/train.rec says, and for the presets' in $PARTIAL_FC_DATA, or else in data/"
+            )
+        if not os.path.isfile(self.index_path):
+            raise InputError(f"{self.index_path}: no such file: `partial-fc data index {path}` makes it")
+        for name in (path, self.index_path):
+            refuse_pointer(name)
+        try:
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        size = os.fstat(self._file).st_size
+        try:
+            self.positions = read_index(self.index_path, size)
+            check_starts(self.index_path, self.positions, self.words())
+        except InputError as error:
+            raise InputError(f"{error}; `partial-fc data index {path} --overwrite` rebuilds it") from error
+        # enough for most: images of one kind differ little in length
+        self._at_once = min(READ_AT_ONCE, 2 * size // max(len(self.positions), 1) + _LEAST_AT_ONCE)
+        self.ranges = self.problem = None
+        try:
+            self.ranges = identity_ranges(self)
+        except InputError as error:
+            if not tolerant:
+                raise InputError(f"{error}; `partial-fc data merge --on-bad-record skip` saves the images") from error
+            self.problem = str(error)
+        self.keys = self._images()
+        if not len(self.keys):
+            raise InputError(f"{path}: no images in this file")
+        if self.ranges is None:
+            refuse_detection(self)
+        if self.ranges is not None:
+            self.num_identities = len(self.ranges)
+        else:
+            self.num_identities = (read_property(os.path.dirname(path)) or (None,))[0]
+
+    def __del__(self):
+        if hasattr(self, "_file"):
+            os.close(self._file)
+
+    def read(self, key):
+        """Encoded image (bytes) and identity (int) of record number `key`.
+
+        Raises:
+            InputError: an unreadable record, or a label that is no identity: not a whole number, or below 0.
+        """
+        record = self.read_record(key)
+        label = record.label if type(record.label) is float else float(record.label[0])
+        if not (label >= 0 and label.is_integer()):  # nan is not >= 0
+            raise InputError(f"{self.path}: record {key} has label {label}, which is not an identity")
+        return record.content, int(label) if label < EXACT else self._exact(label, record.id2, key)
+
+    def read_record(self, key):
+        """The `recordio.Record` of number `key`.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        position = self.positions.item(key) if 0 <= key < len(self.positions) else LACKING
+        try:
+            if position == LACKING:
+                raise ValueError("the index does not have it")
+            if position < 0:
+                raise ValueError(
+                    "the index has it outside of the file, or not at a multiple of 4; `partial-fc data index` "
+                    "rebuilds the index"
+                )
+            return read_record(self._file, position, self._at_once)
+        except (ValueError, OSError) as error:
+            raise InputError(f"{self.path}: record {key} cannot be read: {error}") from error
+
+    def has(self, key):
+        """Whether the index has a record number, be it readable or not."""
+        return self.positions.item(key) != LACKING
+
+    def words(self):
+        """The file as uint32, mapped into memory."""
+        count = os.fstat(self._file).st_size // 4
+        return np.memmap(self.path, "<u4", "r", shape=count) if count else np.zeros(0, "<u4")
+
+    def labels(self, bad=None):
+        """(n,) int64 identities of `keys`, without reading the images.
+
+        Args:
+            bad: BadRecords, which may skip those that cannot be read: -1.
+
+        Raises:
+            InputError: as `read`.
+        """
+        words, labels = self.words(), np.empty(len(self.keys), np.int64)
+        for start in range(0, len(labels), _LABELS_AT_ONCE):
+            part = slice(start, start + _LABELS_AT_ONCE)
+            simple = self._simple_labels(words, self.keys[part], labels[part])
+            for index in np.flatnonzero(~simple) + start:
+                labels[index] = self._label(int(self.keys[index]), bad)
+        return labels
+
+    def _simple_labels(self, words, keys, labels):
+        """Put labels that are one exact number into `labels`; returns which are, (n,) bool."""
+        places = self.positions[keys] // 4
+        within = (places >= 0) & (places < len(words) - _FIRST_LABEL)
+        if not within.any():
+            return within
+        places = np.where(within, places, 0)
+        numbers = words[places + _FLAG].astype(np.int64)
+        values = words[places + np.where(numbers == 0, _LABEL, _FIRST_LABEL)].view("<f4")
+        with np.errstate(invalid="ignore"):
+            labels[:] = values
+            simple = (values >= 0) & (values < EXACT) & (values % 1 == 0)
+        lengths = words[places + _LENGTH]  # of a record of one part; those of others are larger
+        whole = (numbers == 0) | (4 * numbers + HEADER_SIZE <= lengths) & (lengths < LONGEST)
+        return within & simple & whole & (words[places] == MAGIC)
+
+    def _label(self, key, bad):
+        try:
+            return self.read(key)[1]
+        except InputError as error:
+            if bad is None:
+                raise
+            bad.skip(key, error)
+            return -1
+
+    def checksum(self):
+        """CRC-32 of all positions and of the file's size: other data have another."""
+        return zlib.crc32(self.positions, os.fstat(self._file).st_size % 2**32)
+
+    def _exact(self, label, number, key):
+        if number > _LARGEST_LABEL or float(np.float32(number)) != label:
+            raise InputError(
+                f"{self.path}: record {key} has label {label:.0f}, and labels are stored as float32, which rounds "
+                f"from {EXACT} on: pack the images again with `partial-fc data pack`, which stores the exact label, too"
+            )
+        return number
+
+    def _images(self):
+        keys = np.flatnonzero(self.positions != LACKING)
+        if self.problem:
+            return keys[(keys > 0) & (keys < end_of_images(self))]
+        return keys if self.ranges is None else keys[(keys > 0) & (keys < self.ranges.start)]

@@ -1,0 +1,135 @@
+"""The part of `check` that looks at the file around the images: ranges of identities, and what the index lacks."""
+
+import mmap
+import os
+
+import numpy as np
+
+from ...errors import InputError
+from ..records.index import LACKING
+from ..records.recordio import EXACT, read_record, walk
+
+_AT_ONCE = 2**20
+_RANGE, _INDEX = "identity range", "not in the index"
+
+
+def read_others(records, findings):
+    """Read the records that are no images: record 0, those of the identities' ranges, and any beyond.
+
+    Returns:
+        Their numbers, (m,) int64; their ranges, (m, 2) float64, nan where they have none; the positions after them,
+        (m,) int64, -1 where they cannot be read.
+    """
+    is_image = np.zeros(len(records.positions), bool)
+    is_image[records.keys] = True
+    others = np.flatnonzero((records.positions != LACKING) & ~is_image)
+    edges, ends = np.full((len(others), 2), np.nan), np.full(len(others), -1, np.int64)
+    for index, key in enumerate(others.tolist()):
+        try:
+            record = records.read_record(key)
+        except InputError as error:
+            if key or not records.problem:  # which has been told
+                findings.add("unreadable record", key, str(error)[len(f"{records.path}: ") :])
+            continue
+        ends[index] = record.end
+        if np.shape(record.label) == (2,) and np.isfinite(record.label).all():
+            edges[index] = record.label
+    return others, edges, ends
+
+
+def check_ranges(records, labels, others, edges, findings):
+    """The ranges that identities' records tell against the labels of the images.
+
+    Args:
+        records: RecordFile.
+        labels: (n,) int64 of `records.keys`, -1 where unknown.
+        others, edges: of `read_others`.
+        findings: Findings.
+    """
+    count = len(records.ranges)
+    for key in others[others >= records.ranges.stop][:1]:
+        message = f"record 0 tells that the ranges end before {records.ranges.stop}, but there is a record {key}"
+        findings.add(_RANGE, 0, message)
+    ranges = np.full((count, 2), np.nan)
+    inside = (others >= records.ranges.start) & (others < records.ranges.stop)
+    ranges[others[inside] - records.ranges.start] = edges[inside]
+    # a number of 2^24 and more is rounded to one that the next float32 is up to this far from
+    with np.errstate(invalid="ignore"):
+        doubt = np.where(ranges >= EXACT, np.spacing(ranges.astype(np.float32)) / 2, 0)
+    wrong = ~(ranges[:, 0] <= ranges[:, 1])  # nan is not <=
+    for identity in np.flatnonzero(wrong):
+        key = records.ranges.start + identity
+        message = f"record {key}: identity {identity}: no range of record numbers, or not in the file"
+        findings.add(_RANGE, key, message)
+    _check_members(records.keys, labels, ranges, doubt, findings)
+    _check_lengths(records, labels, ranges, doubt, wrong, findings)
+
+
+def _check_members(keys, labels, ranges, doubt, findings):
+    """Every image has to be in the range of its identity."""
+    low, high = ranges[:, 0] - doubt[:, 0], ranges[:, 1] + doubt[:, 1]
+    for start in range(0, len(keys), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        known = np.flatnonzero((labels[part] >= 0) & (labels[part] < len(ranges))) + start
+        identity, key = labels[known], keys[known]
+        for index in known[(key < low[identity]) | (key >= high[identity])]:
+            first, last = ranges[labels[index]].astype(np.int64)
+            message = f"record {keys[index]} has label {labels[index]}, whose range is {first} to {last - 1}"
+            findings.add(_RANGE, keys[index], message)
+
+
+def _check_lengths(records, labels, ranges, doubt, wrong, findings):
+    """Every range has to be as long as its identity has images, those of unknown label in it counted."""
+    known = labels[(labels >= 0) & (labels < len(ranges))]
+    images = np.bincount(known, minlength=len(ranges))
+    unknown = records.keys[labels < 0]
+    lost = np.searchsorted(unknown, ranges[:, 1]) - np.searchsorted(unknown, ranges[:, 0])
+    off = np.abs(ranges[:, 1] - ranges[:, 0] - images - lost) > doubt.sum(axis=1)
+    for identity in np.flatnonzero(off & ~wrong):
+        key = records.ranges.start + identity
+        first, last = ranges[identity].astype(np.int64)
+        message = (
+            f"record {key}: identity {identity} is said to have the records {first} to {last - 1}, and "
+            f"{images[identity]} images have its label"
+        )
+        findings.add(_RANGE, key, message)
+
+
+def check_gaps(records, keys, ends, findings):
+    """Whether the records of the index are all that the file holds, from its start to its end.
+
+    Only what is between them is walked through, part by part.
+
+    Args:
+        records: RecordFile.
+        keys: (n,) int64, all record numbers of the index.
+        ends: (n,) int64, the position after each; -1 for those that cannot be read.
+        findings: Findings.
+    """
+    placed = records.positions[keys] >= 0
+    keys, ends = keys[placed], ends[placed]
+    starts = records.positions[keys]
+    order = np.argsort(starts, kind="stable")
+    keys, starts, ends = keys[order], starts[order], ends[order]
+    for index in np.flatnonzero(starts[1:] == starts[:-1]):
+        message = f"records {keys[index]} and {keys[index + 1]} are at the same position {starts[index]}"
+        findings.add("index", keys[index], message)
+    size = os.path.getsize(records.path)
+    reached = np.maximum.accumulate(np.append(0, ends))  # where the records before each position end
+    starts = np.append(starts, size)
+    gaps = np.flatnonzero(starts > reached)
+    if len(gaps):
+        with open(records.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for gap in gaps:
+                _walk(file.fileno(), data, int(reached[gap]), int(starts[gap]), starts, findings)
+
+
+def _walk(file, data, position, stop, known, findings):
+    """Tell what is in the file from `position` to `stop`; positions `known` (ascending) have been told of."""
+    for start, record, end in walk(file, data, position, stop, read_record):
+        if known[np.searchsorted(known, start)] == start:
+            continue
+        if record is None:
+            findings.add("no record", None, f"bytes {start} to {end - 1} are no record")
+        else:
+            findings.add(_INDEX, None, f"record at byte {start}, whose header has the number {record.id}")

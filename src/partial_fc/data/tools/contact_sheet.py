@@ -1,0 +1,100 @@
+"""Pictures of a data set: a histogram of images an identity, and a sheet of some identities' images."""
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+
+from ...files import atomic_path
+from ...pictures.labels import Labels
+from ..images.decoding import decode_image
+from ..images.kind import image_kind
+
+_ROWS = _COLUMNS = 10
+_CELL, _GAP, _NAME_COLUMNS = 96, 4, 40
+_GREY, _CROSS = 200, (150, 60, 60)
+# Larger pictures are not decoded to be looked at: a damaged header must not ask for memory without bound.
+_MOST_PIXELS = 2**26
+
+
+def draw_histogram(path, bins):
+    """Write a PNG of bars.
+
+    Args:
+        path: of the PNG.
+        bins: list of (text, number of identities).
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    figure = Figure(figsize=(8, 4), dpi=100, layout="constrained")
+    panel = figure.subplots()
+    bars = panel.bar([text for text, _ in bins], [number for _, number in bins])
+    panel.bar_label(bars)
+    panel.set_xlabel("images an identity")
+    panel.set_ylabel("identities")
+    _save(figure, path)
+
+
+def draw_contact_sheet(path, records, grouped, names):
+    """Write a PNG of a row of images for each of some identities, spread evenly over all of them.
+
+    Images of other sizes are scaled into their cells; those that cannot be decoded are grey with a cross.
+
+    Args:
+        path: of the PNG.
+        records: RecordFile.
+        grouped: Grouped of its images.
+        names: name of each identity of `grouped`, written beside the row.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    count = len(grouped.labels)
+    chosen = np.linspace(0, count - 1, min(_ROWS, count)).round().astype(int)
+    step = _CELL + _GAP
+    sheet = np.full((len(chosen) * step, _COLUMNS * step, 3), 255, np.uint8)
+    for row, index in enumerate(chosen):
+        keys = grouped.keys[grouped.edges[index] : grouped.edges[index + 1]][:_COLUMNS]
+        for column, key in enumerate(keys):
+            sheet[row * step : row * step + _CELL, column * step : column * step + _CELL] = _cell(records, int(key))
+    # As wide and high as the sheet's own pixels at 100 an inch, and room for the names.
+    figure = Figure(figsize=(sheet.shape[1] / 100 + 3, sheet.shape[0] / 100 + 0.5), dpi=100, layout="constrained")
+    panel = figure.subplots()
+    panel.imshow(sheet)
+    panel.set_xticks([])
+    panel.set_yticks(np.arange(len(chosen)) * step + _CELL // 2)
+    shown = [names[index] for index in chosen]
+    labels = Labels.of(shown)
+    for text in panel.set_yticklabels([labels.text(name, _NAME_COLUMNS) for name in shown], fontsize=8):
+        labels.prepare(text)
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    figure.draw_without_rendering()  # the room for names is right at the second time only, as the sheet keeps its shape
+    _save(figure, path)
+
+
+def _cell(records, key):
+    """uint8 (_CELL, _CELL, 3): the image of a record as large as it fits in."""
+    cell = np.full((_CELL, _CELL, 3), 255, np.uint8)
+    try:
+        content = records.read_record(key).content
+        height, width = image_kind(content).size
+        if height * width > _MOST_PIXELS:
+            raise ValueError("too large")
+        image = decode_image(content, (height, width))
+    except ValueError:  # InputError among them
+        cell[:] = _GREY
+        cv2.line(cell, (0, 0), (_CELL - 1, _CELL - 1), _CROSS, 2)
+        cv2.line(cell, (0, _CELL - 1), (_CELL - 1, 0), _CROSS, 2)
+        return cell
+    scale = _CELL / max(height, width)
+    fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
+    image = cv2.resize(image, fitted, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    top, left = (_CELL - image.shape[0]) // 2, (_CELL - image.shape[1]) // 2
+    cell[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return cell
+
+
+def _save(figure, path):
+    with atomic_path(path) as unfinished:
+        figure.savefig(unfinished, format="png")

@@ -1,0 +1,132 @@
+"""Glint360K as it is downloaded: which release it is, whether it is whole, its records out of the archive's parts."""
+
+import hashlib
+import os
+from typing import NamedTuple, Tuple
+
+from ...distributed.lock import LOCK, Lock
+from ...errors import InputError
+from ...files import refuse_pointer
+from .glint360k_archive import WHERE, find_parts, unpack_parts
+
+_BLOCK = 2**22
+_REC, _INDEX = "train.rec", "train.idx"
+
+
+class Release(NamedTuple):
+    """`name`; md5 sums of `train.rec`, of `train.idx` and of the archive's `parts` in order, as its page has them."""
+
+    name: str
+    rec: str
+    index: str
+    parts: Tuple[str, ...]
+
+
+RELEASES = (
+    Release(
+        "first release (parts glint360k00 to 06, not compressed)",
+        "2a74c71c4d20e770273f103eda97e878",
+        "f7a3e98d3533ac481bdf3dc03a5416e8",
+        (
+            "8b469dabd959b51f5ae63f1113fa9a7e", "25449911e03766bf773b12abcc5789cd", "bbd236acb4b561def6071f94b423d85e",
+            "bd392b1506dddc5cead1b9de1e7b6e52", "163aec95c3e258a79df7f1cb563fd5ef", "41bbf8314e24f98405ecbad8e9c89dfd",
+            "dcc2f021aa2a9463ff1b2a8021ef87b6",
+        ),
+    ),
+    Release(
+        "second release (parts glint360k_00 to 06, gzip)",
+        "8483be5af6f9906e19f85dee49132f8e",
+        "5d9cd9f262ec87a5ca2eac5e703f7cdf",
+        (
+            "cf7433cbb915ac422230ba33176f4625", "589a5ea3ab59f283d2b5dd3242bc027a", "8d54fdd5b1e4cd55e1b9a714d76d1075",
+            "cd7f008579dbed9c5af4d1275915d95e", "64666b324911b47334cc824f5f836d4c", "a318e4d32493dd5be6b94dd48f9943ac",
+            "c3ae1dcbecea360d2ec2a43a7b6f1d94",
+        ),
+    ),
+)
+
+
+class Found(NamedTuple):
+    """`folder` of train.rec and train.idx, and the `release` they are of."""
+
+    folder: str
+    release: Release
+
+
+def prepare(folder, progress, releases=RELEASES):
+    """Find train.rec and train.idx in `folder`, unpack them first from the archive's parts where need be, check them.
+
+    Nothing unpacked gets its name before the md5 sums are those of a release. Files that are there in full are not
+    written again.
+
+    Args:
+        folder: has train.rec and train.idx, itself or in its folder glint360k, or the parts `glint360k*`.
+        progress: function of a number of bytes and what they are (str) to a context manager that gives a function, to
+            be called with the number of bytes of each step.
+        releases: that are known.
+
+    Returns:
+        Found.
+
+    Raises:
+        InputError: neither is there; a part is missing or damaged; a member of the archive that would leave the folder
+            or is no file; too little space; md5 sums of no release; another program is at it.
+    """
+    folder = os.path.normpath(folder)
+    if not os.path.isdir(folder):
+        raise InputError(f"{folder}: no such folder")
+    found = _records(folder)
+    if found is not None:
+        return Found(found, _release(found, progress, releases))
+    parts = find_parts(folder, len(releases[0].parts))
+    if not parts:
+        raise InputError(f"{folder}: neither train.rec with train.idx nor parts glint360k* of the archive; {WHERE}")
+    with Lock(os.path.join(folder, LOCK)), unpack_parts(folder, parts, releases, progress) as unpacked:
+        found = _records(folder, unpacked.sums)
+        if found is None:
+            raise InputError(f"{folder}: the archive holds no train.rec with train.idx")
+        try:
+            release = _release(found, progress, releases, unpacked.sums)
+        except InputError as error:
+            raise InputError(f"{error}{unpacked.suspects}") from error
+        unpacked.publish()
+    return Found(found, release)
+
+
+def _records(folder, unpacked=()):
+    """The folder of train.rec and train.idx, be they there or among the paths `unpacked`; None without them."""
+    for place in (folder, os.path.join(folder, "glint360k")):
+        paths = [os.path.join(place, name) for name in (_REC, _INDEX)]
+        if all(path in unpacked or os.path.isfile(path) for path in paths):
+            return place
+    return None
+
+
+def _release(folder, progress, releases, sums=()):
+    """The Release of the files in a folder, by their md5 sums; the small one is looked at first.
+
+    `sums`: those that are known, by path.
+    """
+    index, rec = os.path.join(folder, _INDEX), os.path.join(folder, _REC)
+    index_sum = sums[index] if index in sums else _md5(index, progress)
+    release = next((release for release in releases if release.index == index_sum), None)
+    if release is None:
+        known = ", ".join(f"{release.index} ({release.name})" for release in releases)
+        raise InputError(f"{index}: md5 {index_sum} is of no release, {known}: damaged, or another data set")
+    rec_sum = sums[rec] if rec in sums else _md5(rec, progress)
+    if rec_sum != release.rec:
+        raise InputError(
+            f"{rec}: md5 {rec_sum}, but train.idx is that of the {release.name}, whose train.rec has {release.rec}: "
+            "damaged: unpack or download it again"
+        )
+    return release
+
+
+def _md5(path, progress):
+    refuse_pointer(path)
+    digest = hashlib.md5()
+    with open(path, "rb") as file, progress(os.path.getsize(path), f"checking {os.path.basename(path)}") as advance:
+        for block in iter(lambda: file.read(_BLOCK), b""):
+            digest.update(block)
+            advance(len(block))
+    return digest.hexdigest()

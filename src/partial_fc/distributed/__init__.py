@@ -1,0 +1,1 @@
+"""Ranks and hosts: what they exchange, and what happens when one fails."""

@@ -1,0 +1,249 @@
+"""Locks: one program at a time writes to a folder, on whatever host it runs.
+
+A lock is a small file of JSON that says who holds it. It appears whole, by a hard link, which fails where the file is
+there already, on network file systems, too. A lock that was left behind is replaced if its owner is proved to be gone.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import threading
+import time
+import uuid
+from typing import Optional
+
+from ..errors import InputError
+from ..files import naming
+from .lock_owner import read_owner, runs_here, this_process
+
+LOCK = ".lock"  # in a folder of which one program at a time writes the files
+_LARGEST = 4096  # bytes of a lock
+_PATIENCE = 15.0  # seconds in which an earlier start of the same launch ends
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
+
+
+class Held(InputError):
+    """Another program holds the lock, or may do so."""
+
+
+class Lock:
+    """A lock, to be held in a `with` statement or from `acquire` to `release`.
+
+    Args:
+        path: of its file; folders that lack are made, and removed with the lock if nothing else is in them.
+        remedy: what to do about a lock whose owner cannot be asked; by default, to remove the file.
+        run: name of a run; its ranks do not keep out each other.
+        launch: name that starts share of which an earlier one has ended before the next begins.
+
+    Raises:
+        Held: another program is at work, or was and cannot be proved to be gone.
+        OSError: naming the file, if it cannot be written.
+    """
+
+    def __init__(self, path: str, remedy: str = "", run: str = "", launch: str = ""):
+        self.path, self._remedy = path, remedy or f"remove {path}"
+        self._run, self._launch = run or uuid.uuid4().hex, launch
+        self._descriptor, self._content, self._made = None, b"", []
+        self._releasing = threading.Lock()  # a process that must end does so from another thread
+
+    def __enter__(self):
+        self.acquire()
+        return self
+
+    def __exit__(self, *_):
+        self.release()
+
+    def acquire(self, force: bool = False) -> bool:
+        """Take the lock; returns False where another rank of the same run holds it.
+
+        Args:
+            force: take it from an owner of whom nothing can be known, too.
+        """
+        end = time.monotonic() + _PATIENCE
+        self._make_folder()
+        try:
+            while self._descriptor is None and not self._create():
+                content = self._read()
+                owner = read_owner(content)
+                if owner and owner.run == self._run:
+                    return False
+                if content is not None and self._may_replace(owner, force, end):
+                    self._replace(content, force)
+            self._remove_leftovers()
+            return True
+        except BaseException:
+            self._remove_folders()
+            raise
+
+    def is_held(self) -> bool:
+        """Whether somebody holds the lock who is not proved to be gone."""
+        content = self._read()
+        return content is not None and self._runs(read_owner(content)) is not False
+
+    def keep(self):
+        """Make the lock again if it was removed; raises Held if it has another owner now."""
+        if self._descriptor is None:
+            return
+        content = self._read()
+        if content is None:
+            os.close(self._descriptor)
+            self._descriptor = None
+            self.acquire()
+        elif content != self._content:
+            raise Held(f"{self._folder}: another run has taken over: {read_owner(content) or 'not known which'}")
+
+    def release(self):
+        """Remove the lock, if it is held."""
+        with self._releasing:
+            if self._descriptor is None:
+                return
+            with contextlib.suppress(OSError):
+                if self._read() == self._content:
+                    os.remove(self.path)
+            os.close(self._descriptor)
+            self._descriptor = None
+            self._remove_folders()
+
+    @property
+    def _folder(self):
+        return os.path.dirname(os.path.abspath(self.path))
+
+    def _make_folder(self):
+        folder = self._folder
+        while not os.path.isdir(folder):
+            self._made.append(folder)
+            folder = os.path.dirname(folder)
+        os.makedirs(self._folder, exist_ok=True)
+
+    def _remove_folders(self):
+        with contextlib.suppress(OSError):  # something is in it
+            for folder in self._made:
+                os.rmdir(folder)
+        self._made = []
+
+    def _create(self):
+        """Whether the lock is now ours because there was none."""
+        descriptor, unfinished = self._write()
+        try:
+            os.link(unfinished, self.path)
+        except (FileExistsError, FileNotFoundError):  # the owner has removed ours as a leftover
+            os.close(descriptor)
+            return False
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno not in _NO_LINKS:
+                raise
+            return self._create_in_place()
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(unfinished)
+        self._descriptor = descriptor
+        return True
+
+    def _create_in_place(self):
+        """The same on a file system without hard links: for a moment, the file is empty."""
+        try:
+            self._descriptor = self._write_to(self.path)
+        except FileExistsError:
+            return False
+        return True
+
+    def _write(self):
+        """Descriptor and path of a new file that says that this process is the owner."""
+        unfinished = f"{self.path}.{uuid.uuid4().hex}"
+        return self._write_to(unfinished), unfinished
+
+    def _write_to(self, path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            own = this_process(self._folder, self._run, self._launch, _flock(descriptor, fcntl.LOCK_EX))
+            self._content = own.to_json()
+            with naming(self.path):
+                os.write(descriptor, self._content)
+        except BaseException:
+            os.close(descriptor)
+            os.remove(path)
+            raise
+        return descriptor
+
+    def _remove_leftovers(self):
+        """Remove what those have left that were killed while they took the lock; who is at it now will try again."""
+        pattern = re.compile(re.escape(os.path.basename(self.path)) + r"(-after-[0-9a-f]{16})*(\.[0-9a-f]{32})?")
+        for name in os.listdir(self._folder):
+            path = os.path.join(self._folder, name)
+            if pattern.fullmatch(name) and path != os.path.abspath(self.path):
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(path)
+
+    def _read(self):
+        """Content of the file; None if there is none."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+                return None
+            raise
+        try:
+            with naming(self.path):
+                return os.read(descriptor, _LARGEST)
+        finally:
+            os.close(descriptor)
+
+    def _may_replace(self, owner, force, end):
+        """Whether the owner has lost its right to the lock; raises Held if not, after it had time to end."""
+        runs = self._runs(owner)
+        same_launch = owner is not None and bool(self._launch) and owner.launch == self._launch
+        if runs is False or runs is None and (force or same_launch):
+            return True
+        if same_launch and time.monotonic() < end:
+            time.sleep(0.2)
+            return False
+        who = owner or "a program that does not say which"
+        advice = "wait for its end, or end it" if runs else f"if that is over, {self._remedy}"
+        raise Held(f"{self._folder}: another run is at work there: {who}; {advice}")
+
+    def _runs(self, owner) -> Optional[bool]:
+        """Whether an Owner lives; None where that cannot be known."""
+        if owner is None:
+            return None
+        own = this_process(self._folder)
+        if (owner.boot, owner.namespace) == (own.boot, own.namespace):
+            return runs_here(owner)
+        if owner.flock and (owner.boot == own.boot or owner.local and own.local):
+            return self._is_known_to_the_kernel()
+        return None
+
+    def _is_known_to_the_kernel(self):
+        """Whether a process has the file open and locked."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return not _flock(descriptor, fcntl.LOCK_SH)  # several may ask at the same time
+        finally:
+            os.close(descriptor)
+
+    def _replace(self, content, force):
+        """Take the place of an owner, unless another has done so meanwhile: one at a time may try."""
+        claim = Lock(f"{self.path}-after-{hashlib.sha256(content).hexdigest()[:16]}", self._remedy)
+        if not claim.acquire(force):
+            return
+        try:
+            if self._read() == content:
+                self._descriptor, unfinished = self._write()
+                os.replace(unfinished, self.path)
+        finally:
+            claim.release()
+
+
+def _flock(descriptor, kind):
+    """Whether the kernel now knows that this process has locked the file."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except OSError:  # also a file system without locks
+        return False
+    return True

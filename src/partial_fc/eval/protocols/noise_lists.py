@@ -1,0 +1,69 @@
+"""InsightFace's lists of noise: images of FaceScrub and MegaFace that show no face, or another person's."""
+
+import logging
+from typing import List, Set
+
+from ...data.images.folder import IMAGE_ENDINGS
+from ...lists.names import name_key
+from ...lists.text import text_lines
+
+log = logging.getLogger("partial_fc")
+
+_ENDINGS = {ending[1:] for ending in IMAGE_ENDINGS}
+
+
+def read_noises(path: str) -> Set[str]:
+    """Names in a list, see `text_lists`: of files, or paths in MegaFace, the last field between tabs in each line.
+
+    Lines that begin with # are comments. Raises InputError as `text_lines`.
+    """
+    lines = (line for _, line in text_lines(path) if not line.startswith("#"))
+    return {_plain(line.strip().rpartition("\t")[2].strip()) for line in lines}
+
+
+def noise_among(paths: List[str], noises: str) -> Set[int]:
+    """Places in `paths` of the images that a list of noise names.
+
+    A name is that of a file or a path, with its ending or, where no image has that, another one's. Names that are of no
+    image are counted in a warning.
+
+    Args:
+        paths: of images.
+        noises: path of the list.
+
+    Raises:
+        InputError: see `read_noises`.
+    """
+    names, plain = read_noises(noises), [_plain(path) for path in paths]
+    places, found = _named(plain, names)
+    if found != names:
+        stems = {_without_ending(name): name for name in names - found}
+        more, same = _named(map(_without_ending, plain), stems.keys())
+        places, found = places | more, found | {stems[stem] for stem in same}
+    lost = names - found
+    if lost:
+        log.warning(
+            "%s: %d of %d names are of no image of the list, one is %r", noises, len(lost), len(names), min(lost)
+        )
+    return places
+
+
+def _named(paths, names):
+    """Places of the paths that are, or whose file is, among the names; and which of these were found."""
+    places, found = set(), set()
+    for place, path in enumerate(paths):
+        for name in path, path.rpartition("/")[2]:
+            if name in names:
+                places.add(place)
+                found.add(name)
+    return places, found
+
+
+def _plain(name):
+    """FaceScrub's names are written with spaces in one place and with underscores in another."""
+    return name_key(name).replace(" ", "_")
+
+
+def _without_ending(name):
+    stem, _, ending = name.rpartition(".")
+    return stem if stem and ending.lower() in _ENDINGS else name

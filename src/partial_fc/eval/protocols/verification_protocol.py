@@ -1,0 +1,72 @@
+"""All that is told of a model on pairs of faces: accuracy without and with mirror images, and what lies behind it."""
+
+import numpy as np
+
+from ...errors import InputError
+from ..embedding import check_finite, image_batches
+from ..output import Curve, Histogram, Result
+from ..roc import FARS, Roc
+from .accept_rates import tar_figures
+from .verification import evaluate_distances, pair_distances
+
+_SCORE_EDGES = np.linspace(-1, 1, 101)
+
+
+def measure(embedder, pairs):
+    """`output.Result` of an Embedder on a PairSet.
+
+    Figures: `accuracy`, `accuracy_std` of the images as they are; `accuracy_flip`, `accuracy_flip_std` of the sums with
+    mirror images, as in training, and of these also `threshold`, `auc` and `tar`, None for false accept rates that the
+    pairs do not allow to tell; `threshold_no_flip`, `auc_no_flip`, `tar_no_flip` of the images as they are. `xnorm` is
+    the mean norm of the embeddings, of images and of mirror images, before they are added.
+
+    Raises:
+        InputError: images that cannot be read or are of a size that the model does not take, embeddings that are not
+            finite, fewer pairs than folds.
+    """
+    plain, mirrored = _embed(embedder, pairs)
+    norms = [np.linalg.norm(embeddings, axis=1)[pairs.rows].mean() for embeddings in (plain, mirrored)]
+    try:
+        distances = [pair_distances(embeddings, pairs.rows) for embeddings in (plain, plain + mirrored)]
+        accuracies = [evaluate_distances(each, pairs.issame) for each in distances]
+    except ValueError as error:
+        raise InputError(f"{embedder.name} on {pairs.name}: {error}") from error
+    scores = [1 - each / 2 for each in distances]  # cosines, in the order of the distances; 1/2 beside a row of zeros
+    rocs = [Roc.from_scores(each, pairs.issame) for each in scores]
+    tars = [tar_figures(roc, FARS[::-1], name) for roc, name in zip(rocs, (f"{pairs.name} without flip", pairs.name))]
+    without, added = (
+        {"accuracy": each.accuracy, "accuracy_std": each.accuracy_std, "threshold": each.threshold, "auc": roc.auc(),
+         "tar": tar}
+        for each, roc, tar in zip(accuracies, rocs, tars)
+    )
+    common = {"pairs": len(pairs.issame), "xnorm": float(np.mean(norms))}
+    histogram = Histogram(_SCORE_EDGES, *(_count(scores[1][kind]) for kind in (pairs.issame, ~pairs.issame)))
+    return Result(
+        "verification", pairs.name, embedder.name, _figures(common, without, added), {"": Curve(*rocs[1].curve())},
+        {"": histogram}, embedder.settings, {"no": {**common, **without}, "added": {**common, **added}},
+    )
+
+
+def _figures(common, without, added):
+    """What `measure` says, of the figures common to both ways and of each."""
+    return {
+        "pairs": common["pairs"],
+        "accuracy": without["accuracy"], "accuracy_std": without["accuracy_std"],
+        "accuracy_flip": added["accuracy"], "accuracy_flip_std": added["accuracy_std"],
+        "threshold": added["threshold"], "xnorm": common["xnorm"], "auc": added["auc"], "tar": added["tar"],
+        **{f"{name}_no_flip": without[name] for name in ("threshold", "auc", "tar")},
+    }
+
+
+def _embed(embedder, pairs):
+    """Embeddings of the images and of their mirror images, (n, D) float64 each."""
+    plain, mirrored = [], []
+    for start, images in image_batches(pairs.read, len(pairs.images), embedder.batch_size):
+        for parts, mirror in ((plain, False), (mirrored, True)):
+            parts.append(embedder.embed(images, mirror))
+            check_finite(parts[-1], lambda place, start=start: pairs.name_of(start + place))
+    return tuple(np.concatenate(parts).astype(np.float64) for parts in (plain, mirrored))
+
+
+def _count(scores):
+    return np.histogram(np.clip(scores, -1, 1), _SCORE_EDGES)[0]

@@ -1,0 +1,1 @@
+"""The head: Partial FC over the class centers of all ranks."""

@@ -1,0 +1,1 @@
+"""The loop over updates, and what a run leaves."""

@@ -1,0 +1,138 @@
+"""The memory that a run will take, computed before it starts."""
+
+import os
+
+import mxnet as mx
+import numpy as np
+
+from ..errors import InputError
+from ..head.samplers import num_sample
+
+# MXNet's stock wheel indexes the numbers of an array by int32.
+LARGEST_ARRAY = 2**31 - 1
+# Python, MXNet and Horovod themselves, and the images that are read ahead.
+_LIBRARIES = 400 * 2**20
+_GIB = 2**30
+_SLOW_DISK = 10e6  # bytes a second
+_PATIENCE = 120  # seconds for the largest backbone
+# Folder, limit, use and reclaimable part of the use of a container, in both versions of Linux's control groups.
+_CGROUPS = (
+    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+def on_host(config, world_size):
+    """Whether the bank is on the host: as configured, or because a shard has more numbers than an NDArray can."""
+    shard = _num_local(config, world_size) * config.embedding_size
+    return config.bank == "host" or bool(config.bank_dir) or shard > LARGEST_ARRAY
+
+
+def _num_local(config, world_size):
+    """Classes on the rank that has most."""
+    return -(-config.num_classes // world_size)
+
+
+def patience(config, world_size):
+    """Seconds in which a rank has read or written its centers and the backbone even on a slow disk, or made them."""
+    return _PATIENCE + 2 * 4 * _num_local(config, world_size) * config.embedding_size / _SLOW_DISK
+
+
+def memory_plan(config, symbol, world_size):
+    """Bytes a rank needs, by what for: `centers`, `rows` (only of a bank on the host), `step`, `backbone`, `libraries`.
+
+    Args:
+        config: of the run.
+        symbol: the backbone.
+        world_size: ranks.
+
+    Raises:
+        InputError: if an array of the step would be larger than MXNet can hold.
+    """
+    global_batch_size = config.batch_size * world_size
+    num_local = _num_local(config, world_size)
+    positives = min(global_batch_size, num_local)
+    num_rows = min(num_local, num_sample(num_local, positives, config.sample_ratio)) + 1
+    embedding_size = config.embedding_size
+    _check_arrays(global_batch_size, num_rows, embedding_size)
+    rows = 4 * num_rows * embedding_size
+    plan = dict(
+        centers=2 * 4 * num_local * embedding_size,
+        rows=4 * rows if on_host(config, world_size) else 0,  # centers and momentum, of this step and of the next
+        step=4 * global_batch_size * num_rows + 2 * rows + 4 * 4 * global_batch_size * embedding_size,
+        backbone=_backbone(symbol, (config.batch_size, 3, config.image_size, config.image_size)),
+        libraries=_LIBRARIES,
+    )
+    return plan
+
+
+def _check_arrays(global_batch_size, num_rows, embedding_size):
+    for name, columns in (("logits of the global batch", global_batch_size), ("chosen centers", embedding_size)):
+        if num_rows * columns > LARGEST_ARRAY:
+            raise InputError(
+                f"{num_rows} x {columns} {name} are more than an MXNet array can hold, {LARGEST_ARRAY}: "
+                "use more ranks, a smaller --sample-ratio or a smaller --batch-size"
+            )
+
+
+def _backbone(symbol, shape):
+    """Parameters three times (value, gradient, momentum); all activations, and as much again for gradients."""
+    internals = symbol.get_internals()
+    parameters = {*symbol.list_arguments(), *symbol.list_auxiliary_states()} - {"data"}
+    _, shapes, _ = internals.infer_shape(data=shape)
+    sizes = zip(internals.list_outputs(), (int(np.prod(each, dtype=np.int64)) for each in shapes))
+    return 4 * sum(size * (3 if name in parameters else 2) for name, size in sizes)
+
+
+def check_memory(plan, config, comm, ctx):
+    """Compare a `memory_plan` with what is there.
+
+    Returns:
+        One line that says how much the run needs.
+
+    Raises:
+        InputError: with the figures and what to change, if it cannot fit.
+    """
+    needs = {"host": {}, "device": {}, "disk": {}}
+    for name, size in plan.items():
+        needs[_place(name, config, comm, ctx)][name] = size
+    advice = "" if config.bank_dir else ", or --bank-dir DIR for the centers"
+    lines = [_compare(needs["host"], comm.local_size, "this host", available_memory(), advice)]
+    if needs["device"]:
+        free, _ = mx.context.gpu_memory_info(ctx.device_id)
+        lines.append(_compare(needs["device"], 1, str(ctx), free, ", or --bank host for the centers"))
+    return "; ".join(lines)
+
+
+def _place(name, config, comm, ctx):
+    if name == "centers" and on_host(config, comm.world_size):
+        return "disk" if config.bank_dir else "host"
+    return "host" if name == "libraries" or ctx.device_type == "cpu" else "device"
+
+
+def _compare(needs, num_ranks, place, available, advice):
+    total = num_ranks * sum(needs.values())
+    parts = ", ".join(f"{name} {size / _GIB:.2f}" for name, size in needs.items() if size)
+    need = f"{num_ranks} ranks need {total / _GIB:.2f} GiB on {place} ({parts} each)"
+    line = f"{need}, {available / _GIB:.2f} GiB are free"
+    if total > available:
+        raise InputError(f"{line}: use more hosts, a smaller --sample-ratio, --batch-size or embedding_size{advice}")
+    return line
+
+
+def available_memory():
+    """Bytes of memory that this host has left, or this container may still take."""
+    words = _read("/proc", "meminfo").split()
+    available = 1024 * int(words[words.index("MemAvailable:") + 1])
+    for folder, limit, used, cache in _CGROUPS:
+        if os.path.exists(os.path.join(folder, limit)):
+            limit, used, statistics = (_read(folder, name).split() for name in (limit, used, "memory.stat"))
+            if limit[0].isdigit():  # not "max"
+                reclaimable = int(statistics[statistics.index(cache) + 1])
+                available = min(available, int(limit[0]) - int(used[0]) + reclaimable)
+    return available
+
+
+def _read(folder, name):
+    with open(os.path.join(folder, name)) as file:
+        return file.read()

@@ -1,0 +1,171 @@
+import os
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from partial_fc.checkpoint.center_files import CenterFiles
+from partial_fc.checkpoint.convert_centers import export_original, import_numpy, import_original, map_centers
+from partial_fc.cli.centers import main
+from partial_fc.errors import InputError
+from partial_fc.head.memory_bank import fill_initial_centers
+
+from helpers.centers import EMBEDDING_SIZE, NUM_CLASSES, save
+
+
+def read(folder):
+    """Centers and momentum of all classes in a folder."""
+    files = CenterFiles(str(folder))
+    return files.take(np.arange(files.num_classes))
+
+
+def originals(folder, num_classes, world_size):
+    """Files as the published system writes them, noise in the rows of no class; returns centers and momentum."""
+    folder.mkdir()
+    random = np.random.RandomState(0)
+    num_local = (num_classes + world_size - 1) // world_size
+    values = random.randn(2, num_local * world_size, EMBEDDING_SIZE).astype(np.float32)
+    for rank in range(world_size):
+        for name, array in zip(("centers", "centers_mom"), values):
+            rows = mx.nd.array(array[rank * num_local : (rank + 1) * num_local])
+            mx.nd.save(str(folder / f"{rank}_{name}.param"), rows)
+    return values[:, :num_classes]
+
+
+@pytest.mark.parametrize("num_classes, world_size", [(31, 1), (31, 4), (32, 4), (5, 4), (33, 8)])
+def test_files_of_the_published_system(num_classes, world_size, tmp_path):
+    values = originals(tmp_path / "old", num_classes, world_size)
+    command = ["import", str(tmp_path / "old"), str(tmp_path / "centers"), "--num-classes", str(num_classes)]
+    assert main(command) == 0
+    for array, expected in zip(read(tmp_path / "centers"), values):
+        assert np.array_equal(array, expected)
+    assert main(["export", str(tmp_path / "centers"), str(tmp_path / "new"), "--ranks", str(world_size)]) == 0
+    assert sorted(os.listdir(tmp_path / "new")) == sorted(os.listdir(tmp_path / "old"))
+    num_local = -(-num_classes // world_size)
+    for name, expected in zip(("centers", "centers_mom"), values):
+        parts = [mx.nd.load(str(tmp_path / "new" / f"{rank}_{name}.param")) for rank in range(world_size)]
+        assert all(len(part) == 1 and part[0].shape == (num_local, EMBEDDING_SIZE) for part in parts)
+        assert np.array_equal(np.concatenate([part[0].asnumpy() for part in parts])[:num_classes], expected)
+
+
+def test_rows_of_no_class_are_as_initial_centers(tmp_path):
+    save(tmp_path, 2)
+    export_original(str(tmp_path), str(tmp_path / "out"), 4)
+    last = mx.nd.load(str(tmp_path / "out" / "3_centers.param"))[0].asnumpy()[-1]  # row 31 of 31 classes
+    assert 0.001 < np.abs(last).mean() < 0.1
+    assert not mx.nd.load(str(tmp_path / "out" / "3_centers_mom.param"))[0].asnumpy()[-1].any()
+
+
+@pytest.mark.parametrize("num_classes, message", [(24, "25 to 32 classes, not of 24"), (33, "25 to 32 classes")])
+def test_number_that_does_not_go_with_the_rows(num_classes, message, tmp_path):
+    originals(tmp_path / "old", 31, 8)
+    with pytest.raises(InputError, match=message):
+        import_original(str(tmp_path / "old"), str(tmp_path / "out"), num_classes)
+
+
+def without_rank_1(folder):
+    os.remove(folder / "1_centers.param")
+
+
+def of_another_size(folder):
+    mx.nd.save(str(folder / "1_centers.param"), mx.nd.ones((8, EMBEDDING_SIZE + 1)))
+
+
+def garbage(folder):
+    (folder / "1_centers.param").write_bytes(b"garbage" * 50)
+
+
+def not_a_number(folder):
+    mx.nd.save(str(folder / "1_centers_mom.param"), mx.nd.full((8, EMBEDDING_SIZE), float("nan")))
+
+
+@pytest.mark.parametrize("harm, message", [
+    (without_rank_1, r"ranks \[0, 2, 3\]"), (of_another_size, "1_centers.param: of shape"),
+    (garbage, "1_centers.param: not a file"), (not_a_number, "1_centers_mom.param: row 0 has numbers that are not"),
+])
+def test_damaged_files_are_named_and_nothing_is_written(harm, message, tmp_path):
+    originals(tmp_path / "old", 31, 4)
+    harm(tmp_path / "old")
+    with pytest.raises(InputError, match=message):
+        import_original(str(tmp_path / "old"), str(tmp_path / "out"), 31)
+    assert not (tmp_path / "out").exists() or not os.listdir(tmp_path / "out")
+
+
+def test_number_of_classes_is_asked_for(tmp_path, capsys):
+    originals(tmp_path / "old", 31, 4)
+    assert main(["import", str(tmp_path / "old"), str(tmp_path / "out")]) == 1
+    assert "error: --num-classes N: needed" in capsys.readouterr().err
+
+
+def test_numpy_there_and_back(tmp_path):
+    values = save(tmp_path, 3)
+    assert main(["export", str(tmp_path), str(tmp_path / "numpy"), "--numpy"]) == 0
+    for name, expected in zip(("centers", "centers_mom"), values):
+        array = np.load(tmp_path / "numpy" / f"{name}.npy")
+        assert array.dtype == np.float32 and np.array_equal(array, expected)
+    assert main(["import", str(tmp_path / "numpy" / "centers.npy"), str(tmp_path / "back")]) == 0
+    for array, expected in zip(read(tmp_path / "back"), values):
+        assert np.array_equal(array, expected)
+
+
+def test_numpy_without_momentum(tmp_path):
+    np.save(tmp_path / "a.npy", np.eye(5, 3))  # float64
+    import_numpy(str(tmp_path / "a.npy"), str(tmp_path / "out"))
+    weight, weight_mom = read(tmp_path / "out")
+    assert np.array_equal(weight, np.eye(5, 3)) and not weight_mom.any()
+
+
+@pytest.mark.parametrize("array", [np.ones(5), np.ones((2, 3), int), np.array([["a", None]], object), np.ones((0, 3)),
+                                   np.array([[1.0, np.inf]])])
+def test_other_arrays_are_refused(array, tmp_path):
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(InputError, match="a.npy: "):
+        import_numpy(str(tmp_path / "a.npy"), str(tmp_path / "out"))
+
+
+def test_centers_that_are_there_are_not_overwritten(tmp_path, capsys):
+    save(tmp_path, 1)
+    np.save(tmp_path / "a.npy", np.ones((2, 3)))
+    before = read(tmp_path)
+    assert main(["import", str(tmp_path / "a.npy"), str(tmp_path)]) == 1
+    assert "has centers-*.safetensors already" in capsys.readouterr().err
+    assert all(np.array_equal(array, expected) for array, expected in zip(read(tmp_path), before))
+
+
+@pytest.mark.parametrize("writers", [1, 3])
+def test_map(writers, tmp_path):
+    values = save(tmp_path, writers)
+    random = np.random.RandomState(1)
+    new_labels, old_labels = random.permutation(40)[:20], random.permutation(NUM_CLASSES)[:20]
+    map_centers(str(tmp_path), str(tmp_path / "out"), 40, np.stack([new_labels, old_labels], axis=1), seed=3)
+    weight, weight_mom = read(tmp_path / "out")
+    for array, expected in zip((weight, weight_mom), values):
+        assert len(array) == 40 and np.array_equal(array[new_labels], expected[old_labels])
+    anew = np.setdiff1d(np.arange(40), new_labels)
+    initial = np.empty((40, EMBEDDING_SIZE), np.float32)
+    fill_initial_centers(initial, 0, seed=3)
+    assert np.array_equal(weight[anew], initial[anew]) and not weight_mom[anew].any()
+
+
+def test_map_command_by_labels_and_by_names(tmp_path):
+    values = save(tmp_path, 2)
+    (tmp_path / "labels").write_text("0 30\n2\t7\n")
+    command = ["map", str(tmp_path), str(tmp_path / "a"), "--labels", str(tmp_path / "labels"), "--num-classes", "3"]
+    assert main(command) == 0
+    (tmp_path / "old.txt").write_text("".join(f"person {label}\n" for label in range(NUM_CLASSES)))
+    (tmp_path / "new.txt").write_text("person 30\nsomebody else\nperson 7\n")
+    names = [str(tmp_path / "old.txt"), str(tmp_path / "new.txt")]
+    assert main(["map", str(tmp_path), str(tmp_path / "b"), "--identities", *names]) == 0
+    for by_labels, by_names, expected in zip(read(tmp_path / "a"), read(tmp_path / "b"), values):
+        assert np.array_equal(by_labels[[0, 2]], expected[[30, 7]]) and np.array_equal(by_labels, by_names)
+
+
+@pytest.mark.parametrize("pairs, message", [
+    ([[40, 0]], r"new label 40 lies outside \[0, 40\)"), ([[0, 31]], r"old label 31 lies outside \[0, 31\)"),
+    ([[-1, 0]], "new label -1"), ([[1, 0], [1, 2]], "new label 1 is there twice"),
+    ([[1, 5], [2, 5]], "old label 5 is there twice"),
+])
+def test_wrong_pairs(pairs, message, tmp_path):
+    save(tmp_path, 1)
+    with pytest.raises(InputError, match=message):
+        map_centers(str(tmp_path), str(tmp_path / "out"), 40, np.array(pairs))

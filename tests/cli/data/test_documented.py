@@ -1,0 +1,73 @@
+"""The commands `data ...` as they stand in README and docs, run as they are printed."""
+
+import os
+import re
+import shlex
+import shutil
+
+import numpy as np
+import pytest
+
+from partial_fc.cli.data import main as commands
+from partial_fc.data.images.decoding import encode_jpeg
+from partial_fc.data.tools.pack import pack
+
+from parallel.launch import ROOT
+
+PEOPLE, IMAGES = 20, 46  # a tenth of the people has 1,000 pairs of each kind
+_NAMES = "pack|unpack|merge|split|pairs|shuffle|index|check|info"
+
+
+def documented():
+    """Arguments of the commands in blocks of code, and of those between backquotes that name a folder."""
+    for name in ("README.md", os.path.join("docs", "your-own-data.md")):
+        with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+            text = file.read()
+        yield from re.findall(r"^python -m partial_fc\.data (.*)$", text, re.MULTILINE)
+        yield from re.findall(rf"`(?:python -m partial_fc\.data )?((?:{_NAMES}) data/[^`]*)`", text)
+
+
+COMMANDS = [line for line in documented() if not line.startswith("glint360k")]  # its md5 sums are those of 87 GB
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Photographs with landmarks, records of them and of others."""
+    folder = tmp_path_factory.mktemp("documented")
+    landmarks = []
+    for person in range(PEOPLE):
+        (folder / "photos" / f"p{person}").mkdir(parents=True)
+        for image in range(IMAGES):
+            pixels = np.full((112, 112, 3), 10 * person, np.uint8)
+            pixels[image : image + 40, 30:80] = 255 - image
+            (folder / "photos" / f"p{person}" / f"{image}.jpg").write_bytes(encode_jpeg(pixels))
+            landmarks.append(f"p{person}/{image}.jpg\t38 52 74 52 56 72 42 92 71 92".replace(" ", "\t"))
+    (folder / "landmarks.txt").write_text("\n".join(landmarks))
+    pack(str(folder / "photos"), str(folder / "data" / "all"))
+    for name in (("data", "old"), ("data", "others"), ("other", "records")):
+        shutil.copytree(folder / "data" / "all", folder.joinpath(*name))
+    os.remove(folder / "data" / "old" / "train.idx")
+    return folder
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_it_runs_as_printed(files, tmp_path, monkeypatch, line):
+    shutil.copytree(files, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    arguments = shlex.split(line, comments=True)
+    if arguments[0] in ("pack", "split"):  # which write what others of the commands read
+        shutil.rmtree(arguments[2 if arguments[0] == "pack" else 3])
+    if arguments[0] == "merge" and "data/old" in arguments:
+        assert commands.main(["index", "data/old"]) == 0
+    assert commands.main(arguments) == 0
+    if arguments[0] in ("pack", "merge", "pairs") and "--only-pairs" not in arguments:
+        out = [each for each in arguments if each.startswith("data/")][-1]
+        assert os.path.getsize(os.path.join(out, "train.rec")) and os.path.getsize(os.path.join(out, "train.idx"))
+
+
+def test_every_command_is_documented():
+    (choices,) = [action.choices for action in commands.parser()._actions if action.choices]
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        rows = re.findall(r"^\| (`[a-z0-9`, ]+`) \|", file.read(), re.MULTILINE)
+    named = {name for row in rows for name in re.findall("`([a-z0-9]+)`", row)}
+    assert set(choices) <= named

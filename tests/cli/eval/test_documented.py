@@ -1,0 +1,111 @@
+"""The commands in README and docs/evaluation.md run as they are printed, in a folder with files of these names."""
+
+import os
+import re
+import shlex
+
+import numpy as np
+import pytest
+
+from partial_fc.cli.eval.main import main
+from partial_fc.data.images.align import TEMPLATE
+from partial_fc.data.images.decoding import encode_jpeg
+from partial_fc.data.verification_set import save_verification_set
+from partial_fc.eval.protocols.megaface_files import write_feature
+
+from helpers.faces import face, write_faces
+from helpers.models import write_linear_model
+from helpers.protocols import IFRT, write_ijb, write_images, write_megaface
+from parallel.launch import ROOT, run, succeed
+
+SIZE = 112
+
+
+def lines():
+    """Every line of the docs that runs a command of `eval`, without its comment."""
+    for name in ("README.md", os.path.join("docs", "evaluation.md")):
+        with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+            text = file.read().replace("\\\n", " ")
+        for line in re.findall(r"^.*python -m partial_fc\.eval [a-z].*$", text, re.MULTILINE):
+            yield re.sub(r"\s+# .*", "", " ".join(line.split()))
+
+
+LINES = sorted(set(lines()))
+
+
+def write_pairs(folder, pairs, size=SIZE):
+    """Images of ten people in LFW's form, and a list of ten pairs of the same and ten of different ones."""
+    write_images(folder, [f"p{person}/p{person}_{image:04d}.jpg" for person in range(10) for image in (1, 2)], size)
+    same = "".join(f"p{person}\t1\t2\n" for person in range(10))
+    pairs.parent.mkdir(exist_ok=True)
+    pairs.write_text("1\t10\n" + same + "".join(f"p{n}\t1\tp{(n + 1) % 10}\t2\n" for n in range(10)))
+
+
+def verification(here):
+    images = [encode_jpeg(face(0, number, SIZE)) for number in range(40)]
+    for name in ("lfw", "cfp_fp", "agedb_30"):
+        save_verification_set(here / f"{name}.bin", images, np.arange(20) < 9)
+    write_pairs(here / "FOLDER", here / "pairs.txt")
+    write_pairs(here / "data" / "lfw-112X112", here / "DIR" / "pairs.txt")
+
+
+def embed(here):
+    (here / "data" / "faces").mkdir(parents=True)
+    write_faces(here / "data" / "faces", 3, 4, SIZE)
+    ifrt(here)
+
+
+def ifrt(here):
+    write_images(here / "FOLDER", IFRT, SIZE)
+    (here / "FILE").write_text("\n".join(IFRT))
+    (here / "features.txt").write_text("\n".join(IFRT))
+    np.save(here / "saved.npy", np.random.RandomState(0).randn(len(IFRT), 6).astype(np.float32))
+    (here / "saved.npy").rename(here / "features.npy")
+
+
+def ijb(here):
+    write_ijb(here / "IJBC", TEMPLATE, SIZE)
+    np.save(here / "img_feats.npy", np.random.RandomState(0).randn(12, 12).astype(np.float32))
+
+
+def megaface(here):
+    write_megaface(here)
+    for written, printed in (("fs.json", "facescrub_features_list.json"), ("fs_noise", "facescrub_noises.txt"),
+                             ("mf.json", "megaface_features_list.json_1000000_1"), ("mf_noise", "megaface_noises.txt")):
+        (here / written).rename(here / printed)
+    for short, name in (("fs", "facescrub"), ("mf", "megaface")):
+        paths = [os.path.relpath(os.path.join(parent, file), here / short)
+                 for parent, _, files in os.walk(here / short) for file in files]
+        write_images(here / f"{name}_images", paths, SIZE)
+        for path in paths:
+            feature = np.random.RandomState(len(path)).randn(6)
+            write_feature(str(here / "feature_out" / name / f"{path}_r100.bin"), feature)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_runs_as_it_is_printed(line, tmp_path, monkeypatch):
+    command = re.search(r"partial_fc\.eval (\w+)", line)[1]
+    for name in ("config.sh", "setup-utils", "src"):
+        (tmp_path / name).symlink_to(os.path.join(ROOT, name))
+    for name, size in (("PREFIX", SIZE), ("MINE", SIZE), ("models/faces-r50-cosface/model", SIZE),
+                       ("models/lfw/model", 56)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_linear_model(tmp_path / name, size)
+    write_linear_model(tmp_path / "THEIRS", SIZE, seed=4)
+    (tmp_path / "THEIRS-0000.params").rename(tmp_path / "THEIRS-0012.params")
+    dict(verification=verification, embed=embed, ijb=ijb, megaface=megaface, ifrt=ifrt)[command](tmp_path)
+    if command == "embed":
+        (tmp_path / "features.npy").unlink()
+        (tmp_path / "features.txt").unlink()
+    monkeypatch.chdir(tmp_path)
+    if line.startswith("python -m partial_fc.eval "):
+        assert main(shlex.split(line)[3:]) == 0
+    else:
+        succeed(run(["bash", "-c", line], cwd=str(tmp_path)))
+    for option, path in re.findall(r"--(roc|histogram|report|json|csv|keep) ([^- ]\S*)", line):
+        assert os.path.exists(path), option
+    assert command != "embed" or len(np.load("features.npy")) in (12, len(IFRT))
+
+
+def test_there_are_lines_of_all_kinds():
+    assert len(LINES) >= 15 and {line.split()[0] for line in LINES} == {"python", "mpirun", "horovodrun"}

@@ -1,0 +1,45 @@
+import mxnet as mx
+import numpy as np
+import pytest
+
+from partial_fc.head.margin_softmax import MarginSoftmax
+
+MARGINS = {"arcface": (64, 1, 0.5, 0), "cosface": (64, 1, 0, 0.4), "softmax": (64, 1, 0, 0)}
+MARGINS["combined"] = (64, 0.9, 0.3, 0.1)
+
+
+def target(margin, cos_theta):
+    values = MarginSoftmax(*margin).target(mx.nd.array(cos_theta))
+    return [value.asnumpy() for value in values]
+
+
+@pytest.mark.parametrize("margin", MARGINS.values(), ids=MARGINS)
+def test_target_is_the_papers_formula(margin):
+    _, m1, m2, m3 = margin
+    theta = np.linspace(0.05, np.pi - m2 - 0.05, 50)
+    margined, slope = target(margin, np.cos(theta))
+    np.testing.assert_allclose(margined, np.cos(m1 * theta + m2) - m3, atol=2e-6)
+    h = 1e-6
+    truth = (np.cos(m1 * (theta + h) + m2) - np.cos(m1 * (theta - h) + m2)) / (np.cos(theta + h) - np.cos(theta - h))
+    np.testing.assert_allclose(slope, truth, rtol=2e-4)
+
+
+def test_arcface_keeps_falling_past_pi():
+    theta = np.linspace(0, np.pi, 500)
+    margined, slope = target(MARGINS["arcface"], np.cos(theta))
+    assert (np.diff(margined) < 1e-6).all()
+    past = theta > np.pi - 0.5 + 1e-2
+    np.testing.assert_allclose(margined[past], np.cos(theta[past]) - 0.5 * np.sin(0.5), atol=1e-6)
+    assert (slope[past] == 1).all()
+
+
+@pytest.mark.parametrize("margin", MARGINS.values(), ids=MARGINS)
+def test_rounding_beyond_one_is_finite(margin):
+    margined, slope = target(margin, np.float32([1.0000002, 1, -1, -1.0000002, 0.99999994]))
+    assert np.isfinite(margined).all() and np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("wrong", [dict(s=0), dict(s=float("nan")), dict(m1=-1), dict(m2=-0.1), dict(m3=float("inf"))])
+def test_nonsense_is_refused_by_name(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        MarginSoftmax(**wrong)

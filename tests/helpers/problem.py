@@ -1,0 +1,100 @@
+"""A batch and centers to try the head on, on whatever ranks, and the truth to hold the results against."""
+
+import mxnet as mx
+import numpy as np
+
+from partial_fc.head.margin_softmax import MarginSoftmax
+from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.partial_fc import PartialFC
+
+from reference import Margin, Step, relative_error, step
+
+LOSSES = {
+    "arcface": Margin(64.0, m2=0.5),
+    "cosface": Margin(64.0, m3=0.4),
+    "softmax": Margin(64.0),
+    "combined": Margin(32.0, m1=0.9, m2=0.3, m3=0.15),
+}
+LR = 0.1
+
+
+class RecordingSGD(CenterSGD):
+    """Keeps the gradient of the centers that it is given, by blocks."""
+
+    def __init__(self):
+        super().__init__()
+        self.grads = []
+
+    def update(self, weight, weight_mom, grad, lr):
+        self.grads.append(grad.asnumpy())
+        super().update(weight, weight_mom, grad, lr)
+
+
+class Problem:
+    """Embeddings, labels, centers and momentum of N classes; the batch must be a multiple of every world size."""
+
+    def __init__(self, num_classes=101, batch_size=30, embedding_size=24):
+        random = np.random.RandomState(0)
+        self.num_classes, self.embedding_size = num_classes, embedding_size
+        self.labels = random.randint(0, num_classes, batch_size)
+        self.labels[1:4] = self.labels[0]  # a class with several samples
+        self.embeddings = random.randn(batch_size, embedding_size).astype(np.float32)
+        self.weight = (random.randn(num_classes, embedding_size) * 0.1).astype(np.float32)
+        self.weight_mom = (random.randn(num_classes, embedding_size) * 0.01).astype(np.float32)
+
+    def saturate(self):
+        """Put every embedding close to its center: probabilities near 1."""
+        noise = np.random.RandomState(1).randn(*self.embeddings.shape) * 0.02
+        self.embeddings = (self.weight[self.labels] * 5 + noise).astype(np.float32)
+        return self
+
+    def step_on(self, comm, margin, sample_ratio=1.0, ctx=None, make_bank=MemoryBank):
+        """One step as the rank ``comm.rank``: its part of the fields of `Step`, and the ids of the chosen classes."""
+        bank = make_bank(self.num_classes, self.embedding_size, comm, sample_ratio, ctx, seed=7)
+        own = slice(*bank.partition)
+        bank.set(bank.partition.class_start, self.weight[own], self.weight_mom[own])
+        optimizer = RecordingSGD()
+        head = PartialFC(bank, MarginSoftmax(*margin), optimizer, comm)
+        batch = np.split(np.arange(len(self.labels)), comm.world_size)[comm.rank]
+        choice = head.choose(self.labels[batch], num_update=0)
+        loss, grad = head.step(mx.nd.array(self.embeddings[batch], ctx), choice, LR)
+        if not bank.num_local:
+            nothing = np.zeros((0, self.embedding_size))
+            return loss.asnumpy(), grad.asnumpy(), nothing, nothing, nothing, np.zeros(0, int)
+        rows = np.arange(bank.num_local) if choice.rows is None else choice.rows
+        grad_weight = np.zeros_like(self.weight[own])
+        grad_weight[rows] = np.concatenate(optimizer.grads)
+        centers = tuple(map(np.array, bank.to_numpy()))
+        return (loss.asnumpy(), grad.asnumpy(), grad_weight) + centers + (rows + bank.partition.class_start,)
+
+    def truth(self, chosen, margin, dtype=np.float64):
+        """The reference's `Step` for the same chosen classes."""
+        return step(self.embeddings, self.labels, self.weight, self.weight_mom, chosen, margin, LR, dtype=dtype)
+
+
+def assemble(parts):
+    """`Step` and chosen classes from the parts of all ranks, in their order."""
+    losses, *arrays = zip(*parts)
+    assert len({loss.tobytes() for loss in losses}) == 1, "the loss must be bit-equal on every rank"
+    *fields, chosen = (np.concatenate(array) for array in arrays)
+    return Step(losses[0], *fields), chosen
+
+
+def errors(result, truth, bound=1e-5):
+    """Name, norm-wise relative error and limit of every field of a `Step`; ``bound`` is a number or a Step of them."""
+    for name in Step._fields:
+        limit = getattr(bound, name) if isinstance(bound, Step) else bound
+        yield name, relative_error(getattr(result, name), getattr(truth, name)), limit
+
+
+def assert_close(result, truth, bound=1e-5):
+    """Every field of a `Step` within its limit, see `errors`."""
+    for name, error, limit in errors(result, truth, bound):
+        assert error <= limit, f"{name}: relative error {error:.2g} > {limit:.2g}"
+
+
+def float32_bound(problem, chosen, margin):
+    """Per field 1e-5, or four times the error of the same formula in dense float32 where that is more."""
+    truth, dense = problem.truth(chosen, margin), problem.truth(chosen, margin, np.float32)
+    return Step(*[max(1e-5, 4 * relative_error(value, exact)) for value, exact in zip(dense, truth)])

@@ -1,0 +1,132 @@
+import mxnet as mx
+import numpy as np
+import pytest
+
+from partial_fc.cli.train_arguments import from_command_line
+from partial_fc.distributed.communicator import Communicator
+from partial_fc.errors import InputError
+from partial_fc.head.margin_softmax import MarginSoftmax
+from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.partial_fc import PartialFC
+from partial_fc.symbol import get_symbol
+from partial_fc.training import plan
+
+
+def config_of(*arguments):
+    return from_command_line(["--dataset", "100w", "--network", "demo", *arguments])
+
+
+def plan_of(config, world_size=4):
+    return plan.memory_plan(config, get_symbol(config.network, config.embedding_size), world_size)
+
+
+def world(local_size=2, world_size=4):
+    comm = Communicator()
+    comm.local_size, comm.world_size = local_size, world_size
+    return comm
+
+
+def test_centers_and_step():
+    needs = plan_of(config_of("--set", "num_classes=1000001"))
+    assert needs["centers"] == 2 * 4 * 250001 * 512 and needs["rows"] == 0
+    logits, rows, embeddings = 4 * 256 * 250002, 4 * 250002 * 512, 4 * 256 * 512
+    assert needs["step"] == logits + 2 * rows + 4 * embeddings
+    sampled = plan_of(config_of("--sample-ratio", "0.1"))
+    assert sampled["centers"] == 2 * 4 * 250000 * 512 and sampled["step"] < 0.11 * needs["step"]
+    assert plan_of(config_of("--sample-ratio", "0.1", "--bank", "host"))["rows"] == 4 * 4 * 25001 * 512
+
+
+def test_positives_are_counted_where_they_are_more_than_the_share():
+    needs = plan_of(config_of("--sample-ratio", "0.00001"))
+    assert needs["step"] == 4 * 256 * 257 + 2 * 4 * 257 * 512 + 4 * 4 * 256 * 512
+
+
+@pytest.mark.parametrize("sample_ratio", [1.0, 0.2])
+def test_step_is_what_the_head_keeps(sample_ratio):
+    head = PartialFC(MemoryBank(1000, 64, Communicator(), sample_ratio), MarginSoftmax(), CenterSGD(), Communicator())
+    head.step(mx.nd.ones((8, 64)), head.choose(range(8), 0), 0.1)
+    kept = sum(4 * head._workspace._memory[name].size for name in ("logits", "unit_weight", "grad_unit"))
+    arguments = "--set", "num_classes=1000", "--set", "embedding_size=64", "--batch-size", "8"
+    needs = plan_of(config_of(*arguments, "--sample-ratio", str(sample_ratio)), world_size=1)
+    assert needs["step"] == kept + 4 * 4 * 8 * 64
+
+
+@pytest.mark.parametrize("network", ["demo", "r18"])
+def test_backbone_is_three_times_its_parameters_and_twice_its_activations(network):
+    symbol, shape = get_symbol(network, 512), (8, 3, 112, 112)
+    names, shapes = symbol.list_arguments(), symbol.infer_shape(data=shape)[0]
+    parameters = sum(np.prod(each) for name, each in zip(names, shapes) if name != "data")
+    small, large = (plan_of(config_of("--network", network, "--batch-size", size))["backbone"] for size in ("8", "16"))
+    assert 2 * small - large == pytest.approx(3 * 4 * parameters, rel=0.01)  # what does not grow with the batch
+    outputs = symbol.get_internals()
+    _, shapes, _ = outputs.infer_shape(data=shape)
+    largest = max(np.prod(each) for name, each in zip(outputs.list_outputs(), shapes) if name.endswith("_output"))
+    assert small - 3 * 4 * parameters > 6 * 4 * largest
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    ([], False), (["--bank", "host"], True), (["--bank-dir", "/tmp/x"], True),
+    # 4 ranks: shards of 4194303 rows of 512 numbers, just below 2^31; one class more a rank is too much
+    (["--set", "num_classes=16777212"], False), (["--set", "num_classes=16777213"], True),
+])
+def test_where_the_bank_is(arguments, expected):
+    assert plan.on_host(config_of(*arguments), 4) == expected
+
+
+def test_arrays_that_mxnet_cannot_hold_are_an_error():
+    with pytest.raises(InputError, match="logits of the global batch are more than an MXNet array can hold"):
+        plan_of(config_of("--batch-size", "2200"))
+    with pytest.raises(InputError, match="10000001 x 512 chosen centers are more"):
+        plan_of(config_of("--set", "num_classes=40000000", "--batch-size", "1"))
+    plan_of(config_of("--set", "num_classes=40000000", "--batch-size", "1", "--sample-ratio", "0.1"))
+
+
+GIB = 2**30
+NEEDS = dict(centers=4 * GIB, rows=0, step=2 * GIB, backbone=GIB, libraries=GIB)
+
+
+@pytest.mark.parametrize("free, arguments, fits", [
+    (17, [], True), (15, [], False), (15, ["--bank", "host"], False), (9, ["--bank-dir", "/tmp/x"], True),
+    (7, ["--bank-dir", "/tmp/x"], False),
+])
+def test_all_ranks_of_a_host_must_fit(free, arguments, fits, monkeypatch):
+    monkeypatch.setattr(plan, "available_memory", lambda: free * GIB)
+    check = lambda: plan.check_memory(NEEDS, config_of(*arguments), world(), mx.cpu())  # noqa: E731
+    if fits:
+        assert f"{free:.2f} GiB are free" in check()
+        return
+    expected = r"2 ranks need (8|16)\.00 GiB on this host \((centers 4\.00, )?step 2\.00.*: use more hosts"
+    with pytest.raises(InputError, match=expected):
+        check()
+
+
+@pytest.mark.parametrize("free, arguments, fits", [(7.5, [], True), (6.5, [], False), (3.5, ["--bank", "host"], True),
+                                                   (2.5, ["--bank", "host"], False)])
+def test_memory_of_a_gpu(free, arguments, fits, monkeypatch):
+    monkeypatch.setattr(plan, "available_memory", lambda: 100 * GIB)
+    monkeypatch.setattr(mx.context, "gpu_memory_info", lambda device: (int(free * GIB), 0))
+    check = lambda: plan.check_memory(NEEDS, config_of(*arguments), world(), mx.gpu(1))  # noqa: E731
+    if fits:
+        assert "on gpu(1)" in check()
+        return
+    with pytest.raises(InputError, match=r"1 ranks need [37]\.00 GiB on gpu\(1\) .*--bank host"):
+        check()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("limit, expected", [(5 * GIB, 4 * GIB), (None, 20 * GIB), (2**62, 20 * GIB)])
+def test_limit_of_a_container_counts(version, limit, expected, tmp_path, monkeypatch):
+    folder, limit_file, used_file, cache = plan._CGROUPS[2 - version]
+    (tmp_path / limit_file).write_text("max\n" if limit is None else f"{limit}\n")
+    (tmp_path / used_file).write_text(f"{3 * GIB}\n")
+    (tmp_path / "memory.stat").write_text(f"anon 5\n{cache} {2 * GIB}\nslab 7\n")
+    (tmp_path / "meminfo").write_text(f"MemTotal: 99 kB\nMemAvailable:  {20 * GIB // 1024} kB\n")
+    read = plan._read
+    monkeypatch.setattr(plan, "_read", lambda folder, name: read(str(tmp_path), name))
+    monkeypatch.setattr(plan, "_CGROUPS", [(str(tmp_path), limit_file, used_file, cache)])
+    assert plan.available_memory() == expected
+
+
+def test_available_memory_of_this_machine():
+    assert 2**26 < plan.available_memory() < 2**50

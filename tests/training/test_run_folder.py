@@ -1,0 +1,120 @@
+"""A models root has one run at a time; that run may have several ranks, on hosts with or without a common folder."""
+
+import os
+
+import pytest
+
+from partial_fc.cli.train_arguments import from_command_line
+from partial_fc.distributed.collectives import Communicator
+from partial_fc.distributed.lock import LOCK, Lock
+from partial_fc.errors import AgreedError
+from partial_fc.training import run_folder
+from partial_fc.training.run_folder import choose_models_root, hold_models_root
+
+from helpers.locks import leave
+from helpers.shards import Shards
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def configuration(*arguments):
+    return from_command_line([*arguments])
+
+
+def hold(config, comm=None):
+    comm = comm or Communicator()
+    return hold_models_root(config, comm, choose_models_root(config, comm))
+
+
+@pytest.mark.parametrize("arguments", [["--overwrite"], ["--resume", "auto"], []])
+def test_a_second_start_is_refused(arguments, folder):
+    with hold(configuration("--models-root", "root")):
+        with pytest.raises(AgreedError, match="root: another run is at work there: process") as caught:
+            with hold(configuration("--models-root", "root", *arguments)):
+                pass
+        assert caught.value.status == 2
+    with hold(configuration("--models-root", "root", *arguments)):
+        pass
+    assert not os.path.exists("root")  # which a run that could not start would leave
+
+
+def test_new_runs_without_a_name_take_the_next(folder):
+    first, second, third = configuration(), configuration(), configuration()
+    ready = choose_models_root(first, Communicator()), choose_models_root(second, Communicator())
+    with hold_models_root(first, Communicator(), ready[0]), hold_models_root(second, Communicator(), ready[1]):
+        with hold(third):
+            roots = [config.models_root for config in (first, second, third)]
+            assert roots == ["models/demo-demo-cosface", "models/demo-demo-cosface-2", "models/demo-demo-cosface-3"]
+    os.makedirs("models/demo-demo-cosface")
+    open("models/demo-demo-cosface/losses.csv", "w").close()
+    again = configuration("--resume", "auto")
+    with hold(again), pytest.raises(AgreedError, match="another run is at work there"):
+        assert again.models_root == "models/demo-demo-cosface"
+        with hold(configuration("--resume", "auto")):
+            pass
+
+
+@pytest.mark.parametrize("arguments", [["--models-root", "models/demo-demo-cosface"], []])
+def test_results_that_came_after_the_name_was_chosen(arguments, folder):
+    config = configuration(*arguments)
+    may_change = choose_models_root(config, Communicator())
+    os.makedirs("models/demo-demo-cosface")
+    open("models/demo-demo-cosface/losses.csv", "w").close()
+    if may_change:
+        with hold_models_root(config, Communicator(), may_change):
+            assert config.models_root == "models/demo-demo-cosface-2"
+    else:
+        with pytest.raises(AgreedError, match="has the results of another run"):
+            with hold_models_root(config, Communicator(), may_change):
+                pass
+
+
+def test_a_lock_of_another_host(folder, monkeypatch):
+    leave(os.path.join("root", LOCK))
+    with pytest.raises(AgreedError, match="on b, since .* if that is over, start with --break-lock"):
+        with hold(configuration("--models-root", "root")):
+            pass
+    with hold(configuration("--models-root", "root", "--break-lock")):
+        pass
+    leave(os.path.join("root", LOCK))
+    monkeypatch.setenv("PARTIAL_FC_LAUNCH", "a launch")  # as a start of --restarts after the host was lost
+    with hold(configuration("--models-root", "root")):
+        pass
+
+
+def on_hosts(work, shared, monkeypatch):
+    """Call a function of (communicator, configuration, Lock) on four ranks of two hosts while the root is held."""
+    monkeypatch.setattr(
+        run_folder, "_lock", lambda config, run: Lock(os.path.join(config.folder_of_host, LOCK), run=run)
+    )
+
+    def hold_and_work(comm):
+        comm.local_rank, host = comm.rank % 2, comm.rank // 2
+        config = configuration("--models-root", "root")
+        config.folder_of_host = "root" if shared else f"root-{host}"
+        with hold_models_root(config, comm, False) as lock:
+            comm.all_gather_object(None)
+            result = work(lock)
+            comm.all_gather_object(None)
+            return result
+
+    return Shards(4).run(hold_and_work)
+
+
+@pytest.mark.parametrize("shared, folders", [(True, ["root"]), (False, ["root-0", "root-1"])])
+def test_ranks_of_two_hosts(shared, folders, folder, monkeypatch):
+    def locked(_):
+        return sorted(name for name in os.listdir() if os.listdir(name) == [LOCK])
+
+    assert on_hosts(locked, shared, monkeypatch) == [folders] * 4 and os.listdir() == []
+
+
+def test_the_root_of_one_of_two_hosts_is_used_by_another_run(folder, monkeypatch):
+    with Lock(os.path.join("root-1", LOCK)):
+        with pytest.raises(AgreedError, match="rank 2: .*root-1: another run is at work there"):
+            on_hosts(lambda lock: None, False, monkeypatch)
+        assert os.listdir() == ["root-1"] and os.listdir("root-1") == [LOCK]

@@ -1,0 +1,329 @@
+"""What a run saves, when, and that it goes on from there as if nothing had been."""
+
+import os
+import signal
+from types import SimpleNamespace
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from partial_fc.checkpoint.checkpoints import Checkpoints
+from partial_fc.data.batches import Batch
+from partial_fc.distributed.communicator import Communicator
+from partial_fc.distributed.lock import LOCK, Lock
+from partial_fc.distributed.signals import SAVE, STOP, Signals, Stopped
+from partial_fc.errors import AgreedError
+from partial_fc.head.host_bank import HostBank
+from partial_fc.head.margin_softmax import MarginSoftmax
+from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.partial_fc import PartialFC
+from partial_fc.symbol import get_symbol
+from partial_fc.training import saving
+from partial_fc.training.module import START, FaceModule, Report
+from partial_fc.training.progress import Progress
+from partial_fc.training.saving import Saver, find_checkpoint, restore
+
+from helpers.locks import leave
+from helpers.shards import Shards
+from parallel.model_worker import symbol
+
+NUM_CLASSES, GLOBAL_BATCH_SIZE, SIZE, EMBEDDING_SIZE = 101, 12, 16, 16
+
+
+def not_held(folder):
+    """A Lock of a models root, as other ranks than the first have it."""
+    return Lock(os.path.join(str(folder), LOCK))
+
+
+def config(folder, **values):
+    defaults = dict(
+        num_classes=NUM_CLASSES, embedding_size=EMBEDDING_SIZE, network="test", net_output="FC", image_size=SIZE,
+        batch_size=GLOBAL_BATCH_SIZE, sample_ratio=1.0, max_update=100, save_interval=1000, save_minutes=0.0,
+        on_save_error="continue", resume="auto", models_root=str(folder),
+    )
+    return _Config({**defaults, **values})
+
+
+class _Config(dict):
+    __getattr__ = dict.__getitem__
+
+
+def batches(comm, start=0):
+    """This rank's part of global batches that are functions of the update; labels of all classes."""
+    size = GLOBAL_BATCH_SIZE // comm.world_size
+    own = slice(comm.rank * size, (comm.rank + 1) * size)
+    for num_update in range(start, 1000):
+        random = np.random.RandomState(num_update)
+        images = random.randint(0, 256, (GLOBAL_BATCH_SIZE, SIZE, SIZE, 3)).astype(np.uint8)
+        labels = random.randint(0, NUM_CLASSES, GLOBAL_BATCH_SIZE)
+        yield Batch(images[own], labels[own], labels[own], GLOBAL_BATCH_SIZE * (num_update + 1))
+
+
+def face_module(comm, network=None, sample_ratio=1.0, bank=MemoryBank, seed=0):
+    head = PartialFC(
+        bank(NUM_CLASSES, EMBEDDING_SIZE, comm, sample_ratio, seed=seed), MarginSoftmax(32, m2=0.3), CenterSGD(), comm
+    )
+    network = network() if network else symbol()
+    return FaceModule(network, head, comm, mx.cpu(), GLOBAL_BATCH_SIZE // comm.world_size, SIZE, seed)
+
+
+def schedule(num_update):
+    return 0.05, 0.1
+
+
+def state(module):
+    """Everything that training changes, by name."""
+    arrays = {**module.arg_params, **module.aux_params}
+    arrays.update({"mom:" + name: array for name, array in module.momentum.items()})
+    result = {name: array.asnumpy() for name, array in arrays.items()}
+    result["weight"], result["weight_mom"] = (array.copy() for array in module.head.bank.to_numpy())
+    return result
+
+
+def train(comm, folder, max_update, start_anew=False, **arguments):
+    """Train from the newest checkpoint up to an update, and save there; returns losses, state and Progress."""
+    settings = config(folder, batch_size=GLOBAL_BATCH_SIZE // comm.world_size, max_update=max_update)
+    checkpoints = Checkpoints(os.path.join(folder, "checkpoints"), comm, 2)
+    found = None if start_anew else find_checkpoint(settings, comm, checkpoints)
+    module = face_module(comm, seed=0 if found is None else 5, **arguments)  # nothing may be left of initial values
+    module.seed = module.head.bank.seed = 0
+    progress = restore(*found, module, settings, comm) if found else Progress()
+    reports = []
+    saver = Saver(settings, comm, module, checkpoints, Signals(), lambda: Progress(
+        progress.first or reports[0], reports[-1], [(0, {"set": 0.5})], {"set": (0.5, 0)}
+    ), not_held(folder))
+    start = progress.last
+    module.fit(
+        batches(comm, start.num_update), schedule, max_update, [reports.append, saver], start, saver.note
+    )
+    return [report.loss for report in reports], state(module), progress
+
+
+def joined(results):
+    """Centers and momentum of all classes, from the states of all ranks."""
+    return [np.concatenate([state[name] for _, state, _ in results]) for name in ("weight", "weight_mom")]
+
+
+def demo_network(net_output="FC"):
+    """With batch statistics."""
+    return get_symbol("demo", EMBEDDING_SIZE, net_output)
+
+
+def dropout_network():
+    return demo_network("E")
+
+
+@pytest.mark.parametrize("cut", [1, 4])
+@pytest.mark.parametrize("world_size, sample_ratio, bank, network", [
+    (1, 1.0, MemoryBank, dropout_network), (2, 0.3, MemoryBank, demo_network), (3, 0.3, HostBank, demo_network),
+])
+def test_same_ranks_go_on_bit_for_bit(world_size, sample_ratio, bank, network, cut, tmp_path):
+    arguments = dict(network=network, sample_ratio=sample_ratio, bank=bank)
+    shards = Shards(world_size)
+    whole = shards.run(lambda comm: train(comm, str(tmp_path / "whole"), 7, **arguments))
+    shards.run(lambda comm: train(comm, str(tmp_path / "cut"), cut, **arguments))
+    rest = shards.run(lambda comm: train(comm, str(tmp_path / "cut"), 7, **arguments))
+    for (losses, final, _), (last_losses, last_final, progress) in zip(whole, rest):
+        assert last_losses == losses[cut:] and progress.last.num_update == cut
+        assert set(final) == set(last_final)
+        assert all(np.array_equal(final[name], last_final[name]) for name in final)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Folders of runs of 1 to 4 ranks that have saved, by their number, and what one rank does from there."""
+    folders = {}
+    for world_size in (1, 2, 3, 4):
+        folders[world_size] = str(tmp_path_factory.mktemp("saved"))
+        Shards(world_size).run(lambda comm, folder=folders[world_size]: train(comm, folder, 3))
+    return folders
+
+
+@pytest.mark.parametrize("readers", [1, 2, 3, 4])
+@pytest.mark.parametrize("writers", [1, 2, 3, 4])
+def test_other_ranks_go_on(writers, readers, saved, tmp_path):
+    def look(comm):
+        settings = config(saved[writers], sample_ratio=0.2)
+        found = find_checkpoint(settings, comm, Checkpoints(os.path.join(saved[writers], "checkpoints"), comm, 2))
+        module = face_module(comm, seed=9, sample_ratio=0.2)
+        restore(*found, module, settings, comm)
+        return None, state(module), None
+
+    def go_on(comm):
+        os.makedirs(tmp_path, exist_ok=True)
+        settings = config(saved[writers], batch_size=GLOBAL_BATCH_SIZE // comm.world_size)
+        found = find_checkpoint(settings, comm, Checkpoints(os.path.join(saved[writers], "checkpoints"), comm, 2))
+        module = face_module(comm, seed=9)
+        module.seed = 0
+        start, losses = restore(*found, module, settings, comm).last, []
+        module.fit(batches(comm, 3), schedule, 23, [lambda report: losses.append(report.loss)], start)
+        return losses
+
+    # Every class keeps center and momentum, to the bit.
+    before = joined(Shards(writers).run(lambda comm: (
+        None, state(_restored(comm, saved[writers])), None
+    )))
+    for array, expected in zip(joined(Shards(readers).run(look)), before):
+        assert np.array_equal(array, expected)
+    losses, expected = Shards(readers).run(go_on), Shards(writers).run(go_on)
+    assert len(losses[0]) == 20 and np.allclose(losses[0], expected[0], rtol=2e-5, atol=0)
+
+
+def _restored(comm, folder):
+    settings = config(folder)
+    module = face_module(comm, seed=9)
+    restore(*find_checkpoint(settings, comm, Checkpoints(os.path.join(folder, "checkpoints"), comm, 2)), module,
+            settings, comm)
+    return module
+
+
+def test_other_ranks_start_from_the_average_of_the_statistics(tmp_path):
+    network = demo_network
+    states = [state for _, state, _ in Shards(2).run(lambda comm: train(comm, str(tmp_path), 3, network=network))]
+    (_, alone, _), = Shards(1).run(lambda comm: train(comm, str(tmp_path), 3, network=network))
+    name = "bn0_moving_mean" if "bn0_moving_mean" in alone else next(n for n in alone if n.endswith("moving_mean"))
+    assert not np.array_equal(states[0][name], states[1][name])
+    assert np.allclose(alone[name], (states[0][name] + states[1][name]) / 2, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("key, value", [
+    ("num_classes", 100), ("embedding_size", 32), ("network", "r50"), ("net_output", "E"), ("image_size", 112),
+])
+def test_checkpoint_of_another_network_is_refused(key, value, saved):
+    def find(comm):
+        checkpoints = Checkpoints(os.path.join(saved[2], "checkpoints"), comm, 2)
+        return find_checkpoint(config(saved[2], **{key: value}), comm, checkpoints)
+
+    with pytest.raises(AgreedError, match=f"checkpoint of update 3 has {key} .*, this run {value}"):
+        Shards(2).run(find)
+
+
+@pytest.mark.parametrize("bias_decay", [True, False])
+def test_another_weight_decay_than_before_there_was_a_choice_is_reported(bias_decay, saved, caplog):
+    def go_on(comm):
+        settings = config(saved[1], bias_decay=bias_decay, initializer="normal")
+        found = find_checkpoint(settings, comm, Checkpoints(os.path.join(saved[1], "checkpoints"), comm, 2))
+        assert "bias_decay" not in found[1]["configuration"]
+        restore(*found, face_module(comm), settings, comm)
+
+    Shards(1).run(go_on)
+    assert ("bias_decay is True now, it was False" in caplog.text) == bias_decay
+    assert "initializer" not in caplog.text
+
+
+def test_fewer_updates_than_are_done_are_refused(saved):
+    with pytest.raises(AgreedError, match="is of update 3, max_update is 2"):
+        Shards(1).run(lambda comm: train(comm, saved[1], 2))
+
+
+def test_progress_comes_back(saved, caplog):
+    _, _, progress = Shards(1).run(lambda comm: train(comm, saved[1], 3))[0]
+    assert "nothing is left to train: max_update is 3; raise it to continue" in caplog.messages
+    assert progress.last.num_update == 3 and progress.last.position == 3 * GLOBAL_BATCH_SIZE
+    assert progress.first.num_update == 1 and progress.first.loss > 0
+    assert progress.history == [(0, {"set": 0.5})] and progress.best == {"set": (0.5, 0)}
+
+
+class Checkpointless:
+    """Takes the place of Checkpoints; fails when told to."""
+
+    def __init__(self, fail=False):
+        self.saved, self.fail = [], fail
+
+    def path(self, num_update):
+        return f"there/{num_update}"
+
+    def save(self, num_update, write, about):
+        if self.fail:
+            raise AgreedError("rank 0: disk full", 75)
+        self.saved.append(num_update)
+
+
+def saver_of(tmp_path, checkpoints, signals=None, rank=0, lock=None, **values):
+    values.setdefault("max_update", 10)
+    module = SimpleNamespace(averaged_statistics=dict, symbol=mx.sym.Variable("data"), arg_params={})
+    comm = Communicator()
+    comm.rank = rank
+    signals = signals or SimpleNamespace(take=lambda: 0)
+    progress = Progress(START, START)
+    lock = lock or not_held(tmp_path)
+    return Saver(config(tmp_path, **values), comm, module, checkpoints, signals, lambda: progress, lock)
+
+
+def updates(saver, notes, count=10):
+    for num_update in range(1, count + 1):
+        saver(Report(num_update, 1.0, 1.0, notes=notes.get(num_update, 0)))
+
+
+def test_saves_every_few_updates_when_asked_and_at_the_end(tmp_path):
+    checkpoints = Checkpointless()
+    updates(saver_of(tmp_path, checkpoints, save_interval=4), {5: SAVE})
+    assert checkpoints.saved == [4, 5, 8, 10]
+
+
+def test_ends_when_asked_after_saving(tmp_path):
+    checkpoints = Checkpointless()
+    with pytest.raises(Stopped, match="update 3: ended by a signal"):
+        updates(saver_of(tmp_path, checkpoints), {3: SAVE | STOP})
+    assert checkpoints.saved == [3]
+
+
+def test_asked_to_end_with_the_last_update_is_an_end_like_any(tmp_path):
+    checkpoints = Checkpointless()
+    updates(saver_of(tmp_path, checkpoints), {10: SAVE | STOP})
+    assert checkpoints.saved == [10]
+
+
+def test_rank_0_looks_at_the_clock(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(saving, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    savers = [saver_of(tmp_path, Checkpointless(), rank=rank, save_minutes=2.0) for rank in (0, 1)]
+    never = saver_of(tmp_path, Checkpointless())
+    for now[0], due in ((60.0, 0), (121.0, SAVE)):
+        assert [saver.note() for saver in (*savers, never)] == [due, 0, 0]
+    savers[0](Report(1, 1.0, 1.0, notes=SAVE))
+    assert savers[0].note() == 0
+
+
+def test_signals_are_passed_on_once(tmp_path):
+    with Signals() as signals:
+        saver = saver_of(tmp_path, Checkpointless(), signals)
+        for number, asked in ((signal.SIGUSR1, SAVE), (signal.SIGTERM, SAVE | STOP)):
+            os.kill(os.getpid(), number)
+            assert [saver.note(), saver.note()] == [asked, 0]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("policy, notes, error", [
+    ("continue", {}, "update 10: cannot be saved: rank 0: disk full"),  # at the end all would be lost
+    ("continue", {4: SAVE | STOP}, "update 4: cannot be saved"),
+    ("stop", {}, "update 4: cannot be saved"),
+])
+def test_what_cannot_be_saved(policy, notes, error, tmp_path, caplog):
+    saver = saver_of(tmp_path, Checkpointless(fail=True), save_interval=4, on_save_error=policy)
+    with pytest.raises(AgreedError, match=error) as caught:
+        updates(saver, notes)
+    assert caught.value.status == 75
+    goes_on = policy == "continue" and not notes
+    assert ("NOT SAVED at update 8, the training continues: rank 0: disk full" in caplog.text) == goes_on
+
+
+def test_a_run_whose_models_root_another_has_taken_over_ends(tmp_path):
+    with Lock(os.path.join(str(tmp_path), LOCK)) as lock:
+        saver = saver_of(tmp_path, Checkpointless(), lock=lock, save_interval=2)
+        updates(saver, {}, count=2)
+        leave(lock.path)
+        with pytest.raises(AgreedError, match="another run has taken over: process .* on b, since") as caught:
+            updates(saver, {})
+        assert caught.value.status == 2
+
+
+def test_a_lock_that_cannot_be_made_again_is_no_reason_to_end(tmp_path, monkeypatch):
+    with Lock(os.path.join(str(tmp_path), LOCK)) as lock:
+        checkpoints = Checkpointless()
+        saver = saver_of(tmp_path, checkpoints, lock=lock, save_interval=2)
+        monkeypatch.setattr(Lock, "keep", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+        updates(saver, {}, count=2)
+        assert checkpoints.saved == [2]

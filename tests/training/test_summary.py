@@ -1,0 +1,129 @@
+import json
+import os
+import shlex
+from types import SimpleNamespace
+
+import pytest
+
+from partial_fc.cli.summary import print_summary
+from partial_fc.cli.train_arguments import from_command_line
+from partial_fc.config import dataset_name
+from partial_fc.training.module import Report
+from partial_fc.training.summary import write_summary
+
+FILES = dict(model="there/model", checkpoints="there/checkpoints", log="there/train.log", curves="there/curves.png")
+
+
+@pytest.fixture
+def config(tmp_path):
+    arguments = ["--models-root", str(tmp_path), "--sample-ratio", "0.25", "--set", "num_classes=77"]
+    return from_command_line([*arguments, "--set", "val_targets=a,b"])
+
+
+def summary_of(config):
+    losses = SimpleNamespace(
+        first=Report(1, 31.25, 2.0), last=Report(100, 1.5, 21.8049), images_per_second=1234.56
+    )
+    verification = SimpleNamespace(
+        history=[(0, {"a": 0.5, "b": 0.6}), (50, {"a": 0.97, "b": 0.7}), (100, {"a": 0.95, "b": 0.9})],
+        best={"a": (0.97, 50), "b": (0.9, 100)},
+    )
+    return write_summary(config, 3, losses, {"a": 0.66, "b": 0.61}, verification, FILES)
+
+
+def test_file_holds_what_is_returned(config, tmp_path):
+    summary = summary_of(config)
+    text = (tmp_path / "summary.json").read_text()
+    assert json.loads(text) == summary and text.endswith("}\n")
+    assert os.listdir(tmp_path) == ["summary.json"]
+    assert summary == dict(
+        dataset="demo", network="demo", loss="cosface", sample_ratio=0.25, seed=0, num_classes=77, ranks=3,
+        updates=100, first_loss=31.25, last_loss=1.5, train_seconds=21.8, images_per_second=1234.6,
+        accuracy_pixels=0.66, accuracy_untrained=0.5, accuracy=0.95, accuracy_best=0.97, best_update=50,
+        verification={
+            "a": dict(accuracy_pixels=0.66, accuracy_untrained=0.5, accuracy=0.95, accuracy_best=0.97, best_update=50),
+            "b": dict(accuracy_pixels=0.61, accuracy_untrained=0.6, accuracy=0.9, accuracy_best=0.9, best_update=100),
+        },
+        files=FILES,
+    )
+
+
+def test_failed_write_leaves_the_old_summary(config, tmp_path, monkeypatch):
+    summary_of(config)
+    old = (tmp_path / "summary.json").read_text()
+
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(json, "dump", fail)
+    with pytest.raises(OSError, match="disk full"):
+        summary_of(config)
+    assert (tmp_path / "summary.json").read_text() == old and os.listdir(tmp_path) == ["summary.json"]
+
+
+def test_printed_for_people(config, capsys):
+    print_summary(summary_of(config), config)
+    printed = capsys.readouterr().out
+    for line in (
+        "Trained demo on demo, ranks: 3",
+        "  100 updates in 22 s, 1235 images/s; loss 31.25 -> 1.50",
+        "  accuracy on a: raw pixels 66.0%, before training 50.0%, after 95.0% (best 97.0% at update 50)",
+        "  accuracy on b: raw pixels 61.0%, before training 60.0%, after 90.0% (best 90.0% at update 100)",
+        "  model    there/model-symbol.json, there/model-0000.params",
+        "  centers  in the checkpoints, there/checkpoints/",
+        "  log      there/train.log, or: tensorboard --logdir there",
+        "  curves   there/curves.png",
+        "Try next:",
+    ):
+        assert line in printed.splitlines()
+
+
+def try_next(arguments, capsys):
+    """Commands that the summary of a run names, as lists of words."""
+    config = from_command_line(arguments)
+    config.num_classes = config.num_classes or 77  # as the records have it
+    print_summary(dict(dict.fromkeys(NUMBERS, 1), network="", dataset="", verification={}, files=FILES), config)
+    lines = capsys.readouterr().out.split("Try next:\n")[1].splitlines()
+    assert all(line.startswith("      # ") for line in lines[1::2])
+    return [shlex.split(line) for line in lines[0::2]]
+
+
+NUMBERS = ("ranks", "updates", "train_seconds", "images_per_second", "first_loss", "last_loss")
+OWN = ["--rec", "my own/faces/train.rec", "--network", "r18", "--loss", "arcface", "--batch-size", "8"]
+OWN += ["--set", "val_targets=others", "--set", "lr_steps=10,20"]
+
+
+@pytest.mark.parametrize("arguments", [[], OWN, ["--dataset", "emore"], ["--dataset", "100w", "--sample-ratio", "0.1"]])
+def test_what_to_try_next_are_commands_of_this_run(arguments, tmp_path, capsys):
+    of_this_start = ["--models-root", str(tmp_path), "--resume", "auto", "--overwrite"]
+    before = from_command_line(arguments)
+    commands = [words for words in try_next([*arguments, *of_this_start], capsys) if words[:2] == ["bash", "run.sh"]]
+    configs = [from_command_line(words[3:]) for words in commands]
+    changes = [{key: value for key, value in config.items() if value != before[key]} for config in configs]
+    assert {"pretrained": "there/model,0"} in changes
+    assert ({"sample_ratio": 0.1} in changes) == (before.sample_ratio == 1)
+    other = {"arcface": "cosface", "cosface": "arcface"}[before.loss]
+    assert [set(change) for change in changes if change.get("loss") == other] == [{"loss", "loss_m2", "loss_m3"}]
+    assert any(change.get("source") == "records" for change in changes) == (not arguments)  # after the demo only
+
+
+def test_own_sets_are_to_be_evaluated(capsys):
+    commands = try_next(OWN, capsys)
+    assert commands[-1][:4] == ["python", "-m", "partial_fc.eval", "verification"]
+    assert commands[-1][4:] == ["--model", "there/model", "--bin", "my own/faces/others.bin"]
+
+
+def test_own_records_have_the_name_of_their_folder(tmp_path):
+    for path, name in (("my own/faces/train.rec", "faces"), ("other/asia.rec", "asia")):
+        config = from_command_line(["--models-root", str(tmp_path), "--rec", path, "--set", "val_targets="])
+        assert dataset_name(config) == name == summary_of(config)["dataset"]
+    assert dataset_name(from_command_line(["--dataset", "emore", "--rec", "elsewhere/train.rec"])) == "emore"
+
+
+def test_without_verification_sets(config, capsys):
+    config.val_targets = []
+    losses = SimpleNamespace(first=Report(1, 2.0, 1.0), last=Report(1, 2.0, 1.0), images_per_second=0.0)
+    summary = write_summary(config, 1, losses, {}, SimpleNamespace(history=[(0, {}), (1, {})], best={}), FILES)
+    assert summary["accuracy"] is None and summary["verification"] == {}
+    print_summary(summary, config)
+    assert "accuracy" not in capsys.readouterr().out
