@@ -21,19 +21,16 @@ sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pard
 
 from helpers.damage import damage  # noqa: E402
 from helpers.formats import FORMATS, Tally  # noqa: E402
-from helpers.limits import address_space  # noqa: E402
+from helpers.limits import address_space, resident  # noqa: E402
 
 CPU_SECONDS, SECONDS = 5, 60
 RESIDENT, ADDRESS_SPACE = 2**28, 2**31
 
 
-def resident_at_most(reset=False):
-    """Most memory of this process in bytes, since the last reset."""
-    if reset:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-    with open("/proc/self/status") as file:
-        return next(1024 * int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+def forget_most():
+    """Have `resident` begin anew."""
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
 
 
 def write_case(number, seeds, folder, is_json):
@@ -54,13 +51,14 @@ def try_case(number, form, seeds, folder, tally):
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     write_case(number, seeds, folder, form.json)
-    before = resident_at_most(reset=True)
+    forget_most()
+    before = resident()
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     signal.alarm(SECONDS)
     form.use(folder, tally)
     signal.setitimer(signal.ITIMER_PROF, 0)
     signal.alarm(0)
-    taken = resident_at_most() - before
+    taken = resident() - before
     assert taken < RESIDENT, f"took {taken:,} bytes"
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from helpers.formats import FORMATS
 
-CASES = int(os.environ.get("PARTIAL_FC_FUZZ", 2800))
+CASES = int(os.environ.get("PARTIAL_FC_FUZZ", 2100))
 AT_ONCE = 10_000  # in one process
 MOST_FINDINGS = 40
 WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fuzz_worker.py")
