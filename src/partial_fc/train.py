@@ -5,6 +5,7 @@ import functools
 import logging
 import logging.handlers
 import os
+import sys
 
 from . import config as configuration
 from .backbone.batch_norm import check_batch_norm
@@ -239,8 +240,6 @@ def _learning_rates(config, num_update):
 
 
 if __name__ == "__main__":
-    import sys
-
     from .cli.train import main
 
     sys.exit(main())
