@@ -14,6 +14,8 @@ import pytest
 from partial_fc import train as train_file
 from partial_fc.checkpoint.center_files import load_centers
 from partial_fc.checkpoint.checkpoints import _seal
+from partial_fc.cli.summary import print_summary
+from partial_fc.cli.train import main
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.data.augmentation import Augmentation
 from partial_fc.data.batches import BatchReader
@@ -56,7 +58,8 @@ def log():
 
 def run(data, folder, *assignments):
     arguments = [f"--set={each}" for each in (*SMALL.split(), f"rec={data}", *assignments)]
-    train_file.train(from_command_line(["--models-root", str(folder), *arguments]), Communicator())
+    config = from_command_line(["--models-root", str(folder), *arguments])
+    print_summary(train_file.train(config, Communicator()), config)
 
 
 def test_what_a_run_leaves_behind(data, tmp_path, capsys):
@@ -285,12 +288,12 @@ def test_main_ends_with_the_status_of_the_cause(cause, status, data, tmp_path, m
         if cause:
             raise cause
 
-    monkeypatch.setattr(train_file, "connect", Communicator)
+    monkeypatch.setattr("partial_fc.distributed.collectives.connect", Communicator)
     monkeypatch.setattr("partial_fc.checkpoint.checkpoints._seal", save if cause else _seal)
     if not cause:
         monkeypatch.setattr(Signals, "take", lambda _: SAVE | STOP)
     arguments = [f"--set={each}" for each in (*SMALL.split(), f"rec={data}")]
-    assert train_file.main(["--models-root", str(tmp_path / "root"), *arguments]) == status
+    assert main(["--models-root", str(tmp_path / "root"), *arguments]) == status
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: update 4: cannot be saved: " if cause else "stopped: update 1: ended by a signal")
     assert LOCK not in os.listdir(tmp_path / "root")

@@ -79,9 +79,10 @@ def read_file(path: str, most: int) -> bytes:
         OSError: naming it, if it cannot be read; also for a pipe or a device, which might never end.
     """
     with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a plain file", path)
-        content = file.read(most + 1)
+        content = file.read(min(status.st_size, most) + 1)  # Python asks for as much memory before it reads
     if len(content) > most:
         raise InputError(f"{path}: more than {most:,} bytes, the most that such a file can have")
     return content

@@ -5,7 +5,6 @@ import sys
 import pytest
 
 import partial_fc
-from partial_fc import train
 from partial_fc.cli.main import main
 from partial_fc.data.images.decoding import encode_jpeg
 
@@ -52,7 +51,7 @@ def test_wrong_arguments_of_the_trainer(argument, capsys):
 
 def test_status_and_arguments_of_the_trainer(monkeypatch):
     seen = []
-    monkeypatch.setattr(train, "main", lambda argv: seen.append(argv) or 3)
+    monkeypatch.setattr("partial_fc.cli.train.main", lambda argv: seen.append(argv) or 3)
     for arguments in (["--set", "wd=0", "--seed", "1"], ["--nothing"]):
         assert main(["train", *arguments]) == 3
         assert seen.pop() == arguments
@@ -93,7 +92,7 @@ def python(*arguments):
 ])
 def test_help_does_not_wait_for_mxnet(arguments):
     code = f"""if True:
-        import sys, partial_fc.cli
+        import sys, partial_fc.cli.main
         try:
             partial_fc.cli.main.main({arguments})
         except SystemExit:

@@ -219,10 +219,11 @@ def test_killed(folder, expected, tmp_path):
     arguments = ["pack", folder, str(out), "--size", "32", "--min-images", "2"]
     slowly = """if True:
         import sys, time
-        from partial_fc.data import commands, image_folder
-        fit = image_folder.fit_image
-        image_folder.fit_image = lambda *arguments: time.sleep(0.01) or fit(*arguments)
-        commands.main(sys.argv[1:])
+        from partial_fc.cli.data import main
+        from partial_fc.data.images import folder
+        fit = folder.fit_image
+        folder.fit_image = lambda *arguments: time.sleep(0.01) or fit(*arguments)
+        main.main(sys.argv[1:])
     """
     environment = {**os.environ, "PYTHONPATH": SRC}
     run = subprocess.Popen([sys.executable, "-c", slowly, *arguments, "--workers", "2"], env=environment)

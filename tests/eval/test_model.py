@@ -109,7 +109,7 @@ def test_half_precision_becomes_single(tmp_path):
 @pytest.mark.parametrize("damage, message", [
     (lambda prefix: open(prefix + "-symbol.json", "w").write("{}"), "-symbol.json: not a symbol of MXNet"),
     (lambda prefix: open(prefix + "-symbol.json", "w").write("\xff"), "-symbol.json: not a symbol of MXNet"),
-    (lambda prefix: open(prefix + "-0000.params", "r+b").truncate(100), "-0000.params: not a file of named"),
+    (lambda prefix: open(prefix + "-0000.params", "r+b").truncate(100), "-0000.params: not a file of MXNet arrays"),
     (lambda prefix: mx.nd.save(prefix + "-0000.params", {"arg:fc2_weight": mx.nd.ones(1)}),
      "-0000.params: lacks 1 of 1 parameters of .*-symbol.json, such as fc1_weight"),
     (lambda prefix: mx.sym.FullyConnected(mx.sym.Variable("x"), num_hidden=2, name="fc1").save(prefix + "-symbol.json"),

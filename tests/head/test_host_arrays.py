@@ -32,7 +32,7 @@ def test_arrays_that_live_to_the_end_of_python_do_not_crash_it():
     program = """if True:
         import gc
         import mxnet as mx
-        from partial_fc import host_arrays
+        from partial_fc.head import host_arrays
         ndarray = host_arrays.ndarray_over(host_arrays.memory_array(1000, 16))
         for module in (mx.ndarray.ndarray, host_arrays):  # as Python does it at its end
             vars(module).update((name, None) for name in list(vars(module)))

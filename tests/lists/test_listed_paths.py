@@ -194,7 +194,7 @@ def test_pipes_and_devices_are_no_images(folder, tmp_path):
     for number in (3, 4):
         name = f"x/x_000{number}.jpg"
         with pytest.raises(OSError, match=f"not a plain file: .*{name}"):
-            read_file(str(folder / name))
+            read_file(str(folder / name), 100)
         with pytest.raises(InputError, match=f"{name}: cannot be read: not a plain file"):
             FileImages(str(folder), ["x/x_0001.jpg", name]).read(1)
         with pytest.raises(OSError, match="not a plain file"):

@@ -48,7 +48,7 @@ def test_status_of_a_command_that_is_read():
 
 
 @pytest.mark.parametrize("command", [
-    "data --help", "data info --help", "eval --help", "centers_command --help", "doctor --help", "train --help",
+    "data --help", "data info --help", "eval --help", "doctor --help", "train --help",
 ])
 def test_every_family_of_commands(command):
     module, *arguments = command.split()

@@ -47,7 +47,7 @@ class TwoRanks(Communicator):
     world_size = 2
 
     def all_gather_object(self, value):
-        return [value, 50.0 if value else value]
+        return [value, 50.0 if isinstance(value, float) else value]
 
 
 def test_every_line_counts_the_images_of_all_ranks(caplog, monkeypatch):
