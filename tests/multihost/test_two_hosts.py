@@ -13,6 +13,7 @@ from parallel.launch import ROOT, run, succeed
 reason = obstacle()
 pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))
 SETTINGS = "val_targets=val image_size=32 embedding_size=16 batch_size=8 sample_ratio=0.4 lr_steps=4 frequent=1"
+SETTINGS += " initializer=xavier"  # with the published initial weights it grows faster
 # Limits that a cut network shows soon.
 SHORT = dict(PARTIAL_FC_LOST_SECONDS="3")
 SHORT.update(OMPI_MCA_oob_tcp_keepalive_time="3", OMPI_MCA_oob_tcp_keepalive_intvl="1")
@@ -60,8 +61,8 @@ def test_same_losses_as_one_host(ranks, hosts, folder):
         script = f"{begin} && echo ==== && cat {models_root}/losses.csv"
         output = succeed(hosts.run(hosts.names[0], ["bash", "-c", script, "_", *train], cwd=folder))
         expected = losses((alone / "losses.csv").read_text())
-        # sums of four numbers may be taken in another order
-        assert losses(output.partition("====\n")[2]) == pytest.approx(expected, rel=1e-5 if ranks > 2 else 0), launcher
+        # sums of four numbers may be taken in another order; the difference grows from update to update
+        assert losses(output.partition("====\n")[2]) == pytest.approx(expected, rel=1e-4 if ranks > 2 else 0), launcher
         assert not (folder / models_root).exists()
 
 
