@@ -8,10 +8,10 @@ import sys
 
 
 def main():
-    """Become `python -m partial_fc.data unpack`."""
+    """Become `partial-fc data unpack`."""
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "src")
     paths = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "partial_fc.data", "unpack", *sys.argv[1:]]
+    command = [sys.executable, "-m", "partial_fc", "data", "unpack", *sys.argv[1:]]
     os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": paths})
 
 

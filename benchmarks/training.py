@@ -54,7 +54,7 @@ def pack(folder, size, draw_two):
     images = {name: range(1, 1 + len(os.listdir(f"{folder}/heldout/{name}"))) for name in names}
     with open(pairs, "w") as file:
         file.writelines(f"{line}\n" for line in draw_pairs(images, draw_two))
-    command = sys.executable, "-m", "partial_fc.data", "pack"
+    command = sys.executable, "-m", "partial_fc", "data", "pack"
     _run(*command, f"{folder}/train", records, f"--size={size}")
     _run(*command, f"{folder}/heldout", f"{folder}/packed", f"--size={size}", f"--pairs={pairs}")
     os.rename(f"{folder}/packed/heldout.bin", f"{records}/heldout.bin")

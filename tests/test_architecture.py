@@ -134,7 +134,7 @@ def test_every_file_is_looked_at():
 def test_rooms_import_what_stands_below_them():
     for name, path in NAMES.items():
         room = room_of(name)
-        if room in ROOMS and not name.endswith("__main__"):
+        if room in ROOMS:
             allowed = ROOMS[room] | BASE | {room}
             found = {other for other in inside(path) if room_of(other) not in allowed}
             assert not found, f"{name} imports {sorted(found)}; {room} may import {sorted(allowed)}"
@@ -143,7 +143,7 @@ def test_rooms_import_what_stands_below_them():
 def test_only_the_command_line_stands_above_train():
     for name, path in NAMES.items():
         above = {other for other in inside(path, own_part(path)) if room_of(other) in ("cli", "train", "launch")}
-        assert not above or room_of(name) in ("cli", "launch") or name.endswith("__main__"), f"{name} imports {above}"
+        assert not above or room_of(name) in ("cli", "launch", "__main__"), f"{name} imports {above}"
 
 
 def test_nothing_imports_in_a_circle():
@@ -212,7 +212,7 @@ def test_doctor_needs_nothing_that_may_be_broken():
     in_processes_of_their_own = {"doctor.libraries", "doctor.collective"}
     libraries = {"mxnet", "numpy", "tqdm", "psutil", "easydict", "yaml", "cv2", "horovod", "mpi4py"}
     for name, path in NAMES.items():
-        if room_of(name) == "doctor" and name not in (*in_processes_of_their_own, "doctor.__main__"):
+        if room_of(name) == "doctor" and name not in in_processes_of_their_own:
             used = {other for other in inside(path) if room_of(other) != "doctor"}
             assert used <= {"errors", "limits", "distributed.hosts", "output.printable"}, f"{name} imports {used}"
             assert not outside(path) & libraries and not inside(path) & in_processes_of_their_own, name

@@ -1,4 +1,4 @@
-"""`python -m partial_fc.doctor` as a user starts it."""
+"""`partial-fc doctor` as a user starts it."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def test_without_mxnet(tmp_path):
     """Everything else is told nevertheless, and nothing but advice is printed."""
     (tmp_path / "mxnet.py").write_text("raise ImportError('libgfortran.so.4: cannot open shared object file')")
     path = os.pathsep.join([str(tmp_path), os.path.join(ROOT, "src")])
-    process = run([sys.executable, "-m", "partial_fc.doctor", "--rec", "nowhere/train.rec"], PYTHONPATH=path)
+    process = run([sys.executable, "-m", "partial_fc", "doctor", "--rec", "nowhere/train.rec"], PYTHONPATH=path)
     assert process.returncode == 1 and "Traceback" not in process.stdout
     for told in ("libgfortran.so.4", "-> . setup-utils/env.sh", "ok       GPUs", "train.rec: No such file"):
         assert told in process.stdout

@@ -236,7 +236,7 @@ def test_killed(folder, expected, tmp_path):
     assert sorted(os.listdir(out)) == [".lock", ".pack"]
     lines = journal.read_bytes().splitlines()
     assert json.loads(lines[0])["size"] == 32 and len(lines) < PEOPLE
-    command = [sys.executable, "-m", "partial_fc.data", *arguments]
+    command = [sys.executable, "-m", "partial_fc", "data", *arguments]
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert again.returncode == 0, again.stderr
     assert "identities are there already" in again.stderr

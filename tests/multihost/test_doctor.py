@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))
 def examine(hosts, folder, change):
     """Findings of `doctor --json` on the first host, by heading, after a shell command there."""
     names = ",".join(f"{name}:1" for name in hosts.names)
-    doctor = f". {ROOT}/config.sh && python -m partial_fc.doctor --json -H {names} --rec {folder}/train.rec"
+    doctor = f". {ROOT}/config.sh && partial-fc doctor --json -H {names} --rec {folder}/train.rec"
     done = hosts.run(hosts.names[0], ["bash", "-c", f"{change} && {doctor}"], cwd=folder)
     return json.loads(done.stdout.splitlines()[-1])["findings"]
 

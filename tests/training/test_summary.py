@@ -109,8 +109,8 @@ def test_what_to_try_next_are_commands_of_this_run(arguments, tmp_path, capsys):
 
 def test_own_sets_are_to_be_evaluated(capsys):
     commands = try_next(OWN, capsys)
-    assert commands[-1][:4] == ["python", "-m", "partial_fc.eval", "verification"]
-    assert commands[-1][4:] == ["--model", "there/model", "--bin", "my own/faces/others.bin"]
+    assert commands[-1][:3] == ["partial-fc", "eval", "verification"]
+    assert commands[-1][3:] == ["--model", "there/model", "--bin", "my own/faces/others.bin"]
 
 
 def test_own_records_have_the_name_of_their_folder(tmp_path):

@@ -1,4 +1,4 @@
-"""The command `partial-fc doctor`, the same as `python -m partial_fc.doctor`."""
+"""The command `partial-fc doctor`."""
 
 import json
 import signal

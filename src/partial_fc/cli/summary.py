@@ -49,7 +49,7 @@ def _next(config, files):
         yield "bash run.sh -- " + shlex.join(own), "your own faces"
     elif config.val_targets and config.source == "records":
         sets = [os.path.join(os.path.dirname(config.rec), name + ".bin") for name in config.val_targets]
-        command = ["python", "-m", "partial_fc.eval", "verification", "--model", files["model"], "--bin", *sets]
+        command = ["partial-fc", "eval", "verification", "--model", files["model"], "--bin", *sets]
         yield shlex.join(command), "AUC and TAR of this model, after: . setup-utils/env.sh; export PYTHONPATH=src"
 
 

@@ -23,8 +23,8 @@ def documented():
     for name in ("README.md", os.path.join("docs", "your-own-data.md")):
         with open(os.path.join(ROOT, name), encoding="utf-8") as file:
             text = file.read()
-        yield from re.findall(r"^python -m partial_fc\.data (.*)$", text, re.MULTILINE)
-        yield from re.findall(rf"`(?:python -m partial_fc\.data )?((?:{_NAMES}) data/[^`]*)`", text)
+        yield from re.findall(r"^partial-fc data (.*)$", text, re.MULTILINE)
+        yield from re.findall(rf"`(?:partial-fc data )?((?:{_NAMES}) data/[^`]*)`", text)
 
 
 COMMANDS = [line for line in documented() if not line.startswith("glint360k")]  # its md5 sums are those of 87 GB

@@ -26,7 +26,7 @@ def lines():
     for name in ("README.md", os.path.join("docs", "evaluation.md")):
         with open(os.path.join(ROOT, name), encoding="utf-8") as file:
             text = file.read().replace("\\\n", " ")
-        for line in re.findall(r"^.*python -m partial_fc\.eval [a-z].*$", text, re.MULTILINE):
+        for line in re.findall(r"^.*partial-fc eval [a-z].*$", text, re.MULTILINE):
             yield re.sub(r"\s+# .*", "", " ".join(line.split()))
 
 
@@ -84,7 +84,7 @@ def megaface(here):
 
 @pytest.mark.parametrize("line", LINES)
 def test_runs_as_it_is_printed(line, tmp_path, monkeypatch):
-    command = re.search(r"partial_fc\.eval (\w+)", line)[1]
+    command = re.search(r"partial-fc eval (\w+)", line)[1]
     for name in ("config.sh", "setup-utils", "src"):
         (tmp_path / name).symlink_to(os.path.join(ROOT, name))
     for name, size in (("PREFIX", SIZE), ("MINE", SIZE), ("models/faces-r50-cosface/model", SIZE),
@@ -98,8 +98,8 @@ def test_runs_as_it_is_printed(line, tmp_path, monkeypatch):
         (tmp_path / "features.npy").unlink()
         (tmp_path / "features.txt").unlink()
     monkeypatch.chdir(tmp_path)
-    if line.startswith("python -m partial_fc.eval "):
-        assert main(shlex.split(line)[3:]) == 0
+    if line.startswith("partial-fc eval "):
+        assert main(shlex.split(line)[2:]) == 0
     else:
         succeed(run(["bash", "-c", line], cwd=str(tmp_path)))
     for option, path in re.findall(r"--(roc|histogram|report|json|csv|keep) ([^- ]\S*)", line):
@@ -108,4 +108,4 @@ def test_runs_as_it_is_printed(line, tmp_path, monkeypatch):
 
 
 def test_there_are_lines_of_all_kinds():
-    assert len(LINES) >= 15 and {line.split()[0] for line in LINES} == {"python", "mpirun", "horovodrun"}
+    assert len(LINES) >= 15 and {line.split()[0] for line in LINES} == {"partial-fc", "mpirun", "horovodrun"}

@@ -15,7 +15,7 @@ def documented():
     for name in ("README.md", os.path.join("docs", "evaluation.md")):
         with open(os.path.join(ROOT, name), encoding="utf-8") as file:
             text = file.read().replace("\\\n", " ")
-        for line in re.findall(r"python -m partial_fc\.eval ([a-z].*)$", text, re.MULTILINE):
+        for line in re.findall(r"partial-fc eval ([a-z].*)$", text, re.MULTILINE):
             yield shlex.split(line.rstrip("'"), comments=True)
 
 

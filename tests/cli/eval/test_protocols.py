@@ -128,7 +128,8 @@ def test_real_ranks(tmp_path, capsys, embed):
     write_images(tmp_path / "ifrt", IFRT)
     command = ["ifrt", "--images", str(tmp_path / "ifrt"), "--model", str(tmp_path / "m"), "--batch-size", "3"]
     expected = figures(capsys, *command)
-    start = ["mpirun", "-np", "2", "--oversubscribe", "--bind-to", "none", "python", "-m", "partial_fc.eval", *command]
+    launcher = ["mpirun", "-np", "2", "--oversubscribe", "--bind-to", "none"]
+    start = [*launcher, "python", "-m", "partial_fc", "eval", *command]
     succeed(run([*start, "--keep", str(tmp_path), "--json", str(tmp_path / "out.json")], PYTHONPATH=ROOT + "/src"))
     assert json.loads((tmp_path / "out.json").read_text()) == expected
     process = run(start, PYTHONPATH=ROOT + "/src")

@@ -1,4 +1,4 @@
-"""The commands `partial-fc data ...`, the same as `python -m partial_fc.data ...`."""
+"""The commands `partial-fc data ...`."""
 
 from ...output.closed_pipe import quiet_pipe
 from ..parser import Parser

@@ -1,4 +1,4 @@
-"""The commands `partial-fc eval ...`, the same as `python -m partial_fc.eval ...`."""
+"""The commands `partial-fc eval ...`."""
 
 from ...output.closed_pipe import quiet_pipe
 from ..parser import Parser
