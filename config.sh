@@ -51,7 +51,7 @@ done
     done
 } 2>/dev/null # the shell's own remark on a process that was killed
 case ${ended:-$status} in
-yes | 0 | 2 | 75 | 143) ;; # the trainer's own: all well, wrong input, a failure that it has told, asked to end
+yes | 0 | 2 | 75 | 143) ;; # the trainer's own: all well, wrong input, a failure that it has reported, asked to end
 *)
     ((status <= 128)) || signal=", $(kill -l "$status" 2>/dev/null || true)"
     echo "rank $rank ($(hostname)): ended with status $status${signal:-}" >&2

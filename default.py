@@ -17,7 +17,7 @@ def common():
         initializer="normal",  # of the backbone's weights: normal, sigma 0.1, as published; or xavier
         centers="",  # folder of class centers to start from: of a checkpoint, or made by `partial-fc centers`
         # optimization
-        batch_size=64,  # images a rank
+        batch_size=64,  # images per rank
         backbone_lr=0.1,
         memory_bank_lr=0.1,  # of the class centers
         lr_steps=[],  # updates at which both learning rates are multiplied by lr_factor
@@ -32,7 +32,7 @@ def common():
         rec="",  # train.rec, with train.idx beside it; a preset's is in the folder $PARTIAL_FC_DATA, or else in data/
         num_classes=0,  # identities; 0: as many as the record file lists
         val_targets=[],  # verification sets: NAME.bin beside train.rec
-        num_workers=2,  # decoding threads a rank
+        num_workers=2,  # decoding threads per rank
         last_batch="drop",  # of an epoch, if the images do not fill it: drop, or pad with the epoch's first ones
         on_bad_record="error",  # error: stop; skip: take the next one instead, as long as no more are bad than
         bad_record_share=0.001,  # this share of the images

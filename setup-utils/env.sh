@@ -46,7 +46,7 @@ _partial_fc_enter() {
         [[ $OMP_NUM_THREADS =~ ^[[:space:]]*([1-9][0-9]*)[[:space:]]*(,|$) ]] && export OMP_NUM_THREADS=${BASH_REMATCH[1]} ||
             unset OMP_NUM_THREADS
     fi
-    # Open MPI refuses to run as root unless told twice.
+    # Open MPI refuses to run as root unless two variables allow it.
     [[ $EUID -ne 0 ]] || export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 }
 
