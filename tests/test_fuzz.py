@@ -25,6 +25,7 @@ def run(folder, first, stop):
     """Try the cases [first, stop) in a process; returns its state, and the case after the last one that it tried."""
     command = [sys.executable, WORKER, str(folder), str(first), str(stop), *FORMATS]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (folder / "state").exists(), done.stderr
     state = json.loads((folder / "state").read_text())
     if done.returncode:
         said = "\n".join(done.stderr.splitlines()[-12:])
