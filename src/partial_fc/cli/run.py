@@ -1,10 +1,11 @@
-"""What command lines of several commands share."""
+"""What the families of commands share: their parsers, and how a command is run."""
 
 import logging
 
 from ..errors import InputError
 from ..output.log import Console
 from ..output.printable import print_message
+from .parser import Parser
 
 log = logging.getLogger("partial_fc")
 
@@ -30,3 +31,12 @@ def run(args):
     except KeyboardInterrupt:
         print_message("interrupted")
         return 130  # as shells have it
+
+
+def family_parser(name, description, modules):
+    """Parser of `partial-fc NAME ...`, to which `add(commands)` of each module adds its commands."""
+    result = Parser(prog=f"partial-fc {name}", description=description)
+    commands = result.add_subparsers(dest=f"{name}_command", required=True, metavar="COMMAND")
+    for module in modules:
+        module.add(commands)
+    return result

@@ -1,34 +1,13 @@
 """The commands `partial-fc eval ...`."""
 
 from ...output.closed_pipe import quiet_pipe
-from ..parser import Parser
-from ..run import run
-from . import (
-    embed as embed_command,
-)
-from . import (
-    ifrt as ifrt_command,
-)
-from . import (
-    ijb as ijb_command,
-)
-from . import (
-    megaface as megaface_command,
-)
-from . import (
-    verification as verification_command,
-)
-
-_FAMILIES = (verification_command, ijb_command, megaface_command, ifrt_command, embed_command)
+from ..run import family_parser, run
+from . import embed, ifrt, ijb, megaface, verification
 
 
 def parser():
     """Parser of the commands."""
-    result = Parser(prog="partial-fc eval", description="Measure trained models.")
-    commands = result.add_subparsers(dest="eval_command", required=True, metavar="COMMAND")
-    for family in _FAMILIES:
-        family.add(commands)
-    return result
+    return family_parser("eval", "Measure trained models.", (verification, ijb, megaface, ifrt, embed))
 
 
 @quiet_pipe
