@@ -1,2 +1,30 @@
-"""Partial FC for MXNet and Horovod: face-recognition training with very large softmax layers."""
+"""Partial FC for MXNet and Horovod: face-recognition training with very large softmax layers.
+
+The public names below are loaded when they are first used: importing the package waits for neither MXNet nor Horovod.
+"""
+
+import importlib
+
 __version__ = "0.1.0"
+
+_PUBLIC = {
+    "connect": "distributed.collectives",
+    "Communicator": "distributed.communicator",
+    "PartialFC": "head.partial_fc",
+    "MemoryBank": "head.memory_bank",
+    "HostBank": "head.host_bank",
+    "MarginSoftmax": "head.margin_softmax",
+    "CenterSGD": "head.optimizer",
+    "load_model": "eval.model",
+    "Embedder": "eval.embedding",
+    "InputError": "errors",
+    "AgreedError": "errors",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str):
+    """A public name, from the module that has it."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
