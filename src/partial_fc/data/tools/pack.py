@@ -60,7 +60,7 @@ def pack(
         random_pairs: number of pairs of the same and as many of different identities to draw from the images packed.
         name: NAME; by default that of the pairs file, or of `folder` for random pairs.
         seed: of the random pairs.
-        overwrite: whether files of an earlier run may be replaced. A run started with it goes on without it.
+        overwrite: whether files of an earlier run may be replaced. A run started with it continues without it.
         min_images: identities of which fewer can be read are left out.
         landmarks: path of a file of points to align the faces by, see `Landmarks`; an image without is skipped.
         num_workers: threads that read and decode. The files do not depend on it.
