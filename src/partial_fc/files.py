@@ -50,7 +50,7 @@ def naming(path, *errors):
         if isinstance(error, OSError) and error.filename is not None:
             raise
         number, reason = getattr(error, "errno", None), getattr(error, "strerror", None)
-        if not reason:  # libraries that do not tell of a full disk
+        if not reason:  # libraries that do not name a full disk
             free = shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
             reason = f"{cause(error)} ({free / 2**20:.0f} MiB are free)"
         raise OSError(number or errno.EIO, reason, path) from error

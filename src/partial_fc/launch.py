@@ -31,7 +31,7 @@ _LIBC = ctypes.CDLL(None)
 _FINAL = (WRONG_INPUT, STOPPED_STATUS)
 _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _TRAINER = "partial_fc.train"  # of the command line of a rank
-_PATIENCE = 60  # seconds that a launcher has for its end, once a rank has told the cause
+_PATIENCE = 60  # seconds that a launcher has for its end, once a rank has reported the cause
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 _TAG = re.compile(rb"^{0}|{0}$".replace(b"{0}", rb"\[[0-9]+(,[0-9]+)?\]<stderr>:"))  # launchers' for a rank's line
 # What a program says about its end: our own, or one whose command line argparse has read.

@@ -66,7 +66,7 @@ def _accept():
 
 
 class Examination:
-    """Looks at one host after the other, and tells what it finds as soon as it does.
+    """Looks at one host after the other, and prints what it finds as soon as it does.
 
     Args:
         args: parsed by `parser`.

@@ -53,7 +53,7 @@ def byte_progress(total, what):
 
 
 def _timer(bar):
-    """Function that tells whether it is time for a line: there is no bar, and the line before is some seconds old."""
+    """Function that says whether it is time for a line: there is no bar, and the line before is some seconds old."""
     told = time.monotonic()
 
     def due():

@@ -54,7 +54,7 @@ class Communicator:
         return [value]
 
     def doing(self, what):
-        """Tell what this rank does now, such as `update 7`, for the message of a failure."""
+        """Report what this rank does now, such as `update 7`, for the message of a failure."""
 
     def waiting(self, what):
         """Context in which this rank waits for `what`; one that lasts too long ends the run."""
@@ -65,7 +65,7 @@ class Communicator:
         return contextlib.nullcontext()
 
     def fail(self, text, status):
-        """Tell all ranks of an error (str) of this one; all end, with that exit status, and do not return from here."""
+        """Report an error (str) of this rank to all; all end, with that exit status, and do not return from here."""
 
     def at_end(self, function):
         """Have a function without arguments called, in any thread, before another rank's failure ends this process."""

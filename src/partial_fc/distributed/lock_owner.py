@@ -1,4 +1,4 @@
-"""Who holds a lock: a process, told from all others on this host and elsewhere."""
+"""Who holds a lock: a process, distinguished from all others on this host and elsewhere."""
 
 import datetime
 import json

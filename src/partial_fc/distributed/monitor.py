@@ -152,7 +152,7 @@ class Monitor:
             if now - told > (_SETTLE if answering else self._lost + _SETTLE):
                 self._conclude("; ".join(self._silent(now).values()) or cause, status)
         ranks = self._ranks.values()
-        # A rank that is waited for may have much to do: that is progress, as long as it tells so.
+        # A rank that is waited for may have much to do: that is progress, as long as it reports it.
         if any(rank.waits for rank in ranks) and all(now - rank.since > self._stall for rank in ranks):
             self._conclude(f"{self._absent(now)}: no progress for {self._stall:g} s")
 

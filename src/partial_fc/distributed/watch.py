@@ -111,12 +111,12 @@ class Watch:
         self._at_end.append(function)
 
     def doing(self, what):
-        """Tell what this rank does now, `update 7`: so a failure is described."""
+        """Report what this rank does now, `update 7`: so a failure is described."""
         self._state = what, None, time.monotonic()
 
     @contextlib.contextmanager
     def waiting(self, what):
-        """Tell that in the block this rank waits for something, which may take `stall` seconds at most."""
+        """Report that in the block this rank waits for something, which may take `stall` seconds at most."""
         doing, before, since = self._state
         self._state = doing, what, time.monotonic()
         try:
@@ -126,7 +126,7 @@ class Watch:
 
     @contextlib.contextmanager
     def busy(self, what, seconds):
-        """Tell that in the block this rank may work for so long without news while others wait, which is no stall."""
+        """Report that in the block this rank may work for so long without news while others wait, which is no stall."""
         doing, waits, _ = self._state
         self._state = what, None, time.monotonic() + seconds
         try:
@@ -135,7 +135,7 @@ class Watch:
             self._state = doing, waits, time.monotonic()
 
     def fail(self, text, status=FAILED, doubtful=False):
-        """Tell of a failure of this rank; it ends with the others. Does not return where rank 0 can be reached.
+        """Report a failure of this rank; it ends with the others. Does not return where rank 0 can be reached.
 
         Args:
             text: the cause.
@@ -148,7 +148,7 @@ class Watch:
             _end(text, status, finish=self._at_end)
 
     def _uncaught(self, kind, error, traceback):
-        """For sys.excepthook. What a broken transport says is told only if no rank is found that broke it."""
+        """For sys.excepthook. What a broken transport says is reported only if no rank is found that broke it."""
         text = described(error)
         doubtful = any(word in text for word in ("Horovod", "horovod", "MPI", "NCCL"))
         if not doubtful:
@@ -192,7 +192,7 @@ class Watch:
         return hmac.compare_digest(answer, proof(secret, "monitor", nonce, challenge))
 
     async def _follow(self, reader, host):
-        """Tell what this rank does, and hear what becomes of the run."""
+        """Report what this rank does, and hear what becomes of the run."""
         telling = asyncio.ensure_future(self._tell())
         message, cause, linger = {}, None, 0
         try:

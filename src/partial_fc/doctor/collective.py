@@ -1,4 +1,4 @@
-"""One rank of `ranks`: exchanges arrays with the others, checks what arrives, and tells how fast that was."""
+"""One rank of `ranks`: exchanges arrays with the others, checks what arrives, and measures how fast that was."""
 
 import json
 import socket

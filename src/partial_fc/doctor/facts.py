@@ -1,4 +1,4 @@
-"""What a host tells about itself, as JSON. It needs nothing but Python: whatever else is missing is a fact, too.
+"""What a host reports about itself, as JSON. It needs nothing but Python: whatever else is missing is a fact, too.
 
     python -m partial_fc.doctor.facts MODELS_ROOT [TRAIN.REC]       (run on other hosts by ssh)
 """
@@ -98,7 +98,7 @@ def _version(program):
 
 
 def nvidia_gpus():
-    """What NVIDIA's driver tells.
+    """What NVIDIA's driver reports.
 
     Returns:
         Dictionary: `gpus`, list of dictionaries of str, None if there is no driver or it fails; `driver`, None or a

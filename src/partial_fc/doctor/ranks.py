@@ -1,4 +1,4 @@
-"""Starts ranks with each launcher and judges what they tell of their collectives."""
+"""Starts ranks with each launcher and judges what they report of their collectives."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def _check(launcher, hosts):
 
 
 def _result(output):
-    """What rank 0 told, from a line that the launcher may have put its own words before."""
+    """What rank 0 reported, from a line that the launcher may have put its own words before."""
     for line in output.splitlines():
         _, mark, told = line.partition(_MARK)
         if mark:

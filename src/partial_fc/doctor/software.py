@@ -27,7 +27,7 @@ def check_software(facts, alone=True):
 
 
 def missing(part):
-    """Whether a part of the facts could not be told, or not even be looked for."""
+    """Whether a part of the facts are unknown, or were not even looked for."""
     return not part or "error" in part
 
 

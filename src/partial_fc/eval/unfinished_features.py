@@ -162,7 +162,7 @@ def write_json(path, value):
 
 
 def _reserve(path):
-    """Take the room of a sparse file on its disk, so that a full one is told now and not after hours."""
+    """Take the room of a sparse file on its disk, so that a full one is reported now and not after hours."""
     with open(path, "rb+") as file:
         try:
             os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))

@@ -33,7 +33,7 @@ def add_workers(command, what):
 
 
 def add_reading(command, bad):
-    """Add the arguments of `reading`; `bad` (str) tells which records are bad."""
+    """Add the arguments of `reading`; `bad` (str) says which records are bad."""
     add_workers(command, "read")
     command.add_argument(
         "--on-bad-record", choices=("error", "skip"), default="error",

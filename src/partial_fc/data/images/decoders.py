@@ -73,7 +73,7 @@ def check_pixels(width: int, height: int) -> None:
 
 
 def decode_jpeg(content, colors, out=None):
-    """Decode a JPEG by libjpeg-turbo without a detour, which tells of damage where OpenCV fills up with grey.
+    """Decode a JPEG by libjpeg-turbo without a detour, which reports damage where OpenCV fills up with grey.
 
     Pixels are those of OpenCV, bit for bit, but for colors for printing, and for orientation, which is left as it is.
 

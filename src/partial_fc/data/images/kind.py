@@ -30,6 +30,6 @@ def image_kind(content):
     header = image_header(content)
     width, height = header.size
     color = DEEP if header.mode.startswith("I;16") else _OTHER_COLORS.get(header.mode, COLOR)
-    if content.startswith(PNG_START) and content[_PNG_BITS] == 16:  # which PIL tells for grey ones only
+    if content.startswith(PNG_START) and content[_PNG_BITS] == 16:  # which PIL reports for grey ones only
         color = DEEP
     return ImageKind(header.format, color, (height, width))

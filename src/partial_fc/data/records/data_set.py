@@ -54,7 +54,7 @@ class DataSet:
         return read_property(self.folder)
 
     def image_size(self):
-        """(height, width): that of `property`, else of the first image that tells.
+        """(height, width): that of `property`, else of the first image that can be read.
 
         Raises:
             InputError: none does.
@@ -73,7 +73,7 @@ class DataSet:
         for key in self.records.keys.tolist():
             try:
                 return image_kind(self.records.read_record(key).content).size
-            except ValueError:  # InputError among them: told when its turn comes
+            except ValueError:  # InputError among them: raised when its turn comes
                 continue
         return None
 

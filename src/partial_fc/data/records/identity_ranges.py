@@ -155,7 +155,7 @@ def _has_image(records, identity, near):
         try:
             if records.read(key)[1] == identity:
                 return True
-        except InputError:  # which whoever needs it will be told
+        except InputError:  # which is raised where it is needed
             continue
     return False
 

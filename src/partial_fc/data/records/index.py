@@ -176,7 +176,7 @@ def _parse(path, text):
     lines = text.count(b"\n") + (not text.endswith(b"\n"))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # how NumPy tells that it met something else than a number
+            warnings.simplefilter("error")  # how NumPy reports something else than a number
             rows = np.fromstring(text, np.int64, sep=" ").reshape(-1, 2)
     except (ValueError, DeprecationWarning):
         rows = None

@@ -73,7 +73,7 @@ def check_text(facts):
 
 
 def _check_records(data_set, size, num_workers, progress, findings):
-    """Everything about a file that can be opened; returns what `check` tells of it."""
+    """Everything about a file that can be opened; returns what `check` reports."""
     records = data_set.records
     if records.problem:
         findings.add("record 0", 0, _short(records, records.problem))
@@ -132,7 +132,7 @@ def _read_image(records, index, size, images, found):
     images.digests[index] = int.from_bytes(digest, "little")
     label = record.label
     try:
-        # read() tells what is wrong with the others, or puts them right
+        # read() reports what is wrong with the others, or puts them right
         simple = type(label) is float and 0 <= label < EXACT and label.is_integer()
         images.labels[index] = label if simple else records.read(key)[1]
     except (InputError, OverflowError) as error:

@@ -28,7 +28,7 @@ def read_others(records, findings):
         try:
             record = records.read_record(key)
         except InputError as error:
-            if key or not records.problem:  # which has been told
+            if key or not records.problem:  # which has been reported
                 findings.add("unreadable record", key, str(error)[len(f"{records.path}: ") :])
             continue
         ends[index] = record.end
@@ -125,7 +125,7 @@ def check_gaps(records, keys, ends, findings):
 
 
 def _walk(file, data, position, stop, known, findings):
-    """Tell what is in the file from `position` to `stop`; positions `known` (ascending) have been told of."""
+    """Report what is in the file from `position` to `stop`; positions `known` (ascending) have been reported."""
     for start, record, end in walk(file, data, position, stop, read_record):
         if known[np.searchsorted(known, start)] == start:
             continue

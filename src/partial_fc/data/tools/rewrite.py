@@ -119,7 +119,7 @@ def split(
 def shuffle(source, out, seed=0, overwrite=False, progress=iter, reading=ONE_BY_ONE):
     """Write a plain file of the images in random order, for programs that read it from one end to the other.
 
-    Labels stay as they are, records are numbered from 1 on. Without records of identities, `property` tells how many
+    Labels stay as they are, records are numbered from 1 on. Without records of identities, `property` says how many
     there are.
 
     Args:

@@ -1,4 +1,4 @@
-"""What is told of scores: true accept rates at given false accept rates, the curve, the distributions."""
+"""What is measured of scores: true accept rates at given false accept rates, the curve, the distributions."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""All that is told of a model on pairs of faces: accuracy without and with mirror images, and what lies behind it."""
+"""What is measured of a model on pairs of faces: accuracy without and with mirror images, and what lies behind it."""
 
 import numpy as np
 
