@@ -79,7 +79,7 @@ def results_json(results):
 
 
 def results_csv(results):
-    """A header and a row for each result; shares as fractions, empty fields for what is not available; see `csv_cell`."""
+    """A header and a row for each result; shares as fractions, empty fields for missing ones; see `csv_cell`."""
     file = io.StringIO()
     columns = all_columns(results)
     writer = csv.writer(file, lineterminator="\n")
