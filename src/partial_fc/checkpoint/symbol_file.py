@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, List, Tuple
 
 import mxnet as mx
 
-from ..errors import InputError
+from ..errors import InputError, cause
 from ..files import parse_json
 
 # r200, the deepest of the published networks, has 1,506 nodes and 300 kB.
@@ -97,8 +97,7 @@ def load_symbol(path: str, operators: Iterable[str] = ()) -> mx.sym.Symbol:
         check_graph(_parse(text), operators)
         return mx.sym.load_json(text)
     except (InputError, mx.base.MXNetError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: not a symbol of MXNet that is safe to load: {reason}") from error
+        raise InputError(f"{path}: not a symbol of MXNet that is safe to load: {cause(error)}") from error
 
 
 def _read(path):

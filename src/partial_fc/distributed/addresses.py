@@ -11,11 +11,16 @@ LOOPBACK = "127.0.0.1"
 _ANY_PORT = 9  # nothing is sent to it
 
 
+def boot_id() -> str:
+    """The same for all processes of one start of a kernel. Raises OSError where the kernel does not say it."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
 def host_identity() -> str:
     """The same for two processes exactly if they share the loopback interface: one kernel, one network namespace."""
     try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return f"{file.read().strip()} {os.stat('/proc/self/ns/net').st_ino}"
+        return f"{boot_id()} {os.stat('/proc/self/ns/net').st_ino}"
     except OSError:
         return socket.gethostname()
 

@@ -9,6 +9,8 @@ from typing import NamedTuple, Optional
 
 import psutil
 
+from .addresses import boot_id
+
 # File systems of one host: what its kernel knows of locks is all there is to know.
 _LOCAL = frozenset("bcachefs btrfs ext2 ext3 ext4 f2fs jfs overlay ramfs reiserfs tmpfs xfs zfs".split())
 _GONE, _HIDDEN = -1, -2
@@ -43,11 +45,9 @@ class Owner(NamedTuple):
 
 def this_process(folder: str, run: str = "", launch: str = "", flock: bool = False) -> Owner:
     """The Owner of a lock in a folder that this process holds."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        boot = file.read().strip()
     pid, now = os.getpid(), datetime.datetime.now(datetime.timezone.utc)
     return Owner(
-        run, launch, socket.gethostname(), boot, os.readlink("/proc/self/ns/pid"), pid, _start_time(pid), flock,
+        run, launch, socket.gethostname(), boot_id(), os.readlink("/proc/self/ns/pid"), pid, _start_time(pid), flock,
         _is_local(folder), now.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
 
