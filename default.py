@@ -65,6 +65,7 @@ LOSSES = {
     "softmax": dict(loss_s=64.0, loss_m1=1.0, loss_m2=0.0, loss_m3=0.0),
 }
 
+
 def _records(name, num_classes, lr_steps, max_update, val_targets=("lfw", "cfp_fp", "agedb_30")):
     """Faces in a record file, with their published schedule."""
     return dict(
@@ -101,7 +102,10 @@ DATASETS = {
     "emore": _records("faces_emore", 85742, [100000, 160000], 180000),
     "ms1m-v3": _records("ms1m-retinaface-t1", 93431, [100000, 160000], 180000),
     "glint360k_8GPU": _records(
-        "glint360k", 360232, [200000, 400000, 500000, 550000], 600000,
+        "glint360k",
+        360232,
+        [200000, 400000, 500000, 550000],
+        600000,
         ("lfw", "cfp_fp", "agedb_30", "calfw", "cfp_ff", "cplfw", "vgg2_fp"),
     ),
     "glint360k_16GPU": _records("glint360k", 360232, [200000, 280000, 360000], 400000),

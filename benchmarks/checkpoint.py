@@ -34,11 +34,24 @@ def main(argv=None):
             saved.append(on_ranks(_WORKER, dict(case, measure="save")))
             saved[-1]["disk_mb_per_second"] = _disk_speed(folder, saved[-1]["megabytes"] / 2)
             loaded += [on_ranks(_WORKER, dict(case, measure="load"), ranks=ranks) for ranks in READERS]
-    print_table(["classes", "MB", "save s", "MB/s", "disk alone MB/s", "update s", "share, every 1,000 updates",
-                 "every 10,000"], map(_saved_row, saved))
+    print_table(
+        [
+            "classes",
+            "MB",
+            "save s",
+            "MB/s",
+            "disk alone MB/s",
+            "update s",
+            "share, every 1,000 updates",
+            "every 10,000",
+        ],
+        map(_saved_row, saved),
+    )
     print()
-    print_table(["classes", "ranks that load", "s", "MB/s", "a rank's rows MB", "more while loading MB"],
-                map(_loaded_row, loaded))
+    print_table(
+        ["classes", "ranks that load", "s", "MB/s", "a rank's rows MB", "more while loading MB"],
+        map(_loaded_row, loaded),
+    )
     if args.json:
         write_json(args.json, saved + loaded)
     return 0
@@ -60,14 +73,27 @@ def _saved_row(case):
     seconds, update = case["save_seconds"], case["update_seconds"]
     shares = (f"{seconds / (seconds + interval * update):.2%}" for interval in (1_000, 10_000))
     speed = case["megabytes"] / seconds
-    return [f"{case['num_classes']:,}", f"{case['megabytes']:,.0f}", f"{seconds:.1f}", f"{speed:,.0f}",
-            f"{case['disk_mb_per_second']:,.0f}", f"{update:.2f}", *shares]
+    return [
+        f"{case['num_classes']:,}",
+        f"{case['megabytes']:,.0f}",
+        f"{seconds:.1f}",
+        f"{speed:,.0f}",
+        f"{case['disk_mb_per_second']:,.0f}",
+        f"{update:.2f}",
+        *shares,
+    ]
 
 
 def _loaded_row(case):
     seconds = case["load_seconds"]
-    return [f"{case['num_classes']:,}", str(case["ranks"]), f"{seconds:.1f}", f"{case['megabytes'] / seconds:,.0f}",
-            f"{case['rows_mb']:,.0f}", f"{case['extra_mb']:,.0f}"]
+    return [
+        f"{case['num_classes']:,}",
+        str(case["ranks"]),
+        f"{seconds:.1f}",
+        f"{case['megabytes'] / seconds:,.0f}",
+        f"{case['rows_mb']:,.0f}",
+        f"{case['extra_mb']:,.0f}",
+    ]
 
 
 if __name__ == "__main__":

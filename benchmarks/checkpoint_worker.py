@@ -14,8 +14,8 @@ from partial_fc.distributed.collectives import connect
 from partial_fc.distributed.lock import LOCK, Lock
 from partial_fc.distributed.signals import Signals
 from partial_fc.train import build
-from partial_fc.training.module import Report
-from partial_fc.training.progress import Progress
+from partial_fc.training.module import UpdateStats
+from partial_fc.training.run_state import RunState
 from partial_fc.training.saving import Saver, find_checkpoint, restore
 
 from .measure import interleave, progress, resident, spread, work
@@ -25,11 +25,19 @@ _MB = 1e6
 
 
 def _config(arguments):
-    return from_command_line([
-        "--dataset=100w", "--network=r18", "--batch-size=8", "--resume=auto", f"--models-root={arguments['folder']}",
-        f"--set=num_classes={arguments['num_classes']}", "--set=keep_checkpoints=1", "--set=save_interval=1",
-        "--set=on_save_error=stop",
-    ])
+    return from_command_line(
+        [
+            "--dataset=100w",
+            "--network=r18",
+            "--batch-size=8",
+            "--resume=auto",
+            f"--models-root={arguments['folder']}",
+            f"--set=num_classes={arguments['num_classes']}",
+            "--set=keep_checkpoints=1",
+            "--set=save_interval=1",
+            "--set=on_save_error=stop",
+        ]
+    )
 
 
 def _checkpoints(config, comm):
@@ -41,9 +49,9 @@ def measure_save(comm, arguments):
     config = _config(arguments)
     module = build(config, comm, mx.cpu())
     batch = next(SyntheticBatches(config.num_classes, config.image_size, config.batch_size, comm).batches())
-    report = Report(1, 1.0, 1.0)
+    report = UpdateStats(1, 1.0, 1.0)
     lock = Lock(os.path.join(config.models_root, LOCK))
-    saver = Saver(config, comm, module, _checkpoints(config, comm), Signals(), lambda: Progress(report, report), lock)
+    saver = Saver(config, comm, module, _checkpoints(config, comm), Signals(), lambda: RunState(report, report), lock)
     calls = dict(
         update=lambda number: module.update(batch, number, 0.1, 0.1),
         save=lambda number: saver(report._replace(num_update=number + 1)),
@@ -52,9 +60,11 @@ def measure_save(comm, arguments):
     seconds = interleave(comm, calls, arguments["runs"], lambda number: (number,), title)
     (folder,) = glob.glob(os.path.join(config.models_root, "checkpoints", "update-*"))
     return dict(
-        num_classes=config.num_classes, ranks=comm.world_size,
+        num_classes=config.num_classes,
+        ranks=comm.world_size,
         megabytes=sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder)) / _MB,
-        **spread("save_seconds", seconds["save"]), **spread("update_seconds", seconds["update"]),
+        **spread("save_seconds", seconds["save"]),
+        **spread("update_seconds", seconds["update"]),
     )
 
 
@@ -74,10 +84,12 @@ def measure_load(comm, arguments):
     seconds = interleave(comm, dict(load=load), arguments["runs"], lambda number: (number,), "load")
     folder, _ = find_checkpoint(config, comm, checkpoints)
     return dict(
-        num_classes=config.num_classes, ranks=comm.world_size,
+        num_classes=config.num_classes,
+        ranks=comm.world_size,
         megabytes=sum(os.path.getsize(path) for path in glob.glob(os.path.join(folder, "*"))) / _MB,
         rows_mb=2 * 4 * module.head.bank.num_local * config.embedding_size / _MB,
-        extra_mb=max(comm.all_gather_object(max(extra))), **spread("load_seconds", seconds["load"]),
+        extra_mb=max(comm.all_gather_object(max(extra))),
+        **spread("load_seconds", seconds["load"]),
     )
 
 

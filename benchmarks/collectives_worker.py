@@ -23,7 +23,8 @@ def calls(comm, ctx=None):
         "reduce-scatter of their gradient": (lambda: comm.reduce_scatter(total, name="scatter"), 4 * total.size),
         "all-reduce of their gradient": (lambda: comm.all_reduce({"reduce": total}), 4 * total.size),
         "all-gather of log-sum-exp and target": (
-            lambda: comm.all_gather(shares, name="shares"), 4 * comm.world_size * shares.size
+            lambda: comm.all_gather(shares, name="shares"),
+            4 * comm.world_size * shares.size,
         ),
         "all-gather of labels (host)": (lambda: comm.all_gather_host(labels), 8 * comm.world_size * labels.size),
     }

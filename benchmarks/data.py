@@ -61,12 +61,24 @@ def main(argv=None):
         [[case["name"], f"{case['rate']:.0f}", f"{case['processor']:.0f}"] for case in decoders],
     )
     print_table(
-        ["workers", "bare loop images/s", "not aligned", "reader", "ImageRecordIter", "reader / bare loop",
-         "reader / not aligned", "processor us an image, of each"],
         [
-            [str(case["workers"]), *(f"{case[name]:.0f}" for name in ("bare", "unaligned", "reader", "stock")),
-             f"{case['ratio']:.2f}", f"{case['unaligned_ratio']:.2f}",
-             ", ".join(f"{value:.0f}" for value in case["processor"])]
+            "workers",
+            "bare loop images/s",
+            "not aligned",
+            "reader",
+            "ImageRecordIter",
+            "reader / bare loop",
+            "reader / not aligned",
+            "processor us an image, of each",
+        ],
+        [
+            [
+                str(case["workers"]),
+                *(f"{case[name]:.0f}" for name in ("bare", "unaligned", "reader", "stock")),
+                f"{case['ratio']:.2f}",
+                f"{case['unaligned_ratio']:.2f}",
+                ", ".join(f"{value:.0f}" for value in case["processor"]),
+            ]
             for case in speeds
         ],
     )
@@ -160,8 +172,14 @@ def _reader(path, workers):
 
 def _stock(path, workers):
     reader = mx.io.ImageRecordIter(
-        path_imgrec=path, path_imgidx=os.path.splitext(path)[0] + ".idx", data_shape=(3, SIZE, SIZE),
-        batch_size=BATCH_SIZE, shuffle=True, rand_mirror=True, preprocess_threads=workers, verbose=False,
+        path_imgrec=path,
+        path_imgidx=os.path.splitext(path)[0] + ".idx",
+        data_shape=(3, SIZE, SIZE),
+        batch_size=BATCH_SIZE,
+        shuffle=True,
+        rand_mirror=True,
+        preprocess_threads=workers,
+        verbose=False,
     )
     batches = 0
     for batch in reader:

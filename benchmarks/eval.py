@@ -14,7 +14,9 @@ from .training import parser
 
 # Functions of the command's arguments; each prints its tables and returns what is written as JSON.
 PARTS = {
-    "embedding": eval_embedding.measure, "ijb": eval_protocols.ijb, "megaface": eval_protocols.megaface,
+    "embedding": eval_embedding.measure,
+    "ijb": eval_protocols.ijb,
+    "megaface": eval_protocols.megaface,
     "ifrt": eval_protocols.ifrt,
 }
 

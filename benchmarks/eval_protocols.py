@@ -38,8 +38,15 @@ def ijb(args):
     case = in_own_process(_ijb)
     print_table(
         ["IJB-C", "lists s", "templates s", "pairs s", "ROC s", "all s", "CPU s", "memory MiB"],
-        [[f"{IJB_IMAGES:,} images, {IJB_PAIRS:,} pairs", *(f"{each:.1f}" for each in case["parts"].values()),
-          f"{case['seconds']:.1f}", f"{case['cpu']:.1f}", f"{case['memory']:.0f}"]],
+        [
+            [
+                f"{IJB_IMAGES:,} images, {IJB_PAIRS:,} pairs",
+                *(f"{each:.1f}" for each in case["parts"].values()),
+                f"{case['seconds']:.1f}",
+                f"{case['cpu']:.1f}",
+                f"{case['memory']:.0f}",
+            ]
+        ],
     )
     return case
 
@@ -58,9 +65,18 @@ def ifrt(args):
 def _print_pairs(name, size, case):
     print_table(
         [name, "pairs", "s", "CPU s", "pairs/s", "product alone pairs/s", "CPU of product / all", "memory MiB"],
-        [[size, f"{case['pairs']:,}", f"{case['seconds']:.1f}", f"{case['cpu']:.1f}",
-          f"{case['pairs'] / case['seconds']:.3g}", f"{case['alone_pairs'] / case['alone_seconds']:.3g}",
-          f"{case['ratio']:.2f}", f"{case['memory']:.0f}"]],
+        [
+            [
+                size,
+                f"{case['pairs']:,}",
+                f"{case['seconds']:.1f}",
+                f"{case['cpu']:.1f}",
+                f"{case['pairs'] / case['seconds']:.3g}",
+                f"{case['alone_pairs'] / case['alone_seconds']:.3g}",
+                f"{case['ratio']:.2f}",
+                f"{case['memory']:.0f}",
+            ]
+        ],
     )
     return case
 

@@ -29,12 +29,21 @@ LAUNCHERS = {
     "horovodrun --gloo": ["horovodrun", "--gloo", "-np", "2", "-H", "localhost:2", "bash", f"{ROOT}/config.sh"],
 }
 KINDS = (
-    "killed", "segmentation fault", "out of memory", "exception", "full disk", "NaN", "stalled reader", "stopped",
+    "killed",
+    "segmentation fault",
+    "out of memory",
+    "exception",
+    "full disk",
+    "NaN",
+    "stalled reader",
+    "stopped",
     "late",
 )
 CUT = "cut cable"
 SHORT = dict(
-    PARTIAL_FC_STALL_SECONDS="4", PARTIAL_FC_LOST_SECONDS="4", OMPI_MCA_oob_tcp_keepalive_time="3",
+    PARTIAL_FC_STALL_SECONDS="4",
+    PARTIAL_FC_LOST_SECONDS="4",
+    OMPI_MCA_oob_tcp_keepalive_time="3",
     OMPI_MCA_oob_tcp_keepalive_intvl="1",
 )
 INJECT = os.path.join(ROOT, "benchmarks", "inject")  # for PYTHONPATH
@@ -138,7 +147,12 @@ def fail(kind, launcher, folder, rank=1, **environment):
     left = sum(folder in " ".join(other.info["cmdline"] or []) for other in psutil.process_iter(["cmdline"]))
     status = process.returncode
     return dict(
-        kind=kind, launcher=launcher, status=status, seconds=seconds, left=left, last=_last(output),
+        kind=kind,
+        launcher=launcher,
+        status=status,
+        seconds=seconds,
+        left=left,
+        last=_last(output),
         output="".join(output),
     )
 

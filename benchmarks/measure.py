@@ -18,10 +18,7 @@ import mxnet as mx
 from partial_fc.limits import usable_cores
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LAUNCHERS = {
-    "MPI": ["mpirun", "--oversubscribe", "--bind-to", "none", "-np"],
-    "Gloo": ["horovodrun", "--gloo", "-np"],
-}
+LAUNCHERS = {"MPI": ["mpirun", "--oversubscribe", "--bind-to", "none", "-np"], "Gloo": ["horovodrun", "--gloo", "-np"]}
 _RANK = '. "$0/config.sh" && exec "$@"'  # in the environment of a rank that trains
 _WARM_UP = 2
 

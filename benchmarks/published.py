@@ -109,7 +109,13 @@ class PublishedHead:
         """SGD with momentum on the sampled rows, which are then put back."""
         weight_mom = self.weight_mom if rows is None else self.weight_mom[rows]
         mx.nd.sgd_mom_update(
-            weight, weight.grad, weight_mom, out=weight, lr=lr, momentum=self.momentum, wd=self.wd,
+            weight,
+            weight.grad,
+            weight_mom,
+            out=weight,
+            lr=lr,
+            momentum=self.momentum,
+            wd=self.wd,
             rescale_grad=rescale_grad,
         )
         if rows is not None:

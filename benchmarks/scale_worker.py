@@ -61,7 +61,9 @@ def measure_memory(comm, arguments):
     peak = max(comm.all_gather_object(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
     return [
         dict(
-            case, ranks=comm.world_size, peak_rss_mb=peak,
+            case,
+            ranks=comm.world_size,
+            peak_rss_mb=peak,
             extra_mb=peak - 2 * 4 * num_local * embedding_size / _MB,
             allowed_mb=4 * num_local * (case["global_batch_size"] + 2 * embedding_size) / _MB,
         )

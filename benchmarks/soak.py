@@ -30,8 +30,17 @@ RANKS = 2
 _IDENTITIES, _IMAGES, _PAIRS, _IMAGE_SIZE = 40, 8, 20, 16
 # Without weight decay, which makes denormal numbers of a network that learns nothing for so long: they slow a CPU down.
 _SETTINGS = dict(
-    val_targets="val", image_size=_IMAGE_SIZE, embedding_size=8, batch_size=2, sample_ratio=0.5, num_workers=1,
-    lr_steps="", wd=0, frequent=100, verbose=1000, save_interval=2000,
+    val_targets="val",
+    image_size=_IMAGE_SIZE,
+    embedding_size=8,
+    batch_size=2,
+    sample_ratio=0.5,
+    num_workers=1,
+    lr_steps="",
+    wd=0,
+    frequent=100,
+    verbose=1000,
+    save_interval=2000,
 )
 _HEADER = ("launcher", "rank", "updates", "updates/s", "memory MB", "slope, MB per 100,000", "files", "threads", "")
 _LAST_LINES = 30
@@ -79,8 +88,12 @@ def _soak(launcher, args, folder):
     command = rank_command("partial_fc.train", arguments, launcher, RANKS)
     with open(models_root + ".out", "w+") as output:
         process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdin=subprocess.DEVNULL,
-            stdout=output, stderr=subprocess.STDOUT,
+            command,
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         watch = Watch(process, models_root, args.updates)
         fault = _follow(process, watch, args.stall, launcher)
@@ -112,9 +125,14 @@ def _follow(process, watch, stall, launcher):
 def _row(case):
     between = "{} -> {}".format
     return [
-        case["launcher"], str(case["rank"]), f"{case['updates']:,}", f"{case['updates_per_second']:.0f}",
-        between(f"{case['rss_mb_start']:.1f}", f"{case['rss_mb_end']:.1f}"), f"{case['rss_mb_slope']:+.2f}",
-        between(case["files_start"], case["files_end"]), between(case["threads_start"], case["threads_end"]),
+        case["launcher"],
+        str(case["rank"]),
+        f"{case['updates']:,}",
+        f"{case['updates_per_second']:.0f}",
+        between(f"{case['rss_mb_start']:.1f}", f"{case['rss_mb_end']:.1f}"),
+        f"{case['rss_mb_slope']:+.2f}",
+        between(case["files_start"], case["files_end"]),
+        between(case["threads_start"], case["threads_end"]),
         case["fault"] or "passed",
     ]
 

@@ -109,16 +109,22 @@ def _case(watch, rank, fault):
     num_update, rss_mb = samples[:, 0], samples[:, 1]
     slope = np.polyfit(num_update, rss_mb, 1)[0] if np.ptp(num_update) else 0.0
     case = dict(
-        rank=rank, updates=watch.num_update, updates_per_second=watch.updates_per_second(), readings=len(samples),
-        rss_mb_start=start[1], rss_mb_end=end[1], rss_mb_slope=1e5 * slope,
-        files_start=int(start[2]), files_end=int(end[2]), threads_start=int(start[3]), threads_end=int(end[3]),
+        rank=rank,
+        updates=watch.num_update,
+        updates_per_second=watch.updates_per_second(),
+        readings=len(samples),
+        rss_mb_start=start[1],
+        rss_mb_end=end[1],
+        rss_mb_slope=1e5 * slope,
+        files_start=int(start[2]),
+        files_end=int(end[2]),
+        threads_start=int(start[3]),
+        threads_end=int(end[3]),
     )
     return dict(case, fault=fault or _growth(case))
 
 
 def _growth(case):
     """What of a rank has grown that must not."""
-    grown = [
-        name for name, limit in _LARGEST_GROWTH.items() if case[f"{name}_end"] - case[f"{name}_start"] > limit
-    ]
+    grown = [name for name, limit in _LARGEST_GROWTH.items() if case[f"{name}_end"] - case[f"{name}_start"] > limit]
     return f"{' and '.join(grown)} grew" if grown else None

@@ -119,8 +119,12 @@ class Hosts:
         """Start a command on a host, in a new version of its folders; returns the Popen."""
         return subprocess.Popen(
             ["bash", _ENTER, self._folder, name, self._own, *command],
-            cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT, text=True,
+            cwd=cwd,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
     def run(self, name, command, cwd=ROOT, timeout=240, **environment):

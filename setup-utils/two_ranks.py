@@ -1,4 +1,5 @@
 """Run by install.sh on two ranks: their numbers are added, and rank 0 says so."""
+
 import horovod.mxnet as hvd
 import mxnet as mx
 

@@ -1,4 +1,5 @@
 """Backbones: symbols from face images to embeddings, chosen by name."""
+
 import functools
 
 import mxnet as mx
@@ -6,8 +7,7 @@ import mxnet as mx
 from . import demo, resnet
 
 NETWORKS = {"demo": demo.get_symbol}
-NETWORKS.update(
-    {f"r{depth}": functools.partial(resnet.get_symbol, units) for depth, units in resnet.UNITS.items()})
+NETWORKS.update({f"r{depth}": functools.partial(resnet.get_symbol, units) for depth, units in resnet.UNITS.items()})
 
 
 def get_symbol(network, embedding_size=512, output_type="FC"):

@@ -1,4 +1,5 @@
 """A small convolutional network that a CPU trains in minutes."""
+
 import mxnet as mx
 
 from .layers import batch_norm, conv, embedding, image_input

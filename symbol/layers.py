@@ -2,6 +2,7 @@
 
 Names and hyper-parameters are those of InsightFace's MXNet models, so that parameters can be exchanged.
 """
+
 import mxnet as mx
 
 OUTPUT_TYPES = ("FC", "E")
@@ -17,8 +18,15 @@ def image_input():
 
 def conv(data, num_filter, name, kernel=3, stride=1):
     """Convolution without bias that keeps the image size at stride 1."""
-    return mx.sym.Convolution(data, num_filter=num_filter, kernel=(kernel, kernel), stride=(stride, stride),
-                              pad=(kernel // 2, kernel // 2), no_bias=True, name=name)
+    return mx.sym.Convolution(
+        data,
+        num_filter=num_filter,
+        kernel=(kernel, kernel),
+        stride=(stride, stride),
+        pad=(kernel // 2, kernel // 2),
+        no_bias=True,
+        name=name,
+    )
 
 
 def batch_norm(data, name, gamma=None, fix_gamma=False):

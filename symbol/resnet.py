@@ -1,4 +1,5 @@
 """Residual networks of InsightFace for 112x112 faces (ArcFace, arXiv 1801.07698, section 3.1)."""
+
 from .layers import batch_norm, conv, embedding, image_input, prelu
 
 # Units in each of the four stages. r152 and r200 carry the names of the bottleneck networks whose unit counts
@@ -57,6 +58,7 @@ def get_symbol(units, embedding_size=512, output_type="FC"):
     for stage, (num_units, num_filter) in enumerate(zip(units, FILTERS), start=1):
         for unit in range(1, num_units + 1):
             first = unit == 1
-            body = residual_unit(body, num_filter, stride=2 if first else 1, project=first,
-                                 name=f"stage{stage}_unit{unit}")
+            body = residual_unit(
+                body, num_filter, stride=2 if first else 1, project=first, name=f"stage{stage}_unit{unit}"
+            )
     return embedding(body, embedding_size, output_type)  # from (N, 512, 7, 7)

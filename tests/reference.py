@@ -79,8 +79,8 @@ def slow_evaluate(embeddings, issame, num_folds):
     num_pairs = len(issame)
     distances = np.zeros(num_pairs)
     for pair in range(num_pairs):
-        rows = embeddings[2 * pair:2 * pair + 2].astype(float)
-        first, second = (row / (np.sqrt((row ** 2).sum()) or 1) for row in rows)
+        rows = embeddings[2 * pair : 2 * pair + 2].astype(float)
+        first, second = (row / (np.sqrt((row**2).sum()) or 1) for row in rows)
         distances[pair] = ((first - second) ** 2).sum()
 
     def accuracy(threshold, pairs):

@@ -7,4 +7,5 @@ bash "$here/setup-utils/install.sh" --dev
 . "$here/setup-utils/env.sh"
 cd "$here"
 ruff check .
+ruff format --check --quiet .
 OMP_NUM_THREADS=1 exec python -m pytest "$@"

@@ -25,7 +25,7 @@ ROOMS = {
     "eval": {"backbone", "checkpoint", "data", "device", "distributed", "lists", "pictures"},
     "training": {"backbone", "checkpoint", "config", "data", "distributed", "eval", "head", "pictures", "symbol"},
 }
-MOST_IMPORTS, MOST_LINES, MOST_AT_THE_TOP = 15, 300, 12
+MOST_IMPORTS, MOST_LINES, MOST_AT_THE_TOP = 15, 350, 12
 
 
 def python_files(folder):
@@ -122,9 +122,7 @@ def from_imports(tree, module):
 
 def offenders(check):
     """`file: what` for every file of which `check(path, tree)` yields something."""
-    return [
-        f"{os.path.relpath(path, ROOT)}: {what}" for path in FILES for what in check(path, tree_of(path)) or ()
-    ]
+    return [f"{os.path.relpath(path, ROOT)}: {what}" for path in FILES for what in check(path, tree_of(path)) or ()]
 
 
 def test_every_file_is_looked_at():

@@ -22,7 +22,7 @@ from partial_fc.data.images.fit import decode_any
 from partial_fc.data.records.record_writer import write_records
 from partial_fc.errors import InputError
 from partial_fc.files import parse_json
-from partial_fc.training.progress import Progress, check_about
+from partial_fc.training.run_state import RunState, check_about
 
 from helpers.faces import face
 from helpers.limits import bounded
@@ -51,19 +51,22 @@ def described(descr="'<f4'", order="False", shape="(2, 3)"):
     return header(f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}")
 
 
-@pytest.mark.parametrize("content, message", [
-    (header("{}", 2, 2**32 - 1), "its header is said to have 4294967295 bytes"),
-    (header("(" * 4000), "not a NumPy file of features"),
-    (header("-" * 4000 + "1"), "not a NumPy file of features"),
-    (described(shape=f"({MANY}, {MANY})") + bytes(24), "24 bytes of numbers do not go with"),
-    (described(shape="(-2, -3)") + bytes(24), "expected floats in two dimensions"),
-    (described(shape="(2.0, 3)") + bytes(24), "not a NumPy file of features"),
-    (described() + bytes(23), "23 bytes of numbers do not go with"),
-    (described() + bytes(25), "25 bytes of numbers do not go with"),
-    (described("'|O'") + bytes(48), "object of shape"),
-    (described("[('a', '<f4')]") + bytes(24), "expected floats"),
-    (described("'<f4,<f4'", shape="(1, 3)") + bytes(24), "expected floats"),
-])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (header("{}", 2, 2**32 - 1), "its header is said to have 4294967295 bytes"),
+        (header("(" * 4000), "not a NumPy file of features"),
+        (header("-" * 4000 + "1"), "not a NumPy file of features"),
+        (described(shape=f"({MANY}, {MANY})") + bytes(24), "24 bytes of numbers do not go with"),
+        (described(shape="(-2, -3)") + bytes(24), "expected floats in two dimensions"),
+        (described(shape="(2.0, 3)") + bytes(24), "not a NumPy file of features"),
+        (described() + bytes(23), "23 bytes of numbers do not go with"),
+        (described() + bytes(25), "25 bytes of numbers do not go with"),
+        (described("'|O'") + bytes(48), "object of shape"),
+        (described("[('a', '<f4')]") + bytes(24), "expected floats"),
+        (described("'<f4,<f4'", shape="(1, 3)") + bytes(24), "expected floats"),
+    ],
+)
 def test_headers_of_numpy_files(tmp_path, content, message):
     (tmp_path / "f.npy").write_bytes(content)
     with pytest.raises(InputError, match=message):
@@ -89,14 +92,29 @@ def manifest(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("name, value", [
-    *(("world_size", value) for value in (10**12, -1, 0, "2", 2.0, True, None, [2])),
-    *(("num_update", value) for value in (-1, 10**18, "5", 5.0, None, {})),
-    *(("files", value) for value in (
-        None, [], {"a": 1}, {"a": [1]}, {"a": ["1", "b"]}, {"a": [-1, "b"]}, {"a": [1, 2]}, {"../a": [1, "b"]},
-        {"/a": [1, "b"]}, {"..": [1, "b"]}, {"": [1, "b"]},
-    )),
-])
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        *(("world_size", value) for value in (10**12, -1, 0, "2", 2.0, True, None, [2])),
+        *(("num_update", value) for value in (-1, 10**18, "5", 5.0, None, {})),
+        *(
+            ("files", value)
+            for value in (
+                None,
+                [],
+                {"a": 1},
+                {"a": [1]},
+                {"a": ["1", "b"]},
+                {"a": [-1, "b"]},
+                {"a": [1, 2]},
+                {"../a": [1, "b"]},
+                {"/a": [1, "b"]},
+                {"..": [1, "b"]},
+                {"": [1, "b"]},
+            )
+        ),
+    ],
+)
 def test_manifests_of_other_types(manifest, name, value):
     assert verified_manifest(manifest(), lambda _: [])["world_size"] == 2
     with pytest.raises(Damaged, match=f"{MANIFEST}: {name} "):
@@ -112,29 +130,39 @@ def test_text_that_is_no_manifest(tmp_path, content):
 
 def test_manifests_without_end(tmp_path):
     sparse(tmp_path / MANIFEST, b"{", MANY)
-    error, memory = bounded("from partial_fc.checkpoint.checkpoints import verified_manifest",
-                            f"verified_manifest({str(tmp_path)!r}, lambda _: [])")
+    error, memory = bounded(
+        "from partial_fc.checkpoint.checkpoints import verified_manifest",
+        f"verified_manifest({str(tmp_path)!r}, lambda _: [])",
+    )
     assert "16,777,216 bytes of JSON" in error and memory < 2**27
 
 
 def about(**changes):
     report = {"num_update": 5, "loss": 1.0, "seconds": 2, "waited": 0.0, "position": 7, "notes": 0}
     progress = {"first": report, "last": report, "history": [[5, {"lfw": 0.9}]], "best": {"lfw": [0.9, 5]}}
-    return {
-        "num_update": 5, "configuration": {"batch_size": 4}, "versions": {}, "progress": {**progress, **changes},
-    }
+    return {"num_update": 5, "configuration": {"batch_size": 4}, "versions": {}, "progress": {**progress, **changes}}
 
 
-@pytest.mark.parametrize("changes", [
-    {"first": None}, {"last": {}}, {"last": {"num_update": 5}}, {"history": 3}, {"history": [[1]]}, {"best": []},
-    {"history": [["5", {}]]}, {"best": {"lfw": 1}}, {"best": {"lfw": ["a", 5]}},
-    {"last": {"num_update": 4, "loss": 1.0, "seconds": 1.0}},
-    {"last": {"num_update": 5, "loss": "x", "seconds": 1.0}},
-    {"last": {"num_update": 5, "loss": 1.0, "seconds": 1.0, "position": -3}},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"first": None},
+        {"last": {}},
+        {"last": {"num_update": 5}},
+        {"history": 3},
+        {"history": [[1]]},
+        {"best": []},
+        {"history": [["5", {}]]},
+        {"best": {"lfw": 1}},
+        {"best": {"lfw": ["a", 5]}},
+        {"last": {"num_update": 4, "loss": 1.0, "seconds": 1.0}},
+        {"last": {"num_update": 5, "loss": "x", "seconds": 1.0}},
+        {"last": {"num_update": 5, "loss": 1.0, "seconds": 1.0, "position": -3}},
+    ],
+)
 def test_progress_of_other_types(changes):
     check_about(about())
-    assert Progress.from_json(about()["progress"]).last.position == 7
+    assert RunState.from_json(about()["progress"]).last.position == 7
     with pytest.raises(Damaged, match="the checkpoint of update 5: its "):
         check_about(about(**changes))
 
@@ -164,15 +192,13 @@ LARGE_FILES = {
     "list": (b"{", "eval.protocols.megaface_files import read_template_list as use", "268,435,456 characters"),
     "image": (b"\xff\xd8\xff", "data.images.fit import read_image as use", "more than"),
     "safetensors": (
-        struct.pack("<Q", MANY - 9), "checkpoint.center_files import _read_shard as use", "its header is said"
+        struct.pack("<Q", MANY - 9),
+        "checkpoint.center_files import _read_shard as use",
+        "its header is said",
     ),
-    "index": (
-        b"1\t0\n", "data.records.index import read_index as read\nuse = lambda path: read(path, 8)", "than 256"
-    ),
+    "index": (b"1\t0\n", "data.records.index import read_index as read\nuse = lambda path: read(path, 8)", "than 256"),
     "hosts": (b"a", "distributed.hosts import read_host_file as use", "has more than 1,048,576 characters"),
-    "params": (
-        struct.pack("<3Q", 0x112, 0, 2**50), "checkpoint.params_file import load_ndarrays as use", "announces"
-    ),
+    "params": (struct.pack("<3Q", 0x112, 0, 2**50), "checkpoint.params_file import load_ndarrays as use", "announces"),
     "npy": (described(shape="(3, 2)"), "eval.features import read_features as use", "do not go with"),
 }
 
@@ -191,8 +217,11 @@ def test_verification_sets_of_one_large_array(tmp_path):
     size = 2**26
     for content in ((np.zeros(size, np.uint8), [True]), ([b"a", b"b"], np.zeros(size, np.uint8))):
         (tmp_path / "a.bin").write_bytes(pickle.dumps(content, 4))
-        error, memory = bounded("from partial_fc.data.verification_set import load_verification_set as load",
-                                f"load({str(tmp_path / 'a.bin')!r})", most=2**30)
+        error, memory = bounded(
+            "from partial_fc.data.verification_set import load_verification_set as load",
+            f"load({str(tmp_path / 'a.bin')!r})",
+            most=2**30,
+        )
         assert "images are not a list" in error or "2 images for 67108864 pairs" in error
         assert memory < 4 * size
 
@@ -225,7 +254,8 @@ def test_records_within_records_take_no_time(tmp_path, make):
     error, memory = bounded(
         "import mmap\nfrom partial_fc.data.records.recordio import read_record, walk",
         f"file = open({path!r}, 'rb'); data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ); "
-        "assert not any(found for _, found, _ in walk(file.fileno(), data, 0, len(data), read_record))", seconds=20,
+        "assert not any(found for _, found, _ in walk(file.fileno(), data, 0, len(data), read_record))",
+        seconds=20,
     )
     assert error is None and memory < 2**27
 
@@ -240,7 +270,8 @@ def test_ranges_of_endless_records(tmp_path):
         error, _ = bounded(
             "from partial_fc.data.records.identity_ranges import empty_identities as use\n"
             "from partial_fc.data.records.record_file import RecordFile as File",
-            f"use(File({str(tmp_path / 'train.rec')!r}))", seconds=20,
+            f"use(File({str(tmp_path / 'train.rec')!r}))",
+            seconds=20,
         )
         assert error is None
 
@@ -291,10 +322,16 @@ def large_gif():
     return bytes(content)
 
 
-@pytest.mark.parametrize("make, message", [
-    (large_jpeg, "too large: 65500x65500"), (large_png, "too large: 12000x12000"),
-    (two_sizes_tiff, "two sizes"), (two_sizes_jp2, "two sizes"), (large_gif, "too large: 13000x13000"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (large_jpeg, "too large: 65500x65500"),
+        (large_png, "too large: 12000x12000"),
+        (two_sizes_tiff, "two sizes"),
+        (two_sizes_jp2, "two sizes"),
+        (large_gif, "too large: 13000x13000"),
+    ],
+)
 def test_images_that_are_larger_than_they_say_or_than_any(make, message):
     with pytest.raises(InputError, match=message):
         decode_any(make())
@@ -344,14 +381,18 @@ def named(name):
     return member("x", len(record) + 2, tarfile.XHDTYPE), (b"%d" % (len(record) + 2) + record).ljust(512, b"\0")
 
 
-@pytest.mark.parametrize("content, message", [
-    (tar((member("x", 2**33 - 1, tarfile.XHDTYPE), b"")), "a header is said to have 8,589,934,591 bytes"),
-    (tar((member("x", 2**33 - 1, tarfile.GNUTYPE_LONGNAME), b"")), "a header is said to have"),
-    (tar((member("train.rec", 2**33 - 1), b"")), "more than 1 GB"),
-    (tar((member("unknown", 2**33 - 1), b"")), "more than 1 GB"),
-    (tar(named("a\0b"), (member("x", 0), b"")), r"the path 'a\x00b' has characters that no file's name can have"),
-    (b"\xfd7zXZ\0" + bytes(600), "damaged"),
-], ids=range(6))
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (tar((member("x", 2**33 - 1, tarfile.XHDTYPE), b"")), "a header is said to have 8,589,934,591 bytes"),
+        (tar((member("x", 2**33 - 1, tarfile.GNUTYPE_LONGNAME), b"")), "a header is said to have"),
+        (tar((member("train.rec", 2**33 - 1), b"")), "more than 1 GB"),
+        (tar((member("unknown", 2**33 - 1), b"")), "more than 1 GB"),
+        (tar(named("a\0b"), (member("x", 0), b"")), r"the path 'a\x00b' has characters that no file's name can have"),
+        (b"\xfd7zXZ\0" + bytes(600), "damaged"),
+    ],
+    ids=range(6),
+)
 def test_archives(tmp_path, content, message):
     for compress in (bytes, gzip.compress):
         (tmp_path / "glint360k.tar").write_bytes(compress(content))

@@ -32,18 +32,26 @@ THREE = {"lfw", "cfp_fp", "agedb_30"}
 SYNTHETIC = ([20000, 28000], 32000, set())
 
 
-@pytest.mark.parametrize("dataset, num_classes, lr_steps, max_update, val_targets", [
-    ("webface", 10575, [20000, 28000], 32000, THREE),
-    ("emore", 85742, [100000, 160000], 180000, THREE),
-    ("glint360k_8GPU", 360232, [200000, 400000, 500000, 550000], 600000,
-     THREE | {"calfw", "cfp_ff", "cplfw", "vgg2_fp"}),
-    ("glint360k_16GPU", 360232, [200000, 280000, 360000], 400000, THREE),
-    ("100w", 10**6, *SYNTHETIC),
-    ("1000w", 10**7, *SYNTHETIC),
-    ("2000w", 2 * 10**7, *SYNTHETIC),
-    ("3000w", 3 * 10**7, *SYNTHETIC),
-    ("10000w", 10**8, *SYNTHETIC),
-])
+@pytest.mark.parametrize(
+    "dataset, num_classes, lr_steps, max_update, val_targets",
+    [
+        ("webface", 10575, [20000, 28000], 32000, THREE),
+        ("emore", 85742, [100000, 160000], 180000, THREE),
+        (
+            "glint360k_8GPU",
+            360232,
+            [200000, 400000, 500000, 550000],
+            600000,
+            THREE | {"calfw", "cfp_ff", "cplfw", "vgg2_fp"},
+        ),
+        ("glint360k_16GPU", 360232, [200000, 280000, 360000], 400000, THREE),
+        ("100w", 10**6, *SYNTHETIC),
+        ("1000w", 10**7, *SYNTHETIC),
+        ("2000w", 2 * 10**7, *SYNTHETIC),
+        ("3000w", 3 * 10**7, *SYNTHETIC),
+        ("10000w", 10**8, *SYNTHETIC),
+    ],
+)
 @pytest.mark.parametrize("network", ["r18", "r50", "r100"])
 def test_presets_are_the_published_ones(network, dataset, num_classes, lr_steps, max_update, val_targets):
     for loss, margin in (("arcface", (64, 1, 0.5, 0)), ("cosface", (64, 1, 0, 0.4))):
@@ -89,31 +97,37 @@ def test_a_preset_file_that_lacks_a_key_is_named(key, tmp_path, monkeypatch):
         from_command_line([])
 
 
-@pytest.mark.parametrize("names, option, known", [
-    (("nothing", "demo", "demo"), "--loss nothing", "arcface, cosface, softmax"),
-    (("cosface", "nothing", "demo"), "--dataset nothing", "demo"),
-    (("cosface", "demo", "nothing"), "--network nothing", "demo, r18, r34"),
-])
+@pytest.mark.parametrize(
+    "names, option, known",
+    [
+        (("nothing", "demo", "demo"), "--loss nothing", "arcface, cosface, softmax"),
+        (("cosface", "nothing", "demo"), "--dataset nothing", "demo"),
+        (("cosface", "demo", "nothing"), "--network nothing", "demo, r18, r34"),
+    ],
+)
 def test_unknown_names_come_with_the_choices(names, option, known):
     with pytest.raises(InputError, match=f"{option}: .*{known}"):
         get_config(*names)
 
 
-@pytest.mark.parametrize("assignment, key, value", [
-    ("batch_size=8", "batch_size", 8),
-    ("seed=-3", "seed", -3),
-    ("wd=1e-4", "wd", 1e-4),
-    ("wd=0", "wd", 0.0),
-    ("net_output=E", "net_output", "E"),
-    ("models_root=a=b", "models_root", "a=b"),
-    ("models_root=", "models_root", ""),
-    ("lr_steps=10,20", "lr_steps", [10, 20]),
-    ("lr_steps=[10, 20]", "lr_steps", [10, 20]),
-    ("lr_steps=10", "lr_steps", [10]),
-    ("lr_steps=", "lr_steps", []),
-    ("val_targets=lfw,agedb_30", "val_targets", ["lfw", "agedb_30"]),
-    ("val_targets=", "val_targets", []),
-])
+@pytest.mark.parametrize(
+    "assignment, key, value",
+    [
+        ("batch_size=8", "batch_size", 8),
+        ("seed=-3", "seed", -3),
+        ("wd=1e-4", "wd", 1e-4),
+        ("wd=0", "wd", 0.0),
+        ("net_output=E", "net_output", "E"),
+        ("models_root=a=b", "models_root", "a=b"),
+        ("models_root=", "models_root", ""),
+        ("lr_steps=10,20", "lr_steps", [10, 20]),
+        ("lr_steps=[10, 20]", "lr_steps", [10, 20]),
+        ("lr_steps=10", "lr_steps", [10]),
+        ("lr_steps=", "lr_steps", []),
+        ("val_targets=lfw,agedb_30", "val_targets", ["lfw", "agedb_30"]),
+        ("val_targets=", "val_targets", []),
+    ],
+)
 def test_override_reads_the_type_of_the_key(assignment, key, value):
     config = demo()
     override(config, [assignment])
@@ -144,16 +158,19 @@ def test_the_last_override_counts():
     assert config.batch_size == 9
 
 
-@pytest.mark.parametrize("assignment, message", [
-    ("batch_sise=8", "no such key; did you mean batch_size?"),
-    ("Seed=8", "no such key; did you mean seed?"),
-    ("=8", "no such key"),
-    ("batch_size", "expected key=value"),
-    ("batch_size=eight", "expected a whole number"),
-    ("batch_size=8.0", "expected a whole number"),
-    ("batch_size=", "expected a whole number"),
-    ("wd=much", "expected a number"),
-])
+@pytest.mark.parametrize(
+    "assignment, message",
+    [
+        ("batch_sise=8", "no such key; did you mean batch_size?"),
+        ("Seed=8", "no such key; did you mean seed?"),
+        ("=8", "no such key"),
+        ("batch_size", "expected key=value"),
+        ("batch_size=eight", "expected a whole number"),
+        ("batch_size=8.0", "expected a whole number"),
+        ("batch_size=", "expected a whole number"),
+        ("wd=much", "expected a number"),
+    ],
+)
 def test_what_cannot_be_overridden(assignment, message):
     config = demo()
     with pytest.raises(InputError) as error:
@@ -173,22 +190,38 @@ def test_command_line():
     assert (config.models_root, config.wd, config.momentum, config.batch_size) == ("there", 1.0, 0.5, 5)
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ("--batch-size eight", "--batch-size eight: expected a whole number"),
-    ("--batch-size 0", "--batch-size 0: must be at least 1"),
-    ("--dataset none", "--dataset none: unknown"),
-    ("--set nokey=1", "did you mean"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("--batch-size eight", "--batch-size eight: expected a whole number"),
+        ("--batch-size 0", "--batch-size 0: must be at least 1"),
+        ("--dataset none", "--dataset none: unknown"),
+        ("--set nokey=1", "did you mean"),
+    ],
+)
 def test_wrong_command_line(arguments, message):
     with pytest.raises(InputError, match=message):
         from_command_line(arguments.split())
 
 
-@pytest.mark.parametrize("key, value", [
-    ("embedding_size", 0), ("image_size", 0), ("batch_size", -1), ("max_update", 0), ("frequent", 0), ("verbose", 0),
-    ("num_workers", 0), ("sample_ratio", 0.0), ("sample_ratio", 1.1), ("sample_ratio", float("nan")),
-    ("sample_ratio", -0.5), ("device", "tpu"), ("lr_steps", [20, 10]),
-])
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("embedding_size", 0),
+        ("image_size", 0),
+        ("batch_size", -1),
+        ("max_update", 0),
+        ("frequent", 0),
+        ("verbose", 0),
+        ("num_workers", 0),
+        ("sample_ratio", 0.0),
+        ("sample_ratio", 1.1),
+        ("sample_ratio", float("nan")),
+        ("sample_ratio", -0.5),
+        ("device", "tpu"),
+        ("lr_steps", [20, 10]),
+    ],
+)
 def test_values_that_no_run_can_start_with(key, value):
     config = demo()
     check(config)
@@ -197,17 +230,26 @@ def test_values_that_no_run_can_start_with(key, value):
         check(config)
 
 
-@pytest.mark.parametrize("assignment", [
-    "lr_steps=soon", "lr_steps=10,soon", "network=r19", "net_output=GAP", "num_classes=-1", "loss_s=0"
-])
+@pytest.mark.parametrize(
+    "assignment", ["lr_steps=soon", "lr_steps=10,soon", "network=r19", "net_output=GAP", "num_classes=-1", "loss_s=0"]
+)
 def test_other_values_that_no_run_can_start_with(assignment):
     key = assignment.split("=")[0]
     with pytest.raises(InputError, match=key):
         from_command_line(["--set", assignment])
 
 
-@pytest.mark.parametrize("key, value", [("sample_ratio", 1.0), ("sample_ratio", 1e-6), ("device", "cpu"),
-                                        ("device", "gpu"), ("lr_steps", [10, 10, 20]), ("batch_size", 1)])
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("sample_ratio", 1.0),
+        ("sample_ratio", 1e-6),
+        ("device", "cpu"),
+        ("device", "gpu"),
+        ("lr_steps", [10, 10, 20]),
+        ("batch_size", 1),
+    ],
+)
 def test_values_at_the_edge(key, value):
     config = demo()
     config[key] = value

@@ -10,9 +10,10 @@ class SecondRank(Communicator):
     rank, local_rank = 5, 1
 
 
-@pytest.mark.parametrize("name, num_gpus, device", [
-    ("auto", 0, mx.cpu()), ("auto", 2, mx.gpu(1)), ("cpu", 2, mx.cpu()), ("gpu", 2, mx.gpu(1)),
-])
+@pytest.mark.parametrize(
+    "name, num_gpus, device",
+    [("auto", 0, mx.cpu()), ("auto", 2, mx.gpu(1)), ("cpu", 2, mx.cpu()), ("gpu", 2, mx.gpu(1))],
+)
 def test_devices(monkeypatch, name, num_gpus, device):
     monkeypatch.setattr(mx.context, "num_gpus", lambda: num_gpus)
     assert choose_device(name, SecondRank()) == device

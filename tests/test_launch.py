@@ -117,13 +117,16 @@ def test_the_exception_of_a_launcher_comes_last(capfd):
     assert run(script, capfd)[1][-1] == "error: bash ended with status 1, see above"
 
 
-@pytest.mark.parametrize("words, message", [
-    ("mpirun bash config.sh --set nothing=1", "did you mean"),
-    ("mpirun bash config.sh --nothing", "--nothing: no such option"),
-    ("horovodrun -np 2 bash /x/config.sh --network nothing", "--network nothing: unknown"),
-    ("mpirun --hostfile /nowhere x", "--hostfile /nowhere: No such file"),
-    ("/no/such/mpirun -np 2 x", "No such file or directory: '/no/such/mpirun'"),
-])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("mpirun bash config.sh --set nothing=1", "did you mean"),
+        ("mpirun bash config.sh --nothing", "--nothing: no such option"),
+        ("horovodrun -np 2 bash /x/config.sh --network nothing", "--network nothing: unknown"),
+        ("mpirun --hostfile /nowhere x", "--hostfile /nowhere: No such file"),
+        ("/no/such/mpirun -np 2 x", "No such file or directory: '/no/such/mpirun'"),
+    ],
+)
 def test_what_is_wrong_before_the_start_is_one_line(words, message, capfd):
     assert main(["--", *words.split()]) == 2
     (line,) = capfd.readouterr().err.splitlines()
@@ -171,10 +174,15 @@ def test_the_launcher_ends_when_this_process_is_killed(tmp_path):
         wait_until((tmp_path / "ended").exists)
 
 
-@pytest.mark.parametrize("numbers, said", [
-    ([signal.SIGUSR1], "rank USR1"), ([signal.SIGTERM], "rank TERM"), ([signal.SIGINT], "rank TERM"),
-    ([signal.SIGINT, signal.SIGINT], "rank TERM launcher TERM"),
-])
+@pytest.mark.parametrize(
+    "numbers, said",
+    [
+        ([signal.SIGUSR1], "rank USR1"),
+        ([signal.SIGTERM], "rank TERM"),
+        ([signal.SIGINT], "rank TERM"),
+        ([signal.SIGINT, signal.SIGINT], "rank TERM launcher TERM"),
+    ],
+)
 def test_signals_reach_a_rank_first(numbers, said, tmp_path):
     rank = tmp_path / "rank"
     rank.write_text(f"""
@@ -209,11 +217,14 @@ def wait_until(condition, seconds=20):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("error, status", [
-    (FileNotFoundError(errno.ENOENT, "No such file or directory", "mpirun"), 2),
-    (OSError(errno.ENOSPC, "No space left on device", "/tmp/hosts"), 75),
-    (InputError("wrong hosts"), 2),
-])
+@pytest.mark.parametrize(
+    "error, status",
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "mpirun"), 2),
+        (OSError(errno.ENOSPC, "No space left on device", "/tmp/hosts"), 75),
+        (InputError("wrong hosts"), 2),
+    ],
+)
 def test_what_keeps_a_launcher_from_its_start(error, status, monkeypatch, capfd):
     monkeypatch.setattr(launch.Launcher, "run", lambda _: (_ for _ in ()).throw(error))
     assert run("true", capfd) == (status, [f"error: {error}"])

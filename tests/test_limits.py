@@ -39,22 +39,25 @@ def v2(folder, text):
     return {f"sys/fs/cgroup{folder}/cpu.max": text + "\n"}
 
 
-@pytest.mark.parametrize("listing, files, cores", [
-    ("0::/\n", {}, 8),
-    ("0::/\n", v2("", "max 100000"), 8),
-    ("0::/\n", v2("", "200000 100000"), 2),
-    ("0::/\n", v2("", "350000 100000"), 3),
-    ("0::/\n", v2("", "50000 100000"), 1),
-    ("0::/a/b\n", {**v2("/a/b", "max 100000"), **v2("/a", "500000 100000")}, 5),
-    ("0::/a/b\n", {**v2("/a/b", "300000 100000"), **v2("/a", "500000 100000")}, 3),
-    ("0::/not/seen/in/here\n", v2("", "400000 100000"), 4),
-    ("0::/\n", v2("", "9900000 100000"), 8),
-    ("3:cpu,cpuacct:/docker/x\n1:name=systemd:/\n", v1("cpu,cpuacct/docker/x", 200000), 2),
-    ("3:cpuacct,cpu:/docker/x\n", v1("cpu", 150000, 50000), 3),
-    ("3:cpu:/x\n", v1("cpu/x", -1), 8),
-    ("3:cpuset:/x\n4:memory:/\n", v1("cpuset/x", 100000), 8),
-    ("3:cpu:/x\n0::/\n", {**v1("cpu", 600000), **v2("", "max 100000")}, 6),
-])
+@pytest.mark.parametrize(
+    "listing, files, cores",
+    [
+        ("0::/\n", {}, 8),
+        ("0::/\n", v2("", "max 100000"), 8),
+        ("0::/\n", v2("", "200000 100000"), 2),
+        ("0::/\n", v2("", "350000 100000"), 3),
+        ("0::/\n", v2("", "50000 100000"), 1),
+        ("0::/a/b\n", {**v2("/a/b", "max 100000"), **v2("/a", "500000 100000")}, 5),
+        ("0::/a/b\n", {**v2("/a/b", "300000 100000"), **v2("/a", "500000 100000")}, 3),
+        ("0::/not/seen/in/here\n", v2("", "400000 100000"), 4),
+        ("0::/\n", v2("", "9900000 100000"), 8),
+        ("3:cpu,cpuacct:/docker/x\n1:name=systemd:/\n", v1("cpu,cpuacct/docker/x", 200000), 2),
+        ("3:cpuacct,cpu:/docker/x\n", v1("cpu", 150000, 50000), 3),
+        ("3:cpu:/x\n", v1("cpu/x", -1), 8),
+        ("3:cpuset:/x\n4:memory:/\n", v1("cpuset/x", 100000), 8),
+        ("3:cpu:/x\n0::/\n", {**v1("cpu", 600000), **v2("", "max 100000")}, 6),
+    ],
+)
 def test_quota_of_a_container(host, listing, files, cores):
     assert usable_cores(host(listing, **files)) == cores
 
@@ -67,23 +70,39 @@ def test_nothing_else_counts_cores():
     """One mechanism, for shell scripts and Python."""
     found = subprocess.run(
         ["git", "grep", "-lE", r"sched_getaffinity|cpu_count|\bnproc\b", "--", "src", "*.sh", "benchmarks"],
-        cwd=ROOT, capture_output=True, text=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     ).stdout.split()
     assert found == ["src/partial_fc/limits.py"]
 
 
 def shell(script, *wrap, **environment):
     done = subprocess.run(
-        [*wrap, "bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60,
+        [*wrap, "bash", "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
         env={**{key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}, **environment},
     )
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("given, taken", [
-    ("2,1", "2"), (" 3 , 2", "3"), (" 4 ", "4"), ("1", "1"), ("", "1"), ("  ", "1"), ("0", "1"), ("x", "1"),
-    (None, "1"),
-])
+@pytest.mark.parametrize(
+    "given, taken",
+    [
+        ("2,1", "2"),
+        (" 3 , 2", "3"),
+        (" 4 ", "4"),
+        ("1", "1"),
+        ("", "1"),
+        ("  ", "1"),
+        ("0", "1"),
+        ("x", "1"),
+        (None, "1"),
+    ],
+)
 def test_threads_are_one_number(given, taken):
     environment = {} if given is None else {"OMP_NUM_THREADS": given}
     printed = shell('. ./config.sh && echo "$OMP_NUM_THREADS"', "taskset", "-c", one_core(), **environment)

@@ -22,8 +22,19 @@ def test_streams_keep_their_values():
 
 
 def test_every_argument_counts():
-    arguments = [(0, "rows"), (1, "rows"), (0, "flip"), (0, "rows", 0), (0, "rows", 1), (0, "rows", 0, 0),
-                 (0, "rows", 0, 1), (0, "rows", 1, 0), (0, "rows", 10), (-1, "rows"), (2**70, "rows")]
+    arguments = [
+        (0, "rows"),
+        (1, "rows"),
+        (0, "flip"),
+        (0, "rows", 0),
+        (0, "rows", 1),
+        (0, "rows", 0, 0),
+        (0, "rows", 0, 1),
+        (0, "rows", 1, 0),
+        (0, "rows", 10),
+        (-1, "rows"),
+        (2**70, "rows"),
+    ]
     keys = [random_key(*each) for each in arguments]
     assert len(set(keys)) == len(keys) and all(0 <= key < 2**128 for key in keys)
     firsts = {generator(*each).random() for each in arguments}

@@ -24,7 +24,7 @@ from partial_fc.data.verification_set import save_verification_set
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.distributed.lock import LOCK
 from partial_fc.distributed.signals import SAVE, STOP, Signals
-from partial_fc.errors import AgreedError
+from partial_fc.errors import CollectiveError
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.training.module import FaceModule
 
@@ -69,8 +69,16 @@ def test_what_a_run_leaves_behind(data, tmp_path, capsys):
     assert "ranks: 1, identities: 6, updates: 4 of 8 images each" in printed
     assert f"Trained demo on {os.path.basename(os.path.dirname(data))}, ranks: 1" in printed
     files = sorted(re.sub(r"^(events\.out\.tfevents)\..*", r"\1", name) for name in os.listdir(tmp_path))
-    assert files == ["checkpoints", "curves.png", "events.out.tfevents", "losses.csv", "model-0000.params",
-                     "model-symbol.json", "summary.json", "train.log"]
+    assert files == [
+        "checkpoints",
+        "curves.png",
+        "events.out.tfevents",
+        "losses.csv",
+        "model-0000.params",
+        "model-symbol.json",
+        "summary.json",
+        "train.log",
+    ]
     height, width, _ = cv2.imread(str(tmp_path / "curves.png")).shape
     assert height == 600 and width == 800
     assert len((tmp_path / "losses.csv").read_text().splitlines()) == 5
@@ -105,26 +113,29 @@ def test_seed_reaches_the_data(data, tmp_path, monkeypatch):
     assert set(seeds) == {5}
 
 
-@pytest.mark.parametrize("name, message", [
-    ("nothing", "no such verification set"),
-    ("damaged", "not a readable verification set"),
-    ("garbage", "image 0: "),
-    ("large", "image 0: 64x64"),
-    ("few", "4 pairs"),
-])
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("nothing", "no such verification set"),
+        ("damaged", "not a readable verification set"),
+        ("garbage", "image 0: "),
+        ("large", "image 0: 64x64"),
+        ("few", "4 pairs"),
+    ],
+)
 def test_verification_set_that_cannot_be_used_is_an_error_of_all_ranks(name, message, data, tmp_path):
-    with pytest.raises(AgreedError, match=rf"{name}\.bin.*{message}"):
+    with pytest.raises(CollectiveError, match=rf"{name}\.bin.*{message}"):
         run(data, tmp_path, f"val_targets={name}")
 
 
 def test_all_missing_verification_sets_are_named_at_once(data, tmp_path):
     message = r"data.*/nothing\.bin, .*/neither\.bin: .*faces_emore.*--set val_targets=few,val$"
-    with pytest.raises(AgreedError, match=message):
+    with pytest.raises(CollectiveError, match=message):
         run(data, tmp_path, "val_targets=few,nothing,val,neither")
 
 
 def test_batch_of_one_image_is_refused_before_anything_is_made(data, tmp_path):
-    with pytest.raises(AgreedError, match=r"fc1 would see a single value .*--batch-size 2"):
+    with pytest.raises(CollectiveError, match=r"fc1 would see a single value .*--batch-size 2"):
         run(data, tmp_path / "run", "batch_size=1")
     assert not os.path.exists(tmp_path / "run")
 
@@ -141,31 +152,41 @@ def test_initial_weights_and_weight_decay_are_those_of_the_configuration(initial
 
 
 def test_images_of_another_size_are_an_error_of_all_ranks(data, tmp_path):
-    with pytest.raises(AgreedError, match=r"train\.rec: record \d+: 32x32 pixels"):
+    with pytest.raises(CollectiveError, match=r"train\.rec: record \d+: 32x32 pixels"):
         run(data, tmp_path, "val_targets=", "image_size=48")
 
 
 def test_too_few_images_are_an_error_of_all_ranks(data, tmp_path):
-    with pytest.raises(AgreedError, match=r"train\.rec: 36 images do not fill a global batch of 1 x 37"):
+    with pytest.raises(CollectiveError, match=r"train\.rec: 36 images do not fill a global batch of 1 x 37"):
         run(data, tmp_path, "batch_size=37")
 
 
 def test_models_root_that_cannot_be_written_is_an_error_of_all_ranks(data, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(AgreedError, match="--models-root .*/file: .*/file is not a folder"):
+    with pytest.raises(CollectiveError, match="--models-root .*/file: .*/file is not a folder"):
         run(data, tmp_path / "file")
 
 
-@pytest.mark.parametrize("wrong", [
-    "val_targets=nothing", "batch_size=37", "image_size=48", "embedding_size=100000000", "centers={0}/none",
-    "resume={0}/none", "bank_dir={0}/bank pretrained={0}/other,0",
-    "pretrained={0}/none,0", "pretrained={0}/other,0", "bank_dir={0}/other-0000.params",
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "val_targets=nothing",
+        "batch_size=37",
+        "image_size=48",
+        "embedding_size=100000000",
+        "centers={0}/none",
+        "resume={0}/none",
+        "bank_dir={0}/bank pretrained={0}/other,0",
+        "pretrained={0}/none,0",
+        "pretrained={0}/other,0",
+        "bank_dir={0}/other-0000.params",
+    ],
+)
 def test_start_that_fails_leaves_nothing(wrong, data, tmp_path, monkeypatch):
     mx.nd.save(str(tmp_path / "other-0000.params"), {"arg:layer_weight": mx.nd.ones(3)})
     monkeypatch.chdir(tmp_path)
     before = sorted(os.listdir(tmp_path))
-    with pytest.raises(AgreedError):
+    with pytest.raises(CollectiveError):
         run(data, tmp_path / "new" / "root", *wrong.format(tmp_path).split())
     assert sorted(os.listdir(tmp_path)) == before
 
@@ -175,7 +196,7 @@ def test_start_that_fails_leaves_an_earlier_run_as_it_was(data, tmp_path):
     before = {name: os.stat(tmp_path / "root" / name).st_mtime_ns for name in os.listdir(tmp_path / "root")}
     mx.nd.save(str(tmp_path / "other-0000.params"), {"arg:layer_weight": mx.nd.ones(3)})
     arguments = [f"--set={each}" for each in (*SMALL.split(), f"rec={data}", f"pretrained={tmp_path / 'other'},0")]
-    with pytest.raises(AgreedError, match="none of the weights"):
+    with pytest.raises(CollectiveError, match="none of the weights"):
         train_file.train(
             from_command_line(["--models-root", str(tmp_path / "root"), "--overwrite", *arguments]), Communicator()
         )
@@ -188,7 +209,7 @@ def test_wrong_paths_are_found_before_the_demo_is_drawn(wrong, tmp_path, monkeyp
     monkeypatch.delenv("PARTIAL_FC_DATA", raising=False)
     monkeypatch.setattr(train_file, "make_demo", lambda *_: pytest.fail("drawn"))
     (tmp_path / "file").write_text("")
-    with pytest.raises(AgreedError, match=f"^{wrong} file"):
+    with pytest.raises(CollectiveError, match=f"^{wrong} file"):
         train_file.train(from_command_line([wrong, "file"]), Communicator())
     assert os.listdir(tmp_path) == ["file"]
 
@@ -212,16 +233,16 @@ def test_fine_tuning_starts_from_the_model(data, tmp_path, capsys):
 
 
 def test_fine_tuning_from_nothing_is_an_error_of_all_ranks(data, tmp_path):
-    with pytest.raises(AgreedError, match=r"^--pretrained nowhere/model,3: no file nowhere/model-0003\.params"):
+    with pytest.raises(CollectiveError, match=r"^--pretrained nowhere/model,3: no file nowhere/model-0003\.params"):
         run(data, tmp_path, "pretrained=nowhere/model,3")
 
 
 def test_record_zero_may_be_lost(data, tmp_path, capsys):
     damaged = shutil.copytree(os.path.dirname(data), tmp_path / "data") / "train.rec"
     os.truncate(damaged, damaged.stat().st_size - 4)
-    with pytest.raises(AgreedError, match=r"train\.rec: record 0 cannot be read: the file ends within it"):
+    with pytest.raises(CollectiveError, match=r"train\.rec: record 0 cannot be read: the file ends within it"):
         run(damaged, tmp_path / "run")
-    with pytest.raises(AgreedError, match="lists no identities: give their number"):
+    with pytest.raises(CollectiveError, match="lists no identities: give their number"):
         run(damaged, tmp_path / "run", "on_bad_record=skip")
     run(damaged, tmp_path / "run", "on_bad_record=skip", "num_classes=6")
     printed = capsys.readouterr().out
@@ -247,9 +268,20 @@ def test_keys_of_the_data_reach_the_reader(data, tmp_path, monkeypatch):
             made.append(self)
 
     monkeypatch.setattr(train_file, "BatchReader", Reader)
-    run(data, tmp_path, "last_batch=pad", "cutout=3", "flip=false", "jpeg_compression=0.25", "low_resolution=0.5",
-        "color_jitter=0.125", "on_bad_record=skip", "bad_record_share=0.5", "num_classes=9")
-    reader, = made
+    run(
+        data,
+        tmp_path,
+        "last_batch=pad",
+        "cutout=3",
+        "flip=false",
+        "jpeg_compression=0.25",
+        "low_resolution=0.5",
+        "color_jitter=0.125",
+        "on_bad_record=skip",
+        "bad_record_share=0.5",
+        "num_classes=9",
+    )
+    (reader,) = made
     assert reader.updates_per_epoch == 5 and reader.num_classes == 9
     assert reader.augmentation == Augmentation(False, 0.125, 0.5, 0.25, 3)
     assert (reader.bad_records.skips, reader.bad_records._share) == (True, 0.5)
@@ -277,7 +309,7 @@ def test_a_reader_on_a_broken_disk_is_no_wrong_input(data, tmp_path, monkeypatch
         raise OSError(errno.EIO, os.strerror(errno.EIO), "train.rec")
 
     monkeypatch.setattr(BatchReader, "_read", broken)
-    with pytest.raises(AgreedError, match="Input/output error: 'train.rec'") as caught:
+    with pytest.raises(CollectiveError, match="Input/output error: 'train.rec'") as caught:
         run(data, tmp_path / "root")
     assert caught.value.status == 75
 

@@ -3,6 +3,7 @@
 The .pth file beside this module imports it whenever Python starts in the environment, so that Horovod's
 build, horovodrun and every rank have the name before MXNet is imported. NumPy itself is imported no earlier.
 """
+
 import sys
 from importlib.machinery import PathFinder, SourceFileLoader
 

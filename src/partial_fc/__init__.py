@@ -18,7 +18,7 @@ _PUBLIC = {
     "load_model": "eval.model",
     "Embedder": "eval.embedding",
     "InputError": "errors",
-    "AgreedError": "errors",
+    "CollectiveError": "errors",
 }
 __all__ = list(_PUBLIC)
 

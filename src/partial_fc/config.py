@@ -13,12 +13,27 @@ PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets.py")
 
 NAMES = ("loss", "dataset", "network")
 _POSITIVE = (
-    "embedding_size", "image_size", "batch_size", "max_update", "frequent", "verbose", "save_interval", "num_workers",
+    "embedding_size",
+    "image_size",
+    "batch_size",
+    "max_update",
+    "frequent",
+    "verbose",
+    "save_interval",
+    "num_workers",
     "keep_checkpoints",
 )
 _SHARES = ("bad_record_share", "color_jitter", "low_resolution", "jpeg_compression")
 _NOT_NEGATIVE = (
-    "num_classes", "backbone_lr", "memory_bank_lr", "lr_factor", "momentum", "wd", "loss_m2", "loss_m3", "cutout",
+    "num_classes",
+    "backbone_lr",
+    "memory_bank_lr",
+    "lr_factor",
+    "momentum",
+    "wd",
+    "loss_m2",
+    "loss_m3",
+    "cutout",
     "save_minutes",
 )
 _ONE_OF = {

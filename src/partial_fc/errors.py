@@ -8,7 +8,14 @@ import re
 WRONG_INPUT, FAILED = 2, 75
 # What is wrong with a disk or a system, not with a path.
 _OF_THE_SYSTEM = (
-    errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+    errno.EIO,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
 )
 _TRACEBACK = re.compile(r'(Traceback \(most recent call last\):|File "(?P<file>[^"]+)", line (?P<line>\d+))$')
 _PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] (?P<file>\S+):(?P<line>\d+): ")
@@ -20,7 +27,7 @@ class InputError(ValueError):
     """Wrong input: a file, a record, a key or an argument. The message names it and says what to do about it."""
 
 
-class AgreedError(InputError):
+class CollectiveError(InputError):
     """An error that every rank raises at the same point with the same message.
 
     Args:
@@ -35,7 +42,7 @@ class AgreedError(InputError):
 
 def exit_status(error: BaseException) -> int:
     """Exit status of a run that an error ends; what a full or broken disk has caused is no wrong input."""
-    if isinstance(error, AgreedError):
+    if isinstance(error, CollectiveError):
         return error.status
     if isinstance(error, InputError):
         return FAILED if getattr(error.__cause__, "errno", None) in _OF_THE_SYSTEM else WRONG_INPUT

@@ -1,6 +1,6 @@
 """Runs a launcher, mpirun or horovodrun: the cause of a failure is its last line, and a failed run starts again.
 
-    python -m partial_fc.launch [--restarts K] -- mpirun [--hostfile FILE] ... bash config.sh ARGS
+python -m partial_fc.launch [--restarts K] -- mpirun [--hostfile FILE] ... bash config.sh ARGS
 """
 
 import argparse
@@ -112,7 +112,10 @@ class Launcher:
     def _run(self, words):
         # In a session of its own: a terminal's Ctrl-C is for this process, which knows how to end a run.
         self._process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+            words,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
             env={**os.environ, **mpi_settings(host.name for host in self._command.hosts)},
             preexec_fn=functools.partial(_LIBC.prctl, _PR_SET_PDEATHSIG, signal.SIGTERM),  # if this process is killed
         )

@@ -1,6 +1,6 @@
 """What a host, or the container that it is, lets a process use: cores, open files, room for temporary files.
 
-    python -m partial_fc.limits        (prints the number of cores, for shell scripts)
+python -m partial_fc.limits        (prints the number of cores, for shell scripts)
 """
 
 import os

@@ -32,9 +32,9 @@ from .training.callbacks import LossLog, Periodic, TensorBoard, Verification
 from .training.curves import draw_curves
 from .training.input_rate import measure_input
 from .training.module import FaceModule
-from .training.plan import check_memory, memory_plan, on_host, patience
-from .training.progress import Progress
+from .training.plan import busy_timeout, check_memory, memory_plan, on_host
 from .training.run_folder import choose_models_root, clear, hold_models_root, run_files
+from .training.run_state import RunState
 from .training.saving import Saver, find_checkpoint, restore
 from .training.schedules import multi_step_lr
 from .training.start import check_paths, load_start, read_start
@@ -60,16 +60,16 @@ def train(config, comm, signals=None):
         The summary on rank 0, see `write_summary`; None on the others and for `io_only`.
 
     Raises:
-        AgreedError: on every rank, for wrong input on any of them, or a models root that another run uses.
+        CollectiveError: on every rank, for wrong input on any of them, or a models root that another run uses.
         Stopped: on every rank, when the run was asked to end.
     """
     compare("the version", versions(), comm)
     compare("the setting", settings(config), comm)
     if not config.io_only:
-        with comm.together():  # long before the module is made, which would find it, too
+        with comm.raise_on_all_ranks():  # long before the module is made, which would find it, too
             check_batch_norm(_symbol(config), (config.batch_size, 3, config.image_size, config.image_size))
     may_change = not config.io_only and choose_models_root(config, comm)
-    with comm.together():
+    with comm.raise_on_all_ranks():
         check_paths(config, comm.rank)
     held = _start_log(comm)
     if config.io_only:
@@ -80,36 +80,39 @@ def train(config, comm, signals=None):
 
 def _reader(config, comm):
     """What gives this rank its batches, after the demo was drawn."""
-    with comm.together():
+    with comm.raise_on_all_ranks():
         if config.source == "demo" and comm.local_rank == 0:
             with comm.busy("drawing the demo", _SECONDS_TO_DRAW):
                 _make_demo(config)
-    with comm.together():
+    with comm.raise_on_all_ranks():
         reader = _open_data(config, comm)
     return reader
 
 
 def _train(config, comm, signals, lock, held):
     reader = _reader(config, comm)
-    with comm.together():
+    with comm.raise_on_all_ranks():
         paths = find_verification_sets(os.path.dirname(config.rec), config.val_targets)
         sets = {name: open_verification_set(path, config.image_size) for name, path in paths.items()}
         device = choose_device(config.device, comm)
         files = {} if config.source == "synthetic" else checksums(config, reader.records)
     compare("the checksum", files, comm)
     checkpoints = Checkpoints(run_files(config.models_root)["checkpoints"], comm, config.keep_checkpoints)
-    with comm.busy("the start", patience(config, comm.world_size)):
+    with comm.busy("the start", busy_timeout(config, comm.world_size)):
         found = find_checkpoint(config, comm, checkpoints)
-        with comm.together():
+        with comm.raise_on_all_ranks():
             loaded = {} if found else read_start(config, comm.rank)
         module = build(config, comm, device)
         progress = _start(config, comm, module, found, loaded)
-    with comm.together():
+    with comm.raise_on_all_ranks():
         _open_models_root(config, comm, found, held)
     log.info("configuration:\n%s", configuration.describe(config))
     log.info(
         "ranks: %d, identities: %d, updates: %d of %d images each",
-        comm.world_size, config.num_classes, config.max_update, reader.global_batch_size,
+        comm.world_size,
+        config.num_classes,
+        config.max_update,
+        reader.global_batch_size,
     )
     schedule = functools.partial(_learning_rates, config)
     pixels = {name: verify(pixel_embeddings, *pairs).accuracy for name, pairs in sets.items()}
@@ -119,12 +122,17 @@ def _train(config, comm, signals, lock, held):
             verification.measure(progress.last.num_update)
         losses = LossLog(config, schedule, reader.global_batch_size, comm, board, progress.first, progress.last)
         saver = Saver(
-            config, comm, module, checkpoints, signals,
-            lambda: Progress(losses.first, losses.last, verification.history, verification.best), lock,
+            config,
+            comm,
+            module,
+            checkpoints,
+            signals,
+            lambda: RunState(losses.first, losses.last, verification.history, verification.best),
+            lock,
         )
         callbacks = [losses, Periodic(verification.measure, config.verbose, config.max_update), saver]
         with losses, contextlib.closing(reader.batches(losses.last.position)) as batches:
-            module.fit(batches, schedule, config.max_update, callbacks, losses.last, saver.note)
+            module.fit(batches, schedule, config.max_update, callbacks, losses.last, saver.requests)
     if comm.rank == 0:
         files = run_files(config.models_root)
         draw_curves(files["curves"], losses.path, verification.history, config.lr_steps)
@@ -136,18 +144,27 @@ def build(config, comm, ctx):
     """The FaceModule, with its head, of a configuration.
 
     Raises:
-        AgreedError: on every rank, if the run cannot fit into the memory of any of them.
+        CollectiveError: on every rank, if the run cannot fit into the memory of any of them.
     """
     symbol = _symbol(config)
-    with comm.together():
+    with comm.raise_on_all_ranks():
         log.info("memory: %s", check_memory(memory_plan(config, symbol, comm.world_size), config, comm, ctx))
-    with comm.together():
+    with comm.raise_on_all_ranks():
         bank = _bank(config, comm, ctx)
     margin = MarginSoftmax(config.loss_s, config.loss_m1, config.loss_m2, config.loss_m3)
     head = PartialFC(bank, margin, CenterSGD(config.momentum, config.wd), comm)
     return FaceModule(
-        symbol, head, comm, ctx, config.batch_size, config.image_size, config.seed, config.momentum, config.wd,
-        config.initializer, config.bias_decay,
+        symbol,
+        head,
+        comm,
+        ctx,
+        config.batch_size,
+        config.image_size,
+        config.seed,
+        config.momentum,
+        config.wd,
+        config.initializer,
+        config.bias_decay,
     )
 
 
@@ -163,11 +180,11 @@ def _bank(config, comm, ctx):
 
 
 def _start(config, comm, module, found, loaded):
-    """Put the module where the run starts from; returns the Progress so far."""
+    """Put the module where the run starts from; returns the RunState so far."""
     if found:
         return restore(*found, module, config, comm)
     load_start(config, comm, module, loaded)
-    return Progress()
+    return RunState()
 
 
 def _start_log(comm):
@@ -223,9 +240,17 @@ def _open_data(config, comm):
         raise InputError(f"{config.rec} lists no identities: give their number, --set num_classes=...")
     config.num_classes = config.num_classes or records.num_identities
     reader = BatchReader(
-        records, config.image_size, config.batch_size, comm, config.seed, config.num_workers,
-        Augmentation(*(config[key] for key in Augmentation._fields)), config.last_batch, config.num_classes,
-        config.on_bad_record, config.bad_record_share,
+        records,
+        config.image_size,
+        config.batch_size,
+        comm,
+        config.seed,
+        config.num_workers,
+        Augmentation(*(config[key] for key in Augmentation._fields)),
+        config.last_batch,
+        config.num_classes,
+        config.on_bad_record,
+        config.bad_record_share,
     )
     log.info("%s: %d images, %d updates per epoch", records.path, len(records.keys), reader.updates_per_epoch)
     return reader

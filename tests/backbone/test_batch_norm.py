@@ -28,9 +28,9 @@ def test_the_first_layer_that_sees_one_value_is_named():
         check_batch_norm(get_symbol("demo"), (1, 3, 16, 16))
 
 
-@pytest.mark.parametrize("shape, settings", [
-    ((5,), {}), ((5, 1, 1), {}), ((1, 1, 5), dict(axis=3)), ((1, 5), dict(axis=-1)),
-])
+@pytest.mark.parametrize(
+    "shape, settings", [((5,), {}), ((5, 1, 1), {}), ((1, 1, 5), dict(axis=3)), ((1, 5), dict(axis=-1))]
+)
 def test_one_value_per_channel_gives_a_constant_and_is_refused(shape, settings):
     symbol = network(*shape, **settings)
     executor = symbol.simple_bind(mx.cpu(), data=(1, 3, 4, 4))
@@ -46,8 +46,8 @@ def test_one_value_per_channel_gives_a_constant_and_is_refused(shape, settings):
         check_batch_norm(symbol, (1, 3, 4, 4))
 
 
-@pytest.mark.parametrize("symbol", [
-    network(5, 1, 2), network(1, 2, 5, axis=3), network(5, use_global_stats=True), mx.sym.Variable("data"),
-])
+@pytest.mark.parametrize(
+    "symbol", [network(5, 1, 2), network(1, 2, 5, axis=3), network(5, use_global_stats=True), mx.sym.Variable("data")]
+)
 def test_what_learns_from_one_image_passes(symbol):
     check_batch_norm(symbol, (1, 3, 4, 4))

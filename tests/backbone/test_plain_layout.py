@@ -28,9 +28,7 @@ def outputs(symbol, seeds=(0, 1, 2)):
 
 def straight(num_group=1, **arguments):
     """A convolution down to 1 x 1 pixels that a fully connected layer reads."""
-    body = mx.sym.Convolution(
-        mx.sym.Variable("data"), kernel=(SIZE, SIZE), num_filter=24, num_group=num_group
-    )
+    body = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(SIZE, SIZE), num_filter=24, num_group=num_group)
     return mx.sym.FullyConnected(body, num_hidden=5, name="fc1", **arguments)
 
 
@@ -43,10 +41,17 @@ def test_the_network_of_the_tests_is_the_published_one():
     assert [f"{kind}\t{name}\t{'x'.join(map(str, shape))}" for kind, name, shape in own] == lines
 
 
-@pytest.mark.parametrize("symbol", [
-    straight(), straight(num_group=3), straight(no_bias=True), straight(flatten=False),
-    mx.sym.Activation(straight(), act_type="relu"), mx.sym.BatchNorm(straight()),
-])
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        straight(),
+        straight(num_group=3),
+        straight(no_bias=True),
+        straight(flatten=False),
+        mx.sym.Activation(straight(), act_type="relu"),
+        mx.sym.BatchNorm(straight()),
+    ],
+)
 def test_runs_again_and_again(symbol):
     """Unchanged, these fail at their second batch where the machine has AVX-512."""
     plain = plain_layout(symbol)

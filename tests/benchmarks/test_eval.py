@@ -28,8 +28,17 @@ def test_part_on_embedding(tmp_path, monkeypatch, capsys):
 
 
 def test_parts_on_protocols(tmp_path, monkeypatch, capsys):
-    small = dict(NUM_PROBES=30, NUM_PEOPLE=7, NUM_DISTRACTORS=100, IFRT_IMAGES=70, IJB_IMAGES=60, IJB_TEMPLATES=9,
-                 IJB_PAIRS=50, IJB_SAME=20, EMBEDDING_SIZE=8)
+    small = dict(
+        NUM_PROBES=30,
+        NUM_PEOPLE=7,
+        NUM_DISTRACTORS=100,
+        IFRT_IMAGES=70,
+        IJB_IMAGES=60,
+        IJB_TEMPLATES=9,
+        IJB_PAIRS=50,
+        IJB_SAME=20,
+        EMBEDDING_SIZE=8,
+    )
     for name, value in small.items():
         monkeypatch.setattr(eval_protocols, name, value)
     monkeypatch.setattr(eval_protocols, "in_own_process", lambda function: function())

@@ -46,12 +46,15 @@ def case_of(samples, fault=None):
     return case
 
 
-@pytest.mark.parametrize("grow, fault", [
-    (lambda i: Sample(i, 200.0, 20, 10), None),
-    (lambda i: Sample(i, 200.0, 20 + i % 3, 10 + i % 2), None),
-    (lambda i: Sample(i, 200.0 + 0.1 * i, 20, 10), "rss_mb grew"),
-    (lambda i: Sample(i, 200.0, 20 + i // 50, 10 + i // 50), "files and threads grew"),
-])
+@pytest.mark.parametrize(
+    "grow, fault",
+    [
+        (lambda i: Sample(i, 200.0, 20, 10), None),
+        (lambda i: Sample(i, 200.0, 20 + i % 3, 10 + i % 2), None),
+        (lambda i: Sample(i, 200.0 + 0.1 * i, 20, 10), "rss_mb grew"),
+        (lambda i: Sample(i, 200.0, 20 + i // 50, 10 + i // 50), "files and threads grew"),
+    ],
+)
 def test_growth(grow, fault):
     case = case_of([grow(i) for i in range(1000)])
     assert case["fault"] == fault and case["updates_per_second"] == 100

@@ -119,14 +119,17 @@ def test_small_blocks_write_the_same(tmp_path, monkeypatch):
         assert path.read_bytes() == (tmp_path / "small" / path.name).read_bytes()
 
 
-@pytest.mark.parametrize("tensors, metadata", [
-    (dict(weight=(3, 8)), dict(class_start="0", num_classes="3")),
-    (dict(weight=(3, 8), weight_mom=(4, 8)), dict(class_start="0", num_classes="3")),
-    (dict(weight=(3, 8), weight_mom=(3, 8)), dict(class_start="1", num_classes="3")),
-    (dict(weight=(3, 8), weight_mom=(3, 8)), dict(class_start="x", num_classes="3")),
-    (dict(weight=(3, 8), weight_mom=(3, 8)), dict(num_classes="3")),
-    (dict(weight=(3,), weight_mom=(3,)), dict(class_start="0", num_classes="3")),
-])
+@pytest.mark.parametrize(
+    "tensors, metadata",
+    [
+        (dict(weight=(3, 8)), dict(class_start="0", num_classes="3")),
+        (dict(weight=(3, 8), weight_mom=(4, 8)), dict(class_start="0", num_classes="3")),
+        (dict(weight=(3, 8), weight_mom=(3, 8)), dict(class_start="1", num_classes="3")),
+        (dict(weight=(3, 8), weight_mom=(3, 8)), dict(class_start="x", num_classes="3")),
+        (dict(weight=(3, 8), weight_mom=(3, 8)), dict(num_classes="3")),
+        (dict(weight=(3,), weight_mom=(3,)), dict(class_start="0", num_classes="3")),
+    ],
+)
 def test_other_safetensors_files_are_no_centers(tensors, metadata, tmp_path):
     path = tmp_path / "centers-00000-of-00001.safetensors"
     save_file({name: np.zeros(shape, np.float32) for name, shape in tensors.items()}, path, metadata)

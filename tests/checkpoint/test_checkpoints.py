@@ -10,7 +10,7 @@ import pytest
 from partial_fc.checkpoint import checkpoints as checkpoint
 from partial_fc.checkpoint.checkpoints import MANIFEST, Checkpoints, Damaged, verified_manifest
 from partial_fc.distributed.communicator import Communicator
-from partial_fc.errors import AgreedError, InputError
+from partial_fc.errors import CollectiveError, InputError
 
 from helpers.shards import Shards
 
@@ -103,7 +103,9 @@ def test_a_full_disk_names_the_file_and_is_no_wrong_input(name, tmp_path, monkey
 
     monkeypatch.setattr(checkpoint.json if name == "dump" else os, name, full)
     file = MANIFEST if name == "dump" else "part-[01]"
-    with pytest.raises(AgreedError, match=rf"No space left on device: '\S+/\.update-000000005\.tmp/{file}'") as caught:
+    with pytest.raises(
+        CollectiveError, match=rf"No space left on device: '\S+/\.update-000000005\.tmp/{file}'"
+    ) as caught:
         save(tmp_path)
     assert caught.value.status == 75 and names(tmp_path) == []
 
@@ -123,17 +125,23 @@ def damage(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("harm, name, message", [
-    (damage, "part-1", "part-1: not the 13 bytes that were saved"),
-    (lambda path: path.write_bytes(path.read_bytes()[:-1]), "part-1", "part-1: not the 13 bytes that were saved"),
-    (os.remove, "part-0", "part-0: no such file"),
-    (damage, MANIFEST, "manifest.json: not"),
-    (os.remove, MANIFEST, "manifest.json: cannot be read"),
-    (lambda path: path.write_text(path.read_text().replace('"num_update": 2', '"num_update": 7')), MANIFEST,
-     "manifest.json: not what was saved"),
-    (lambda path: path.write_text("[]"), MANIFEST, "manifest.json: not a manifest"),
-    (lambda path: path.write_bytes(b"\xff\xfe"), MANIFEST, "manifest.json: not JSON"),
-])
+@pytest.mark.parametrize(
+    "harm, name, message",
+    [
+        (damage, "part-1", "part-1: not the 13 bytes that were saved"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "part-1", "part-1: not the 13 bytes that were saved"),
+        (os.remove, "part-0", "part-0: no such file"),
+        (damage, MANIFEST, "manifest.json: not"),
+        (os.remove, MANIFEST, "manifest.json: cannot be read"),
+        (
+            lambda path: path.write_text(path.read_text().replace('"num_update": 2', '"num_update": 7')),
+            MANIFEST,
+            "manifest.json: not what was saved",
+        ),
+        (lambda path: path.write_text("[]"), MANIFEST, "manifest.json: not a manifest"),
+        (lambda path: path.write_bytes(b"\xff\xfe"), MANIFEST, "manifest.json: not JSON"),
+    ],
+)
 def test_damaged_checkpoint_is_named_and_the_one_before_is_used(harm, name, message, tmp_path, caplog):
     save(tmp_path, updates=(1, 2))
     harm(tmp_path / "update-000000002" / name)
@@ -146,7 +154,7 @@ def test_no_whole_one_is_an_error(tmp_path):
     save(tmp_path, updates=(1, 2))
     for number in (1, 2):
         damage(tmp_path / f"update-00000000{number}" / "part-0")
-    with pytest.raises(AgreedError, match="none of 2 checkpoints is whole"):
+    with pytest.raises(CollectiveError, match="none of 2 checkpoints is whole"):
         newest(tmp_path)
 
 
@@ -176,8 +184,11 @@ def test_hosts_without_a_shared_file_system(tmp_path):
     assert names(tmp_path / "host-1" / "update-000000002") == [MANIFEST, "part-2"]
     # What one of the hosts lacks is used by none.
     shutil.copytree(tmp_path / "host-0" / "update-000000002", tmp_path / "host-0" / "update-000000003")
-    found = Shards(3).run(lambda comm: Checkpoints(str(tmp_path / f"host-{comm.rank // 2}"), comm, 1).newest(
-        lambda manifest: [f"part-{comm.rank}"]))
+    found = Shards(3).run(
+        lambda comm: Checkpoints(str(tmp_path / f"host-{comm.rank // 2}"), comm, 1).newest(
+            lambda manifest: [f"part-{comm.rank}"]
+        )
+    )
     assert {manifest["num_update"] for _, manifest in found} == {2}
 
 
@@ -186,7 +197,7 @@ def test_what_is_refused_ends_it_on_every_rank(tmp_path):
         raise InputError("of another network")
 
     save(tmp_path, updates=(1, 2))
-    with pytest.raises(AgreedError, match="of another network"):
+    with pytest.raises(CollectiveError, match="of another network"):
         newest(tmp_path, needs=needs)
 
 
@@ -194,7 +205,7 @@ def test_manifest_of_another_version_is_refused(tmp_path):
     save(tmp_path)
     path = tmp_path / "update-000000005" / MANIFEST
     path.write_text(json.dumps(dict(json.loads(path.read_text()), format=2)))
-    with pytest.raises(AgreedError, match="of format 2"):
+    with pytest.raises(CollectiveError, match="of format 2"):
         newest(tmp_path)
 
 
@@ -208,7 +219,7 @@ def test_rank_that_cannot_write_leaves_the_checkpoints_before(rank, tmp_path):
 
     save(tmp_path, 3, updates=(1,))
     before = newest(tmp_path, 3)
-    with pytest.raises(AgreedError, match=f"rank {rank}: disk full"):
+    with pytest.raises(CollectiveError, match=f"rank {rank}: disk full"):
         Shards(3).run(lambda comm: Checkpoints(str(tmp_path), comm, 1).save(2, lambda path: fail(path, comm), {}))
     assert newest(tmp_path, 3) == before and names(tmp_path) == ["update-000000001"]
     save(tmp_path, 3, updates=(2,))
@@ -274,7 +285,7 @@ def test_tiny_file_system(tmp_path):
                 file.write(bytes(600000))
             return [f"large-{comm.rank}"]
 
-        with pytest.raises(AgreedError, match="No space left on device"):
+        with pytest.raises(CollectiveError, match="No space left on device"):
             Shards(2).run(lambda comm: Checkpoints(str(tmp_path), comm, 2).save(2, lambda path: fill(path, comm), {}))
         assert names(tmp_path) == ["update-000000001"] and newest(tmp_path)[1]["num_update"] == 1
     finally:

@@ -79,10 +79,15 @@ def not_a_number(folder):
     mx.nd.save(str(folder / "1_centers_mom.param"), mx.nd.full((8, EMBEDDING_SIZE), float("nan")))
 
 
-@pytest.mark.parametrize("harm, message", [
-    (without_rank_1, r"ranks \[0, 2, 3\]"), (of_another_size, "1_centers.param: of shape"),
-    (garbage, "1_centers.param: not a file"), (not_a_number, "1_centers_mom.param: row 0 has numbers that are not"),
-])
+@pytest.mark.parametrize(
+    "harm, message",
+    [
+        (without_rank_1, r"ranks \[0, 2, 3\]"),
+        (of_another_size, "1_centers.param: of shape"),
+        (garbage, "1_centers.param: not a file"),
+        (not_a_number, "1_centers_mom.param: row 0 has numbers that are not"),
+    ],
+)
 def test_damaged_files_are_named_and_nothing_is_written(harm, message, tmp_path):
     originals(tmp_path / "old", 31, 4)
     harm(tmp_path / "old")
@@ -115,8 +120,10 @@ def test_numpy_without_momentum(tmp_path):
     assert np.array_equal(weight, np.eye(5, 3)) and not weight_mom.any()
 
 
-@pytest.mark.parametrize("array", [np.ones(5), np.ones((2, 3), int), np.array([["a", None]], object), np.ones((0, 3)),
-                                   np.array([[1.0, np.inf]])])
+@pytest.mark.parametrize(
+    "array",
+    [np.ones(5), np.ones((2, 3), int), np.array([["a", None]], object), np.ones((0, 3)), np.array([[1.0, np.inf]])],
+)
 def test_other_arrays_are_refused(array, tmp_path):
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(InputError, match="a.npy: "):
@@ -160,11 +167,16 @@ def test_map_command_by_labels_and_by_names(tmp_path):
         assert np.array_equal(by_labels[[0, 2]], expected[[30, 7]]) and np.array_equal(by_labels, by_names)
 
 
-@pytest.mark.parametrize("pairs, message", [
-    ([[40, 0]], r"new label 40 lies outside \[0, 40\)"), ([[0, 31]], r"old label 31 lies outside \[0, 31\)"),
-    ([[-1, 0]], "new label -1"), ([[1, 0], [1, 2]], "new label 1 is there twice"),
-    ([[1, 5], [2, 5]], "old label 5 is there twice"),
-])
+@pytest.mark.parametrize(
+    "pairs, message",
+    [
+        ([[40, 0]], r"new label 40 lies outside \[0, 40\)"),
+        ([[0, 31]], r"old label 31 lies outside \[0, 31\)"),
+        ([[-1, 0]], "new label -1"),
+        ([[1, 0], [1, 2]], "new label 1 is there twice"),
+        ([[1, 5], [2, 5]], "old label 5 is there twice"),
+    ],
+)
 def test_wrong_pairs(pairs, message, tmp_path):
     save(tmp_path, 1)
     with pytest.raises(InputError, match=message):

@@ -25,7 +25,6 @@ POINTER = (
 )
 
 
-
 def records_beside(folder, pointer):
     """Open records of which one file becomes a pointer."""
     path = write_faces(folder, 2, 2)

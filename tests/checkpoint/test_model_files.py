@@ -156,8 +156,9 @@ def test_no_arrays(tmp_path):
     load_arrays(str(tmp_path / "none"), {})
 
 
-@pytest.mark.parametrize("others", [dict(a=(2, 3, 1, 1), b=(5,)), dict(a=(2, 3, 1, 1)),
-                                    dict(a=(2, 3, 1, 1), b=(4,), c=(1,))])
+@pytest.mark.parametrize(
+    "others", [dict(a=(2, 3, 1, 1), b=(5,)), dict(a=(2, 3, 1, 1)), dict(a=(2, 3, 1, 1), b=(4,), c=(1,))]
+)
 def test_other_arrays_are_refused_and_nothing_is_copied(others, arrays):
     loaded = {name: mx.nd.zeros(shape) for name, shape in others.items()}
     with pytest.raises(InputError, match=r"arrays: [bc] is not as in this network"):

@@ -43,10 +43,13 @@ def test_all_kinds_that_mxnet_writes(tmp_path):
             assert loaded.dtype == expected.dtype and np.array_equal(loaded.asnumpy(), expected.asnumpy())
 
 
-@pytest.mark.parametrize("content", [
-    array((2, 3), version=V1, data=np.arange(6, dtype="<f4").tobytes()),
-    legacy((2, 3), np.arange(6, dtype="<f4").tobytes()),
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        array((2, 3), version=V1, data=np.arange(6, dtype="<f4").tobytes()),
+        legacy((2, 3), np.arange(6, dtype="<f4").tobytes()),
+    ],
+)
 def test_older_versions(tmp_path, content):
     (tmp_path / "a.params").write_bytes(container(content))
     assert np.array_equal(load_ndarrays(str(tmp_path / "a.params"))["arg:a"].asnumpy(), np.arange(6).reshape(2, 3))
@@ -71,7 +74,8 @@ ATTACKS = {
     "long name": (container(array((1,)), names=struct.pack("<2Q", 1, 2**40)), "a name is said to have"),
     "name in no UTF-8": (container(array((1,)), names=struct.pack("<2Q", 1, 1) + b"\xff"), "decode"),
     "a name twice": (
-        container(array((1,)), array((1,)), names=struct.pack("<QQ5sQ5s", 2, 5, b"arg:a", 5, b"arg:a")), "name twice"
+        container(array((1,)), array((1,)), names=struct.pack("<QQ5sQ5s", 2, 5, b"arg:a", 5, b"arg:a")),
+        "name twice",
     ),
     "mixed": (container(array((1,)), array((1,), version=V3), names=struct.pack("<Q", 0)), "some of its arrays"),
     "surplus": (container(array((1,))) + b"x", "1 bytes follow its end"),

@@ -51,10 +51,16 @@ def test_old_files_load(tmp_path):
         {"op": "null", "param": {}, "name": name, "inputs": [], "backward_source_id": -1}
         for name in ("data", "bn_gamma", "bn_beta")
     ]
-    nodes.append({
-        "op": "BatchNorm", "param": {"eps": "0.001", "fix_gamma": "False", "momentum": "0.9"}, "name": "bn",
-        "inputs": [[0, 0], [1, 0], [2, 0]], "backward_source_id": -1, "attr": {"lr_mult": "1.0"},
-    })
+    nodes.append(
+        {
+            "op": "BatchNorm",
+            "param": {"eps": "0.001", "fix_gamma": "False", "momentum": "0.9"},
+            "name": "bn",
+            "inputs": [[0, 0], [1, 0], [2, 0]],
+            "backward_source_id": -1,
+            "attr": {"lr_mult": "1.0"},
+        }
+    )
     path = write(tmp_path / "old.json", {"nodes": nodes, "arg_nodes": [0, 1, 2], "heads": [[3, 0]]})
     assert load_symbol(path).list_auxiliary_states() == ["bn_moving_mean", "bn_moving_var"]
 
@@ -69,8 +75,10 @@ ATTACKS = {
     "a gradient": (graph(node("_backward_Convolution", 0)), "_backward_"),
     "a file that is read": (graph(node("_cvimread", filename="/etc/passwd")), "_cvimread"),
     "random numbers": (graph(node("_random_normal", shape="(9,)")), "_random_normal"),
-    "a division by zero": (graph(DATA, node("Convolution", 0, 1, kernel="(1, 1)", num_filter="4", num_group="0")),
-                           r"num_group = 0 is not between 1"),
+    "a division by zero": (
+        graph(DATA, node("Convolution", 0, 1, kernel="(1, 1)", num_filter="4", num_group="0")),
+        r"num_group = 0 is not between 1",
+    ),
     "a stride of zero": (graph(node("Pooling", 0, kernel="(2, 2)", stride="(0, 2)")), "stride"),
     "a huge number": (graph(node("Pad", 0, pad_width="(0,0,0,0,1,1,99999999999,1)")), "pad_width"),
     "a huge repetition": (graph(node("tile", 0, reps="(1, 1000000)")), "reps"),

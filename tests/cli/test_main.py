@@ -87,9 +87,9 @@ def python(*arguments):
     )
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--help"], ["train", "--help"], ["eval", "verification", "--help"], ["eval", "embed", "--help"],
-])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["eval", "verification", "--help"], ["eval", "embed", "--help"]]
+)
 def test_help_does_not_wait_for_mxnet(arguments):
     code = f"""if True:
         import sys, partial_fc.cli.main

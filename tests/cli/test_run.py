@@ -20,11 +20,14 @@ def test_status_is_that_of_the_command(returned, status, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("error, status, line", [
-    (InputError("a.rec: damaged"), 1, "error: a.rec: damaged\n"),
-    (OSError(28, "No space left on device", "f.npy"), 1, "error: [Errno 28] No space left on device: 'f.npy'\n"),
-    (KeyboardInterrupt(), 130, "interrupted\n"),
-])
+@pytest.mark.parametrize(
+    "error, status, line",
+    [
+        (InputError("a.rec: damaged"), 1, "error: a.rec: damaged\n"),
+        (OSError(28, "No space left on device", "f.npy"), 1, "error: [Errno 28] No space left on device: 'f.npy'\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
 def test_what_a_user_can_mend_is_one_line(error, status, line, capsys):
     assert run(command(lambda: fail(error))) == status
     assert capsys.readouterr() == ("", line)

@@ -10,8 +10,11 @@ from helpers.faces import face
 SIZE = 32
 NONE = Augmentation(flip=False)
 EACH = [
-    NONE._replace(flip=True), NONE._replace(color_jitter=0.5), NONE._replace(low_resolution=1.0),
-    NONE._replace(jpeg_compression=1.0), NONE._replace(cutout=8),
+    NONE._replace(flip=True),
+    NONE._replace(color_jitter=0.5),
+    NONE._replace(low_resolution=1.0),
+    NONE._replace(jpeg_compression=1.0),
+    NONE._replace(cutout=8),
 ]
 names = [[key for key, value in each._asdict().items() if value][0] for each in EACH]
 
@@ -57,9 +60,9 @@ def test_flip():
     assert all(a != b for a, b in zip(flipped, kept)) and 160 < sum(flipped) < 240
 
 
-@pytest.mark.parametrize("numbers", [
-    (1.0, 0.5, 0.5), (0.5, 1.0, 0.5), (0.5, 0.5, 1.0), (0.9, 0.0, 0.3), (0.0, 1.0, 1.0),
-])
+@pytest.mark.parametrize(
+    "numbers", [(1.0, 0.5, 0.5), (0.5, 1.0, 0.5), (0.5, 0.5, 1.0), (0.9, 0.0, 0.3), (0.0, 1.0, 1.0)]
+)
 def test_colors(numbers):
     image, expected = smooth(), smooth().astype(float)
     Augmentation(flip=False, color_jitter=0.2).apply(image, np.array([1, *numbers] + [1] * 7))
@@ -88,9 +91,9 @@ def test_jpeg_compression(number, quality):
     assert np.abs(image - expected).mean() < 2 < np.abs(image.astype(int) - smooth()).mean()
 
 
-@pytest.mark.parametrize("y, x, rows, columns", [
-    (0.5, 0.25, slice(12, 20), slice(4, 12)), (0.0, 0.999, slice(0, 4), slice(27, 32)),
-])
+@pytest.mark.parametrize(
+    "y, x, rows, columns", [(0.5, 0.25, slice(12, 20), slice(4, 12)), (0.0, 0.999, slice(0, 4), slice(27, 32))]
+)
 def test_cutout(y, x, rows, columns):
     image, expected = smooth(), smooth()
     NONE._replace(cutout=8).apply(image, np.array([1.0] * 8 + [0.4, y, x]))

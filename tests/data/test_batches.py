@@ -104,9 +104,9 @@ def records_from(position, count, last_batch, records, world_size=1):
     return [batch.records.tolist() for batch in batches], [batch.end for batch in batches]
 
 
-@pytest.mark.parametrize("last_batch, ends", [
-    ("drop", [12, 24, 36, 54, 66, 78, 96]), ("pad", [12, 24, 36, 42, 54, 66, 78]),
-])
+@pytest.mark.parametrize(
+    "last_batch, ends", [("drop", [12, 24, 36, 54, 66, 78, 96]), ("pad", [12, 24, 36, 42, 54, 66, 78])]
+)
 def test_positions_count_all_images(last_batch, ends, records):
     whole, positions = records_from(0, 7, last_batch, records)
     assert positions == ends
@@ -202,11 +202,11 @@ def write_with(path, encoded):
     return RecordFile(str(path))
 
 
-@pytest.mark.parametrize("encoded, reason", [
-    (b"", ""),
-    (b"no image", ""),
-    (encode_jpeg(face(0, 9, 2 * SIZE)), "32x32"),
-], ids=["empty", "garbage", "size"])
+@pytest.mark.parametrize(
+    "encoded, reason",
+    [(b"", ""), (b"no image", ""), (encode_jpeg(face(0, 9, 2 * SIZE)), "32x32")],
+    ids=["empty", "garbage", "size"],
+)
 def test_image_that_cannot_be_used_is_an_input_error_naming_file_and_record(tmp_path, encoded, reason):
     damaged = write_with(tmp_path / "train.rec", encoded)
     batches = BatchReader(damaged, SIZE, 4, SimpleNamespace(rank=0, world_size=1)).batches()
@@ -319,8 +319,11 @@ def write_records_of(folder, images):
 def test_skipped_records_are_named_and_counted(damaged, caplog):
     first(skipping(damaged, bad_record_share=1.0).batches(), 12)
     told = [record.getMessage() for record in caplog.records]
-    named = {key for key in BAD if sum(f"train.rec: record {key} " in f"{line} " or f"record {key}:" in line
-                                       for line in told) == 1}
+    named = {
+        key
+        for key in BAD
+        if sum(f"train.rec: record {key} " in f"{line} " or f"record {key}:" in line for line in told) == 1
+    }
     assert named == BAD and told[-1] == "skipped 3 bad records"
 
 

@@ -52,6 +52,7 @@ def files(out):
 
 def broken_off_after(number):
     """A progress that ends the run after so many identities."""
+
     def progress(people):
         yield from people[:number]
         raise KeyboardInterrupt
@@ -94,11 +95,17 @@ def test_same_result_from_the_journal(folder, tmp_path):
     assert pack(folder, str(out), size=32, min_images=2) == pack(folder, str(tmp_path / "b"), size=32, min_images=2)
 
 
-@pytest.mark.parametrize("damage, left", [
-    (lambda lines: lines[:-1] + [lines[-1][:-1]], 30), (lambda lines: lines + [b'["p31", 5, '], 29),
-    (lambda lines: lines[:12] + [b"\0" * 40 + b"\n"] + lines[13:], 49), (lambda lines: [lines[0][:9]], 60),
-    (lambda lines: [], 60),
-], ids=["no end", "torn", "zeros", "first torn", "empty"])
+@pytest.mark.parametrize(
+    "damage, left",
+    [
+        (lambda lines: lines[:-1] + [lines[-1][:-1]], 30),
+        (lambda lines: lines + [b'["p31", 5, '], 29),
+        (lambda lines: lines[:12] + [b"\0" * 40 + b"\n"] + lines[13:], 49),
+        (lambda lines: [lines[0][:9]], 60),
+        (lambda lines: [], 60),
+    ],
+    ids=["no end", "torn", "zeros", "first torn", "empty"],
+)
 def test_torn_journal(folder, expected, tmp_path, damage, left):
     out = tmp_path / "out"
     break_off(folder, out, 31)

@@ -7,7 +7,7 @@ from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.data.records.record_file import RecordFile
 from partial_fc.distributed.agreement import checksums, compare, settings
 from partial_fc.distributed.communicator import Communicator
-from partial_fc.errors import AgreedError
+from partial_fc.errors import CollectiveError
 
 from helpers.faces import write_faces
 
@@ -24,13 +24,16 @@ class Two(Communicator):
         return [value, self._other if isinstance(value, dict) else value]
 
 
-@pytest.mark.parametrize("other, told", [
-    ({"numpy": "1.2", "horovod": "3"}, "the version of numpy is 1.1 here, 1.2 on rank 1"),
-    ({"numpy": "1.1"}, "the version of horovod is 3 here, missing on rank 1"),
-    ({"numpy": "1.1", "horovod": "3", "more": "4"}, "the version of more is missing here, 4 on rank 1"),
-])
+@pytest.mark.parametrize(
+    "other, told",
+    [
+        ({"numpy": "1.2", "horovod": "3"}, "the version of numpy is 1.1 here, 1.2 on rank 1"),
+        ({"numpy": "1.1"}, "the version of horovod is 3 here, missing on rank 1"),
+        ({"numpy": "1.1", "horovod": "3", "more": "4"}, "the version of more is missing here, 4 on rank 1"),
+    ],
+)
 def test_compare_names_what_differs_and_where(other, told):
-    with pytest.raises(AgreedError, match=told):
+    with pytest.raises(CollectiveError, match=told):
         compare("the version", {"numpy": "1.1", "horovod": "3"}, Two(other))
 
 

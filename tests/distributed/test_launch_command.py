@@ -88,8 +88,12 @@ def test_horovodrun_leaves_the_program_alone(python, program, horovodrun):
     seen = read_by_horovodrun(python, horovodrun, command.words("")[1:])
     show = "printf '%s\\0' \"$@\""
     assert seen[:2] == ["bash", "-c"] and len(seen) == 3 and seen[2].startswith("exec env bash ")
-    said = subprocess.run(["bash", "-c", seen[2].replace("exec env bash config.sh", "set --", 1) + f"; {show}"],
-                          stdout=subprocess.PIPE, text=True, check=True).stdout
+    said = subprocess.run(
+        ["bash", "-c", seen[2].replace("exec env bash config.sh", "set --", 1) + f"; {show}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
     assert said.split("\0")[:-1] == program[2:]
 
 
@@ -100,13 +104,24 @@ def test_every_option_of_horovodrun_before_the_program(horovodrun):
             assert read_command(["horovodrun", *options, *PROGRAM])[1:] == (options, None, (), PROGRAM), name
 
 
-@pytest.mark.parametrize("options", [
-    ["-np", "2", "-H", "a:1,b:1"], ["-np=2", "-Ha:1,b:1"], ["--hosts", "a:1, b:1", "--num-proc=2"],
-    ["--hosts=a:1,b:1", "-n", "2"], ["-hostfile", "{}", "-np", "2"], ["--hostfile={}", "-np", "2", "--"],
-    ["--hostfile", "{}", "-np", "2", "-H", "a:1,b:1"],
-    ["-host", "a:1,b:1", "-np", "2"], ["--host=a:1,b:1", "-np", "2"], ["--hostf", "{}", "-np", "2"],
-    ["-machinefile", "{}", "-np", "2"], ["--machinefile={}", "-np", "2"], ["--default-hostfile", "{}", "-np", "2"],
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-np", "2", "-H", "a:1,b:1"],
+        ["-np=2", "-Ha:1,b:1"],
+        ["--hosts", "a:1, b:1", "--num-proc=2"],
+        ["--hosts=a:1,b:1", "-n", "2"],
+        ["-hostfile", "{}", "-np", "2"],
+        ["--hostfile={}", "-np", "2", "--"],
+        ["--hostfile", "{}", "-np", "2", "-H", "a:1,b:1"],
+        ["-host", "a:1,b:1", "-np", "2"],
+        ["--host=a:1,b:1", "-np", "2"],
+        ["--hostf", "{}", "-np", "2"],
+        ["-machinefile", "{}", "-np", "2"],
+        ["--machinefile={}", "-np", "2"],
+        ["--default-hostfile", "{}", "-np", "2"],
+    ],
+)
 def test_hosts_and_ranks(options, tmp_path):
     (tmp_path / "hosts").write_bytes(b"\xef\xbb\xbfa slots=1\r\nb slots=1\r\n\r\n")
     options = [option.format(tmp_path / "hosts") for option in options]
@@ -125,13 +140,16 @@ def test_as_run_sh_has_it(tmp_path):
     assert command.trainer_arguments == PROGRAM[2:] and command._replace(program=["x"]).trainer_arguments is None
 
 
-@pytest.mark.parametrize("words, message", [
-    ("mpirun -np 3 -H a:1,b:1 x", "-np 3: the hosts have room for 2 ranks"),
-    ("horovodrun -np 2 -H a,b x", "host a: horovodrun needs the number of ranks"),
-    ("horovodrun -np 2 -H me@a:2 x", "host me@a: horovodrun takes no user"),
-    ("horovodrun -np 2 --hostfile /nowhere x", "--hostfile /nowhere: No such file"),
-    ("horovodrun -np 2 -H", "-H '': expected hosts"),
-])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("mpirun -np 3 -H a:1,b:1 x", "-np 3: the hosts have room for 2 ranks"),
+        ("horovodrun -np 2 -H a,b x", "host a: horovodrun needs the number of ranks"),
+        ("horovodrun -np 2 -H me@a:2 x", "host me@a: horovodrun takes no user"),
+        ("horovodrun -np 2 --hostfile /nowhere x", "--hostfile /nowhere: No such file"),
+        ("horovodrun -np 2 -H", "-H '': expected hosts"),
+    ],
+)
 def test_hosts_that_do_not_do(words, message):
     with pytest.raises(InputError, match=message):
         read_command(words.split())

@@ -59,8 +59,11 @@ for count in range(40):
 
 def start(script, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-c", script, *arguments], env={**os.environ, "PYTHONPATH": SRC}, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "PYTHONPATH": SRC},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -132,10 +135,13 @@ def test_the_same_host_name_is_no_proof(path):
             Lock(path).acquire()
 
 
-@pytest.mark.parametrize("values", [
-    dict(namespace="of a container"),  # of this host
-    dict(boot="the one before", local=True),  # of this host, which was started again
-])
+@pytest.mark.parametrize(
+    "values",
+    [
+        dict(namespace="of a container"),  # of this host
+        dict(boot="the one before", local=True),  # of this host, which was started again
+    ],
+)
 def test_what_the_kernel_knows_of_a_lock_is_proof(values, path, monkeypatch):
     own = this_process(os.path.dirname(path))
     monkeypatch.setattr(lock_file, "this_process", lambda *arguments: this_process(*arguments)._replace(local=True))
@@ -194,11 +200,21 @@ def test_a_lock_that_was_removed_is_made_again(path):
     assert names(path) == [LOCK]  # the other's
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"{", b"[]", b"[" * 4096, b"{}", b"\xff", json.dumps(dict(Owner._field_defaults, pid=1)).encode(),
-    this_process("/")._replace(host="b\x1b[2J").to_json(), this_process("/")._replace(pid=-1).to_json(),
-    this_process("/")._replace(started="1").to_json(),
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"[" * 4096,
+        b"{}",
+        b"\xff",
+        json.dumps(dict(Owner._field_defaults, pid=1)).encode(),
+        this_process("/")._replace(host="b\x1b[2J").to_json(),
+        this_process("/")._replace(pid=-1).to_json(),
+        this_process("/")._replace(started="1").to_json(),
+    ],
+)
 def test_files_that_name_no_owner(content, path):
     os.makedirs(os.path.dirname(path))
     with open(path, "wb") as file:

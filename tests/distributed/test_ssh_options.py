@@ -12,15 +12,25 @@ from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.distributed import restarts
 from partial_fc.distributed.hosts import Host
 from partial_fc.distributed.launch_command import Command
-from partial_fc.doctor.launch import ssh_command
+from partial_fc.doctor.command_lines import ssh_command
 from partial_fc.errors import InputError
 from partial_fc.launch import main as launch
 
 from helpers.paths import ROOT
 
 NAMES = (
-    "-oProxyCommand=touch${IFS}mark", "me@-oProxyCommand=touch${IFS}mark", "-oProxyCommand=touch mark", "-Fconfig",
-    "a -oProxyCommand=touch${IFS}mark", "a;touch${IFS}mark", "[::1]", "::1", "fe80::1%eth0", "me@[::1]", "@a", "-",
+    "-oProxyCommand=touch${IFS}mark",
+    "me@-oProxyCommand=touch${IFS}mark",
+    "-oProxyCommand=touch mark",
+    "-Fconfig",
+    "a -oProxyCommand=touch${IFS}mark",
+    "a;touch${IFS}mark",
+    "[::1]",
+    "::1",
+    "fe80::1%eth0",
+    "me@[::1]",
+    "@a",
+    "-",
 )
 LAUNCHERS = ("mpirun", "horovodrun")
 every_name = pytest.mark.parametrize("name", NAMES)

@@ -127,12 +127,18 @@ def test_the_error_of_a_broken_transport_is_told_if_there_is_no_other(start):
     assert errors == f"error: rank 1 ({HOST}), update 7: ValueError: Horovod has been shut down\n"
 
 
-@pytest.mark.parametrize("actions, named", [
-    (("wait", "images"), "rank 1 ({}) waits for its images in update 7"),
-    (("wait", "busy", "wait"), "rank 1 ({}) is busy with update 7"),
-    (("images", "wait"), "rank 0 ({}) waits for its images in update 7"),
-    (("wait", "wait"), "rank 0 ({0}) waits for the labels of all ranks in update 7; rank 1 ({0}) waits for the labels"),
-])
+@pytest.mark.parametrize(
+    "actions, named",
+    [
+        (("wait", "images"), "rank 1 ({}) waits for its images in update 7"),
+        (("wait", "busy", "wait"), "rank 1 ({}) is busy with update 7"),
+        (("images", "wait"), "rank 0 ({}) waits for its images in update 7"),
+        (
+            ("wait", "wait"),
+            "rank 0 ({0}) waits for the labels of all ranks in update 7; rank 1 ({0}) waits for the labels",
+        ),
+    ],
+)
 def test_a_stall_names_who_has_not_arrived(actions, named, start):
     errors = last_word(start(*actions, stall="1.5"))
     assert errors.startswith("error: " + named.format(HOST)) and errors.endswith(": no progress for 1.5 s\n")
@@ -165,15 +171,19 @@ def listener(tmp_path):
     return address, port
 
 
-@pytest.mark.parametrize("hello", [
-    b"GET / HTTP/1.1\r\n",
-    b'{"rank": 1, "host": "h", "nonce": "x", "proof": "x"}\n',
-    b'{"rank": 1}\n',
-    b"[]\n",
-    b"\xff\n",
-    b"[" * 30_000 + b"\n",
-    b"{" * 200_000 + b"\n",
-], ids=range(7))
+@pytest.mark.parametrize(
+    "hello",
+    [
+        b"GET / HTTP/1.1\r\n",
+        b'{"rank": 1, "host": "h", "nonce": "x", "proof": "x"}\n',
+        b'{"rank": 1}\n',
+        b"[]\n",
+        b"\xff\n",
+        b"[" * 30_000 + b"\n",
+        b"{" * 200_000 + b"\n",
+    ],
+    ids=range(7),
+)
 def test_strangers_are_not_heard(hello, start, tmp_path):
     processes = start("end", missing=1)
     with socket.create_connection(listener(tmp_path), timeout=5) as stranger:

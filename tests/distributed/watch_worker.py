@@ -1,6 +1,6 @@
 """A rank of test_watch.py: keeps watch, without MXNet or Horovod, and acts as its argument says.
 
-    python watch_worker.py RANK WORLD_SIZE FOLDER ACTION
+python watch_worker.py RANK WORLD_SIZE FOLDER ACTION
 """
 
 import json

@@ -19,7 +19,12 @@ FACTS = {
     "driver": None,
     "mxnet": {"version": "1.9.1", "numpy": "1.23.5", "cuda": False, "gpu_memory": []},
     "horovod": {
-        "version": "0.28.1", "mpi": True, "gloo": True, "nccl": False, "cuda": False, "mpi_library": "Open MPI v4.1.8",
+        "version": "0.28.1",
+        "mpi": True,
+        "gloo": True,
+        "nccl": False,
+        "cuda": False,
+        "mpi_library": "Open MPI v4.1.8",
     },
     "models_root": {"path": "/models", "free": 2**40, "write_mb_s": 500.0},
     "data": {"path": "/data/train.rec", "bytes": 2**33, "index_digest": "ab", "read_mb_s": 500.0},

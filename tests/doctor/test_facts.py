@@ -14,6 +14,7 @@ from helpers.faces import write_faces
 @pytest.fixture
 def broken(tmp_path, monkeypatch):
     """Function of a module's name and code: children of this process import that instead."""
+
     def make(name, code):
         (tmp_path / f"{name}.py").write_text(code)
         monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
@@ -33,10 +34,13 @@ def test_this_host(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["train.idx", "train.rec", "val.bin"]
 
 
-@pytest.mark.parametrize("code, mxnet", [
-    ("raise ImportError('libgfortran.so.4: no such file')", "ImportError: libgfortran.so.4: no such file"),
-    ("import os; os.kill(os.getpid(), 4)", "ended by SIGILL"),
-])
+@pytest.mark.parametrize(
+    "code, mxnet",
+    [
+        ("raise ImportError('libgfortran.so.4: no such file')", "ImportError: libgfortran.so.4: no such file"),
+        ("import os; os.kill(os.getpid(), 4)", "ended by SIGILL"),
+    ],
+)
 def test_mxnet_that_does_not_work(code, mxnet, broken, tmp_path):
     broken("mxnet", code)
     told = facts.gather(str(tmp_path))

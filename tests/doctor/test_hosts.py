@@ -37,14 +37,17 @@ def ssh(program):
     program("ssh", SSH)
 
 
-@pytest.mark.parametrize("host, problem, advice", [
-    ("denied", "Permission denied", "ssh-copy-id denied"),
-    ("changed", "Host key verification failed", "ssh-keygen -R changed"),
-    ("new", "Host key verification failed", "accept its key: ssh new"),
-    ("nowhere", "Could not resolve", "/etc/hosts"),
-    ("closed", "Connection refused", "sshd"),
-    ("off", "Connection timed out", "firewall"),
-])
+@pytest.mark.parametrize(
+    "host, problem, advice",
+    [
+        ("denied", "Permission denied", "ssh-copy-id denied"),
+        ("changed", "Host key verification failed", "ssh-keygen -R changed"),
+        ("new", "Host key verification failed", "accept its key: ssh new"),
+        ("nowhere", "Could not resolve", "/etc/hosts"),
+        ("closed", "Connection refused", "sshd"),
+        ("off", "Connection timed out", "firewall"),
+    ],
+)
 def test_host_that_ssh_does_not_reach(host, problem, advice, ssh):
     (finding,) = check_ssh(host)
     assert finding.status == TROUBLE and problem in finding.message and advice in finding.advice
@@ -74,9 +77,10 @@ def test_clocks_apart(ssh):
     assert clock.status == WARNING and clock.message.startswith(("+90", "+89", "+91")) and clock.advice
 
 
-@pytest.mark.parametrize("host, problem, advice", [
-    ("bare", "config.sh: No such file", "the same folder"), ("old", "No module named", "git pull"),
-])
+@pytest.mark.parametrize(
+    "host, problem, advice",
+    [("bare", "config.sh: No such file", "the same folder"), ("old", "No module named", "git pull")],
+)
 def test_host_without_the_checkout_or_with_an_old_one(host, problem, advice, ssh):
     facts, finding = ask(host, "models", None)
     assert facts is None and finding.status == TROUBLE
@@ -86,7 +90,7 @@ def test_host_without_the_checkout_or_with_an_old_one(host, problem, advice, ssh
 def test_facts_come_from_the_checkout_and_paths_from_here(ssh, program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hosts, "rank_command", lambda *arguments: ["tell", *arguments])
-    program("tell", f"echo hello; echo '{json.dumps({**FACTS, 'arguments': 0})}' | sed \"s!: 0}}!: \\\"$*\\\"}}!\"")
+    program("tell", f'echo hello; echo \'{json.dumps({**FACTS, "arguments": 0})}\' | sed "s!: 0}}!: \\"$*\\"}}!"')
     facts, fault = ask("node1", "my models", "data/train.rec")
     assert fault is None and facts["mxnet"] == FACTS["mxnet"]
     assert facts["arguments"] == f"partial_fc.doctor.facts {tmp_path}/my models {tmp_path}/data/train.rec"

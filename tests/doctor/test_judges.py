@@ -25,34 +25,43 @@ def test_all_is_well(facts):
     assert any("GPU" in finding.topic for finding in findings)
 
 
-@pytest.mark.parametrize("facts, topic, status, message, advice", [
-    (facts_with(python="3.14.0"), "Python", TROUBLE, "3.14.0", "--python"),
-    (facts_with(mxnet=ERROR), "MXNet", TROUBLE, "No module named 'mxnet'", "setup-utils/install.sh"),
-    (facts_with(mxnet={"error": "OSError: libcuda.so.1: cannot open"}), "MXNet", TROUBLE, "libcuda", "--cuda none"),
-    (facts_with(horovod={"error": "ended by SIGSEGV"}), "Horovod", TROUBLE, "SIGSEGV", "install.sh"),
-    (facts_with(horovod=dict(gloo=False)), "Horovod", WARNING, "without Gloo", "install-horovod.sh"),
-    (facts_with(mpirun={"error": "mpirun: not on PATH"}), "MPI", WARNING, "not on PATH", "horovodrun --gloo"),
-    (facts_with(mpirun={"version": "mpirun (Open MPI) 5.0.2"}), "MPI", WARNING, "5.0.2", "one version"),
-    (facts_with(horovodrun={"error": "horovodrun: not on PATH"}), "horovodrun", WARNING, "not on PATH", "run.sh"),
-    (facts_with(trainer={"error": "No module named 'cv2'"}), "trainer", TROUBLE, "cv2", "install.sh"),
-    (facts_with(open_files=256), "open files", WARNING, "256", "ulimit"),
-    (facts_with(shared_memory=2**26), "/dev/shm", WARNING, "64 MiB", "--shm-size"),
-    (facts_with(address=None), "host name", WARNING, "node1 does not resolve", "/etc/hosts, or start with run.sh"),
-    (facts_with(host="my_host"), "host name", WARNING, "my_host has characters", "rename the host"),
-    (facts_with(clock_synchronized=False), "clock", WARNING, "not synchronized", "set-ntp"),
-    (facts_with(driver={"error": "Driver/library version mismatch"}), "GPUs", TROUBLE, "mismatch", "driver"),
-    (facts_with(gpus=[GPU]), "GPUs", WARNING, "1 GPUs, but MXNet is built for the CPU", "--cuda cu112"),
-    (on_gpus(mxnet=dict(cuda=True, gpu_memory=[])), "GPUs", TROUBLE, "sees 0 of 2", "CUDA_VISIBLE_DEVICES"),
-    (on_gpus(gpus=[{**GPU, "compute_capability": "9.0"}]), "GPU 0", TROUBLE, "9.0", "no code for it"),
-    (on_gpus(gpus=[GPU, {**GPU, "used_mib": "30000"}]), "GPU 1", WARNING, "30000 MiB", "nvidia-smi"),
-    (on_gpus(horovod=dict(nccl=False, cuda=False)), "NCCL", WARNING, "host memory", "nvcc"),
-    (facts_with(models_root={"error": "/: Read-only"}), "models root", TROUBLE, "Read-only", "--models-root"),
-    (facts_with(models_root=None), "models root", TROUBLE, "not tried", "--models-root"),
-    (facts_with(models_root=dict(free=2**30)), "models root", WARNING, "1.0 GiB free", "make room"),
-    (facts_with(models_root=dict(write_mb_s=3.0)), "models root", WARNING, "3 MB/s", "save_interval"),
-    (facts_with(data={"error": "/data/train.idx: No such file or directory"}), "data", TROUBLE, "train.idx", "--rec"),
-    (facts_with(data=dict(read_mb_s=4.0)), "data", WARNING, "reads 4 MB/s", "--io-only"),
-])
+@pytest.mark.parametrize(
+    "facts, topic, status, message, advice",
+    [
+        (facts_with(python="3.14.0"), "Python", TROUBLE, "3.14.0", "--python"),
+        (facts_with(mxnet=ERROR), "MXNet", TROUBLE, "No module named 'mxnet'", "setup-utils/install.sh"),
+        (facts_with(mxnet={"error": "OSError: libcuda.so.1: cannot open"}), "MXNet", TROUBLE, "libcuda", "--cuda none"),
+        (facts_with(horovod={"error": "ended by SIGSEGV"}), "Horovod", TROUBLE, "SIGSEGV", "install.sh"),
+        (facts_with(horovod=dict(gloo=False)), "Horovod", WARNING, "without Gloo", "install-horovod.sh"),
+        (facts_with(mpirun={"error": "mpirun: not on PATH"}), "MPI", WARNING, "not on PATH", "horovodrun --gloo"),
+        (facts_with(mpirun={"version": "mpirun (Open MPI) 5.0.2"}), "MPI", WARNING, "5.0.2", "one version"),
+        (facts_with(horovodrun={"error": "horovodrun: not on PATH"}), "horovodrun", WARNING, "not on PATH", "run.sh"),
+        (facts_with(trainer={"error": "No module named 'cv2'"}), "trainer", TROUBLE, "cv2", "install.sh"),
+        (facts_with(open_files=256), "open files", WARNING, "256", "ulimit"),
+        (facts_with(shared_memory=2**26), "/dev/shm", WARNING, "64 MiB", "--shm-size"),
+        (facts_with(address=None), "host name", WARNING, "node1 does not resolve", "/etc/hosts, or start with run.sh"),
+        (facts_with(host="my_host"), "host name", WARNING, "my_host has characters", "rename the host"),
+        (facts_with(clock_synchronized=False), "clock", WARNING, "not synchronized", "set-ntp"),
+        (facts_with(driver={"error": "Driver/library version mismatch"}), "GPUs", TROUBLE, "mismatch", "driver"),
+        (facts_with(gpus=[GPU]), "GPUs", WARNING, "1 GPUs, but MXNet is built for the CPU", "--cuda cu112"),
+        (on_gpus(mxnet=dict(cuda=True, gpu_memory=[])), "GPUs", TROUBLE, "sees 0 of 2", "CUDA_VISIBLE_DEVICES"),
+        (on_gpus(gpus=[{**GPU, "compute_capability": "9.0"}]), "GPU 0", TROUBLE, "9.0", "no code for it"),
+        (on_gpus(gpus=[GPU, {**GPU, "used_mib": "30000"}]), "GPU 1", WARNING, "30000 MiB", "nvidia-smi"),
+        (on_gpus(horovod=dict(nccl=False, cuda=False)), "NCCL", WARNING, "host memory", "nvcc"),
+        (facts_with(models_root={"error": "/: Read-only"}), "models root", TROUBLE, "Read-only", "--models-root"),
+        (facts_with(models_root=None), "models root", TROUBLE, "not tried", "--models-root"),
+        (facts_with(models_root=dict(free=2**30)), "models root", WARNING, "1.0 GiB free", "make room"),
+        (facts_with(models_root=dict(write_mb_s=3.0)), "models root", WARNING, "3 MB/s", "save_interval"),
+        (
+            facts_with(data={"error": "/data/train.idx: No such file or directory"}),
+            "data",
+            TROUBLE,
+            "train.idx",
+            "--rec",
+        ),
+        (facts_with(data=dict(read_mb_s=4.0)), "data", WARNING, "reads 4 MB/s", "--io-only"),
+    ],
+)
 def test_each_trouble_and_what_to_do(facts, topic, status, message, advice):
     findings = [finding for finding in judge(facts) if finding.status != OK]
     found = [finding for finding in findings if finding.topic == topic]
@@ -69,23 +78,26 @@ def test_a_name_that_only_its_host_reaches(address):
     assert found.status == WARNING and f"node1 resolves to {address}" in found.message and "/etc/hosts" in found.advice
 
 
-@pytest.mark.parametrize("facts, slots, status", [
-    (FACTS, 8, None), (FACTS, 9, WARNING), (on_gpus(), 2, None), (on_gpus(), 3, TROUBLE),
-])
+@pytest.mark.parametrize(
+    "facts, slots, status", [(FACTS, 8, None), (FACTS, 9, WARNING), (on_gpus(), 2, None), (on_gpus(), 3, TROUBLE)]
+)
 def test_ranks_of_a_host(facts, slots, status):
     found = [finding.status for finding in judge(facts, slots) if finding.topic == "slots"]
     assert found == [status] * bool(status)
 
 
-@pytest.mark.parametrize("there, topic, message", [
-    (facts_with(code="11"), "versions", "code 11, here 00ff"),
-    (facts_with(python="3.8.1"), "versions", "Python 3.8, here 3.11"),
-    (facts_with(mxnet=dict(cuda=True)), "versions", "CUDA in MXNet True, here False"),
-    (facts_with(horovod=dict(version="0.27.0")), "versions", "Horovod 0.27.0, here 0.28.1"),
-    (facts_with(mpirun=dict(version="mpirun (Open MPI) 5.0")), "versions", "MPI mpirun (Open MPI) 5.0, here"),
-    (facts_with(data=dict(index_digest="cd")), "same data", "train.idx is another one"),
-    (facts_with(data=dict(bytes=7)), "same data", "train.rec is another one"),
-])
+@pytest.mark.parametrize(
+    "there, topic, message",
+    [
+        (facts_with(code="11"), "versions", "code 11, here 00ff"),
+        (facts_with(python="3.8.1"), "versions", "Python 3.8, here 3.11"),
+        (facts_with(mxnet=dict(cuda=True)), "versions", "CUDA in MXNet True, here False"),
+        (facts_with(horovod=dict(version="0.27.0")), "versions", "Horovod 0.27.0, here 0.28.1"),
+        (facts_with(mpirun=dict(version="mpirun (Open MPI) 5.0")), "versions", "MPI mpirun (Open MPI) 5.0, here"),
+        (facts_with(data=dict(index_digest="cd")), "same data", "train.idx is another one"),
+        (facts_with(data=dict(bytes=7)), "same data", "train.rec is another one"),
+    ],
+)
 def test_what_differs_from_this_host(there, topic, message):
     findings = {finding.topic: finding for finding in compare(FACTS, there)}
     assert [name for name, finding in findings.items() if finding.status == TROUBLE] == [topic]

@@ -13,13 +13,16 @@ def test_output_of_a_program_that_is_well():
     assert run(["bash", "-c", "echo out; echo err >&2"], 20) == (None, "out\n", "err\n")
 
 
-@pytest.mark.parametrize("command, problem", [
-    (["nosuchprogram"], "nosuchprogram: not on PATH"),
-    (["/etc/passwd"], "/etc/passwd: Permission denied"),
-    (["bash", "-c", "echo first >&2; echo 'last words' >&2; exit 3"], "last words"),
-    (["bash", "-c", "exit 3"], "ended with status 3"),
-    (["bash", "-c", "kill -SEGV $$"], "ended by SIGSEGV"),
-])
+@pytest.mark.parametrize(
+    "command, problem",
+    [
+        (["nosuchprogram"], "nosuchprogram: not on PATH"),
+        (["/etc/passwd"], "/etc/passwd: Permission denied"),
+        (["bash", "-c", "echo first >&2; echo 'last words' >&2; exit 3"], "last words"),
+        (["bash", "-c", "exit 3"], "ended with status 3"),
+        (["bash", "-c", "kill -SEGV $$"], "ended by SIGSEGV"),
+    ],
+)
 def test_problem(command, problem):
     assert run(command, 20).problem == problem
 

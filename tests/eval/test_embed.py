@@ -10,7 +10,7 @@ from partial_fc.cli.eval.main import main
 from partial_fc.data.images.decoding import decode_image, encode_jpeg
 from partial_fc.data.records.record_writer import write_records
 from partial_fc.distributed.communicator import Communicator
-from partial_fc.errors import AgreedError
+from partial_fc.errors import CollectiveError
 from partial_fc.eval import unfinished_features
 from partial_fc.eval.embed import embed
 from partial_fc.eval.embedding import Embedder
@@ -104,22 +104,27 @@ def test_is_not_computed_twice(data):
     folder = data[0]
     assert [on_ranks(folder, 2), on_ranks(folder, 2), on_ranks(folder, 2, overwrite=True)] == [45, 0, 45]
     (folder / "f.txt").unlink()
-    with pytest.raises(AgreedError, match="f.npy exists, of other images or another model: --overwrite replaces it"):
+    with pytest.raises(
+        CollectiveError, match="f.npy exists, of other images or another model: --overwrite replaces it"
+    ):
         on_ranks(folder, 1)
 
 
-@pytest.mark.parametrize("change", [
-    lambda folder: write_linear_model(folder / "m", SIZE, seed=4),
-    lambda folder: os.utime(folder / "train.rec", (1, 1)),
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: write_linear_model(folder / "m", SIZE, seed=4),
+        lambda folder: os.utime(folder / "train.rec", (1, 1)),
+    ],
+)
 def test_other_models_and_images_replace_nothing_unless_told(data, change):
     folder = data[0]
     on_ranks(folder, 1)
     before = (folder / "f.npy").read_bytes()
     change(folder)
-    with pytest.raises(AgreedError, match="f.npy exists, of other images or another model"):
+    with pytest.raises(CollectiveError, match="f.npy exists, of other images or another model"):
         on_ranks(folder, 1)
-    with pytest.raises(AgreedError, match="f.npy exists"):
+    with pytest.raises(CollectiveError, match="f.npy exists"):
         on_ranks(folder, 1, flip=True)
     assert (folder / "f.npy").read_bytes() == before
     assert [on_ranks(folder, 1, overwrite=True), on_ranks(folder, 1)] == [45, 0]
@@ -131,7 +136,7 @@ def test_a_bad_image_ends_all_ranks_and_is_named(data):
     place = RecordImages(str(folder / "train.rec"))._records.positions[12] + 200  # the second block: rank 1's
     content[place : place + 100] = bytes(100)
     (folder / "train.rec").write_bytes(content)
-    with pytest.raises(AgreedError, match="rank 1: .*train.rec: record 12: damaged"):
+    with pytest.raises(CollectiveError, match="rank 1: .*train.rec: record 12: damaged"):
         on_ranks(folder, 2)
     assert not (folder / "f.npy").exists()
 
@@ -143,7 +148,7 @@ def test_embeddings_that_are_not_finite_are_named(data, monkeypatch):
         return np.where(part[:, :1, 0, 0] == part[-1, 0, 0, 0], np.nan, forward(self, part))
 
     monkeypatch.setattr(Embedder, "_forward", broken)
-    with pytest.raises(AgreedError, match=r"^3\t0: its embedding is not finite"):
+    with pytest.raises(CollectiveError, match=r"^3\t0: its embedding is not finite"):
         on_ranks(data[0], 1)
 
 
@@ -155,17 +160,20 @@ def test_ranks_with_other_models_are_told(data):
         own = Embedder(load_model(str(folder / ("other" if comm.rank else "m"))))
         embed(RecordImages(str(folder / "train.rec")), own, str(folder / "f.npy"), comm)
 
-    with pytest.raises(AgreedError, match="^rank 1: was started with other images or another model than rank 0"):
+    with pytest.raises(CollectiveError, match="^rank 1: was started with other images or another model than rank 0"):
         Shards(2).run(rank)
 
 
-@pytest.mark.parametrize("wrong, message", [
-    (["no/f.npy", "--rec", "train.rec"], "error: no/f.npy: there is no folder"),
-    (["f.txt", "--rec", "train.rec"], "error: f.txt: the name has to end in .npy"),
-    (["f.npy"], "error: give --images FOLDER, or --list FILE"),
-    (["f.npy", "--rec", "train.rec", "--images", "."], "error: give --images FOLDER"),
-    (["f.npy", "--rec", "train.rec", "--size", "8"], "error: --model m: its parameter fc1_weight"),
-])
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (["no/f.npy", "--rec", "train.rec"], "error: no/f.npy: there is no folder"),
+        (["f.txt", "--rec", "train.rec"], "error: f.txt: the name has to end in .npy"),
+        (["f.npy"], "error: give --images FOLDER, or --list FILE"),
+        (["f.npy", "--rec", "train.rec", "--images", "."], "error: give --images FOLDER"),
+        (["f.npy", "--rec", "train.rec", "--size", "8"], "error: --model m: its parameter fc1_weight"),
+    ],
+)
 def test_wrong_arguments_are_one_line(data, capsys, monkeypatch, wrong, message):
     monkeypatch.chdir(data[0])
     assert main(["embed", *wrong, "--model", "m"]) == 1
@@ -215,7 +223,8 @@ def test_skipped_images_after_a_kill(with_bad_images, capsys):
     skip = [*arguments, "--on-bad-image", "skip"]
     assert launch("mpi", 2, "embed_worker.py", "die", "embed", folder / "f.npy", *skip).returncode
     assert sorted(path.name for path in (folder / ".f.npy.unfinished").glob("bad-*")) in (
-        ["bad-0.json", "bad-2.json"], ["bad-0.json"]  # of the first rank, whose second block is that from row 16 on
+        ["bad-0.json", "bad-2.json"],
+        ["bad-0.json"],  # of the first rank, whose second block is that from row 16 on
     )
     assert main(["embed", str(folder / "f.npy"), *skip]) == 0
     close(folder / "f.npy", expected)
@@ -234,13 +243,13 @@ def skipping(folder, images, skip_bad, comm, **options):
 def test_a_run_that_stopped_at_a_bad_image_goes_on_with_skip(with_bad_images):
     folder = with_bad_images[0]
     images = [f"{row}.jpg" for row in range(1, 45)]
-    with pytest.raises(AgreedError, match="20.jpg: damaged"):
+    with pytest.raises(CollectiveError, match="20.jpg: damaged"):
         skipping(folder, images, False, Communicator())
     assert skipping(folder, images, True, Communicator()) == 44 - 2 * 8  # blocks of 8
     assert len(np.load(folder / "f.npy")) == 42
-    with pytest.raises(AgreedError, match="f.npy: an earlier run has skipped 2 bad images: --on-bad-image skip"):
+    with pytest.raises(CollectiveError, match="f.npy: an earlier run has skipped 2 bad images: --on-bad-image skip"):
         skipping(folder, images, False, Communicator())
-    with pytest.raises(AgreedError, match="not one of 2 images can be used; the first: .*20.jpg: damaged"):
+    with pytest.raises(CollectiveError, match="not one of 2 images can be used; the first: .*20.jpg: damaged"):
         skipping(folder, ["20.jpg", "22.jpg"], True, Communicator(), overwrite=True)
 
 
@@ -253,7 +262,9 @@ def test_features_of_another_scaling_are_others(with_bad_images, capsys):
     assert main(["embed", str(folder / "f.npy"), *arguments]) == 0
     close(folder / "f.npy", expected)
     assert {key: json.loads((folder / "f.json").read_text())[key] for key in ("mean", "scale", "scaling")} == {
-        "mean": 0, "scale": 1, "scaling": "guessed"
+        "mean": 0,
+        "scale": 1,
+        "scaling": "guessed",
     }
     capsys.readouterr()
     assert main(["embed", str(folder / "f.npy"), *arguments, "--mean", "0", "--scale", "1"]) == 0

@@ -108,10 +108,19 @@ def test_wrong_images(tmp_path, wrong):
         embedder(tmp_path)[0].embed(wrong)
 
 
-@pytest.mark.parametrize("operator, message", [
-    (lambda data: mx.sym.sum(data, axis=0, name="fc1"), r"its output \(3, 16, 16\) has no row for each of 5 images"),
-    (lambda data: mx.sym.Pooling(data, kernel=(20, 20), name="fc1"), "cannot take images of 16x16 pixels: .*kernel"),
-])
+@pytest.mark.parametrize(
+    "operator, message",
+    [
+        (
+            lambda data: mx.sym.sum(data, axis=0, name="fc1"),
+            r"its output \(3, 16, 16\) has no row for each of 5 images",
+        ),
+        (
+            lambda data: mx.sym.Pooling(data, kernel=(20, 20), name="fc1"),
+            "cannot take images of 16x16 pixels: .*kernel",
+        ),
+    ],
+)
 def test_symbols_that_do_not_embed_images(tmp_path, operator, message):
     save_model(str(tmp_path / "m"), operator(mx.sym.Variable("data")), {"unused": mx.nd.ones(1)}, {})
     with pytest.raises(InputError, match=message):

@@ -12,12 +12,15 @@ def test_reads_what_numpy_wrote(tmp_path):
     assert isinstance(read, np.memmap) and np.array_equal(read, features)
 
 
-@pytest.mark.parametrize("array, message", [
-    (np.array([[None]]), r"object of shape \(1, 1\), expected floats"),
-    (np.ones((3, 2), int), r"int64 of shape \(3, 2\), expected floats in two dimensions"),
-    (np.ones(6), r"float64 of shape \(6,\), expected floats"),
-    (np.ones((4, 2)), "4 rows of features for 3 images"),
-])
+@pytest.mark.parametrize(
+    "array, message",
+    [
+        (np.array([[None]]), r"object of shape \(1, 1\), expected floats"),
+        (np.ones((3, 2), int), r"int64 of shape \(3, 2\), expected floats in two dimensions"),
+        (np.ones(6), r"float64 of shape \(6,\), expected floats"),
+        (np.ones((4, 2)), "4 rows of features for 3 images"),
+    ],
+)
 def test_other_arrays_are_refused(tmp_path, array, message):
     np.save(tmp_path / "f.npy", array)
     with pytest.raises(InputError, match=message):

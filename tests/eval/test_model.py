@@ -78,14 +78,20 @@ def test_other_outputs(tmp_path):
             load_model(prefix, layer)
 
 
-@pytest.mark.parametrize("first, scales", [
-    (lambda data: mx.sym.Convolution(data, num_filter=2, kernel=(3, 3)), False),
-    (lambda data: mx.sym.FullyConnected(mx.sym.transpose(mx.sym.identity(data)), num_hidden=2), False),
-    (lambda data: mx.sym.BatchNorm(data), True),
-    (lambda data: mx.sym.Convolution(data - 127.5, num_filter=2, kernel=(3, 3)), True),
-    (lambda data: mx.sym.broadcast_add(mx.sym.Convolution(data, num_filter=2, kernel=(3, 3)), mx.sym.sum(data)), False),
-    (lambda data: mx.sym.identity(data), True),
-])
+@pytest.mark.parametrize(
+    "first, scales",
+    [
+        (lambda data: mx.sym.Convolution(data, num_filter=2, kernel=(3, 3)), False),
+        (lambda data: mx.sym.FullyConnected(mx.sym.transpose(mx.sym.identity(data)), num_hidden=2), False),
+        (lambda data: mx.sym.BatchNorm(data), True),
+        (lambda data: mx.sym.Convolution(data - 127.5, num_filter=2, kernel=(3, 3)), True),
+        (
+            lambda data: mx.sym.broadcast_add(mx.sym.Convolution(data, num_filter=2, kernel=(3, 3)), mx.sym.sum(data)),
+            False,
+        ),
+        (lambda data: mx.sym.identity(data), True),
+    ],
+)
 def test_who_scales_the_pixels(tmp_path, first, scales):
     assert load_model(save(tmp_path, first(mx.sym.Variable("data")))).scales_input is scales
 
@@ -106,15 +112,24 @@ def test_half_precision_becomes_single(tmp_path):
     assert load_model(str(tmp_path / "m")).parameters["fc1_weight"].dtype == np.float32
 
 
-@pytest.mark.parametrize("damage, message", [
-    (lambda prefix: open(prefix + "-symbol.json", "w").write("{}"), "-symbol.json: not a symbol of MXNet"),
-    (lambda prefix: open(prefix + "-symbol.json", "w").write("\xff"), "-symbol.json: not a symbol of MXNet"),
-    (lambda prefix: open(prefix + "-0000.params", "r+b").truncate(100), "-0000.params: not a file of MXNet arrays"),
-    (lambda prefix: mx.nd.save(prefix + "-0000.params", {"arg:fc2_weight": mx.nd.ones(1)}),
-     "-0000.params: lacks 1 of 1 parameters of .*-symbol.json, such as fc1_weight"),
-    (lambda prefix: mx.sym.FullyConnected(mx.sym.Variable("x"), num_hidden=2, name="fc1").save(prefix + "-symbol.json"),
-     "-symbol.json: no input of the name data"),
-])
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda prefix: open(prefix + "-symbol.json", "w").write("{}"), "-symbol.json: not a symbol of MXNet"),
+        (lambda prefix: open(prefix + "-symbol.json", "w").write("\xff"), "-symbol.json: not a symbol of MXNet"),
+        (lambda prefix: open(prefix + "-0000.params", "r+b").truncate(100), "-0000.params: not a file of MXNet arrays"),
+        (
+            lambda prefix: mx.nd.save(prefix + "-0000.params", {"arg:fc2_weight": mx.nd.ones(1)}),
+            "-0000.params: lacks 1 of 1 parameters of .*-symbol.json, such as fc1_weight",
+        ),
+        (
+            lambda prefix: mx.sym.FullyConnected(mx.sym.Variable("x"), num_hidden=2, name="fc1").save(
+                prefix + "-symbol.json"
+            ),
+            "-symbol.json: no input of the name data",
+        ),
+    ],
+)
 def test_what_is_wrong_is_named(prefix, damage, message):
     damage(prefix)
     with pytest.raises(InputError, match=message):
@@ -132,15 +147,27 @@ def write(prefix, network, parameters_of=None, rename=lambda name: name):
     save_model(str(prefix), symbol, arguments, states)
 
 
-@pytest.mark.parametrize("files, message", [
-    (dict(network="r18", parameters_of="r34"),
-     r"m-0000\.params: 16 convolutions of it are not in .*m-symbol\.json, such as stage1_unit3_conv1_weight: the two"),
-    (dict(network="r34", parameters_of="r18"),
-     r"m-0000\.params: lacks 120 of 276 parameters of .*m-symbol\.json, such as stage1_unit3_bn1_gamma: the file hold"),
-    (dict(network="demo", rename=lambda name: "module." + name),
-     r"lacks 30 of 30 .*: the file's names begin with 'module\.'; save the parameters without it"),
-    (dict(network="demo", rename=lambda name: name.replace("stage", "")), "lacks .* such as stage1_conv_weight: the f"),
-])
+@pytest.mark.parametrize(
+    "files, message",
+    [
+        (
+            dict(network="r18", parameters_of="r34"),
+            r"m-0000\.params: 16 convolutions of it are not in .*m-symbol\.json, such as stage1_unit3_conv1_weight",
+        ),
+        (
+            dict(network="r34", parameters_of="r18"),
+            r"m-0000\.params: lacks 120 of 276 parameters of .*m-symbol\.json, such as stage1_unit3_bn1_gamma: the",
+        ),
+        (
+            dict(network="demo", rename=lambda name: "module." + name),
+            r"lacks 30 of 30 .*: the file's names begin with 'module\.'; save the parameters without it",
+        ),
+        (
+            dict(network="demo", rename=lambda name: name.replace("stage", "")),
+            "lacks .* such as stage1_conv_weight: the f",
+        ),
+    ],
+)
 def test_symbol_and_parameters_that_do_not_belong_together(files, message, tmp_path):
     write(tmp_path / "m", **files)
     with pytest.raises(InputError, match=message):
@@ -156,10 +183,13 @@ def test_what_is_not_used_is_logged(tmp_path, caplog):
     assert message.endswith("m-symbol.json, not used: fc7_weight")
 
 
-@pytest.mark.parametrize("make", [
-    lambda data: mx.sym.Convolution(data, num_filter=4, kernel=(3, 3), name="conv0"),
-    lambda data: mx.sym.Convolution((data - 127.5) / 128, num_filter=4, kernel=(3, 3), name="conv0"),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda data: mx.sym.Convolution(data, num_filter=4, kernel=(3, 3), name="conv0"),
+        lambda data: mx.sym.Convolution((data - 127.5) / 128, num_filter=4, kernel=(3, 3), name="conv0"),
+    ],
+)
 def test_grey_model_is_the_cause_that_is_told(tmp_path, make):
     symbol = mx.sym.FullyConnected(make(mx.sym.Variable("data")), num_hidden=2, name="fc1")
     shapes, _, _ = symbol.infer_shape(data=(1, 1, 16, 16))

@@ -55,8 +55,9 @@ def boxes(figure):
     legends = [*figure.legends, *(panel.get_legend() for panel in figure.axes if panel.get_legend())]
     titles = [panel._left_title for panel in figure.axes if panel._left_title.get_text()]
     inverse = figure.transFigure.inverted()
-    return [[each.get_window_extent().transformed(inverse) for each in things]
-            for things in (titles, legends, figure.axes)]
+    return [
+        [each.get_window_extent().transformed(inverse) for each in things] for things in (titles, legends, figure.axes)
+    ]
 
 
 @pytest.mark.filterwarnings("error:Glyph", "error:.*starts with", "error:constrained")

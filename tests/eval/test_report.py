@@ -21,7 +21,8 @@ def test_groups_are_rows_and_published_results_stand_below_those_measured():
     header, _, *lines = rows(report([ifrt("a", ("African", "ALL"), 0.5, 0.4), ifrt("b", ("African", "ALL"), 0.6, 0.3)]))
     assert header == ["Model", "Group", "TAR at FAR 1e-6", "Pairs of the same person"]
     assert lines[:3] == [
-        ["a", "African", "50.00", "1,200"], ["b", "African", "60.00", "1,200"],
+        ["a", "African", "50.00", "1,200"],
+        ["b", "African", "60.00", "1,200"],
         ["published: R100, Glint360K, r=0.1", "African", "90.45", "-"],
     ]
     assert [line[1] for line in lines][:12] == ["African"] * 6 + ["ALL"] * 6 and lines[8][2] == "88.23"
@@ -49,8 +50,14 @@ def test_how_embeddings_are_added_stands_beside_published_results(embeddings, wo
 
 
 def test_verification_is_for_people():
-    plain = {"pairs": 6000, "accuracy": 0.8905, "accuracy_std": 0.0117, "auc": 0.9, "threshold": 1.523, "tar": {
-        "1e-3": 0.25, "1e-6": None}}
+    plain = {
+        "pairs": 6000,
+        "accuracy": 0.8905,
+        "accuracy_std": 0.0117,
+        "auc": 0.9,
+        "threshold": 1.523,
+        "tar": {"1e-3": 0.25, "1e-6": None},
+    }
     added = {**plain, "accuracy": 0.9, "auc": 0.95}
     own = Result("verification", "lfw", "m", {}, groups={"no": plain, "added": added})
     assert rows(report([own]))[::2] == [

@@ -87,10 +87,15 @@ def test_known_distributions():
     assert far[0] == 1e-6 and far[-1] == tar[-1] == 1 and len(far) <= 500 and (np.diff(far) > 0).all()
 
 
-@pytest.mark.parametrize("scores, issame, message", [
-    ([0, math.nan, 1], [True] * 3, "pair 1 is nan"), ([0, 1, math.inf], [True] * 3, "pair 2 is inf"),
-    ([0, 1], [True] * 3, "shape"), ([[0, 1]], [[True, True]], "shape"),
-])
+@pytest.mark.parametrize(
+    "scores, issame, message",
+    [
+        ([0, math.nan, 1], [True] * 3, "pair 1 is nan"),
+        ([0, 1, math.inf], [True] * 3, "pair 2 is inf"),
+        ([0, 1], [True] * 3, "shape"),
+        ([[0, 1]], [[True, True]], "shape"),
+    ],
+)
 def test_bad_scores_are_refused(scores, issame, message):
     with pytest.raises(InputError, match=message):
         Roc.from_scores(np.array(scores, float), issame)

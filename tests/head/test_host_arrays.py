@@ -40,7 +40,11 @@ def test_arrays_that_live_to_the_end_of_python_do_not_crash_it():
         del ndarray
         print("freed")"""
     run = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": os.path.join(ROOT, "src")},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.path.join(ROOT, "src")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
     )
     assert (run.returncode, run.stdout) == (0, "freed\n")

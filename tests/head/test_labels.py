@@ -10,30 +10,41 @@ from partial_fc.head.labels import class_ids
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
 
-@pytest.mark.parametrize("labels", [
-    [3, 0, 9], (3.0, 0.0, 9.0), mx.nd.array([3, 0, 9]), mx.nd.array([3, 0, 9], dtype="int32"),
-    mx.np.array([3, 0, 9]), np.array([3, 0, 9], np.float16), *(np.array([3, 0, 9], kind) for kind in INTEGERS),
-])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [3, 0, 9],
+        (3.0, 0.0, 9.0),
+        mx.nd.array([3, 0, 9]),
+        mx.nd.array([3, 0, 9], dtype="int32"),
+        mx.np.array([3, 0, 9]),
+        np.array([3, 0, 9], np.float16),
+        *(np.array([3, 0, 9], kind) for kind in INTEGERS),
+    ],
+)
 def test_whole_numbers_of_any_kind(labels):
     ids = class_ids(labels, 10)
     assert ids.dtype == np.int64 and ids.tolist() == [3, 0, 9]
 
 
-@pytest.mark.parametrize("labels, told", [
-    (np.array([1, 2.5]), "sample 1 of the batch has label 2.5, not a whole number"),
-    (np.array([np.nan, 1]), r"sample 0 of the batch has label nan, outside \[0, 10\)"),
-    (np.array([1, np.inf]), "has label inf, outside"),
-    (np.array([1, -1]), "has label -1, outside"),
-    (np.array([1, 2**64 - 1], np.uint64), "has label 18446744073709551615, outside"),
-    (np.array([[1], [2]]), r"shape \(b,\), not int64 of shape \(2, 1\)"),
-    (np.array(3), r"of shape \(\)"),
-    ([], "of shape"),
-    (["a"], "not <U1"),
-    ([True, False], "not bool"),
-    ([[1], [2, 3]], "labels must be whole numbers"),
-    ([2**70], "not object"),
-    ([mx.nd.array([1, 2])], r"of a DataBatch, pass label\[0\]"),
-])
+@pytest.mark.parametrize(
+    "labels, told",
+    [
+        (np.array([1, 2.5]), "sample 1 of the batch has label 2.5, not a whole number"),
+        (np.array([np.nan, 1]), r"sample 0 of the batch has label nan, outside \[0, 10\)"),
+        (np.array([1, np.inf]), "has label inf, outside"),
+        (np.array([1, -1]), "has label -1, outside"),
+        (np.array([1, 2**64 - 1], np.uint64), "has label 18446744073709551615, outside"),
+        (np.array([[1], [2]]), r"shape \(b,\), not int64 of shape \(2, 1\)"),
+        (np.array(3), r"of shape \(\)"),
+        ([], "of shape"),
+        (["a"], "not <U1"),
+        ([True, False], "not bool"),
+        ([[1], [2, 3]], "labels must be whole numbers"),
+        ([2**70], "not object"),
+        ([mx.nd.array([1, 2])], r"of a DataBatch, pass label\[0\]"),
+    ],
+)
 @pytest.mark.filterwarnings("ignore::numpy.VisibleDeprecationWarning")
 def test_what_is_no_label(labels, told):
     with pytest.raises(InputError, match=told):

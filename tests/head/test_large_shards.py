@@ -20,9 +20,10 @@ def step(bank, labels, embeddings):
     return loss.asnumpy(), grad.asnumpy()
 
 
-@pytest.mark.parametrize("make, num_classes, embedding_size", [
-    (MemoryBank, 2**24 + 1000, 4), (HostBank, 2**24 + 1000, 4), (HostBank, 2**17 + 100, 2**14),
-])
+@pytest.mark.parametrize(
+    "make, num_classes, embedding_size",
+    [(MemoryBank, 2**24 + 1000, 4), (HostBank, 2**24 + 1000, 4), (HostBank, 2**17 + 100, 2**14)],
+)
 def test_neighbours_stay_apart_and_the_right_rows_move(make, num_classes, embedding_size, monkeypatch):
     # All rows are zeros, which take no memory before they are touched.
     for module in (memory_bank, host_bank):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from partial_fc.distributed.communicator import Communicator
-from partial_fc.errors import AgreedError, InputError
+from partial_fc.errors import CollectiveError, InputError
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
@@ -128,7 +128,7 @@ def test_label_out_of_range_is_an_error_on_every_rank(world_size, label):
 
     def work(comm):
         batch = np.split(np.arange(30), world_size)[comm.rank]
-        with pytest.raises(AgreedError, match=rf"record 1004 has label {label}, outside \[0, 101\)"):
+        with pytest.raises(CollectiveError, match=rf"record 1004 has label {label}, outside \[0, 101\)"):
             small_head(comm).choose(labels[batch], 0, records=batch + 1000)
         return True
 
@@ -140,7 +140,7 @@ def test_labels_that_are_none_on_one_rank_are_an_error_on_all(wrong):
     def work(comm):
         head = small_head(comm)
         head.choose(np.arange(4), 0)
-        with pytest.raises(AgreedError, match="rank 1: "):
+        with pytest.raises(CollectiveError, match="rank 1: "):
             head.choose(wrong if comm.rank == 1 else np.arange(4), 1)
         return head.choose(np.arange(4), 2).columns.size
 
@@ -150,19 +150,22 @@ def test_labels_that_are_none_on_one_rank_are_an_error_on_all(wrong):
 def test_batches_may_change_their_size_on_all_ranks_but_not_on_one():
     def work(comm):
         head = small_head(comm)
-        sizes = [head.choose(np.arange(size), 0, note=1).columns.size for size in (4, 4, 3, 5)]
-        with pytest.raises(AgreedError, match="^rank 2 has a batch of 4 samples, rank 0 of 5: "):
+        sizes = [head.choose(np.arange(size), 0, requests=1).columns.size for size in (4, 4, 3, 5)]
+        with pytest.raises(CollectiveError, match="^rank 2 has a batch of 4 samples, rank 0 of 5: "):
             head.choose(np.arange(4 if comm.rank == 2 else 5), 0)
         return sizes
 
     assert Shards(3).run(work) == [[12, 12, 9, 15]] * 3
 
 
-@pytest.mark.parametrize("embeddings, told", [
-    (np.zeros((8, 24), np.float32), r"must be float32 \(4, 24\) on cpu\(0\).* not float32 \(8, 24\)"),
-    (np.zeros((4, 23), np.float32), r"not float32 \(4, 23\)"),
-    (np.zeros((4, 24), np.float16), "not float16"),
-])
+@pytest.mark.parametrize(
+    "embeddings, told",
+    [
+        (np.zeros((8, 24), np.float32), r"must be float32 \(4, 24\) on cpu\(0\).* not float32 \(8, 24\)"),
+        (np.zeros((4, 23), np.float32), r"not float32 \(4, 23\)"),
+        (np.zeros((4, 24), np.float16), "not float16"),
+    ],
+)
 def test_embeddings_that_do_not_belong_to_the_choice(embeddings, told):
     head = small_head(Communicator())
     choice = head.choose(np.arange(4), 0)
@@ -173,7 +176,7 @@ def test_embeddings_that_do_not_belong_to_the_choice(embeddings, told):
 def test_rank_without_a_batch_stops_all():
     def work(comm):
         head = small_head(comm)
-        with pytest.raises(AgreedError, match="rank 1: train.rec: record 7 cannot be read") as caught:
+        with pytest.raises(CollectiveError, match="rank 1: train.rec: record 7 cannot be read") as caught:
             if comm.rank == 1:
                 head.fail("train.rec: record 7 cannot be read", 75)
             head.choose(np.arange(4), 0)
@@ -183,12 +186,12 @@ def test_rank_without_a_batch_stops_all():
     assert all(Shards(3).run(work))
 
 
-def test_notes_of_all_ranks_travel_with_the_labels():
+def test_requests_of_all_ranks_travel_with_the_labels():
     def choose(comm):
         problem = Problem()
         bank = MemoryBank(problem.num_classes, problem.embedding_size, comm, 0.3)
         labels = np.split(problem.labels, comm.world_size)[comm.rank]
-        choice = PartialFC(bank, MarginSoftmax(), CenterSGD(), comm).choose(labels, 0, note=(0, 2, 5)[comm.rank])
-        return choice.notes, len(choice.columns)
+        choice = PartialFC(bank, MarginSoftmax(), CenterSGD(), comm).choose(labels, 0, requests=(0, 2, 5)[comm.rank])
+        return choice.requests, len(choice.columns)
 
     assert Shards(3).run(choose) == [(7, len(Problem().labels))] * 3

@@ -20,8 +20,10 @@ def banks(world_size, **arguments):
 
 def joined(shards):
     """Centers and momentum of all ranks."""
-    return [np.concatenate([getattr(each, name).asnumpy() for each in shards if each.num_local])
-            for name in ("weight", "weight_mom")]
+    return [
+        np.concatenate([getattr(each, name).asnumpy() for each in shards if each.num_local])
+        for name in ("weight", "weight_mom")
+    ]
 
 
 def save(folder, world_size, num_classes=NUM_CLASSES):

@@ -221,8 +221,13 @@ def manifest_seeds(folder):
     report = {"num_update": 5, "loss": 1.0, "seconds": 2.5, "waited": 0.0, "position": 7, "notes": 0}
     progress = {"first": report, "last": report, "history": [[5, {"lfw": 0.9}]], "best": {"lfw": [0.9, 5]}}
     content = {
-        "num_update": 5, "world_size": 2, "files": {"a": [3, "b" * 64]}, "configuration": {"batch_size": 4},
-        "versions": {"mxnet": "1.9.1"}, "progress": progress, "format": 1,
+        "num_update": 5,
+        "world_size": 2,
+        "files": {"a": [3, "b" * 64]},
+        "configuration": {"batch_size": 4},
+        "versions": {"mxnet": "1.9.1"},
+        "progress": progress,
+        "format": 1,
     }
     return [{checkpoint.MANIFEST: json.dumps(content).encode()}]
 
@@ -269,19 +274,28 @@ def use_kit(folder, tally):
 
 def list_seeds(folder):
     points = " ".join(str(number) for number in range(10))
-    return [{
-        "pairs": b"2\t1\nAnn\t1\t2\nAnn\t1\tBob\t1\n", "paths": b"a.jpg,b.jpg,1\na.jpg,c.jpg,0\n",
-        "landmarks": f"a/b.jpg {points}\nc/d.jpg\t".encode() + points.replace(" ", "\t").encode(),
-        "map": b"0 1\n1 0\n", "old": "Ann\nBob\n".encode("utf-16"), "new": "Bob\nÅsa\n".encode(),
-        "noises": b"a.jpg\nb\n", "hosts": b"worker1 slots=8\nuser@worker2:4 # two\n\nworker3\n",
-    }]
+    return [
+        {
+            "pairs": b"2\t1\nAnn\t1\t2\nAnn\t1\tBob\t1\n",
+            "paths": b"a.jpg,b.jpg,1\na.jpg,c.jpg,0\n",
+            "landmarks": f"a/b.jpg {points}\nc/d.jpg\t".encode() + points.replace(" ", "\t").encode(),
+            "map": b"0 1\n1 0\n",
+            "old": "Ann\nBob\n".encode("utf-16"),
+            "new": "Bob\nÅsa\n".encode(),
+            "noises": b"a.jpg\nb\n",
+            "hosts": b"worker1 slots=8\nuser@worker2:4 # two\n\nworker3\n",
+        }
+    ]
 
 
 def use_lists(folder, tally):
     for name in ("pairs", "paths"):
         tally.attempt(read_pairs, f"{folder}/{name}", folder)
     for function, name in (
-        (Landmarks, "landmarks"), (read_label_map, "map"), (read_noises, "noises"), (read_host_file, "hosts"),
+        (Landmarks, "landmarks"),
+        (read_label_map, "map"),
+        (read_noises, "noises"),
+        (read_host_file, "hosts"),
     ):
         tally.attempt(function, f"{folder}/{name}")
     tally.attempt(match_identities, f"{folder}/old", f"{folder}/new")
@@ -290,11 +304,13 @@ def use_lists(folder, tally):
 
 def ijb_seeds(folder):
     points = " ".join(str(number) for number in range(10))
-    return [{
-        "meta/ijbc_face_tid_mid.txt": b"1.jpg 1 7\n2.jpg 2 8\n",
-        "meta/ijbc_name_5pts_score.txt": f"1.jpg {points} 0.9\n2.jpg {points} 0.8\n".encode(),
-        "meta/ijbc_template_pair_label.txt": b"1 2 0\n1 1 1\n",
-    }]
+    return [
+        {
+            "meta/ijbc_face_tid_mid.txt": b"1.jpg 1 7\n2.jpg 2 8\n",
+            "meta/ijbc_name_5pts_score.txt": f"1.jpg {points} 0.9\n2.jpg {points} 0.8\n".encode(),
+            "meta/ijbc_template_pair_label.txt": b"1 2 0\n1 1 1\n",
+        }
+    ]
 
 
 def use_ijb(folder, tally):
@@ -307,11 +323,17 @@ def journal_seeds(folder):
     text = "".join(json.dumps(line) + "\n" for line in lines).encode()
     arguments, features = json.dumps({"a": 1}).encode(), io.BytesIO()
     np.save(features, np.ones((5, 3), np.float32))
-    return [{
-        ".pack/journal": text, ".pack/train.rec": bytes(200), ".pack/train.idx": bytes(20),
-        ".f.npy.unfinished/arguments.json": arguments, ".f.npy.unfinished/done": b"\0",
-        ".f.npy.unfinished/features.npy": features.getvalue(), ".f.npy.unfinished/bad-0.json": b'{"3": "damaged"}',
-    }]
+    return [
+        {
+            ".pack/journal": text,
+            ".pack/train.rec": bytes(200),
+            ".pack/train.idx": bytes(20),
+            ".f.npy.unfinished/arguments.json": arguments,
+            ".f.npy.unfinished/done": b"\0",
+            ".f.npy.unfinished/features.npy": features.getvalue(),
+            ".f.npy.unfinished/bad-0.json": b'{"3": "damaged"}',
+        }
+    ]
 
 
 def use_journals(folder, tally):

@@ -17,7 +17,6 @@ def md5(content):
     return hashlib.md5(content).hexdigest()
 
 
-
 def archive(members=(), folder="glint360k/"):
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:

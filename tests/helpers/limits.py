@@ -44,11 +44,11 @@ def bounded(imports, call, most=2**29, seconds=60):
         The message of the InputError or OSError in which it ended, or None; and how many bytes it took at most.
     """
     script = _WORKER.format(
-        paths=[os.path.join(ROOT, "src"), os.path.join(ROOT, "tests")], call=call, most=most,
+        paths=[os.path.join(ROOT, "src"), os.path.join(ROOT, "tests")],
+        call=call,
+        most=most,
         imports=f"from partial_fc.errors import InputError\n{imports}",
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, timeout=seconds, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=seconds, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return tuple(json.loads(done.stdout.splitlines()[-1]))

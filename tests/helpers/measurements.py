@@ -6,7 +6,7 @@ import sys
 from types import SimpleNamespace
 
 from partial_fc.training.callbacks import LossLog
-from partial_fc.training.module import Report
+from partial_fc.training.module import UpdateStats
 
 
 def schedule(num_update):
@@ -39,7 +39,7 @@ def loss_log(folder, rank=0, frequent=4, max_update=10, board=None, other_waited
 
 
 def reports(losses, seconds=0.5):
-    return [Report(n, loss, n * seconds) for n, loss in enumerate(losses, start=1)]
+    return [UpdateStats(n, loss, n * seconds) for n, loss in enumerate(losses, start=1)]
 
 
 READ = """

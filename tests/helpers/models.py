@@ -57,8 +57,14 @@ def _mobile_block(data, inner, num_filter, name, stride=1):
 def _mobile_unit(data, num_filter, name, kernel=1, stride=1, groups=1, pad=None, act=True):
     pad = kernel // 2 if pad is None else pad
     body = mx.sym.Convolution(
-        data, num_filter=num_filter, kernel=(kernel, kernel), stride=(stride, stride), pad=(pad, pad),
-        num_group=groups, no_bias=True, name=name + "_conv2d",
+        data,
+        num_filter=num_filter,
+        kernel=(kernel, kernel),
+        stride=(stride, stride),
+        pad=(pad, pad),
+        num_group=groups,
+        no_bias=True,
+        name=name + "_conv2d",
     )
     body = mx.sym.BatchNorm(body, fix_gamma=False, eps=2e-5, name=name + "_batchnorm")
     return mx.sym.LeakyReLU(body, act_type="prelu", name=name + "_relu") if act else body

@@ -30,8 +30,16 @@ def write_megaface(folder):
     for name, paths in (("fs.json", probes), ("mf.json", distractors)):
         (folder / name).write_text(json.dumps({"path": paths, "id": [path[:4] for path in paths]}))
     images = write_images(folder / "fs", probes), write_images(folder / "mf", distractors)
-    lists = ["--probe-list", folder / "fs.json", "--distractor-list", folder / "mf.json",
-             "--probe-noises", folder / "fs_noise", "--distractor-noises", folder / "mf_noise"]
+    lists = [
+        "--probe-list",
+        folder / "fs.json",
+        "--distractor-list",
+        folder / "mf.json",
+        "--probe-noises",
+        folder / "fs_noise",
+        "--distractor-noises",
+        folder / "mf_noise",
+    ]
     return lists, (np.delete(images[0], 3, axis=0), np.delete(images[1], 7, axis=0))
 
 

@@ -6,7 +6,7 @@ import mxnet as mx
 import numpy as np
 
 from partial_fc.distributed.communicator import Communicator
-from partial_fc.errors import AgreedError
+from partial_fc.errors import CollectiveError
 
 
 class Shards:
@@ -26,7 +26,7 @@ class Shards:
                 results[rank] = function(ShardCommunicator(self, rank))
             except BaseException as error:
                 errors.append(error)
-                if not isinstance(error, AgreedError):  # which the others raise, too, some a little later
+                if not isinstance(error, CollectiveError):  # which the others raise, too, some a little later
                     self.barrier.abort()
 
         threads = [threading.Thread(target=work, args=(rank,)) for rank in range(self.world_size)]

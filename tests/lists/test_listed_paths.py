@@ -21,8 +21,22 @@ from partial_fc.lists.names import check_path, find_path, new_path
 from helpers.faces import face
 
 ESCAPES = (
-    "../a.jpg", "x/../../a.jpg", "x/..", "..", "/etc/passwd", "//host/a.jpg", "\\\\host\\a.jpg", "..\\a.jpg",
-    "x\\..\\a", "C:\\a.jpg", "C:a.jpg", "z:/a.jpg", " ../a.jpg", "x/ ../a.jpg", " /etc/passwd", "\u00e9/../../a.jpg",
+    "../a.jpg",
+    "x/../../a.jpg",
+    "x/..",
+    "..",
+    "/etc/passwd",
+    "//host/a.jpg",
+    "\\\\host\\a.jpg",
+    "..\\a.jpg",
+    "x\\..\\a",
+    "C:\\a.jpg",
+    "C:a.jpg",
+    "z:/a.jpg",
+    " ../a.jpg",
+    "x/ ../a.jpg",
+    " /etc/passwd",
+    "\u00e9/../../a.jpg",
     "../\udce9.jpg",
 )
 every_escape = pytest.mark.parametrize("path", ESCAPES)
@@ -54,18 +68,25 @@ def test_paths_that_may_lead_out(place, path, tmp_path):
         place(*arguments)
 
 
-@pytest.mark.parametrize("path, message", [
-    ("", "an empty path"), ("  ", "an empty path"), ("a\0b", "no file's name"), ("a\nb", "no file's name"),
-    ("a\rb", "no file's name"), ("\ud800", "no file's name"),
-])
+@pytest.mark.parametrize(
+    "path, message",
+    [
+        ("", "an empty path"),
+        ("  ", "an empty path"),
+        ("a\0b", "no file's name"),
+        ("a\nb", "no file's name"),
+        ("a\rb", "no file's name"),
+        ("\ud800", "no file's name"),
+    ],
+)
 def test_paths_of_no_file(path, message):
     with pytest.raises(InputError, match=f"list, line 3: .*{message}"):
         check_path(path, "list, line 3")
 
 
-@pytest.mark.parametrize("path", [
-    "a", "a/b.jpg", "./a", "..a/b..", "a...b", "7@N01/3 .jpg", "\u00e9", "\udce9", "a\\b", " a ",
-])
+@pytest.mark.parametrize(
+    "path", ["a", "a/b.jpg", "./a", "..a/b..", "a...b", "7@N01/3 .jpg", "\u00e9", "\udce9", "a\\b", " a "]
+)
 def test_other_paths(path, tmp_path):
     assert check_path(path, "") == path
     for found in (find_path(str(tmp_path), path), new_path(str(tmp_path), path)):

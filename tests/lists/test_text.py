@@ -123,8 +123,13 @@ WAYS = {
 @pytest.fixture
 def folder(tmp_path):
     """Images of people with accents in the forms that the lists name, and IJB's folder of lists."""
-    for name in ("faces/José/José_0001.jpg", "faces/José/José_0002.jpg", "faces/Ann B/Ann B_0001.jpg",
-                 *("all/" + line for line in IMAGES.split("\n") if line), "meta/x"):
+    for name in (
+        "faces/José/José_0001.jpg",
+        "faces/José/José_0002.jpg",
+        "faces/Ann B/Ann B_0001.jpg",
+        *("all/" + line for line in IMAGES.split("\n") if line),
+        "meta/x",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "old.txt").write_text("\n".join(PEOPLE), encoding="utf-8")
@@ -144,9 +149,9 @@ def flat(value):
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
-@pytest.mark.parametrize("reader, way", [
-    (reader, way) for reader in READERS for way in WAYS if reader not in IN_ORDER or way not in MEANT
-])
+@pytest.mark.parametrize(
+    "reader, way", [(reader, way) for reader in READERS for way in WAYS if reader not in IN_ORDER or way not in MEANT]
+)
 def test_the_same_list_written_in_another_way(folder, reader, way):
     text = READERS[reader][0]
     expected, found = flat(read(folder, reader, text.encode())), flat(read(folder, reader, WAYS[way](text)))
@@ -160,8 +165,10 @@ def test_what_is_no_list(folder, reader):
     """Each names the file, and the line where there is one."""
     jpeg = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01"
     for content, message in (
-        (jpeg, "line 1: has a zero byte"), (b"a\n\n" + jpeg, "line 3: has a zero byte|line 1: expected"),
-        ("a".encode("utf-16-le"), "line 1: has a zero byte"), (codecs.BOM_UTF16_LE + b"a", "begins as UTF-16"),
+        (jpeg, "line 1: has a zero byte"),
+        (b"a\n\n" + jpeg, "line 3: has a zero byte|line 1: expected"),
+        ("a".encode("utf-16-le"), "line 1: has a zero byte"),
+        (codecs.BOM_UTF16_LE + b"a", "begins as UTF-16"),
     ):
         with pytest.raises(InputError, match=rf"(list\.txt|ijbc_.*\.txt|property)(, |: )({message})"):
             read(folder, reader, content)
@@ -221,17 +228,26 @@ def test_numbers():
     assert real_numbers(["1", "-.5", "2.", "1e-3"]) == [1, -0.5, 2, 0.001]
 
 
-@pytest.mark.parametrize("line, expected", [
-    ("a 1 2", "a"), ("a b  1\t2 ", "a b"), ("a, b\t1\t2", "a, b"), ("a b, 1, 2", "a b"), ("a b\t1 2", "a b"),
-    ("a\t\t1\t2", "a"), ("2020/1.jpg 1 2", "2020/1.jpg"),
-])
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("a 1 2", "a"),
+        ("a b  1\t2 ", "a b"),
+        ("a, b\t1\t2", "a, b"),
+        ("a b, 1, 2", "a b"),
+        ("a b\t1 2", "a b"),
+        ("a\t\t1\t2", "a"),
+        ("2020/1.jpg 1 2", "2020/1.jpg"),
+    ],
+)
 def test_names_before_numbers(line, expected):
     assert name_and_numbers(line, 2, whole_numbers) == (expected, [1, 2])
 
 
-@pytest.mark.parametrize("line", [
-    "1 2", "a 1", "a 1 2 3", "a 1. 2 3", "a, 1 , 2, 3", "a\t1\t2\t3", "a 1 ２", "\t1\t2", "a b", "a 1 2 b", "a",
-])
+@pytest.mark.parametrize(
+    "line",
+    ["1 2", "a 1", "a 1 2 3", "a 1. 2 3", "a, 1 , 2, 3", "a\t1\t2\t3", "a 1 ２", "\t1\t2", "a b", "a 1 2 b", "a"],
+)
 def test_other_lines_than_a_name_and_numbers(line):
     with pytest.raises(ValueError):
         name_and_numbers(line, 2, whole_numbers)
@@ -256,7 +272,12 @@ def test_files_under_names_of_other_forms(tmp_path, on_disk):
     path = os.path.join(str(tmp_path), os.fsdecode(on_disk))
     os.makedirs(os.path.dirname(path))
     open(path, "w").close()
-    for name in ("José/é.jpg", "José\\é.jpg", unicodedata.normalize("NFD", "José/é.jpg"), " José/é.jpg  ",
-                 b"Jos\xe9\\\xe9.jpg".decode("utf-8", "surrogateescape")):
+    for name in (
+        "José/é.jpg",
+        "José\\é.jpg",
+        unicodedata.normalize("NFD", "José/é.jpg"),
+        " José/é.jpg  ",
+        b"Jos\xe9\\\xe9.jpg".decode("utf-8", "surrogateescape"),
+    ):
         assert find_path(str(tmp_path), name) == path
     assert find_path(str(tmp_path), "no\\where") == os.path.join(str(tmp_path), "no\\where")

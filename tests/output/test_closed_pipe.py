@@ -33,10 +33,16 @@ def unread(*arguments):
     return process.returncode, process.stderr
 
 
-@pytest.mark.parametrize("written", [
-    'print("one line")', 'print("x" * 10**6)', 'print("one line", flush=True)', 'print(1); raise SystemExit(0)',
-    'print(1); return 3',
-])
+@pytest.mark.parametrize(
+    "written",
+    [
+        'print("one line")',
+        'print("x" * 10**6)',
+        'print("one line", flush=True)',
+        "print(1); raise SystemExit(0)",
+        "print(1); return 3",
+    ],
+)
 def test_a_command_ends_quietly(written):
     assert unread("-c", WRITES.format(written)) == (141, "")
 
@@ -47,9 +53,10 @@ def test_status_of_a_command_that_is_read():
         quiet_pipe(lambda: 1 // 0)()
 
 
-@pytest.mark.parametrize("command", [
-    "--help", "data --help", "data info --help", "eval --help", "centers --help", "doctor --help", "train --help",
-])
+@pytest.mark.parametrize(
+    "command",
+    ["--help", "data --help", "data info --help", "eval --help", "centers --help", "doctor --help", "train --help"],
+)
 def test_every_family_of_commands(command):
     assert unread("-m", "partial_fc", *command.split()) == (141, "")
 

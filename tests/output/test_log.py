@@ -10,7 +10,7 @@ import pytest
 
 from partial_fc.output.log import AppendedFile, Console, LogFile
 from partial_fc.training.callbacks import TensorBoard
-from partial_fc.training.module import Report
+from partial_fc.training.module import UpdateStats
 
 from helpers.measurements import loss_log, read_by_tensorboard, reports
 
@@ -116,7 +116,11 @@ def test_a_log_on_a_full_disk(tmp_path, full_disk, log, caplog, capsys):
     log.info("last")
     printed, updates = capsys.readouterr(), [f"update {number}" for number in range(400)]
     assert printed.err == "" and printed.out.splitlines() == [
-        "first", updates[0], f"{FULL}{tmp_path}/train.log: File too large", *updates[1:], "last",
+        "first",
+        updates[0],
+        f"{FULL}{tmp_path}/train.log: File too large",
+        *updates[1:],
+        "last",
         f"{AGAIN}{tmp_path}/train.log",
     ]
     assert (tmp_path / "train.log").read_text() == printed.out
@@ -148,7 +152,7 @@ def test_measurements_on_a_full_disk(tmp_path, full_disk, caplog):
             losses(report)
         assert len(messages(caplog, FULL)) == 2 and not messages(caplog, AGAIN)
         full_disk(None)
-        losses(Report(401, 1.0, 1.0))
+        losses(UpdateStats(401, 1.0, 1.0))
         assert len(messages(caplog, FULL)) == len(messages(caplog, AGAIN)) == 2
         board.add(402, {"accuracy/a": 0.5})
     rows = (tmp_path / "losses.csv").read_text().splitlines()

@@ -21,13 +21,46 @@ from partial_fc.training.callbacks import TensorBoard
 from helpers.measurements import read_by_tensorboard
 
 EVIL = (
-    "\x1b[2J", "\x1b]0;title\x07", "\x9b31m", "\x7f", "\x00", "\b", "\r", "\t", "\n", "\x85", "\u2028", "\u2029",
-    "\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069", "\u200e", "\u200f",
-    "\u061c", "\u200b", "\ufeff", "\U000e0041", "\udcff", "\ud800",
+    "\x1b[2J",
+    "\x1b]0;title\x07",
+    "\x9b31m",
+    "\x7f",
+    "\x00",
+    "\b",
+    "\r",
+    "\t",
+    "\n",
+    "\x85",
+    "\u2028",
+    "\u2029",
+    "\u202a",
+    "\u202b",
+    "\u202c",
+    "\u202d",
+    "\u202e",
+    "\u2066",
+    "\u2067",
+    "\u2068",
+    "\u2069",
+    "\u200e",
+    "\u200f",
+    "\u061c",
+    "\u200b",
+    "\ufeff",
+    "\U000e0041",
+    "\udcff",
+    "\ud800",
 )
 GOOD = (
-    "Ann Lee", "a\\b", "\u00e9", "\u674e", "\u05d0\u05d1", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
-    "\U0001f468\u200d\U0001f469", "\u0e01\u0e33", "e\u0301",
+    "Ann Lee",
+    "a\\b",
+    "\u00e9",
+    "\u674e",
+    "\u05d0\u05d1",
+    "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+    "\U0001f468\u200d\U0001f469",
+    "\u0e01\u0e33",
+    "e\u0301",
 )
 every_evil = pytest.mark.parametrize("evil", EVIL, ids=ascii)
 
@@ -129,10 +162,22 @@ def test_skipped_images(tmp_path):
     assert first.startswith("Ann/a\\x1b[2J\\nb.jpg\t") and second.startswith("Ann\t")
 
 
-@pytest.mark.parametrize("text", [
-    "=1+1", "+1+1", "-1+1", "@SUM(A1)", "=cmd|' /C calc'!A0", " =1", "\uff1d1", "-", "-2+3+cmd|' /C calc'!D2", "\t=1",
-    "\r=1",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "+1+1",
+        "-1+1",
+        "@SUM(A1)",
+        "=cmd|' /C calc'!A0",
+        " =1",
+        "\uff1d1",
+        "-",
+        "-2+3+cmd|' /C calc'!D2",
+        "\t=1",
+        "\r=1",
+    ],
+)
 def test_formulas_are_texts_in_a_spreadsheet(text):
     cell = csv_cell(text)
     assert cell[0] == "'" and cell[1:] == escaped(text)
@@ -146,11 +191,24 @@ def test_numbers_and_other_texts_stay(value):
     assert csv_cell(value) == value
 
 
-@pytest.mark.parametrize("name, shown", [
-    ("a|b", "a\\|b"), ("`x`", "\\`x\\`"), ("[a](javascript:x)", "\\[a\\](javascript:x)"), ("<script>", "\\<script\\>"),
-    ("&#60;", "\\&\\#60;"), ("*a*", "\\*a\\*"), ("_a_", "\\_a\\_"), ("r50_a", "r50_a"), ("![a](b)", "\\!\\[a\\](b)"),
-    ("http://a.b", "http\\://a.b"), ("www.a.b", "www\\.a.b"), ("a@b.c", "a\\@b.c"), ("a\\|b", "a\\\\\\|b"),
-])
+@pytest.mark.parametrize(
+    "name, shown",
+    [
+        ("a|b", "a\\|b"),
+        ("`x`", "\\`x\\`"),
+        ("[a](javascript:x)", "\\[a\\](javascript:x)"),
+        ("<script>", "\\<script\\>"),
+        ("&#60;", "\\&\\#60;"),
+        ("*a*", "\\*a\\*"),
+        ("_a_", "\\_a\\_"),
+        ("r50_a", "r50_a"),
+        ("![a](b)", "\\!\\[a\\](b)"),
+        ("http://a.b", "http\\://a.b"),
+        ("www.a.b", "www\\.a.b"),
+        ("a@b.c", "a\\@b.c"),
+        ("a\\|b", "a\\\\\\|b"),
+    ],
+)
 def test_names_show_in_markdown_as_they_are(name, shown):
     text = report([Result("verification", name, name, {"auc": 0.5})], "/", [f"/{name.replace('/', '')}.png"])
     assert f"## verification: {shown}\n" in text and f"\n| {shown} | 50.00 |\n" in text

@@ -7,7 +7,7 @@ import mxnet as mx
 import numpy as np
 
 from partial_fc.distributed.collectives import connect
-from partial_fc.errors import AgreedError
+from partial_fc.errors import CollectiveError
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
@@ -78,7 +78,7 @@ def check_wrong_label(comm):
     labels = [1, 10] if comm.rank == comm.world_size - 1 else [1, 2]
     try:
         head.choose(labels, 0, records=["a", "b"])
-    except AgreedError as error:
+    except CollectiveError as error:
         assert str(error).startswith(f"rank {comm.world_size - 1}: record b has label 10, outside [0, 10)"), error
     else:
         raise AssertionError("no error")

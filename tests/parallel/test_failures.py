@@ -22,17 +22,20 @@ LAST = {
 }
 
 
-@pytest.mark.parametrize("kind, launcher", [
-    ("killed", "run.sh"),
-    ("killed", "horovodrun --mpi"),
-    ("killed", "horovodrun --gloo"),
-    ("out of memory", "run.sh"),
-    ("exception", "horovodrun --gloo"),
-    ("NaN", "horovodrun --gloo"),
-    ("stalled reader", "run.sh"),
-    ("stalled reader", "horovodrun --gloo"),
-    ("stopped", "run.sh"),
-])  # python -m benchmarks.failures tries them all
+@pytest.mark.parametrize(
+    "kind, launcher",
+    [
+        ("killed", "run.sh"),
+        ("killed", "horovodrun --mpi"),
+        ("killed", "horovodrun --gloo"),
+        ("out of memory", "run.sh"),
+        ("exception", "horovodrun --gloo"),
+        ("NaN", "horovodrun --gloo"),
+        ("stalled reader", "run.sh"),
+        ("stalled reader", "horovodrun --gloo"),
+        ("stopped", "run.sh"),
+    ],
+)  # python -m benchmarks.failures tries them all
 def test_a_failure_ends_the_run_and_is_named_last(kind, launcher, tmp_path):
     case = fail(kind, launcher, str(tmp_path), **SHORT)
     assert re.match(LAST[kind], case["last"]), case["output"]

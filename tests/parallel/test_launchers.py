@@ -38,8 +38,10 @@ def train(prefix, data, folder, *arguments):
     return losses, arrays
 
 
-@pytest.mark.parametrize("ranks, others", [(1, [horovodrun(1)]), (3, [horovodrun(3)]),
-                                           (2, [mpirun(2), horovodrun(2), horovodrun(2, "--gloo")])])
+@pytest.mark.parametrize(
+    "ranks, others",
+    [(1, [horovodrun(1)]), (3, [horovodrun(3)]), (2, [mpirun(2), horovodrun(2), horovodrun(2, "--gloo")])],
+)
 def test_same_seed_and_ranks_same_bits(ranks, others, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     losses, arrays = train(mpirun(ranks), data, folder)
@@ -117,11 +119,14 @@ def damaged(tmp_path):
 
 
 @pytest.mark.parametrize("launcher", [mpirun(2), horovodrun(2, "--gloo")])
-@pytest.mark.parametrize("more, message", [
-    ([], r"train.rec: record \d+"),
-    (["--set", "on_bad_record=skip"], r"train.rec: record \d+ .*more than the share bad_record_share=0.001"),
-    (["--io-only"], r"train.rec: record \d+"),
-])
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ([], r"train.rec: record \d+"),
+        (["--set", "on_bad_record=skip"], r"train.rec: record \d+ .*more than the share bad_record_share=0.001"),
+        (["--io-only"], r"train.rec: record \d+"),
+    ],
+)
 def test_bad_records_stop_all_ranks_and_are_named(launcher, more, message, damaged, tmp_path):
     errors = fails(launcher, "--set", f"rec={damaged}", "--set", "max_update=30", *more, cwd=tmp_path)
     assert len(errors) == 1 and re.search(message, errors[0])
@@ -165,11 +170,18 @@ def test_horovodrun_hands_on_every_option(controller, tmp_path):
     assert [json.loads(said) for said in re.findall("argv(.*?)end", output)] == [all_options()] * 2
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["-np", "two"], "-np two is not a number"), (["-np"], "-np needs a value"), (["--host"], "--host is not an"),
-    (["--hostfile", "nowhere"], "nowhere: no such file"), (["--hostfile=nowhere"], "nowhere: no such file"),
-    (["--restarts", "x"], "--restarts x is not"), (["--network", "r18"], "stand behind --: bash run.sh -- --network"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["-np", "two"], "-np two is not a number"),
+        (["-np"], "-np needs a value"),
+        (["--host"], "--host is not an"),
+        (["--hostfile", "nowhere"], "nowhere: no such file"),
+        (["--hostfile=nowhere"], "nowhere: no such file"),
+        (["--restarts", "x"], "--restarts x is not"),
+        (["--network", "r18"], "stand behind --: bash run.sh -- --network"),
+    ],
+)
 def test_run_sh_refuses_wrong_arguments(arguments, message, tmp_path):
     process = run(["bash", f"{ROOT}/run.sh", *arguments], cwd=tmp_path)
     usage, error = process.stdout.splitlines()

@@ -31,13 +31,16 @@ def test_runs_as_printed_and_ends_in_silence(launcher, ranks, tmp_path):
     assert re.search(r"\b19 \d+\.\d+", output) and "Traceback" not in output and "shut down" not in output, output
 
 
-@pytest.mark.parametrize("old, new", [
-    ("", ""),
-    ("net(images[:1])", "net.hybridize()\nnet(images[:1])"),
-    ("head.choose(labels,", "head.choose(labels.astype('float32'),"),
-    ("head.choose(labels,", "head.choose(list(labels.asnumpy()),"),
-    ('"discard")', '"discard", num_workers=1)'),
-])
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("", ""),
+        ("net(images[:1])", "net.hybridize()\nnet(images[:1])"),
+        ("head.choose(labels,", "head.choose(labels.astype('float32'),"),
+        ("head.choose(labels,", "head.choose(list(labels.asnumpy()),"),
+        ('"discard")', '"discard", num_workers=1)'),
+    ],
+)
 def test_every_rank_has_the_same_network_then(old, new, tmp_path):
     assert old in printed()
     (tmp_path / "loop.py").write_text(printed().replace(old, new) + AFTER)
@@ -60,15 +63,18 @@ def test_sums_that_nothing_waits_for_are_made_before_the_end(launcher, tmp_path)
 
 WRONG = {
     "a smaller batch": (
-        "head.choose(labels,", "head.choose(labels[comm.rank:],",
+        "head.choose(labels,",
+        "head.choose(labels[comm.rank:],",
         "rank 1 has a batch of 15 samples, rank 0 of 16: ranks must have batches of one size",
     ),
     "a missing gradient": (
-        'if param.grad_req != "null"', 'if param.grad_req != "null" and not (comm.rank and "bias" in name)',
+        'if param.grad_req != "null"',
+        'if param.grad_req != "null" and not (comm.rank and "bias" in name)',
         "rank 1: the array by the name of conv0_bias is missing here, float32 ",
     ),
     "another shape": (
-        "nn.Conv2D(16,", "nn.Conv2D(16 + comm.rank,",
+        "nn.Conv2D(16,",
+        "nn.Conv2D(16 + comm.rank,",
         "the array by the name of batchnorm0_beta is float32 (17,) here, float32 (16,) on rank 0",
     ),
     "another order": (
@@ -77,15 +83,18 @@ WRONG = {
         "rank 1: the name of array 0 is dense0_weight here, batchnorm0_beta on rank 0",
     ),
     "no dictionary": (
-        "comm.broadcast({name: param.data() for name, param in params.items()})", "comm.broadcast(list(params))",
+        "comm.broadcast({name: param.data() for name, param in params.items()})",
+        "comm.broadcast(list(params))",
         "InputError: arrays must be a dictionary of NDArrays by name, not a list",
     ),
     "parameters": (
-        "comm.broadcast({name: param.data() for name, param in params.items()})", "comm.broadcast(params)",
+        "comm.broadcast({name: param.data() for name, param in params.items()})",
+        "comm.broadcast(params)",
         "conv0_weight is a Parameter: pass its data() or grad()",
     ),
     "a label of one rank": (
-        "head.choose(labels,", "head.choose(labels.astype('float32') + 0.5 * comm.rank,",
+        "head.choose(labels,",
+        "head.choose(labels.astype('float32') + 0.5 * comm.rank,",
         "rank 1: sample 0 of the batch has label ",
     ),
     "no first forward pass": ("net(images[:1])", "#", "Please pass one batch of data through the network"),

@@ -64,8 +64,13 @@ def undisturbed(data, tmp_path_factory):
 def start(arguments, output, **environment):
     """A run under way, its output in a file."""
     return subprocess.Popen(
-        arguments, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, stdin=subprocess.DEVNULL,
-        stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        arguments,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
 
 
@@ -133,7 +138,10 @@ def kill_at_a_call(choice, kind, attempt):
 
 
 KILLS = {  # how many starts are killed, in which way
-    "while a checkpoint is renamed": 1, "both ranks": 1, "while the lock is taken": 2, "one rank": 1,
+    "while a checkpoint is renamed": 1,
+    "both ranks": 1,
+    "while the lock is taken": 2,
+    "one rank": 1,
     "and killed again": 3,
 }
 

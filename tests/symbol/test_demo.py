@@ -1,4 +1,5 @@
 """The small network of the demo."""
+
 import mxnet as mx
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
 """The input scaling and the embedding, which all backbones share."""
+
 import json
 
 import mxnet as mx

@@ -1,4 +1,5 @@
 """The residual networks against the lists of published models' parameters, and one unit against NumPy."""
+
 import math
 import re
 from pathlib import Path
@@ -44,6 +45,7 @@ def test_stride_is_in_the_second_convolution():
 
 def reference_unit(data, params, stride, project):
     """A residual unit in inference, element by element but for the convolutions."""
+
     def column(name):
         return params[name].reshape(1, -1, 1, 1)
 
@@ -54,8 +56,15 @@ def reference_unit(data, params, stride, project):
     def conv(x, name, stride=1):
         weight = params[name + "_weight"]
         kernel, pad = weight.shape[2:], (weight.shape[2] // 2,) * 2
-        return mx.nd.Convolution(mx.nd.array(x), mx.nd.array(weight), num_filter=len(weight), kernel=kernel,
-                                 pad=pad, stride=(stride, stride), no_bias=True).asnumpy()
+        return mx.nd.Convolution(
+            mx.nd.array(x),
+            mx.nd.array(weight),
+            num_filter=len(weight),
+            kernel=kernel,
+            pad=pad,
+            stride=(stride, stride),
+            no_bias=True,
+        ).asnumpy()
 
     body = norm(conv(norm(data, "u_bn1"), "u_conv1"), "u_bn2")
     body = np.where(body > 0, body, column("u_relu1_gamma") * body)

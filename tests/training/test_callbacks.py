@@ -9,7 +9,7 @@ import pytest
 
 from partial_fc.eval.protocols.verification import pixel_embeddings
 from partial_fc.training.callbacks import LossLog, Periodic, TensorBoard, Verification
-from partial_fc.training.module import Report
+from partial_fc.training.module import UpdateStats
 
 from helpers.measurements import Board, Ranks, loss_log, read_by_tensorboard, reports
 
@@ -45,52 +45,61 @@ def test_other_ranks_write_nothing(tmp_path):
 
 
 def test_images_per_second_after_a_resume_are_those_of_this_run(tmp_path):
-    before = Report(1, 9.0, 100.0), Report(50, 2.0, 1000.0)
+    before = UpdateStats(1, 9.0, 100.0), UpdateStats(50, 2.0, 1000.0)
     config = SimpleNamespace(models_root=str(tmp_path), frequent=10, max_update=60)
     with LossLog(config, lambda _: (0.1, 0.1), 6, Ranks(0, 0.0), Board(), *before) as log:
         assert log.images_per_second == 0
         for number in range(51, 54):
-            log(Report(number, 1.0, 1000.0 + 2 * (number - 50)))
+            log(UpdateStats(number, 1.0, 1000.0 + 2 * (number - 50)))
     assert log.images_per_second == pytest.approx(6 * 2 / 4) and log.first == before[0]
 
 
 def test_images_per_second_leave_out_the_first_update(tmp_path):
     with loss_log(tmp_path) as log:
-        log(Report(1, 5.0, 100.0))
+        log(UpdateStats(1, 5.0, 100.0))
         assert log.images_per_second == 0  # nothing to tell yet
-        log(Report(2, 4.0, 101.0))
+        log(UpdateStats(2, 4.0, 101.0))
         assert log.images_per_second == pytest.approx(6)
-        log(Report(3, 3.0, 104.0))
+        log(UpdateStats(3, 3.0, 104.0))
         assert log.images_per_second == pytest.approx(6 * 2 / 4)
-    assert log.first == Report(1, 5.0, 100.0) and log.last == Report(3, 3.0, 104.0)
+    assert log.first == UpdateStats(1, 5.0, 100.0) and log.last == UpdateStats(3, 3.0, 104.0)
 
 
 def test_lines_of_the_log_and_scalars(tmp_path, caplog):
     board = Board()
     with loss_log(tmp_path, board=board) as log:
         for number, seconds in enumerate(np.cumsum([1, 1, 1, 1, 3, 3, 3, 3, 0.5, 0.5]), start=1):
-            log(Report(number, number / 3, float(seconds)))
+            log(UpdateStats(number, number / 3, float(seconds)))
     assert lines(caplog) == [
         "update 4/10  loss 1.3333  lr 0.1  6 images/s  0:00:06 left",
         "update 8/10  loss 2.6667  lr 0.01  2 images/s  0:00:06 left",
         "update 10/10  loss 3.3333  lr 0.01  12 images/s  0:00:00 left",
     ]
     assert board.added == [
-        (4, "loss", 4 / 3), (4, "lr", 0.1), (4, "images_per_second", 6),
-        (8, "loss", 8 / 3), (8, "lr", 0.01), (8, "images_per_second", 2),
-        (10, "loss", 10 / 3), (10, "lr", 0.01), (10, "images_per_second", 12),
+        (4, "loss", 4 / 3),
+        (4, "lr", 0.1),
+        (4, "images_per_second", 6),
+        (8, "loss", 8 / 3),
+        (8, "lr", 0.01),
+        (8, "images_per_second", 2),
+        (10, "loss", 10 / 3),
+        (10, "lr", 0.01),
+        (10, "images_per_second", 12),
     ]
 
 
-@pytest.mark.parametrize("own, other, told", [
-    (0.04, 0.0, ""),
-    (0.1, 0.5, "  rank 1 waited for images 25% of the time: try --set num_workers=N"),
-    (1.0, 0.5, "  rank 0 waited for images 50% of the time: try --set num_workers=N"),
-])
+@pytest.mark.parametrize(
+    "own, other, told",
+    [
+        (0.04, 0.0, ""),
+        (0.1, 0.5, "  rank 1 waited for images 25% of the time: try --set num_workers=N"),
+        (1.0, 0.5, "  rank 0 waited for images 50% of the time: try --set num_workers=N"),
+    ],
+)
 def test_waiting_for_images_is_told(tmp_path, caplog, own, other, told):
     with loss_log(tmp_path, frequent=2, max_update=2, other_waited=other) as log:
-        log(Report(1, 1.0, 1.0, own / 2))
-        log(Report(2, 1.0, 2.0, own))
+        log(UpdateStats(1, 1.0, 1.0, own / 2))
+        log(UpdateStats(2, 1.0, 2.0, own))
     assert lines(caplog) == ["update 2/2  loss 1.0000  lr 0.1  6 images/s  0:00:00 left" + told]
 
 
@@ -143,8 +152,9 @@ def pairs(agree, num_pairs=30):
     return images, issame
 
 
-@pytest.mark.parametrize("interval, max_update, expected", [(3, 10, [3, 6, 9, 10]), (5, 10, [5, 10]), (20, 10, [10]),
-                                                            (1, 3, [1, 2, 3])])
+@pytest.mark.parametrize(
+    "interval, max_update, expected", [(3, 10, [3, 6, 9, 10]), (5, 10, [5, 10]), (20, 10, [10]), (1, 3, [1, 2, 3])]
+)
 def test_periodic_acts_every_few_updates_and_at_the_end(interval, max_update, expected):
     done = []
     periodic = Periodic(done.append, interval, max_update)

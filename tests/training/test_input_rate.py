@@ -6,7 +6,7 @@ import time
 import pytest
 
 from partial_fc.distributed.communicator import Communicator
-from partial_fc.errors import AgreedError, InputError
+from partial_fc.errors import CollectiveError, InputError
 from partial_fc.training import input_rate
 from partial_fc.training.input_rate import measure_input
 
@@ -63,5 +63,5 @@ def test_every_line_counts_the_images_of_all_ranks(caplog, monkeypatch):
 
 @pytest.mark.parametrize("fails_at", [0, 3])
 def test_bad_record_is_told_to_all(fails_at):
-    with pytest.raises(AgreedError, match="record 3 is bad"):
+    with pytest.raises(CollectiveError, match="record 3 is bad"):
         measure_input(Reader(fails_at), Communicator(), 10)

@@ -7,7 +7,7 @@ import pytest
 
 from partial_fc.data.batches import Batch
 from partial_fc.distributed.communicator import Communicator
-from partial_fc.errors import AgreedError, InputError
+from partial_fc.errors import CollectiveError, InputError
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
@@ -138,7 +138,7 @@ def test_updates_are_those_of_float64(arguments, bias_decay):
 
 
 def test_batch_of_one_image_is_an_error_of_all_ranks():
-    with pytest.raises(AgreedError, match="batch_size 1: the batch normalization stage4_bn"):
+    with pytest.raises(CollectiveError, match="batch_size 1: the batch normalization stage4_bn"):
         face_module(batch_size=1)
 
 
@@ -228,21 +228,21 @@ def test_loss_that_is_not_finite_stops_and_names_the_update(value, monkeypatch):
         return loss * 0 + value, grad
 
     monkeypatch.setattr(module.head, "step", broken)
-    with pytest.raises(AgreedError, match=rf"update 18: the loss is {value}"):
+    with pytest.raises(CollectiveError, match=rf"update 18: the loss is {value}"):
         module.update(batch(), 17, 0.1, 0.1)
 
 
 def test_parameters_that_are_not_numbers_show_in_the_loss():
     module = face_module()
     module.arg_params["pre_fc1_weight"][:] = float("nan")
-    with pytest.raises(AgreedError, match="update 4: the loss is nan, the embeddings of rank 0 are not finite"):
+    with pytest.raises(CollectiveError, match="update 4: the loss is nan, the embeddings of rank 0 are not finite"):
         module.update(batch(), 3, 0.1, 0.1)
 
 
 def test_centers_that_are_not_numbers_show_in_the_loss():
     module = face_module()
     module.head.bank.weight[2] = float("nan")
-    with pytest.raises(AgreedError, match="update 4: the loss is nan, all embeddings are finite"):
+    with pytest.raises(CollectiveError, match="update 4: the loss is nan, all embeddings are finite"):
         module.update(batch(), 3, 0.1, 0.1)
 
 
@@ -251,21 +251,25 @@ def unreadable(error):
     raise error
 
 
-@pytest.mark.parametrize("error, message", [
-    (InputError("train.rec: record 7 cannot be read"), "^train.rec: record 7 cannot be read"),
-    (MemoryError(), "^MemoryError$"), (OSError(5, "Input/output error"), "OSError: .*Input/output error"),
-    (RuntimeError("can't start new thread"), "^RuntimeError: can't start"),
-])
+@pytest.mark.parametrize(
+    "error, message",
+    [
+        (InputError("train.rec: record 7 cannot be read"), "^train.rec: record 7 cannot be read"),
+        (MemoryError(), "^MemoryError$"),
+        (OSError(5, "Input/output error"), "OSError: .*Input/output error"),
+        (RuntimeError("can't start new thread"), "^RuntimeError: can't start"),
+    ],
+)
 def test_error_of_the_data_becomes_one_of_all_ranks(error, message):
     reports = []
-    with pytest.raises(AgreedError, match=message):
+    with pytest.raises(CollectiveError, match=message):
         face_module().fit(unreadable(error), lambda num_update: (0.1, 0.1), 5, [reports.append])
     assert [report.num_update for report in reports] == [1]
 
 
 def test_wrong_label_becomes_an_error_of_all_ranks():
     wrong = batch()._replace(labels=np.array([0, 1, NUM_CLASSES, 2]), records=np.array([50, 51, 52, 53]))
-    with pytest.raises(AgreedError, match=rf"record 52 has label {NUM_CLASSES}"):
+    with pytest.raises(CollectiveError, match=rf"record 52 has label {NUM_CLASSES}"):
         face_module().fit(iter([wrong]), lambda num_update: (0.1, 0.1), 1, [])
 
 
@@ -293,8 +297,12 @@ def test_callbacks_are_called_in_order_after_every_update():
 
 def test_fit_is_its_updates():
     module, losses = face_module("E"), []
-    module.fit(map(batch, itertools.count()), lambda n: (0.1 / (n + 1), 0.2 / (n + 1)), 3,
-               [lambda report: losses.append(report.loss)])
+    module.fit(
+        map(batch, itertools.count()),
+        lambda n: (0.1 / (n + 1), 0.2 / (n + 1)),
+        3,
+        [lambda report: losses.append(report.loss)],
+    )
     other = face_module("E")
     assert losses == [other.update(batch(n), n, 0.1 / (n + 1), 0.2 / (n + 1)) for n in range(3)]
 

@@ -65,11 +65,17 @@ def test_backbone_is_three_times_its_parameters_and_twice_its_activations(networ
     assert small - 3 * 4 * parameters > 6 * 4 * largest
 
 
-@pytest.mark.parametrize("arguments, expected", [
-    ([], False), (["--bank", "host"], True), (["--bank-dir", "/tmp/x"], True),
-    # 4 ranks: shards of 4194303 rows of 512 numbers, just below 2^31; one class more a rank is too much
-    (["--set", "num_classes=16777212"], False), (["--set", "num_classes=16777213"], True),
-])
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ([], False),
+        (["--bank", "host"], True),
+        (["--bank-dir", "/tmp/x"], True),
+        # 4 ranks: shards of 4194303 rows of 512 numbers, just below 2^31; one class more a rank is too much
+        (["--set", "num_classes=16777212"], False),
+        (["--set", "num_classes=16777213"], True),
+    ],
+)
 def test_where_the_bank_is(arguments, expected):
     assert plan.on_host(config_of(*arguments), 4) == expected
 
@@ -86,10 +92,16 @@ GIB = 2**30
 NEEDS = dict(centers=4 * GIB, rows=0, step=2 * GIB, backbone=GIB, libraries=GIB)
 
 
-@pytest.mark.parametrize("free, arguments, fits", [
-    (17, [], True), (15, [], False), (15, ["--bank", "host"], False), (9, ["--bank-dir", "/tmp/x"], True),
-    (7, ["--bank-dir", "/tmp/x"], False),
-])
+@pytest.mark.parametrize(
+    "free, arguments, fits",
+    [
+        (17, [], True),
+        (15, [], False),
+        (15, ["--bank", "host"], False),
+        (9, ["--bank-dir", "/tmp/x"], True),
+        (7, ["--bank-dir", "/tmp/x"], False),
+    ],
+)
 def test_all_ranks_of_a_host_must_fit(free, arguments, fits, monkeypatch):
     monkeypatch.setattr(plan, "available_memory", lambda: free * GIB)
     check = lambda: plan.check_memory(NEEDS, config_of(*arguments), world(), mx.cpu())  # noqa: E731
@@ -101,8 +113,10 @@ def test_all_ranks_of_a_host_must_fit(free, arguments, fits, monkeypatch):
         check()
 
 
-@pytest.mark.parametrize("free, arguments, fits", [(7.5, [], True), (6.5, [], False), (3.5, ["--bank", "host"], True),
-                                                   (2.5, ["--bank", "host"], False)])
+@pytest.mark.parametrize(
+    "free, arguments, fits",
+    [(7.5, [], True), (6.5, [], False), (3.5, ["--bank", "host"], True), (2.5, ["--bank", "host"], False)],
+)
 def test_memory_of_a_gpu(free, arguments, fits, monkeypatch):
     monkeypatch.setattr(plan, "available_memory", lambda: 100 * GIB)
     monkeypatch.setattr(mx.context, "gpu_memory_info", lambda device: (int(free * GIB), 0))

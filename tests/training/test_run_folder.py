@@ -7,7 +7,7 @@ import pytest
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.distributed.collectives import Communicator
 from partial_fc.distributed.lock import LOCK, Lock
-from partial_fc.errors import AgreedError
+from partial_fc.errors import CollectiveError
 from partial_fc.training import run_folder
 from partial_fc.training.run_folder import choose_models_root, hold_models_root
 
@@ -33,7 +33,7 @@ def hold(config, comm=None):
 @pytest.mark.parametrize("arguments", [["--overwrite"], ["--resume", "auto"], []])
 def test_a_second_start_is_refused(arguments, folder):
     with hold(configuration("--models-root", "root")):
-        with pytest.raises(AgreedError, match="root: another run is at work there: process") as caught:
+        with pytest.raises(CollectiveError, match="root: another run is at work there: process") as caught:
             with hold(configuration("--models-root", "root", *arguments)):
                 pass
         assert caught.value.status == 2
@@ -52,7 +52,7 @@ def test_new_runs_without_a_name_take_the_next(folder):
     os.makedirs("models/demo-demo-cosface")
     open("models/demo-demo-cosface/losses.csv", "w").close()
     again = configuration("--resume", "auto")
-    with hold(again), pytest.raises(AgreedError, match="another run is at work there"):
+    with hold(again), pytest.raises(CollectiveError, match="another run is at work there"):
         assert again.models_root == "models/demo-demo-cosface"
         with hold(configuration("--resume", "auto")):
             pass
@@ -68,14 +68,14 @@ def test_results_that_came_after_the_name_was_chosen(arguments, folder):
         with hold_models_root(config, Communicator(), may_change):
             assert config.models_root == "models/demo-demo-cosface-2"
     else:
-        with pytest.raises(AgreedError, match="has the results of another run"):
+        with pytest.raises(CollectiveError, match="has the results of another run"):
             with hold_models_root(config, Communicator(), may_change):
                 pass
 
 
 def test_a_lock_of_another_host(folder, monkeypatch):
     leave(os.path.join("root", LOCK))
-    with pytest.raises(AgreedError, match="on b, since .* if that is over, start with --break-lock"):
+    with pytest.raises(CollectiveError, match="on b, since .* if that is over, start with --break-lock"):
         with hold(configuration("--models-root", "root")):
             pass
     with hold(configuration("--models-root", "root", "--break-lock")):
@@ -115,6 +115,6 @@ def test_ranks_of_two_hosts(shared, folders, folder, monkeypatch):
 
 def test_the_root_of_one_of_two_hosts_is_used_by_another_run(folder, monkeypatch):
     with Lock(os.path.join("root-1", LOCK)):
-        with pytest.raises(AgreedError, match="rank 2: .*root-1: another run is at work there"):
+        with pytest.raises(CollectiveError, match="rank 2: .*root-1: another run is at work there"):
             on_hosts(lambda lock: None, False, monkeypatch)
         assert os.listdir() == ["root-1"] and os.listdir("root-1") == [LOCK]

@@ -13,7 +13,7 @@ from partial_fc.data.batches import Batch
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.distributed.lock import LOCK, Lock
 from partial_fc.distributed.signals import SAVE, STOP, Signals, Stopped
-from partial_fc.errors import AgreedError
+from partial_fc.errors import CollectiveError
 from partial_fc.head.host_bank import HostBank
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
@@ -21,8 +21,8 @@ from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
 from partial_fc.training import saving
-from partial_fc.training.module import START, FaceModule, Report
-from partial_fc.training.progress import Progress
+from partial_fc.training.module import START, FaceModule, UpdateStats
+from partial_fc.training.run_state import RunState
 from partial_fc.training.saving import Saver, find_checkpoint, restore
 
 from helpers.locks import leave
@@ -39,9 +39,19 @@ def not_held(folder):
 
 def config(folder, **values):
     defaults = dict(
-        num_classes=NUM_CLASSES, embedding_size=EMBEDDING_SIZE, network="test", net_output="FC", image_size=SIZE,
-        batch_size=GLOBAL_BATCH_SIZE, sample_ratio=1.0, max_update=100, save_interval=1000, save_minutes=0.0,
-        on_save_error="continue", resume="auto", models_root=str(folder),
+        num_classes=NUM_CLASSES,
+        embedding_size=EMBEDDING_SIZE,
+        network="test",
+        net_output="FC",
+        image_size=SIZE,
+        batch_size=GLOBAL_BATCH_SIZE,
+        sample_ratio=1.0,
+        max_update=100,
+        save_interval=1000,
+        save_minutes=0.0,
+        on_save_error="continue",
+        resume="auto",
+        models_root=str(folder),
     )
     return _Config({**defaults, **values})
 
@@ -83,21 +93,25 @@ def state(module):
 
 
 def train(comm, folder, max_update, start_anew=False, **arguments):
-    """Train from the newest checkpoint up to an update, and save there; returns losses, state and Progress."""
+    """Train from the newest checkpoint up to an update, and save there; returns losses, state and RunState."""
     settings = config(folder, batch_size=GLOBAL_BATCH_SIZE // comm.world_size, max_update=max_update)
     checkpoints = Checkpoints(os.path.join(folder, "checkpoints"), comm, 2)
     found = None if start_anew else find_checkpoint(settings, comm, checkpoints)
     module = face_module(comm, seed=0 if found is None else 5, **arguments)  # nothing may be left of initial values
     module.seed = module.head.bank.seed = 0
-    progress = restore(*found, module, settings, comm) if found else Progress()
+    progress = restore(*found, module, settings, comm) if found else RunState()
     reports = []
-    saver = Saver(settings, comm, module, checkpoints, Signals(), lambda: Progress(
-        progress.first or reports[0], reports[-1], [(0, {"set": 0.5})], {"set": (0.5, 0)}
-    ), not_held(folder))
-    start = progress.last
-    module.fit(
-        batches(comm, start.num_update), schedule, max_update, [reports.append, saver], start, saver.note
+    saver = Saver(
+        settings,
+        comm,
+        module,
+        checkpoints,
+        Signals(),
+        lambda: RunState(progress.first or reports[0], reports[-1], [(0, {"set": 0.5})], {"set": (0.5, 0)}),
+        not_held(folder),
     )
+    start = progress.last
+    module.fit(batches(comm, start.num_update), schedule, max_update, [reports.append, saver], start, saver.requests)
     return [report.loss for report in reports], state(module), progress
 
 
@@ -116,9 +130,10 @@ def dropout_network():
 
 
 @pytest.mark.parametrize("cut", [1, 4])
-@pytest.mark.parametrize("world_size, sample_ratio, bank, network", [
-    (1, 1.0, MemoryBank, dropout_network), (2, 0.3, MemoryBank, demo_network), (3, 0.3, HostBank, demo_network),
-])
+@pytest.mark.parametrize(
+    "world_size, sample_ratio, bank, network",
+    [(1, 1.0, MemoryBank, dropout_network), (2, 0.3, MemoryBank, demo_network), (3, 0.3, HostBank, demo_network)],
+)
 def test_same_ranks_go_on_bit_for_bit(world_size, sample_ratio, bank, network, cut, tmp_path):
     arguments = dict(network=network, sample_ratio=sample_ratio, bank=bank)
     shards = Shards(world_size)
@@ -162,9 +177,7 @@ def test_other_ranks_go_on(writers, readers, saved, tmp_path):
         return losses
 
     # Every class keeps center and momentum, to the bit.
-    before = joined(Shards(writers).run(lambda comm: (
-        None, state(_restored(comm, saved[writers])), None
-    )))
+    before = joined(Shards(writers).run(lambda comm: (None, state(_restored(comm, saved[writers])), None)))
     for array, expected in zip(joined(Shards(readers).run(look)), before):
         assert np.array_equal(array, expected)
     losses, expected = Shards(readers).run(go_on), Shards(writers).run(go_on)
@@ -174,29 +187,34 @@ def test_other_ranks_go_on(writers, readers, saved, tmp_path):
 def _restored(comm, folder):
     settings = config(folder)
     module = face_module(comm, seed=9)
-    restore(*find_checkpoint(settings, comm, Checkpoints(os.path.join(folder, "checkpoints"), comm, 2)), module,
-            settings, comm)
+    restore(
+        *find_checkpoint(settings, comm, Checkpoints(os.path.join(folder, "checkpoints"), comm, 2)),
+        module,
+        settings,
+        comm,
+    )
     return module
 
 
 def test_other_ranks_start_from_the_average_of_the_statistics(tmp_path):
     network = demo_network
     states = [state for _, state, _ in Shards(2).run(lambda comm: train(comm, str(tmp_path), 3, network=network))]
-    (_, alone, _), = Shards(1).run(lambda comm: train(comm, str(tmp_path), 3, network=network))
+    ((_, alone, _),) = Shards(1).run(lambda comm: train(comm, str(tmp_path), 3, network=network))
     name = "bn0_moving_mean" if "bn0_moving_mean" in alone else next(n for n in alone if n.endswith("moving_mean"))
     assert not np.array_equal(states[0][name], states[1][name])
     assert np.allclose(alone[name], (states[0][name] + states[1][name]) / 2, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("key, value", [
-    ("num_classes", 100), ("embedding_size", 32), ("network", "r50"), ("net_output", "E"), ("image_size", 112),
-])
+@pytest.mark.parametrize(
+    "key, value",
+    [("num_classes", 100), ("embedding_size", 32), ("network", "r50"), ("net_output", "E"), ("image_size", 112)],
+)
 def test_checkpoint_of_another_network_is_refused(key, value, saved):
     def find(comm):
         checkpoints = Checkpoints(os.path.join(saved[2], "checkpoints"), comm, 2)
         return find_checkpoint(config(saved[2], **{key: value}), comm, checkpoints)
 
-    with pytest.raises(AgreedError, match=f"checkpoint of update 3 has {key} .*, this run {value}"):
+    with pytest.raises(CollectiveError, match=f"checkpoint of update 3 has {key} .*, this run {value}"):
         Shards(2).run(find)
 
 
@@ -214,7 +232,7 @@ def test_another_weight_decay_than_before_there_was_a_choice_is_reported(bias_de
 
 
 def test_fewer_updates_than_are_done_are_refused(saved):
-    with pytest.raises(AgreedError, match="is of update 3, max_update is 2"):
+    with pytest.raises(CollectiveError, match="is of update 3, max_update is 2"):
         Shards(1).run(lambda comm: train(comm, saved[1], 2))
 
 
@@ -237,7 +255,7 @@ class Checkpointless:
 
     def save(self, num_update, write, about):
         if self.fail:
-            raise AgreedError("rank 0: disk full", 75)
+            raise CollectiveError("rank 0: disk full", 75)
         self.saved.append(num_update)
 
 
@@ -247,14 +265,14 @@ def saver_of(tmp_path, checkpoints, signals=None, rank=0, lock=None, **values):
     comm = Communicator()
     comm.rank = rank
     signals = signals or SimpleNamespace(take=lambda: 0)
-    progress = Progress(START, START)
+    progress = RunState(START, START)
     lock = lock or not_held(tmp_path)
     return Saver(config(tmp_path, **values), comm, module, checkpoints, signals, lambda: progress, lock)
 
 
-def updates(saver, notes, count=10):
+def updates(saver, requests, count=10):
     for num_update in range(1, count + 1):
-        saver(Report(num_update, 1.0, 1.0, notes=notes.get(num_update, 0)))
+        saver(UpdateStats(num_update, 1.0, 1.0, requests=requests.get(num_update, 0)))
 
 
 def test_saves_every_few_updates_when_asked_and_at_the_end(tmp_path):
@@ -282,9 +300,9 @@ def test_rank_0_looks_at_the_clock(tmp_path, monkeypatch):
     savers = [saver_of(tmp_path, Checkpointless(), rank=rank, save_minutes=2.0) for rank in (0, 1)]
     never = saver_of(tmp_path, Checkpointless())
     for now[0], due in ((60.0, 0), (121.0, SAVE)):
-        assert [saver.note() for saver in (*savers, never)] == [due, 0, 0]
-    savers[0](Report(1, 1.0, 1.0, notes=SAVE))
-    assert savers[0].note() == 0
+        assert [saver.requests() for saver in (*savers, never)] == [due, 0, 0]
+    savers[0](UpdateStats(1, 1.0, 1.0, requests=SAVE))
+    assert savers[0].requests() == 0
 
 
 def test_signals_are_passed_on_once(tmp_path):
@@ -292,21 +310,24 @@ def test_signals_are_passed_on_once(tmp_path):
         saver = saver_of(tmp_path, Checkpointless(), signals)
         for number, asked in ((signal.SIGUSR1, SAVE), (signal.SIGTERM, SAVE | STOP)):
             os.kill(os.getpid(), number)
-            assert [saver.note(), saver.note()] == [asked, 0]
+            assert [saver.requests(), saver.requests()] == [asked, 0]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-@pytest.mark.parametrize("policy, notes, error", [
-    ("continue", {}, "update 10: cannot be saved: rank 0: disk full"),  # at the end all would be lost
-    ("continue", {4: SAVE | STOP}, "update 4: cannot be saved"),
-    ("stop", {}, "update 4: cannot be saved"),
-])
-def test_what_cannot_be_saved(policy, notes, error, tmp_path, caplog):
+@pytest.mark.parametrize(
+    "policy, requests, error",
+    [
+        ("continue", {}, "update 10: cannot be saved: rank 0: disk full"),  # at the end all would be lost
+        ("continue", {4: SAVE | STOP}, "update 4: cannot be saved"),
+        ("stop", {}, "update 4: cannot be saved"),
+    ],
+)
+def test_what_cannot_be_saved(policy, requests, error, tmp_path, caplog):
     saver = saver_of(tmp_path, Checkpointless(fail=True), save_interval=4, on_save_error=policy)
-    with pytest.raises(AgreedError, match=error) as caught:
-        updates(saver, notes)
+    with pytest.raises(CollectiveError, match=error) as caught:
+        updates(saver, requests)
     assert caught.value.status == 75
-    goes_on = policy == "continue" and not notes
+    goes_on = policy == "continue" and not requests
     assert ("NOT SAVED at update 8, the training continues: rank 0: disk full" in caplog.text) == goes_on
 
 
@@ -315,7 +336,7 @@ def test_a_run_whose_models_root_another_has_taken_over_ends(tmp_path):
         saver = saver_of(tmp_path, Checkpointless(), lock=lock, save_interval=2)
         updates(saver, {}, count=2)
         leave(lock.path)
-        with pytest.raises(AgreedError, match="another run has taken over: process .* on b, since") as caught:
+        with pytest.raises(CollectiveError, match="another run has taken over: process .* on b, since") as caught:
             updates(saver, {})
         assert caught.value.status == 2
 

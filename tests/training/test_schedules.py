@@ -3,8 +3,9 @@ import pytest
 from partial_fc.training.schedules import multi_step_lr
 
 
-@pytest.mark.parametrize("num_update, rate", [(0, 0.2), (9, 0.2), (10, 0.1), (11, 0.1), (19, 0.1), (20, 0.05),
-                                              (10**9, 0.05)])
+@pytest.mark.parametrize(
+    "num_update, rate", [(0, 0.2), (9, 0.2), (10, 0.1), (11, 0.1), (19, 0.1), (20, 0.05), (10**9, 0.05)]
+)
 def test_every_step_that_is_reached_counts(num_update, rate):
     assert multi_step_lr(0.2, [10, 20], 0.5, num_update) == pytest.approx(rate, rel=1e-12)
 

@@ -33,9 +33,9 @@ class Module:
 
 
 def config_of(network, *arguments):
-    return from_command_line([
-        "--network", network, *arguments, f"--set=embedding_size={EMBEDDING_SIZE}", f"--set=image_size={SIZE}"
-    ])
+    return from_command_line(
+        ["--network", network, *arguments, f"--set=embedding_size={EMBEDDING_SIZE}", f"--set=image_size={SIZE}"]
+    )
 
 
 def save(path, network, rename=lambda name: name, **more):
@@ -82,17 +82,27 @@ def test_hundreds_of_names_are_shortened(tmp_path, caplog):
     assert "other0_gamma, other1_gamma, " in message and message.endswith(" ... and 270 more")
 
 
-@pytest.mark.parametrize("written, network, message", [
-    (dict(network="r34"), "r18", r"of --network r34 \(0 names .* differ\), not of --network r18 \(120 differ\)"),
-    (dict(network="r18"), "r34", r"of --network r18 \(0 names .*, not of --network r34 \(120 differ\)"),
-    (dict(network="r18"), "demo", "of --network r18"),
-    (dict(network="demo", rename=lambda name: "module." + name), "demo",
-     r"none of the weights of --network demo: the file holds 30 parameters \(module\.stage1_conv_weight, .*, "
-     r"the network has 30 \(stage1_conv_weight, .*: the file's names begin with 'module\.'; save the .* without it"),
-    (dict(network="r18", rename=lambda name: "resnetv1_" + name), "r18", "the file's names begin with 'resnetv1_'"),
-    (dict(network="demo", rename=lambda name: name[::-1]), "demo", "the file holds 30 .*the network has 30"),
-    (dict(network="demo", rename=lambda name: None if name.endswith("_weight") else name), "demo", "none of the wei"),
-])
+@pytest.mark.parametrize(
+    "written, network, message",
+    [
+        (dict(network="r34"), "r18", r"of --network r34 \(0 names .* differ\), not of --network r18 \(120 differ\)"),
+        (dict(network="r18"), "r34", r"of --network r18 \(0 names .*, not of --network r34 \(120 differ\)"),
+        (dict(network="r18"), "demo", "of --network r18"),
+        (
+            dict(network="demo", rename=lambda name: "module." + name),
+            "demo",
+            r"none of the weights of --network demo: the file holds 30 parameters \(module\.stage1_conv_weight, .*, "
+            r"the network has 30 \(stage1_conv_weight, .*: the file's names begin with 'module\.'; save .* without it",
+        ),
+        (dict(network="r18", rename=lambda name: "resnetv1_" + name), "r18", "the file's names begin with 'resnetv1_'"),
+        (dict(network="demo", rename=lambda name: name[::-1]), "demo", "the file holds 30 .*the network has 30"),
+        (
+            dict(network="demo", rename=lambda name: None if name.endswith("_weight") else name),
+            "demo",
+            "none of the wei",
+        ),
+    ],
+)
 def test_model_with_nothing_in_common_is_refused(written, network, message, tmp_path):
     save(tmp_path / "m", **written)
     with pytest.raises(InputError, match=f"^--pretrained .*/m: .*{message}"):
@@ -132,30 +142,51 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ("--resume nope", "--resume nope: no such folder"),
-    ("--set resume=nope", "--resume nope: no such folder"),
-    ("--resume old", "--resume old: not a checkpoint, it has no manifest.json"),
-    ("--resume root", "--resume root: has several checkpoints; name one, such as root/checkpoints/update-000000007"),
-    ("--resume root/checkpoints", "--resume root/checkpoints: has several checkpoints; name one, such as root/check"),
-    ("--pretrained nope", "--pretrained nope: no file nope-0000.params: PREFIX[,EPOCH] stands for"),
-    ("--pretrained nope,3", "--pretrained nope,3: no file nope-0003.params"),
-    ("--pretrained a-b-0012.params", "--pretrained a-b-0012.params: no file a-b-0012.params-0000.params; for that file "
-     "write a-b,12: PREFIX[,EPOCH] stands for"),
-    ("--pretrained root/x,²", "--pretrained root/x,²: no file root/x,²-0000.params"),
-    ("--centers nope", "--centers nope: no such folder"),
-    ("--centers faces", "--centers faces: no centers there"),
-    ("--centers root", "--centers root: has the centers of several checkpoints: name one of them, such as root/checkp"),
-    ("--centers old", "--centers old: has centers of the published system: convert them with `partial-fc centers imp"),
-    ("--bank-dir file", "--bank-dir file: "),
-    ("--bank-dir file/below", "--bank-dir file/below: "),
-    ("--models-root file", "--models-root file: "),
-    ("--models-root file/below", "--models-root file/below: "),
-    ("--rec nope", "--rec nope: no such file"),
-    ("--rec faces", "--rec faces: a folder; name the file faces/train.rec"),
-    ("--dataset emore", "--dataset emore: no file data/faces_emore/train.rec: set $PARTIAL_FC_DATA to the folder that "
-     "has faces_emore/, or name the file: --rec PATH/train.rec"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("--resume nope", "--resume nope: no such folder"),
+        ("--set resume=nope", "--resume nope: no such folder"),
+        ("--resume old", "--resume old: not a checkpoint, it has no manifest.json"),
+        (
+            "--resume root",
+            "--resume root: has several checkpoints; name one, such as root/checkpoints/update-000000007",
+        ),
+        (
+            "--resume root/checkpoints",
+            "--resume root/checkpoints: has several checkpoints; name one, such as root/check",
+        ),
+        ("--pretrained nope", "--pretrained nope: no file nope-0000.params: PREFIX[,EPOCH] stands for"),
+        ("--pretrained nope,3", "--pretrained nope,3: no file nope-0003.params"),
+        (
+            "--pretrained a-b-0012.params",
+            "--pretrained a-b-0012.params: no file a-b-0012.params-0000.params; for that file "
+            "write a-b,12: PREFIX[,EPOCH] stands for",
+        ),
+        ("--pretrained root/x,²", "--pretrained root/x,²: no file root/x,²-0000.params"),
+        ("--centers nope", "--centers nope: no such folder"),
+        ("--centers faces", "--centers faces: no centers there"),
+        (
+            "--centers root",
+            "--centers root: has the centers of several checkpoints: name one of them, such as root/checkp",
+        ),
+        (
+            "--centers old",
+            "--centers old: has centers of the published system: convert them with `partial-fc centers imp",
+        ),
+        ("--bank-dir file", "--bank-dir file: "),
+        ("--bank-dir file/below", "--bank-dir file/below: "),
+        ("--models-root file", "--models-root file: "),
+        ("--models-root file/below", "--models-root file/below: "),
+        ("--rec nope", "--rec nope: no such file"),
+        ("--rec faces", "--rec faces: a folder; name the file faces/train.rec"),
+        (
+            "--dataset emore",
+            "--dataset emore: no file data/faces_emore/train.rec: set $PARTIAL_FC_DATA to the folder that "
+            "has faces_emore/, or name the file: --rec PATH/train.rec",
+        ),
+    ],
+)
 def test_wrong_paths_begin_with_their_option(arguments, message, folder):
     config = from_command_line(arguments.split())
     config.models_root = config.models_root or "models"
@@ -174,10 +205,17 @@ def test_folders_that_cannot_be_written_to(option, folder, monkeypatch):
         check_paths(config, rank=0)
 
 
-@pytest.mark.parametrize("arguments", [
-    "--resume auto", "--resume root/checkpoints/update-000000007", "--rec faces/train.rec", "--dataset 100w",
-    "--bank-dir new/bank --models-root new/root", "--io-only --resume nope",
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--resume auto",
+        "--resume root/checkpoints/update-000000007",
+        "--rec faces/train.rec",
+        "--dataset 100w",
+        "--bank-dir new/bank --models-root new/root",
+        "--io-only --resume nope",
+    ],
+)
 def test_right_paths(arguments, folder):
     config = from_command_line(arguments.split())
     config.models_root = config.models_root or "models"

@@ -8,7 +8,7 @@ import pytest
 from partial_fc.cli.summary import print_summary
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.config import dataset_name
-from partial_fc.training.module import Report
+from partial_fc.training.module import UpdateStats
 from partial_fc.training.summary import write_summary
 
 FILES = dict(model="there/model", checkpoints="there/checkpoints", log="there/train.log", curves="there/curves.png")
@@ -22,7 +22,7 @@ def config(tmp_path):
 
 def summary_of(config):
     losses = SimpleNamespace(
-        first=Report(1, 31.25, 2.0), last=Report(100, 1.5, 21.8049), images_per_second=1234.56
+        first=UpdateStats(1, 31.25, 2.0), last=UpdateStats(100, 1.5, 21.8049), images_per_second=1234.56
     )
     verification = SimpleNamespace(
         history=[(0, {"a": 0.5, "b": 0.6}), (50, {"a": 0.97, "b": 0.7}), (100, {"a": 0.95, "b": 0.9})],
@@ -37,9 +37,23 @@ def test_file_holds_what_is_returned(config, tmp_path):
     assert json.loads(text) == summary and text.endswith("}\n")
     assert os.listdir(tmp_path) == ["summary.json"]
     assert summary == dict(
-        dataset="demo", network="demo", loss="cosface", sample_ratio=0.25, seed=0, num_classes=77, ranks=3,
-        updates=100, first_loss=31.25, last_loss=1.5, train_seconds=21.8, images_per_second=1234.6,
-        accuracy_pixels=0.66, accuracy_untrained=0.5, accuracy=0.95, accuracy_best=0.97, best_update=50,
+        dataset="demo",
+        network="demo",
+        loss="cosface",
+        sample_ratio=0.25,
+        seed=0,
+        num_classes=77,
+        ranks=3,
+        updates=100,
+        first_loss=31.25,
+        last_loss=1.5,
+        train_seconds=21.8,
+        images_per_second=1234.6,
+        accuracy_pixels=0.66,
+        accuracy_untrained=0.5,
+        accuracy=0.95,
+        accuracy_best=0.97,
+        best_update=50,
         verification={
             "a": dict(accuracy_pixels=0.66, accuracy_untrained=0.5, accuracy=0.95, accuracy_best=0.97, best_update=50),
             "b": dict(accuracy_pixels=0.61, accuracy_untrained=0.6, accuracy=0.9, accuracy_best=0.9, best_update=100),
@@ -122,7 +136,7 @@ def test_own_records_have_the_name_of_their_folder(tmp_path):
 
 def test_without_verification_sets(config, capsys):
     config.val_targets = []
-    losses = SimpleNamespace(first=Report(1, 2.0, 1.0), last=Report(1, 2.0, 1.0), images_per_second=0.0)
+    losses = SimpleNamespace(first=UpdateStats(1, 2.0, 1.0), last=UpdateStats(1, 2.0, 1.0), images_per_second=0.0)
     summary = write_summary(config, 1, losses, {}, SimpleNamespace(history=[(0, {}), (1, {})], best={}), FILES)
     assert summary["accuracy"] is None and summary["verification"] == {}
     print_summary(summary, config)

@@ -151,7 +151,8 @@ class CenterFiles:
 def _instead_of_centers(folder):
     """What a folder without centers is, and what to do."""
     below = [
-        path for inner in (".", "checkpoints")
+        path
+        for inner in (".", "checkpoints")
         for path in sorted(glob.glob(os.path.join(glob.escape(folder), inner, "update-*", "centers-*.safetensors")))
     ]
     if not os.path.isdir(folder):

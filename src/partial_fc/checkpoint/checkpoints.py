@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 
-from ..errors import AgreedError, InputError
+from ..errors import CollectiveError, InputError
 from ..files import naming, read_json, sha256, sync
 
 log = logging.getLogger("partial_fc")
@@ -50,14 +50,14 @@ class Checkpoints:
             about: what else the manifest says, of types that JSON has; that of rank 0 counts.
 
         Raises:
-            AgreedError: on every rank, if any could not write; the checkpoints before are as they were.
+            CollectiveError: on every rank, if any could not write; the checkpoints before are as they were.
         """
         unfinished = os.path.join(self.folder, f".update-{num_update:09d}.tmp")
         try:
             self._elect()
             self._lead(self._make_room, unfinished)
             files = {}
-            with self._comm.together():
+            with self._comm.raise_on_all_ranks():
                 for name in write(unfinished):
                     files[name] = _seal(os.path.join(unfinished, name))
             manifest = dict(self._comm.all_gather_object(about)[0], num_update=num_update)
@@ -65,7 +65,7 @@ class Checkpoints:
             for part in self._comm.all_gather_object(files):
                 manifest["files"].update(part)
             self._lead(self._finish, unfinished, num_update, manifest)
-        except AgreedError:
+        except CollectiveError:
             if self._leads:
                 shutil.rmtree(unfinished, ignore_errors=True)
             raise
@@ -82,7 +82,7 @@ class Checkpoints:
             path and manifest; None if there are no checkpoints.
 
         Raises:
-            AgreedError: on every rank, if there are some and none is whole, or `needs` refuses.
+            CollectiveError: on every rank, if there are some and none is whole, or `needs` refuses.
         """
         own = _numbers(self.folder)
         everywhere = {number for numbers in self._comm.all_gather_object(own) for number in numbers}
@@ -106,7 +106,7 @@ class Checkpoints:
     def _inspect(self, path, needs):
         """Manifest of a checkpoint, and what of it is damaged or None."""
         manifest = damage = None
-        with self._comm.together():  # what `needs` refuses, it refuses on every rank
+        with self._comm.raise_on_all_ranks():  # what `needs` refuses, it refuses on every rank
             try:
                 manifest = verified_manifest(path, needs)
             except Damaged as error:
@@ -119,12 +119,12 @@ class Checkpoints:
             return
         probes = [os.path.join(self.folder, f".rank-{rank}") for rank in range(self._comm.rank + 1)]
         try:
-            with self._comm.together():
+            with self._comm.raise_on_all_ranks():
                 os.makedirs(self.folder, exist_ok=True)
                 with open(probes[-1], "w"):
                     pass
             leads = not any(map(os.path.exists, probes[:-1]))
-            with self._comm.together():
+            with self._comm.raise_on_all_ranks():
                 pass  # all have looked
         finally:
             with contextlib.suppress(OSError):
@@ -133,7 +133,7 @@ class Checkpoints:
 
     def _lead(self, function, *arguments):
         """Call a function on the leading ranks only; its errors are those of all."""
-        with self._comm.together():
+        with self._comm.raise_on_all_ranks():
             if self._leads:
                 function(*arguments)
 
@@ -221,7 +221,8 @@ def _check_manifest(path, manifest):
     """Raise Damaged unless what every manifest has is of its type and within bounds; a checksum anyone can make."""
     num_update, world_size, files = (manifest.get(name) for name in ("num_update", "world_size", "files"))
     for name, value, low, high in (
-        ("num_update", num_update, 0, MAX_UPDATES), ("world_size", world_size, 1, MAX_RANKS),
+        ("num_update", num_update, 0, MAX_UPDATES),
+        ("world_size", world_size, 1, MAX_RANKS),
     ):
         if type(value) is not int or not low <= value <= high:
             raise Damaged(f"{path}: {name} is {value!r:.80}, expected a whole number from {low} to {high:,}")

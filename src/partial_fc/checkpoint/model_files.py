@@ -120,7 +120,8 @@ def why_not(needed: Iterable[str], held: Iterable[str]) -> str:
     needed, held = list(needed), list(held)
     text = f"the file holds {len(held)} parameters ({_some(held)}), the network has {len(needed)} ({_some(needed)})"
     for names, others, whose, which in (
-        (held, needed, "the file's", "without"), (needed, held, "the network's", "with"),
+        (held, needed, "the file's", "without"),
+        (needed, held, "the network's", "with"),
     ):
         prefix = _common_prefix(names, set(others))
         if prefix:

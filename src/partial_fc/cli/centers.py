@@ -17,19 +17,24 @@ _CENTERS = "folder with centers-*.safetensors: a checkpoint, or the OUT of a com
 def parser():
     """Parser of the commands."""
     result = Parser(
-        prog="partial-fc centers", description="Convert class centers. What import and map make, `train --centers OUT` "
-        "starts from, beside the backbone that --pretrained names."
+        prog="partial-fc centers",
+        description="Convert class centers. What import and map make, `train --centers OUT` "
+        "starts from, beside the backbone that --pretrained names.",
     )
     commands = result.add_subparsers(dest="centers_command", required=True, metavar="COMMAND")
     command = commands.add_parser("import", help="from the published system's files, or NumPy's")
     command.add_argument(
-        "source", metavar="SOURCE", help="folder with RANK_centers.param and RANK_centers_mom.param, or a file "
-        "NAME.npy, with NAME_mom.npy beside it if there is momentum"
+        "source",
+        metavar="SOURCE",
+        help="folder with RANK_centers.param and RANK_centers_mom.param, or a file "
+        "NAME.npy, with NAME_mom.npy beside it if there is momentum",
     )
     command.add_argument("out", metavar="OUT", help="folder for the centers")
     command.add_argument(
-        "--num-classes", type=positive, metavar="N", help="true number of classes, for RANK_centers.param: the last "
-        "ranks have rows beyond it"
+        "--num-classes",
+        type=positive,
+        metavar="N",
+        help="true number of classes, for RANK_centers.param: the last ranks have rows beyond it",
     )
     command.set_defaults(run=_import)
     command = commands.add_parser("export", help="to the published system's files, or NumPy's")
@@ -42,7 +47,9 @@ def parser():
     form.add_argument("--numpy", action="store_true", help="as centers.npy and centers_mom.npy")
     command.set_defaults(run=_export)
     command = commands.add_parser(
-        "map", help="for another set of identities", description="Centers for another set of identities: those that "
+        "map",
+        help="for another set of identities",
+        description="Centers for another set of identities: those that "
         "stay keep center and momentum, the others start anew.",
     )
     command.add_argument("source", metavar="SOURCE", help=_CENTERS)

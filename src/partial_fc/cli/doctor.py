@@ -7,12 +7,12 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 from ..distributed.hosts import is_here, parse_hosts
+from ..doctor.command_lines import checkout, rank_command
 from ..doctor.facts import gather
 from ..doctor.findings import OK, TROUBLE, WARNING, Finding, count, lines
 from ..doctor.gpus import check_gpus
 from ..doctor.hosts import ask, check_ssh, compare
-from ..doctor.launch import checkout, rank_command
-from ..doctor.ranks import check_ranks
+from ..doctor.launchers import check_ranks
 from ..doctor.software import check_software, missing
 from ..doctor.storage import check_storage
 from ..errors import InputError
@@ -35,7 +35,8 @@ def parser():
     result.add_argument("--models-root", default="models", metavar="DIR", help="folder to be written to (%(default)s)")
     result.add_argument("--json", action="store_true", help="print one JSON object")
     result.add_argument(
-        "--gpu-acceptance", action="store_true",
+        "--gpu-acceptance",
+        action="store_true",
         help="instead, try all that a GPU computes (without one: the CPU), and print a table to send back",
     )
     return result

@@ -13,8 +13,9 @@ def print_summary(summary, config):
     lines = ["", "Trained {network} on {dataset}, ranks: {ranks}".format(**summary)]
     rate = f", {summary['images_per_second']:.0f} images/s" * bool(summary["images_per_second"])
     lines.append(
-        "  {updates} updates in {train_seconds:.0f} s{}; loss {first_loss:.2f} -> {last_loss:.2f}"
-        .format(rate, **summary)
+        "  {updates} updates in {train_seconds:.0f} s{}; loss {first_loss:.2f} -> {last_loss:.2f}".format(
+            rate, **summary
+        )
     )
     lines += [_accuracy(name, measured) for name, measured in summary["verification"].items()]
     lines.append(f"  model    {files['model']}-symbol.json, {files['model']}-0000.params")

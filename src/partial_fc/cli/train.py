@@ -4,7 +4,7 @@ import sys
 import time
 
 from ..distributed.signals import STOPPED_STATUS, Signals, Stopped
-from ..errors import AgreedError, InputError, exit_status
+from ..errors import CollectiveError, InputError, exit_status
 from ..output.closed_pipe import quiet_pipe
 from ..output.printable import print_message
 from .summary import print_summary
@@ -32,7 +32,7 @@ def main(argv=None):
     except Stopped as stopped:
         _last_words(comm, f"stopped: {stopped}")
         return STOPPED_STATUS
-    except AgreedError as error:
+    except CollectiveError as error:
         _last_words(comm, f"error: {error}")
         return error.status
     except BrokenPipeError:  # the summary

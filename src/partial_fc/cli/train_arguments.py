@@ -12,8 +12,15 @@ from .parser import Parser, plain
 _OF_A_START = ("models_root", "resume", "overwrite", "break_lock", "io_only", "pretrained", "centers", "source")
 # What other trainers call a key.
 _ELSEWHERE = {
-    "epochs": "max_update", "steps": "max_update", "lr": "backbone_lr", "learning_rate": "backbone_lr",
-    "weight_decay": "wd", "workers": "num_workers", "output": "models_root", "margin": "loss_m2", "scale": "loss_s",
+    "epochs": "max_update",
+    "steps": "max_update",
+    "lr": "backbone_lr",
+    "learning_rate": "backbone_lr",
+    "weight_decay": "wd",
+    "workers": "num_workers",
+    "output": "models_root",
+    "margin": "loss_m2",
+    "scale": "loss_s",
 }
 _OF_THE_LAUNCHER = ("-np", "-H", "--hostfile", "--restarts")
 # Options that stand for `--set key=value` of the same key.
@@ -124,11 +131,15 @@ def parser():
     result.add_argument("--io-only", action="store_true", help="only read the images, and log how fast that is")
     result.add_argument("--overwrite", action="store_true", help="overwrite another run's results in the models root")
     result.add_argument(
-        "--break-lock", action="store_true",
+        "--break-lock",
+        action="store_true",
         help="use a models root whose lock names a run that is over, which this host cannot find out by itself",
     )
     result.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE",
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
         help="override a key of the preset, such as max_update=1000; repeat it for several keys",
     )
     return result

@@ -62,8 +62,18 @@ class BatchReader:
     """
 
     def __init__(
-        self, records, image_size, batch_size, comm, seed=0, num_workers=2, augmentation=None,
-        last_batch="drop", num_classes=None, on_bad_record="error", bad_record_share=0.001,
+        self,
+        records,
+        image_size,
+        batch_size,
+        comm,
+        seed=0,
+        num_workers=2,
+        augmentation=None,
+        last_batch="drop",
+        num_classes=None,
+        on_bad_record="error",
+        bad_record_share=0.001,
     ):
         self.global_batch_size, count = batch_size * comm.world_size, len(records.keys)
         self._drops = last_batch == "drop"
@@ -95,7 +105,7 @@ class BatchReader:
                 yield batch
         finally:
             read.close()
-            self.bad_records.tell()
+            self.bad_records.log_count()
 
     def _positions(self, position):
         while True:
@@ -122,20 +132,23 @@ class BatchReader:
         if 2 * start >= len(self.records.keys):
             self._order.prepare(epoch + 1)
         start += self.rank * self.batch_size
-        batch, bad = Batch(
-            image_memory(self.batch_size, *self.size, 3),
-            np.empty(self.batch_size, np.int64),
-            self._keys(epoch, np.arange(start, start + self.batch_size)),
-            end,
-        ), {}
+        batch, bad = (
+            Batch(
+                image_memory(self.batch_size, *self.size, 3),
+                np.empty(self.batch_size, np.int64),
+                self._keys(epoch, np.arange(start, start + self.batch_size)),
+                end,
+            ),
+            {},
+        )
         numbers = self.augmentation.draw(self.seed, epoch, batch.records)
         for index, (key, image) in enumerate(zip(batch.records.tolist(), batch.images)):
             try:
                 batch.labels[index] = self._read_image(key, image)
             except InputError as error:
-                self.bad_records.note(key, error, bad)
+                self.bad_records.collect(key, error, bad)
                 self._replace(batch, index, epoch, start + index, bad)
-                numbers[index], = self.augmentation.draw(self.seed, epoch, batch.records[index : index + 1])
+                (numbers[index],) = self.augmentation.draw(self.seed, epoch, batch.records[index : index + 1])
             self.augmentation.apply(image, numbers[index])
         return batch, bad
 
@@ -147,7 +160,7 @@ class BatchReader:
                 batch.labels[index] = self._read_image(batch.records[index], batch.images[index])
                 return
             except InputError as error:
-                self.bad_records.note(int(batch.records[index]), error, bad)
+                self.bad_records.collect(int(batch.records[index]), error, bad)
         raise InputError(f"{self.records.path}: not one record can be read")
 
     def _keys(self, epoch, places):
@@ -175,7 +188,10 @@ def _tell_empty(records):
     if len(empty):
         log.warning(
             "%s: %d of %d identities have no images, %d is the first: no image will ever be like their centers",
-            records.path, len(empty), records.num_identities, empty[0],
+            records.path,
+            len(empty),
+            records.num_identities,
+            empty[0],
         )
     found = identities_in_runs(records)
     if found:

@@ -6,6 +6,7 @@ unpickler that only limits the names does not help). Plain data needs few opcode
 here, and `pickletools` of the standard library splits them. The few NumPy names that arrays need lead to
 stand-ins of this file, so that NumPy never sees a shape or a type which the file made up.
 """
+
 import codecs
 import io
 import math
@@ -25,8 +26,23 @@ _OPCODES = {info.code.encode("latin-1"): info for info in pickletools.opcodes}
 _PLAIN_DTYPES = frozenset(["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
 _PYTHON2_STRINGS = frozenset(["BINSTRING", "SHORT_BINSTRING"])
 _LITERALS = _PYTHON2_STRINGS | {
-    "STRING", "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "BINBYTES", "SHORT_BINBYTES",
-    "BINBYTES8", "BYTEARRAY8", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
+    "STRING",
+    "INT",
+    "BININT",
+    "BININT1",
+    "BININT2",
+    "LONG",
+    "LONG1",
+    "LONG4",
+    "BINBYTES",
+    "SHORT_BINBYTES",
+    "BINBYTES8",
+    "BYTEARRAY8",
+    "UNICODE",
+    "BINUNICODE",
+    "SHORT_BINUNICODE",
+    "BINUNICODE8",
+}
 
 
 def load_plain(data):
@@ -103,7 +119,7 @@ def _text(value):
 
 
 _GLOBALS = {("numpy", "ndarray"): PickledArray, ("numpy", "dtype"): _PickledDtype}
-for _core in ("numpy.core", "numpy._core"):   # the name before and since NumPy 2
+for _core in ("numpy.core", "numpy._core"):  # the name before and since NumPy 2
     _GLOBALS[_core + ".multiarray", "_reconstruct"] = _reconstruct
     _GLOBALS[_core + ".multiarray", "scalar"] = _scalar
     _GLOBALS[_core + ".numeric", "_frombuffer"] = _frombuffer

@@ -3,6 +3,7 @@
 `bins` holds two encoded images for each pair, in the order of the pairs; `issame_list` tells for each pair
 whether both show the same person.
 """
+
 import os
 import pickle
 from typing import List, NamedTuple

@@ -26,7 +26,7 @@ def checksums(config, records):
 
 
 def compare(what, values, comm):
-    """Raise AgreedError on every rank if ranks have different values.
+    """Raise CollectiveError on every rank if ranks have different values.
 
     Args:
         what: that is compared, for the message: `{what} of {name}`.
@@ -39,7 +39,8 @@ def compare(what, values, comm):
         own, others = (each.get(different[0], _MISSING) if different else None for each in (values, other))
         comm.agree(
             f"{what} of {different[0]} is {own} here, {others} on rank {rank}: it must be the same on all ranks"
-            if different else None
+            if different
+            else None
         )
 
 

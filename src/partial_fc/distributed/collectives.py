@@ -155,7 +155,7 @@ class HorovodCommunicator(Communicator):
             self._broadcast_group({name: arrays[name] for name in names})
 
     def _agreed_on(self, arrays):
-        """The arrays, if all ranks have such; else raises AgreedError on every rank. Compared the first time only."""
+        """The arrays, if all ranks have the same; else CollectiveError on every rank. Compared the first time only."""
         described = describe(arrays)
         if described not in self._agreed:
             self._compare(described)

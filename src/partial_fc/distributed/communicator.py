@@ -2,7 +2,7 @@
 
 import contextlib
 
-from ..errors import WRONG_INPUT, AgreedError, InputError, exit_status
+from ..errors import WRONG_INPUT, CollectiveError, InputError, exit_status
 from .exchange import describe
 
 
@@ -37,7 +37,7 @@ class Communicator:
 
         Raises:
             InputError: not dense NDArrays by name, of numbers that can be added.
-            AgreedError: on every rank, if ranks have others, of another shape, dtype or order.
+            CollectiveError: on every rank, if ranks have others, of another shape, dtype or order.
         """
         describe(arrays)
 
@@ -71,7 +71,7 @@ class Communicator:
         """Have a function without arguments called, in any thread, before another rank's failure ends this process."""
 
     def agree(self, problem, status=WRONG_INPUT):
-        """Raise AgreedError on every rank if any rank has a problem (str); all continue if all pass None.
+        """Raise CollectiveError on every rank if any rank has a problem (str); all continue if all pass None.
 
         Args:
             status: exit status of a run that this rank's problem ends. Of several, WRONG_INPUT counts: the same run
@@ -83,11 +83,11 @@ class Communicator:
         if found:
             statuses = {status for problem, status in pairs if problem}
             text = problems[0] if len(set(problems)) == 1 else "\n".join(found)
-            raise AgreedError(text, WRONG_INPUT if WRONG_INPUT in statuses else max(statuses))
+            raise CollectiveError(text, WRONG_INPUT if WRONG_INPUT in statuses else max(statuses))
 
     @contextlib.contextmanager
-    def together(self):
-        """An InputError or OSError of any rank within the block is raised by all of them, as AgreedError, at its end.
+    def raise_on_all_ranks(self):
+        """An InputError or OSError of any rank in the block is raised on all ranks, as CollectiveError, at its end.
 
         Its exit status is that of its cause.
 

@@ -55,7 +55,8 @@ def read_host_file(path: str) -> List[Host]:
     lines = [line.partition("#")[0].strip() for line in text.split("\n")]
     hosts = _merged(
         _host(_LINE.fullmatch(line), f"{path}, line {number}: {line!r}: expected a host such as worker1 slots=8")
-        for number, line in enumerate(lines, start=1) if line
+        for number, line in enumerate(lines, start=1)
+        if line
     )
     if not hosts:
         raise InputError(f"--hostfile {path}: there is no host in it; expected lines such as worker1 slots=8")

@@ -47,8 +47,16 @@ def this_process(folder: str, run: str = "", launch: str = "", flock: bool = Fal
     """The Owner of a lock in a folder that this process holds."""
     pid, now = os.getpid(), datetime.datetime.now(datetime.timezone.utc)
     return Owner(
-        run, launch, socket.gethostname(), boot_id(), os.readlink("/proc/self/ns/pid"), pid, _start_time(pid), flock,
-        _is_local(folder), now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        run,
+        launch,
+        socket.gethostname(),
+        boot_id(),
+        os.readlink("/proc/self/ns/pid"),
+        pid,
+        _start_time(pid),
+        flock,
+        _is_local(folder),
+        now.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
 
 

@@ -172,7 +172,8 @@ class Monitor:
         limit = min(_QUIET, self._stall / 2)
         return {
             number: f"{rank} does not answer, last heard of in {rank.doing}"
-            for number, rank in self._ranks.items() if now - rank.heard > limit
+            for number, rank in self._ranks.items()
+            if now - rank.heard > limit
         }
 
 

@@ -1,6 +1,6 @@
 """Run by `facts` in a process of its own, which a dead network file system may keep: speed and space of folders.
 
-    python -m partial_fc.doctor.disk MODELS_ROOT [TRAIN.REC]
+python -m partial_fc.doctor.disk MODELS_ROOT [TRAIN.REC]
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """What a host reports about itself, as JSON. It needs nothing but Python: whatever else is missing is a fact, too.
 
-    python -m partial_fc.doctor.facts MODELS_ROOT [TRAIN.REC]       (run on other hosts by ssh)
+python -m partial_fc.doctor.facts MODELS_ROOT [TRAIN.REC]       (run on other hosts by ssh)
 """
 
 import hashlib

@@ -18,7 +18,9 @@ def check_gpus(facts, slots=None):
     seen = [] if missing(mxnet) else mxnet["gpu_memory"]
     if facts["driver"]:
         yield Finding(
-            "GPUs", TROUBLE, f"nvidia-smi fails: {facts['driver']['error']}",
+            "GPUs",
+            TROUBLE,
+            f"nvidia-smi fails: {facts['driver']['error']}",
             "install the driver again, or restart after its update; in a container: docker run --gpus all",
         )
     elif not gpus and not seen:

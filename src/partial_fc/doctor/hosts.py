@@ -5,9 +5,9 @@ import os
 import re
 import time
 
+from .command_lines import checkout, rank_command, ssh_command
 from .facts import TIMEOUT
 from .findings import OK, TROUBLE, WARNING, Finding
-from .launch import checkout, rank_command, ssh_command
 from .process import run
 from .software import missing
 

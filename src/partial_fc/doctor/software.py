@@ -106,7 +106,9 @@ def _system(facts):
     shared = facts["shared_memory"]
     if shared is not None and shared < _SHARED_MEMORY:
         yield Finding(
-            "/dev/shm", WARNING, f"{shared / 2**20:.0f} MiB free; ranks of a host exchange arrays through it",
+            "/dev/shm",
+            WARNING,
+            f"{shared / 2**20:.0f} MiB free; ranks of a host exchange arrays through it",
             "a container: docker run --shm-size=1g, or --ipc=host",
         )
     if facts["clock_synchronized"] is False:

@@ -45,21 +45,25 @@ def embed(source, embedder, out, comm, flip=False, overwrite=False, skip_bad=Fal
         Number of images that were computed now, by all ranks.
 
     Raises:
-        AgreedError: on every rank: images that cannot be read, embeddings that are not finite, files that cannot be
+        CollectiveError: on every rank: images that cannot be read, embeddings that are not finite, files that cannot be
             written or are not to be replaced, other images or models on other ranks; not one image that can be read;
             images that an earlier run has skipped and this one is not to.
     """
-    with comm.together():
+    with comm.raise_on_all_ranks():
         shape = len(source.lines), embedder.embedding_size(source.size)
         arguments = {
-            "version": _VERSION, "model": embedder.checksum, "flip": "unit" if flip and unit else flip,
-            "images": shape[0], "embedding_size": shape[1], "image_size": list(source.size),
+            "version": _VERSION,
+            "model": embedder.checksum,
+            "flip": "unit" if flip and unit else flip,
+            "images": shape[0],
+            "embedding_size": shape[1],
+            "image_size": list(source.size),
             "names": _digest(source.lines),
         }
     _compare(arguments, comm)
     with contextlib.closing(UnfinishedFeatures(out, shape)) as unfinished:
         there = False
-        with comm.together():
+        with comm.raise_on_all_ranks():
             if comm.rank == 0:
                 arguments["states"] = _digest(source.states())
                 there = _prepare(unfinished, out, arguments, overwrite, skip_bad)
@@ -67,10 +71,10 @@ def embed(source, embedder, out, comm, flip=False, overwrite=False, skip_bad=Fal
             log.info("%s: these images and this model have been computed already", out)
             return 0
         start = time.perf_counter()
-        with comm.together():
+        with comm.raise_on_all_ranks():
             blocks = unfinished.open()
         _compute(source, _function(embedder, flip, unit), unfinished, blocks, comm, embedder.batch_size, skip_bad)
-        with comm.together():
+        with comm.raise_on_all_ranks():
             if comm.rank == 0:
                 _publish(unfinished, out, source.lines, {**arguments, **embedder.settings})
     count, seconds = sum(map(len, blocks)), time.perf_counter() - start
@@ -163,7 +167,7 @@ def _compute(source, function, unfinished, blocks, comm, size, skip_bad):
     read = _skipping(source, bad) if skip_bad else source.read
     with contextlib.closing(read_ahead(read, parts, workers)) as batches:
         for index in range(-(-len(blocks) // comm.world_size)):
-            with comm.together():
+            with comm.raise_on_all_ranks():
                 if index < len(own):
                     rows = own[index]
                     loaded = [next(batches) for _ in range(rows.start, rows.stop, size)]

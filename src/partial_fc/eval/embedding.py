@@ -196,9 +196,7 @@ def open_embedder(name, args, ctx):
     if (args.mean is None) != (args.scale is None):
         raise InputError("--mean and --scale belong together: the network is given (pixel - MEAN) * SCALE")
     model = load_model(name, args.layer, args.allow_operator)
-    embedder = Embedder(
-        model, ctx, args.batch_size, args.bgr, None if args.mean is None else (args.mean, args.scale)
-    )
+    embedder = Embedder(model, ctx, args.batch_size, args.bgr, None if args.mean is None else (args.mean, args.scale))
     why = f"since its symbol begins with {model.begins_with}; --mean and --scale change that"
     log.info("%s: the network is given %s", name, pixel_words(embedder.settings, why))
     return embedder

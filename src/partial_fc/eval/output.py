@@ -71,8 +71,13 @@ def far_name(far):
 def results_json(results):
     """The figures with `protocol`, `data`, `model` and `settings`: an object, for several results a list of objects."""
     objects = [
-        {"protocol": each.protocol, "data": each.data, "model": each.model,
-         **({"settings": each.settings} if each.settings else {}), **each.figures}
+        {
+            "protocol": each.protocol,
+            "data": each.data,
+            "model": each.model,
+            **({"settings": each.settings} if each.settings else {}),
+            **each.figures,
+        }
         for each in results
     ]
     return json.dumps(objects[0] if len(objects) == 1 else objects, indent=2, allow_nan=False)

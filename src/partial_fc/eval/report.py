@@ -19,7 +19,10 @@ _GROUPS = {"verification": "Mirror images", "ifrt": "Group", "ijb": "Embeddings 
 _MARKS = re.compile(r"[\\`*\[\]<>|&~$#!]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.|(?<=\w)@(?=\w)", re.IGNORECASE)
 _GUESSED = "as the beginning of its symbol suggests"
 _LABELS = {
-    "auc": "AUC", "xnorm": "Mean norm", "rank1": "Rank 1", "pairs same": "Pairs of the same person",
+    "auc": "AUC",
+    "xnorm": "Mean norm",
+    "rank1": "Rank 1",
+    "pairs same": "Pairs of the same person",
     "pairs different": "Pairs of different people",
 }
 
@@ -52,8 +55,11 @@ def _table(own, others):
     rows.sort(key=lambda row: groups.index(row[1]))
     named = groups != [""]
     header = ["Model", *[_GROUPS.get(own[0].protocol, "")] * named]
-    cells = [[model, *[name] * named, *(figures.get(label, "-") for label in columns)] for model, name, figures in rows
-             if any(label in figures for label in columns)]
+    cells = [
+        [model, *[name] * named, *(figures.get(label, "-") for label in columns)]
+        for model, name, figures in rows
+        if any(label in figures for label in columns)
+    ]
     lines = [header + columns, ["---"] * len(header) + ["--:"] * len(columns), *cells]
     return ["| " + " | ".join(map(_escaped, line)) + " |" for line in lines]
 
@@ -62,10 +68,15 @@ def _rows(model, result):
     """Tuples of the model, what a row is of, and the figures as text by label, one for each group of a result."""
     for name, figures in (result.groups or {"": result.figures}).items():
         figures = flat(figures)
-        yield model, name, {
-            _label(key): _text(key, value, figures.get(f"{key}_std"))
-            for key, value in figures.items() if not key.endswith("_std")
-        }
+        yield (
+            model,
+            name,
+            {
+                _label(key): _text(key, value, figures.get(f"{key}_std"))
+                for key, value in figures.items()
+                if not key.endswith("_std")
+            },
+        )
 
 
 def _label(key):
@@ -83,7 +94,8 @@ def _settings(results):
     """Lines on how the models were given their images."""
     lines = [
         f"- {_escaped(each.model)}: the network is given {pixel_words(each.settings, _GUESSED)}"
-        for each in results if "mean" in each.settings
+        for each in results
+        if "mean" in each.settings
     ]
     return ["", *dict.fromkeys(lines)] if lines else []
 

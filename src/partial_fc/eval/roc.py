@@ -4,6 +4,7 @@ A pair is accepted where its score is at least the threshold. The true accept ra
 are the shares of the genuine and of the impostor pairs that are accepted (ISO/IEC 19795-1). So pairs of equal score are
 accepted together or not at all.
 """
+
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -126,7 +127,8 @@ class Roc:
         if place < 0:
             return OperatingPoint(float("inf"), 0.0, 0.0)
         return OperatingPoint(
-            float(self._thresholds[place]), float(self._genuine[place] / self.num_genuine),
+            float(self._thresholds[place]),
+            float(self._genuine[place] / self.num_genuine),
             float(self._impostor[place] / self.num_impostor),
         )
 

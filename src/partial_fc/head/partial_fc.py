@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional
 import mxnet as mx
 import numpy as np
 
-from ..errors import WRONG_INPUT, AgreedError, InputError
+from ..errors import WRONG_INPUT, CollectiveError, InputError
 from .labels import class_ids
 from .normalize import l2_normalize, l2_normalize_backward
 from .parallel_softmax import ShardTargets, combine, no_columns, shard_softmax
@@ -19,21 +19,21 @@ from .workspace import Workspace
 
 # Up to this scale the softmax may rely on a zero column, see `shard_softmax`.
 _LARGEST_SCALE = 64
-# In the place of a note: this rank has no labels to send, or of another number.
+# In the place of requests: this rank has no labels to send, or of another number.
 _NO_LABELS = np.iinfo(np.int64).min
 
 
-class Choice(NamedTuple):
+class SampledRows(NamedTuple):
     """What the host decides about a step before the embeddings are there.
 
     `rows`: (C,) int64 rows of the bank that take part; None for all of them.
     `columns`: (B,) int64, where each sample's class stands among these rows; -1 if it is on another rank.
-    `notes`: the ranks' notes, combined by bitwise or.
+    `requests`: the ranks' requests, combined by bitwise or.
     """
 
     rows: Optional[np.ndarray]
     columns: np.ndarray
-    notes: int = 0
+    requests: int = 0
 
 
 class PartialFC:
@@ -51,29 +51,29 @@ class PartialFC:
         self._workspace = Workspace(bank.ctx)
         self._batch_size = 0  # per rank, as all ranks have agreed last
 
-    def choose(self, labels, num_update, records=None, note=0):
+    def choose(self, labels, num_update, records=None, requests=0):
         """Gather the labels of all ranks and choose the centers of update `num_update`. Host work only.
 
         Args:
             labels: (b,) class ids of this rank's samples, whole numbers in an NDArray, NumPy array or list.
             records: b names or numbers of the samples, for the error message.
-            note: integer that travels with the labels, for what ranks must know of each other at the same update.
+            requests: integer that travels with the labels, for what ranks must know of each other at the same update.
 
         Raises:
-            AgreedError: on every rank, if any rank has a label that is no class, naming record and label; or labels of
-                another type or shape than `class_ids` takes; or a batch of another size than the other ranks.
+            CollectiveError: on every rank, if any rank has a label that is no class, naming record and label; or
+                labels of another type or shape than `class_ids` takes; or a batch of another size than the other ranks.
         """
         try:
             own, problem = class_ids(labels, self.bank.num_classes, records), None
         except InputError as error:
             own, problem = None, str(error)
-        total_labels, notes = self._exchange(own, note, problem)  # (B,)
+        total_labels, requests = self._exchange(own, requests, problem)  # (B,)
         shard_labels = self.bank.partition.shard_labels(total_labels)
         rows = self.bank.sample(shard_labels, num_update)
         self.bank.prefetch(rows)
         if rows is None:
-            return Choice(None, shard_labels, notes)
-        return Choice(rows, np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1), notes)
+            return SampledRows(None, shard_labels, requests)
+        return SampledRows(rows, np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1), requests)
 
     def fail(self, problem, status):
         """Take the place of `choose` on a rank that has no batch, so that all ranks raise `problem` (str).
@@ -82,29 +82,29 @@ class PartialFC:
             status: exit status of the run then.
 
         Raises:
-            AgreedError: always, on every rank.
+            CollectiveError: always, on every rank.
         """
         self._exchange(None, 0, problem, status)
 
-    def _exchange(self, labels, note, problem, status=WRONG_INPUT):
-        """Labels (B,) of all ranks and their notes, by one collective of a size that all ranks know from the last time.
+    def _exchange(self, labels, requests, problem, status=WRONG_INPUT):
+        """Labels (B,) and requests of all ranks, by one collective of a size that all ranks know from the last time.
 
         A rank with a problem, or with labels of another size, sends a sign instead: all ranks then speak of it.
         """
         fits = problem is None and len(labels) == self._batch_size
-        sent = np.append(labels, note) if fits else np.full(self._batch_size + 1, _NO_LABELS, np.int64)
+        sent = np.append(labels, requests) if fits else np.full(self._batch_size + 1, _NO_LABELS, np.int64)
         gathered = self.comm.all_gather_host(sent).reshape(self.comm.world_size, -1)
         if (gathered[:, -1] != _NO_LABELS).all():
             return gathered[:, :-1].reshape(-1), int(np.bitwise_or.reduce(gathered[:, -1]))
         self.comm.agree(problem, status)
         self._batch_size = self._common_size(len(labels))
-        return self._exchange(labels, note, None)
+        return self._exchange(labels, requests, None)
 
     def _common_size(self, batch_size):
         sizes = self.comm.all_gather_object(batch_size)
         for rank, size in enumerate(sizes):
             if size != sizes[0]:
-                raise AgreedError(
+                raise CollectiveError(
                     f"rank {rank} has a batch of {size} samples, rank 0 of {sizes[0]}: ranks must have batches of one "
                     "size; discard a last batch that is smaller"
                 )
@@ -177,7 +177,11 @@ class PartialFC:
         """This rank's centers: the loss, their part (B, D) of the embeddings' gradient, their own update."""
         s, batch_size, unit_weight, targets = self.margin.s, len(total_embeddings), shard.unit_weight, shard.targets
         logits = mx.nd.FullyConnected(  # (B, C); s is folded into the small matrix
-            total_embeddings * s, unit_weight, no_bias=True, num_hidden=len(unit_weight), flatten=True,
+            total_embeddings * s,
+            unit_weight,
+            no_bias=True,
+            num_hidden=len(unit_weight),
+            flatten=True,
             out=self._workspace.array("logits", (batch_size, len(unit_weight))),
         )
         cos_theta, slope = self.margin.target(mx.nd.pick(logits, targets.columns, axis=1) / s)  # (B,), (B,)
@@ -190,7 +194,9 @@ class PartialFC:
         # The targets' part is added as B rows: in the matrix it would be divided by row_scale, which may underflow.
         grad_total = grad_total * row_scale + mx.nd.take(unit_weight, targets.columns) * target
         grad_unit = mx.nd.dot(
-            softmax.probabilities, total_embeddings * row_scale, transpose_a=True,
+            softmax.probabilities,
+            total_embeddings * row_scale,
+            transpose_a=True,
             out=self._workspace.array("grad_unit", unit_weight.shape),
         )
         shard.adder.add(total_embeddings * target, grad_unit)
@@ -225,8 +231,7 @@ class _Shard(NamedTuple):
 def _shard_targets(columns, ctx):
     """`ShardTargets` on the device, from (B,) columns with -1 for the classes of other ranks."""
     return ShardTargets(
-        mx.nd.array(np.maximum(columns, 0), ctx=ctx, dtype="int64"),
-        mx.nd.array(columns >= 0, ctx=ctx, dtype="float32"),
+        mx.nd.array(np.maximum(columns, 0), ctx=ctx, dtype="int64"), mx.nd.array(columns >= 0, ctx=ctx, dtype="float32")
     )
 
 

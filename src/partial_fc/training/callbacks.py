@@ -91,11 +91,11 @@ class LossLog:
         global_batch_size: images per update.
         comm: communicator.
         board: TensorBoard.
-        first, last: Reports of the run that this one continues.
+        first, last: UpdateStats of the run that this one continues.
 
     Attributes:
         path: of `losses.csv`.
-        first, last: the first Report, of the run that this one continues if there is one, and the last.
+        first, last: the first UpdateStats, of the run that this one continues if there is one, and the last.
     """
 
     def __init__(self, config, schedule, global_batch_size, comm, board, first=None, last=START):
@@ -107,12 +107,10 @@ class LossLog:
         self._global_batch_size, self._board = global_batch_size, board
         self.first, self.last = first, last
         self._comm, self._logged = comm, last  # at the last line of the log
-        self._own_first = None  # Report
+        self._own_first = None  # UpdateStats
         # disable=None: a bar on a terminal only
         disable = None if comm.rank == 0 else True
-        self._bar = tqdm(
-            total=config.max_update, initial=last.num_update, unit="update", disable=disable, leave=False
-        )
+        self._bar = tqdm(total=config.max_update, initial=last.num_update, unit="update", disable=disable, leave=False)
 
     def __enter__(self):
         return self
@@ -145,7 +143,13 @@ class LossLog:
         wait = self._wait(report.waited - before.waited, seconds)
         log.info(
             "update %d/%d  loss %.4f  lr %g  %.0f images/s  %s left%s",
-            report.num_update, self._max_update, report.loss, lr, rate, left, wait,
+            report.num_update,
+            self._max_update,
+            report.loss,
+            lr,
+            rate,
+            left,
+            wait,
         )
         self._board.add(report.num_update, {"loss": report.loss, "lr": lr, "images_per_second": rate})
 
@@ -221,7 +225,11 @@ class Verification:
                 self.best[name] = result.accuracy, num_update
             log.info(
                 "update %d  %s: accuracy %.4f +- %.4f, best %.4f at update %d",
-                num_update, name, result.accuracy, result.accuracy_std, *self.best[name],
+                num_update,
+                name,
+                result.accuracy,
+                result.accuracy_std,
+                *self.best[name],
             )
         self._board.add(num_update, {"accuracy/" + name: accuracy for name, accuracy in accuracies.items()})
         self.history.append((num_update, accuracies))

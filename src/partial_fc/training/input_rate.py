@@ -21,20 +21,25 @@ def measure_input(reader, comm, seconds=_SECONDS):
         Images per second of each rank.
 
     Raises:
-        AgreedError: on every rank, for a record that cannot be used on any of them.
+        CollectiveError: on every rank, for a record that cannot be used on any of them.
     """
     images = read = 0
     with contextlib.closing(reader.batches()) as batches:
-        with comm.together():
+        with comm.raise_on_all_ranks():
             next(batches)  # starts the threads
         for end in _ends(seconds):
-            with comm.together():
+            with comm.raise_on_all_ranks():
                 more, took = _read(batches, reader.batch_size, seconds=end - read)
                 images, read = images + more, read + took
             rates = comm.all_gather_object(images / read)
             log.info(
                 "input alone, %.0f of %.0f s: %.0f images/s on all %d ranks together, %.0f to %.0f per rank",
-                end, seconds, sum(rates), comm.world_size, min(rates), max(rates),
+                end,
+                seconds,
+                sum(rates),
+                comm.world_size,
+                min(rates),
+                max(rates),
             )
     return rates
 

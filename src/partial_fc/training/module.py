@@ -11,11 +11,11 @@ import numpy as np
 from ..backbone.batch_norm import check_batch_norm
 from ..backbone.initializer import initialize
 from ..distributed.monitor import IMAGES
-from ..errors import AgreedError, InputError, described, exit_status
+from ..errors import CollectiveError, InputError, described, exit_status
 from ..randomness import random_key
 
 
-class Report(NamedTuple):
+class UpdateStats(NamedTuple):
     """State of the training after an update.
 
     Attributes:
@@ -24,7 +24,7 @@ class Report(NamedTuple):
         seconds: spent in all of them, the wait for their data included.
         waited: seconds of these that this rank waited for data.
         position: in the data at which the next batch begins, see `Batch`.
-        notes: what ranks have asked for since the update before, combined by bitwise or.
+        requests: what ranks have asked for since the update before, combined by bitwise or.
     """
 
     num_update: int
@@ -32,10 +32,10 @@ class Report(NamedTuple):
     seconds: float
     waited: float = 0.0
     position: int = 0
-    notes: int = 0
+    requests: int = 0
 
 
-START = Report(0, math.nan, 0.0)
+START = UpdateStats(0, math.nan, 0.0)
 
 
 class FaceModule:
@@ -55,18 +55,28 @@ class FaceModule:
             betas by their names. A variable of the symbol that has a `wd_mult` of its own keeps it.
 
     Raises:
-        AgreedError: on every rank, if batch normalization would see a single value per channel.
+        CollectiveError: on every rank, if batch normalization would see a single value per channel.
     """
 
     def __init__(
-        self, symbol, head, comm, ctx, batch_size, image_size, seed=0, momentum=0.9, wd=5e-4, initializer="normal",
+        self,
+        symbol,
+        head,
+        comm,
+        ctx,
+        batch_size,
+        image_size,
+        seed=0,
+        momentum=0.9,
+        wd=5e-4,
+        initializer="normal",
         bias_decay=True,
     ):
         self.symbol, self.head, self.comm, self.ctx, self.seed = symbol, head, comm, ctx, seed
         self.batch_size = batch_size
         self.module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=ctx)
         self.module.bind([("data", (batch_size, 3, image_size, image_size))], for_training=True)
-        with comm.together():
+        with comm.raise_on_all_ranks():
             check_batch_norm(symbol, (batch_size, 3, image_size, image_size))
         initialize(self.module, initializer, seed)
         self._take_arrays()
@@ -118,20 +128,20 @@ class FaceModule:
         """Give every rank the momentum of rank 0."""
         self.comm.broadcast({"momentum/" + name: array for name, array in self.momentum.items()})
 
-    def fit(self, batches, schedule, max_update, callbacks, start=START, note=lambda: 0):
+    def fit(self, batches, schedule, max_update, callbacks, start=START, requests=lambda: 0):
         """Train up to an update.
 
         Args:
             batches: iterator of Batch.
             schedule: function from the update (counted from 0) to the learning rates of backbone and centers.
             max_update: updates to do in all.
-            callbacks: functions of a Report, called after every update on every rank.
-            start: Report of the last update of an earlier run that this one continues.
-            note: function without arguments, called before every update; all ranks find the integers it gave on any
-                of them in the Report, combined by bitwise or.
+            callbacks: functions of a UpdateStats, called after every update on every rank.
+            start: UpdateStats of the last update of an earlier run that this one continues.
+            requests: function without arguments, called before every update; all ranks find the integers it gave on any
+                of them in the UpdateStats, combined by bitwise or.
 
         Raises:
-            AgreedError: on every rank, for a wrong image or label on any of them, and for a loss that is not finite.
+            CollectiveError: on every rank, for a wrong image or label on any rank, and for a loss that is not finite.
         """
         seconds, waited = start.seconds, start.waited
         for num_update in range(start.num_update, max_update):
@@ -139,11 +149,11 @@ class FaceModule:
             begin = time.perf_counter()
             batch = self._next(batches)
             waited += time.perf_counter() - begin
-            choice = self.head.choose(batch.labels, num_update, batch.records, note())
+            choice = self.head.choose(batch.labels, num_update, batch.records, requests())
             loss = self.step(batch.images, choice, num_update, *schedule(num_update))
             seconds += time.perf_counter() - begin
             for callback in callbacks:
-                callback(Report(num_update + 1, loss, seconds, waited, batch.end, choice.notes))
+                callback(UpdateStats(num_update + 1, loss, seconds, waited, batch.end, choice.requests))
 
     def _next(self, batches):
         try:
@@ -176,7 +186,7 @@ class FaceModule:
         # running ahead of the device.
         loss = float(loss.asscalar())
         if not math.isfinite(loss):
-            raise AgreedError(
+            raise CollectiveError(
                 f"update {num_update + 1}: the loss is {loss}, {self._broken_embeddings()}; "
                 "try a smaller backbone_lr or loss_s"
             )

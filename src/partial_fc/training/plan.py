@@ -33,7 +33,7 @@ def _num_local(config, world_size):
     return -(-config.num_classes // world_size)
 
 
-def patience(config, world_size):
+def busy_timeout(config, world_size):
     """Seconds in which a rank has read or written its centers and the backbone even on a slow disk, or made them."""
     return _PATIENCE + 2 * 4 * _num_local(config, world_size) * config.embedding_size / _SLOW_DISK
 

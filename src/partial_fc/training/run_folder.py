@@ -32,14 +32,14 @@ def choose_models_root(config, comm):
         Whether it is the default of a new run, and so may still change: see `hold_models_root`.
 
     Raises:
-        AgreedError: on every rank, if the folder that was asked for has the results of another run, and neither
+        CollectiveError: on every rank, if the folder that was asked for has the results of another run, and neither
             `--resume auto` nor `--overwrite` is given.
     """
     may_change = not config.models_root and config.resume != "auto"
-    with comm.together():
+    with comm.raise_on_all_ranks():
         default = config.models_root or (_default_root(config) if comm.rank == 0 else "")
     config.models_root = comm.all_gather_object(default)[0]
-    with comm.together():
+    with comm.raise_on_all_ranks():
         _check_results(config)
         if config.overwrite and _lies_in(config.resume, config.models_root):
             raise InputError(f"--overwrite would remove what --resume {config.resume} starts from")
@@ -58,21 +58,21 @@ def hold_models_root(config, comm, may_change):
         may_change: what `choose_models_root` returned.
 
     Raises:
-        AgreedError: on every rank, if another run is at work there, or has left results since it was chosen.
+        CollectiveError: on every rank, if another run is at work there, or has left results since it was chosen.
     """
     run = comm.all_gather_object(uuid.uuid4().hex)[0]
     lock = None
     try:
-        with comm.together():
+        with comm.raise_on_all_ranks():
             if comm.rank == 0:
                 lock = _lock_first(config, run, may_change)
         config.models_root = comm.all_gather_object(config.models_root)[0]
         lock = lock or _lock(config, run)
         comm.at_end(lock.release)
-        with comm.together():
+        with comm.raise_on_all_ranks():
             if comm.rank and comm.local_rank == 0:
                 lock.acquire(config.break_lock)
-        with comm.together():
+        with comm.raise_on_all_ranks():
             _check_results(config)
         yield lock
     finally:

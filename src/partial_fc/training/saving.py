@@ -10,12 +10,12 @@ from ..checkpoint.checkpoints import verified_manifest
 from ..checkpoint.model_files import load_arrays, load_parameters, save_arrays, save_model
 from ..distributed.lock import Held
 from ..distributed.signals import SAVE, STOP, Stopped
-from ..errors import AgreedError, InputError
+from ..errors import CollectiveError, InputError
 from ..head.partition import partition
 from ..versions import versions
-from .plan import patience
-from .progress import Progress, check_about
+from .plan import busy_timeout
 from .run_folder import run_files
+from .run_state import RunState, check_about
 
 log = logging.getLogger("partial_fc")
 
@@ -44,13 +44,13 @@ class Saver:
         module: FaceModule.
         checkpoints: Checkpoints.
         signals: Signals.
-        progress: function without arguments; gives the Progress so far.
+        progress: function without arguments; gives the RunState so far.
         lock: Lock of the models root.
 
     Raises:
         Stopped: on every rank, after it has saved because a rank was asked to end.
-        AgreedError: on every rank, if it cannot save at the end, or ever with `on_save_error=stop`; if another run has
-            the models root now.
+        CollectiveError: on every rank, if it cannot save at the end, or ever with `on_save_error=stop`; if another run
+            has the models root now.
     """
 
     def __init__(self, config, comm, module, checkpoints, signals, progress, lock):
@@ -59,17 +59,17 @@ class Saver:
         self._last = self._start = time.monotonic()
         self._seconds = 0.0
 
-    def note(self):
+    def requests(self):
         """What this rank asks for at the next update; rank 0 looks at the clock for all."""
         minutes = (time.monotonic() - self._last) / 60
         due = self._comm.rank == 0 and 0 < self._config.save_minutes <= minutes
         return self._signals.take() | (SAVE if due else 0)
 
     def __call__(self, report):
-        ends = report.num_update == self._config.max_update or report.notes & STOP
-        if ends or report.notes & SAVE or report.num_update % self._config.save_interval == 0:
+        ends = report.num_update == self._config.max_update or report.requests & STOP
+        if ends or report.requests & SAVE or report.num_update % self._config.save_interval == 0:
             self._save(report, ends)
-        if report.notes & STOP and report.num_update < self._config.max_update:
+        if report.requests & STOP and report.num_update < self._config.max_update:
             raise Stopped(f"update {report.num_update}: ended by a signal; --resume auto continues from here")
 
     def _save(self, report, ends):
@@ -77,9 +77,9 @@ class Saver:
         start = time.monotonic()
         try:
             self._write(report)
-        except AgreedError as error:
+        except CollectiveError as error:
             if ends or self._config.on_save_error == "stop":
-                raise AgreedError(f"update {report.num_update}: cannot be saved: {error}", error.status) from error
+                raise CollectiveError(f"update {report.num_update}: cannot be saved: {error}", error.status) from error
             if self._comm.rank == 0:
                 log.error("NOT SAVED at update %d, the training continues: %s", report.num_update, error)
         else:
@@ -101,9 +101,9 @@ class Saver:
         statistics = module.averaged_statistics()
         about = dict(configuration=dict(self._config), versions=versions(), progress=self._progress().to_json())
         write = functools.partial(_write_files, module=module, comm=self._comm, statistics=statistics)
-        with self._comm.busy(f"saving update {report.num_update}", patience(self._config, self._comm.world_size)):
+        with self._comm.busy(f"saving update {report.num_update}", busy_timeout(self._config, self._comm.world_size)):
             self._checkpoints.save(report.num_update, write, about)
-        with self._comm.together():
+        with self._comm.raise_on_all_ranks():
             if self._comm.rank == 0:
                 prefix = run_files(self._config.models_root)["model"]
                 save_model(prefix, module.symbol, module.arg_params, statistics)
@@ -135,14 +135,14 @@ def find_checkpoint(config, comm, checkpoints):
         path and manifest; None for a run that starts anew.
 
     Raises:
-        AgreedError: on every rank, if there is none at a path, if it is damaged, or of another network.
+        CollectiveError: on every rank, if there is none at a path, if it is damaged, or of another network.
     """
     if config.resume == "no":
         return None
     needs = functools.partial(_needs, config, comm)
     if config.resume == "auto":
         return checkpoints.newest(needs)
-    with comm.together():
+    with comm.raise_on_all_ranks():
         manifest = verified_manifest(config.resume, needs)
     return config.resume, manifest
 
@@ -183,23 +183,24 @@ def restore(path, manifest, module, config, comm):
     """Fill backbone, momentum and centers from a checkpoint, whatever ranks have written it.
 
     Returns:
-        Progress of the run that saved it.
+        RunState of the run that saved it.
 
     Raises:
-        AgreedError: on every rank, if any cannot read it.
+        CollectiveError: on every rank, if any cannot read it.
     """
-    with comm.together():
+    with comm.raise_on_all_ranks():
         if comm.rank == 0:
             file = os.path.join(path, _PARAMETERS)
             missing, surplus = load_parameters(file, {**module.arg_params, **module.aux_params})
             if missing or surplus:
-                raise InputError(f"{file}: not of this network, which {'lacks' if surplus else 'has'} "
-                                 f"{(surplus + missing)[0]}")
+                raise InputError(
+                    f"{file}: not of this network, which {'lacks' if surplus else 'has'} {(surplus + missing)[0]}"
+                )
             load_arrays(os.path.join(path, _MOMENTUM), module.momentum)
         load_centers(path, module.head.bank)
     module.broadcast_parameters()
     module.broadcast_momentum()
-    with comm.together():
+    with comm.raise_on_all_ranks():
         if comm.world_size == manifest["world_size"] and module.aux_params:
             load_arrays(os.path.join(path, statistics_file(comm.rank, comm.world_size)), module.aux_params)
     if comm.rank == 0:
@@ -208,7 +209,7 @@ def restore(path, manifest, module, config, comm):
         _log_differences(manifest, config, comm)
         if manifest["num_update"] == config.max_update:
             log.warning("nothing is left to train: max_update is %d; raise it to continue", config.max_update)
-    return Progress.from_json(manifest["progress"])
+    return RunState.from_json(manifest["progress"])
 
 
 def _log_differences(manifest, config, comm):

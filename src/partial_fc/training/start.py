@@ -123,9 +123,9 @@ def load_start(config, comm, module, loaded):
     """Fill a FaceModule with what `read_start` has found, and with the centers.
 
     Raises:
-        AgreedError: on every rank, for centers that any of them cannot read.
+        CollectiveError: on every rank, for centers that any of them cannot read.
     """
-    with comm.together():
+    with comm.raise_on_all_ranks():
         if loaded:
             _load_pretrained(config, {**module.arg_params, **module.aux_params}, loaded)
         if config.centers:

@@ -70,12 +70,19 @@ def ijb(here):
 
 def megaface(here):
     write_megaface(here)
-    for written, printed in (("fs.json", "facescrub_features_list.json"), ("fs_noise", "facescrub_noises.txt"),
-                             ("mf.json", "megaface_features_list.json_1000000_1"), ("mf_noise", "megaface_noises.txt")):
+    for written, printed in (
+        ("fs.json", "facescrub_features_list.json"),
+        ("fs_noise", "facescrub_noises.txt"),
+        ("mf.json", "megaface_features_list.json_1000000_1"),
+        ("mf_noise", "megaface_noises.txt"),
+    ):
         (here / written).rename(here / printed)
     for short, name in (("fs", "facescrub"), ("mf", "megaface")):
-        paths = [os.path.relpath(os.path.join(parent, file), here / short)
-                 for parent, _, files in os.walk(here / short) for file in files]
+        paths = [
+            os.path.relpath(os.path.join(parent, file), here / short)
+            for parent, _, files in os.walk(here / short)
+            for file in files
+        ]
         write_images(here / f"{name}_images", paths, SIZE)
         for path in paths:
             feature = np.random.RandomState(len(path)).randn(6)
@@ -87,8 +94,12 @@ def test_runs_as_it_is_printed(line, tmp_path, monkeypatch):
     command = re.search(r"partial-fc eval (\w+)", line)[1]
     for name in ("config.sh", "setup-utils", "src"):
         (tmp_path / name).symlink_to(os.path.join(ROOT, name))
-    for name, size in (("PREFIX", SIZE), ("MINE", SIZE), ("models/faces-r50-cosface/model", SIZE),
-                       ("models/lfw/model", 56)):
+    for name, size in (
+        ("PREFIX", SIZE),
+        ("MINE", SIZE),
+        ("models/faces-r50-cosface/model", SIZE),
+        ("models/lfw/model", 56),
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         write_linear_model(tmp_path / name, size)
     write_linear_model(tmp_path / "THEIRS", SIZE, seed=4)

@@ -56,19 +56,34 @@ INPUTS = [
     ("megaface", ["--probe-noises", "nope"], "--probe-noises nope: no such file"),
     ("megaface", ["--distractor-list", "folder"], "--distractor-list folder: is a folder, not a file"),
     ("megaface", ["--distractor-images", "nope"], "--distractor-images nope: no such folder"),
-    ("megaface", ["--probe-features", "nope", "--distractor-features", "folder", "--ending", "x"],
-     "--probe-features nope: no such folder"),
+    (
+        "megaface",
+        ["--probe-features", "nope", "--distractor-features", "folder", "--ending", "x"],
+        "--probe-features nope: no such folder",
+    ),
     ("embed", ["--images", "nope"], "--images nope: no such folder"),
     ("embed", ["--list", "nope"], "--list nope: no such file"),
 ]
-OUTPUTS = [
-    (command, [f"--{option}", path], f"--{option} {path}: is a folder, or there is no folder")
-    for command in COMMANDS if command != "embed"
-    for option in ("json", "csv", "roc", "histogram", "report") for path in ("folder", "no/file", "file/x")
-] + [(command, ["--keep", "file"], "--keep file: .*/file is not a folder that can be written to")
-     for command in ("ifrt", "ijb", "megaface")] + [
-    ("megaface", ["--write-features", "file/x", "--ending", "x"], "--write-features file/x: .*/file is not a folder"),
-]
+OUTPUTS = (
+    [
+        (command, [f"--{option}", path], f"--{option} {path}: is a folder, or there is no folder")
+        for command in COMMANDS
+        if command != "embed"
+        for option in ("json", "csv", "roc", "histogram", "report")
+        for path in ("folder", "no/file", "file/x")
+    ]
+    + [
+        (command, ["--keep", "file"], "--keep file: .*/file is not a folder that can be written to")
+        for command in ("ifrt", "ijb", "megaface")
+    ]
+    + [
+        (
+            "megaface",
+            ["--write-features", "file/x", "--ending", "x"],
+            "--write-features file/x: .*/file is not a folder",
+        )
+    ]
+)
 MODELS = [(command, ["--model", "nope"], "--model nope: no file nope-symbol.json") for command in COMMANDS]
 
 
@@ -101,11 +116,14 @@ def test_keep_makes_its_folder(here):
     assert [name[:5] for name in sorted(os.listdir("kept/of/ifrt"))] == ["IFRT-"] * 3
 
 
-@pytest.mark.parametrize("damage, message", [
-    (lambda: open("n-0000.params", "r+b").truncate(100), "n-0000.params: "),
-    (lambda: open("n-symbol.json", "w").write("{}"), "n-symbol.json: not a symbol of MXNet"),
-    (lambda: write_linear_model("n", 20), "--model n: its parameter fc1_weight has shape"),
-])
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda: open("n-0000.params", "r+b").truncate(100), "n-0000.params: "),
+        (lambda: open("n-symbol.json", "w").write("{}"), "n-symbol.json: not a symbol of MXNet"),
+        (lambda: write_linear_model("n", 20), "--model n: its parameter fc1_weight has shape"),
+    ],
+)
 def test_all_models_are_opened_before_the_first_computes(here, capsys, monkeypatch, damage, message):
     write_linear_model(here / "n", SIZE)
     write_images(here / "faces")

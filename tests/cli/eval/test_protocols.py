@@ -41,8 +41,19 @@ def test_ifrt(tmp_path, capsys, embed):
     for flip in (False, True):
         features = embed(images) + (embed(images[:, :, ::-1]) if flip else 0)
         expected = ifrt_result(count_pairs(UnitFeatures(features, ""), groups), "m")
-        found = figures(capsys, "ifrt", "--images", tmp_path / "ifrt", "--model", tmp_path / "m", "--keep", keep,
-                        "--roc", tmp_path / "roc.png", *["--flip"] * flip)
+        found = figures(
+            capsys,
+            "ifrt",
+            "--images",
+            tmp_path / "ifrt",
+            "--model",
+            tmp_path / "m",
+            "--keep",
+            keep,
+            "--roc",
+            tmp_path / "roc.png",
+            *["--flip"] * flip,
+        )
         assert (found.pop("protocol"), found.pop("data"), found.pop("model")) == ("ifrt", "IFRT", str(tmp_path / "m"))
         assert found.pop("settings") == {"mean": 0, "scale": 1, "scaling": "guessed"}
         assert found == json.loads(json.dumps(expected.figures)) and len(found) == 6
@@ -70,8 +81,10 @@ def test_megaface(tmp_path, capsys, embed):
     again = figures(capsys, "megaface", *lists, *kit, "--ending", "_m.bin")
     assert {**again, "model": found["model"], "settings": found["settings"]} == found
     for wrong, message in (
-        (images[:2], "--probe-images and --distractor-images belong together"), ([], "give --model with images"),
-        (images[:4], "give --model with images"), (images[4:], "--model belongs to --probe-images"),
+        (images[:2], "--probe-images and --distractor-images belong together"),
+        ([], "give --model with images"),
+        (images[:4], "give --model with images"),
+        (images[4:], "--model belongs to --probe-images"),
         (kit, "files of features need --ending"),
         ([*kit, "--ending", "_m.bin", "--write-features", "x"], "--write-features is for one --model"),
         ([*kit, "--ending", "_n.bin"], "Al_B_0.png_n.bin: cannot be read"),

@@ -12,7 +12,7 @@ MEAN_COLORS = ((118.4, 107.1, 110.8), (94.1, 100.2, 89.7), (143.4, 101.6, 99.2),
 def block_means(image, blocks=4):
     """Mean color of each cell of a grid, (blocks, blocks, 3): what survives another OpenCV build."""
     cell = len(image) // blocks
-    return image[:cell * blocks, :cell * blocks].reshape(blocks, cell, blocks, cell, 3).mean((1, 3))
+    return image[: cell * blocks, : cell * blocks].reshape(blocks, cell, blocks, cell, 3).mean((1, 3))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_shape_and_dtype(size):
     assert image.dtype == np.uint8
 
 
-@pytest.mark.parametrize("step", [1, 2 ** 32])
+@pytest.mark.parametrize("step", [1, 2**32])
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_each_argument_matters(place, step):
     other = [1, 2, 3]
@@ -96,7 +96,7 @@ def test_raw_pixels_hide_identity():
     assert 0.52 < accuracy < 0.72
 
 
-@pytest.mark.parametrize("value", [-1, 2 ** 64, 1.0, True, "1", None])
+@pytest.mark.parametrize("value", [-1, 2**64, 1.0, True, "1", None])
 @pytest.mark.parametrize("name", ["seed", "identity", "image"])
 def test_bad_number_is_named(name, value):
     arguments = {"seed": 0, "identity": 0, "image": 0, "size": 48, name: value}

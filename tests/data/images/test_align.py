@@ -60,18 +60,33 @@ def landmarks(tmp_path, text):
 
 def test_forms_of_lines(tmp_path):
     numbers = [f"{number}.5" for number in range(10)]
-    found = landmarks(tmp_path, "\n".join([
-        "\t".join(["with a space, and a comma/1.jpg", *numbers]), ",".join(["with a space/1.jpg", *numbers]), "",
-        "  ".join(["./plain/1.jpg", *numbers]), ", ".join(["plain/2.jpg", *numbers]),
-    ]))
+    found = landmarks(
+        tmp_path,
+        "\n".join(
+            [
+                "\t".join(["with a space, and a comma/1.jpg", *numbers]),
+                ",".join(["with a space/1.jpg", *numbers]),
+                "",
+                "  ".join(["./plain/1.jpg", *numbers]),
+                ", ".join(["plain/2.jpg", *numbers]),
+            ]
+        ),
+    )
     for image in ("with a space, and a comma/1.jpg", "with a space/1.jpg", "plain/1.jpg", "plain/2.jpg"):
         assert found.of(image).tolist() == (np.arange(10).reshape(5, 2) + 0.5).tolist()
 
 
-@pytest.mark.parametrize("line", [
-    LINE + " 11", LINE[:-3], LINE.replace("5", "five"), LINE.replace("5", "nan"), "1 2 3 4 5 6 7 8 9 10",
-    "\t1\t2\t3\t4\t5\t6\t7\t8\t9\t10",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        LINE + " 11",
+        LINE[:-3],
+        LINE.replace("5", "five"),
+        LINE.replace("5", "nan"),
+        "1 2 3 4 5 6 7 8 9 10",
+        "\t1\t2\t3\t4\t5\t6\t7\t8\t9\t10",
+    ],
+)
 def test_bad_lines_are_named(tmp_path, line):
     with pytest.raises(InputError, match=r"points\.txt, line 3: expected the path of an image and 10 numbers"):
         landmarks(tmp_path, f"{LINE}\n\n{line}\n")

@@ -21,8 +21,8 @@ from parallel.launch import ROOT
 
 def red_left_blue_right(height=20, width=32):
     rgb = np.zeros((height, width, 3), dtype=np.uint8)
-    rgb[:, :width // 2, 0] = 250
-    rgb[:, width // 2:, 2] = 250
+    rgb[:, : width // 2, 0] = 250
+    rgb[:, width // 2 :, 2] = 250
     return rgb
 
 
@@ -59,10 +59,17 @@ def test_undecodable_bytes_are_an_error_with_name(buffer):
         decode_image(buffer, (20, 32), "record 7")
 
 
-@pytest.mark.parametrize("rgb, quality", [
-    (np.zeros((4, 4, 3)), 95), (np.zeros((4, 4), np.uint8), 95), (np.zeros((4, 4, 4), np.uint8), 95),
-    (np.zeros((0, 4, 3), np.uint8), 95), (np.zeros((4, 4, 3), np.uint8), 0),
-    (np.zeros((4, 4, 3), np.uint8), 101)])
+@pytest.mark.parametrize(
+    "rgb, quality",
+    [
+        (np.zeros((4, 4, 3)), 95),
+        (np.zeros((4, 4), np.uint8), 95),
+        (np.zeros((4, 4, 4), np.uint8), 95),
+        (np.zeros((0, 4, 3), np.uint8), 95),
+        (np.zeros((4, 4, 3), np.uint8), 0),
+        (np.zeros((4, 4, 3), np.uint8), 101),
+    ],
+)
 def test_unfit_arrays_and_qualities_are_refused(rgb, quality):
     with pytest.raises(ValueError):
         encode_jpeg(rgb, quality)
@@ -78,10 +85,18 @@ def encoded_by_pil(mode, **options):
     return file.getvalue()
 
 
-@pytest.mark.parametrize("content", [
-    encode_jpeg(red_left_blue_right()), encode_jpeg(red_left_blue_right(), 30), encoded_by_pil("L"),
-    encoded_by_pil("CMYK"), encoded_by_pil("RGB", progressive=True), encoded_by_pil("RGB", subsampling=0),
-], ids=["fine", "coarse", "grey", "cmyk", "progressive", "444"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        encode_jpeg(red_left_blue_right()),
+        encode_jpeg(red_left_blue_right(), 30),
+        encoded_by_pil("L"),
+        encoded_by_pil("CMYK"),
+        encoded_by_pil("RGB", progressive=True),
+        encoded_by_pil("RGB", subsampling=0),
+    ],
+    ids=["fine", "coarse", "grey", "cmyk", "progressive", "444"],
+)
 def test_pixels_of_a_jpeg_are_those_of_opencv(content):
     out = np.empty((20, 32, 3), np.uint8)
     decode_into(out, content)
@@ -109,10 +124,20 @@ def exif(orientation):
     return note
 
 
-@pytest.mark.parametrize("content", [
-    noise(), noise(exif=exif(1)), noise(exif=exif(6)), noise(mode="CMYK"), noise("PNG"), noise("WEBP"), noise("BMP"),
-    noise("GIF"),
-], ids=["jpeg", "upright", "turned", "cmyk", "png", "webp", "bmp", "gif"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        noise(),
+        noise(exif=exif(1)),
+        noise(exif=exif(6)),
+        noise(mode="CMYK"),
+        noise("PNG"),
+        noise("WEBP"),
+        noise("BMP"),
+        noise("GIF"),
+    ],
+    ids=["jpeg", "upright", "turned", "cmyk", "png", "webp", "bmp", "gif"],
+)
 def test_image_that_breaks_off_is_an_error(content):
     decode_image(content, (64, 64))
     for length in (len(content) // 2, len(content) - 20):
@@ -120,12 +145,27 @@ def test_image_that_breaks_off_is_an_error(content):
             decode_image(content[:length], (64, 64), "record 9")
 
 
-@pytest.mark.parametrize("file_format, mode, options", [
-    ("PNG", "RGB", {}), ("PNG", "P", {}), ("PNG", "L", {}), ("PNG", "1", {}), ("PNG", "RGBA", {}), ("BMP", "P", {}),
-    ("WEBP", "RGB", {"lossless": True}), ("TIFF", "RGB", {"compression": "tiff_lzw"}), ("TIFF", "CMYK", {}),
-    ("JPEG", "CMYK", {"quality": 100}), ("GIF", "P", {}), ("GIF", "L", {}), ("GIF", "1", {}),
-    ("GIF", "P", {"transparency": 3}), ("GIF", "P", {"save_all": True, "append_images": [Image.new("P", (64, 64))]}),
-], ids=str)
+@pytest.mark.parametrize(
+    "file_format, mode, options",
+    [
+        ("PNG", "RGB", {}),
+        ("PNG", "P", {}),
+        ("PNG", "L", {}),
+        ("PNG", "1", {}),
+        ("PNG", "RGBA", {}),
+        ("BMP", "P", {}),
+        ("WEBP", "RGB", {"lossless": True}),
+        ("TIFF", "RGB", {"compression": "tiff_lzw"}),
+        ("TIFF", "CMYK", {}),
+        ("JPEG", "CMYK", {"quality": 100}),
+        ("GIF", "P", {}),
+        ("GIF", "L", {}),
+        ("GIF", "1", {}),
+        ("GIF", "P", {"transparency": 3}),
+        ("GIF", "P", {"save_all": True, "append_images": [Image.new("P", (64, 64))]}),
+    ],
+    ids=str,
+)
 def test_kinds_that_are_promised_are_read_as_by_pil(file_format, mode, options):
     content = noise(file_format, mode, **options)
     expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
@@ -167,7 +207,11 @@ def memory_and_message(content):
                 message = str(error)
         print(most() - before, message)"""
     run = subprocess.run(
-        [sys.executable, "-c", program], input=content, stdout=subprocess.PIPE, timeout=60, check=True,
+        [sys.executable, "-c", program],
+        input=content,
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=True,
         env={**os.environ, "PYTHONPATH": os.path.join(ROOT, "src")},
     )
     memory, message = run.stdout.decode().split(" ", 1)

@@ -49,11 +49,15 @@ def test_shrinking_averages():
 FLAT = np.full((32, 32, 3), [30, 90, 200], np.uint8)  # blue, green, red
 
 
-@pytest.mark.parametrize("pixels, expected", [
-    (FLAT[..., 0], [30, 30, 30]),
-    (np.dstack([FLAT, FLAT[..., 0]]), [200, 90, 30]),
-    (FLAT.astype(np.uint16) * 257, [200, 90, 30]),
-], ids=["grey", "alpha", "16 bit"])
+@pytest.mark.parametrize(
+    "pixels, expected",
+    [
+        (FLAT[..., 0], [30, 30, 30]),
+        (np.dstack([FLAT, FLAT[..., 0]]), [200, 90, 30]),
+        (FLAT.astype(np.uint16) * 257, [200, 90, 30]),
+    ],
+    ids=["grey", "alpha", "16 bit"],
+)
 def test_other_kinds_of_pixels(pixels, expected):
     image = decode_image(fit_image(encode(".png", pixels), 32), (32, 32)).astype(int)
     assert np.abs(image - expected).max() <= 3

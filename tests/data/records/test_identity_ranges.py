@@ -66,7 +66,7 @@ def test_training_tells_how_many_once(path, caplog):
     write_records(path, [[encode_jpeg(face(0, 0, 16))] * 4, [], [encode_jpeg(face(1, 0, 16))] * 4])
     for rank in range(2):
         BatchReader(RecordFile(path), 16, 2, SimpleNamespace(rank=rank, world_size=2))
-    told, = [record.getMessage() for record in caplog.records]
+    (told,) = [record.getMessage() for record in caplog.records]
     assert "train.rec: 1 of 3 identities have no images, 1 is the first" in told
 
 
@@ -74,10 +74,19 @@ UNSORTED = [label for _ in range(5) for label in (0, 1, 2, 3) for _ in range(2)]
 BOTH_NUMBERS = "record 0 lists 20 identities, and the images have 4"
 
 
-@pytest.mark.parametrize("labels, found", [
-    (UNSORTED, 4), ([0, 0, 1, 2, 0], 3), ([2, 0, 1, 0], 3), ([0, 1, 2], None), ([2, 2, 0, 1], None), ([7, 5], None),
-    ([*range(500), 3], 500), ([0, 0], None),
-])
+@pytest.mark.parametrize(
+    "labels, found",
+    [
+        (UNSORTED, 4),
+        ([0, 0, 1, 2, 0], 3),
+        ([2, 0, 1, 0], 3),
+        ([0, 1, 2], None),
+        ([2, 2, 0, 1], None),
+        ([7, 5], None),
+        ([*range(500), 3], 500),
+        ([0, 0], None),
+    ],
+)
 def test_ranges_of_runs(tmp_path, labels, found):
     assert identities_in_runs(RecordFile(write_runs(tmp_path, labels))) == found
 
@@ -95,7 +104,7 @@ def test_both_numbers_are_told_at_the_start_of_training(tmp_path, caplog):
     records = RecordFile(write_runs(tmp_path, UNSORTED))
     for rank in range(2):
         BatchReader(records, 32, 2, SimpleNamespace(rank=rank, world_size=2))
-    told, = [record.getMessage() for record in caplog.records]
+    (told,) = [record.getMessage() for record in caplog.records]
     assert f"train.rec: {BOTH_NUMBERS}" in told and "data merge" in told
 
 

@@ -51,21 +51,24 @@ def test_nothing(write):
     assert read_index(write(""), 0).tolist() == []
 
 
-@pytest.mark.parametrize("text, message", [
-    ("1\t0\n2\t44\n3\t48\n", r"record 2 is said to start at byte 44, .* \(2 of 3 lines"),
-    ("1\t-4\n2\t0\n3\t6\n", "record 1 is said to start at byte -4"),
-    ("1\t0\n1\t4\n", "a record number twice"),
-    ("-1\t0\n", "record number -1"),
-    (f"{2**40}\t0\n", f"record number {2**40} among 1"),
-    ("1 0\n", "not an index"),
-    ("1\t0\n2\n", "not an index"),
-    ("1\t0\n2\t4\t8\n3\n", "not an index"),
-    ("1\t0\n\n2\t4\n", "not an index"),
-    ("1\t0\n2\t0x4\n", "not an index"),
-    ("1\t0.5\n", "not an index"),
-    (f"1\t{2**70}\n", "."),
-    (b"\x00\xff\t\n", "not an index"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("1\t0\n2\t44\n3\t48\n", r"record 2 is said to start at byte 44, .* \(2 of 3 lines"),
+        ("1\t-4\n2\t0\n3\t6\n", "record 1 is said to start at byte -4"),
+        ("1\t0\n1\t4\n", "a record number twice"),
+        ("-1\t0\n", "record number -1"),
+        (f"{2**40}\t0\n", f"record number {2**40} among 1"),
+        ("1 0\n", "not an index"),
+        ("1\t0\n2\n", "not an index"),
+        ("1\t0\n2\t4\t8\n3\n", "not an index"),
+        ("1\t0\n\n2\t4\n", "not an index"),
+        ("1\t0\n2\t0x4\n", "not an index"),
+        ("1\t0.5\n", "not an index"),
+        (f"1\t{2**70}\n", "."),
+        (b"\x00\xff\t\n", "not an index"),
+    ],
+)
 def test_damage_is_named(write, text, message):
     with pytest.raises(InputError, match=rf"train\.idx: .*{message}"):
         read_index(write(text), 44)
@@ -91,11 +94,14 @@ def rebuild(path, **arguments):
     return rebuild_index(path, lambda total, what: contextlib.nullcontext(lambda count: None), **arguments)
 
 
-@pytest.mark.parametrize("make", [
-    lambda folder: write_faces(folder, 5, 3),
-    lambda folder: write_runs(folder, [0, 1, 0, 2, 2]),  # record 0 is not the last there either
-    lambda folder: write_records(str(folder / "train.rec"), [[b"a" + MAGIC * 3, b""], [MAGIC, b"ccc"]]),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: write_faces(folder, 5, 3),
+        lambda folder: write_runs(folder, [0, 1, 0, 2, 2]),  # record 0 is not the last there either
+        lambda folder: write_records(str(folder / "train.rec"), [[b"a" + MAGIC * 3, b""], [MAGIC, b"ccc"]]),
+    ],
+)
 def test_missing_index_is_rebuilt(tmp_path, make):
     make(tmp_path)
     expected = by_number(tmp_path / "train.idx")
@@ -120,10 +126,15 @@ def test_index_of_im2rec_is_rebuilt(tmp_path):
     assert header.label.tolist() == [5, 30] and image == b"image 5"
 
 
-@pytest.mark.parametrize("ids, why", [
-    ([0, 0, 0], "3 records have the number 0"), ([1, 2, 1], "2 records have the number 1"),
-    ([1, 2**62], f"a record has the number {2**62} in its header"), ([2**64 - 1], f"number {2**64 - 1}"),
-])
+@pytest.mark.parametrize(
+    "ids, why",
+    [
+        ([0, 0, 0], "3 records have the number 0"),
+        ([1, 2, 1], "2 records have the number 1"),
+        ([1, 2**62], f"a record has the number {2**62} in its header"),
+        ([2**64 - 1], f"number {2**64 - 1}"),
+    ],
+)
 def test_headers_that_do_not_number_records(tmp_path, caplog, ids, why):
     path = write_ids(tmp_path / "own.rec", ids)
     assert rebuild(path) == len(ids) and list(by_number(tmp_path / "own.idx")) == [str(n) for n in range(len(ids))]
@@ -154,9 +165,9 @@ def test_damaged_records_are_left_out(tmp_path, caplog):
     assert f"bytes {positions[2]} to {positions[3] - 1} are no record: left out" in caplog.text
 
 
-@pytest.mark.parametrize("content, message", [
-    (b"", "an empty file"), (b"JPEG" * 100, "not one record"), (None, "no such file"),
-])
+@pytest.mark.parametrize(
+    "content, message", [(b"", "an empty file"), (b"JPEG" * 100, "not one record"), (None, "no such file")]
+)
 def test_files_without_records(tmp_path, content, message, capsys):
     if content is not None:
         (tmp_path / "train.rec").write_bytes(content)
@@ -170,12 +181,15 @@ def lines_of_another(tmp_path):
     return open(write_faces(other, 4, 4, 48)[:-4] + ".idx").read()
 
 
-@pytest.mark.parametrize("broken", [
-    lambda tmp_path: "".join(f"{number}\t18446744073709551615\n" for number in range(20)),
-    lambda tmp_path: "".join(f"{number}\t{number * 10**9}\n" for number in range(20)),
-    lines_of_another,
-    lambda tmp_path: "no index\n",
-])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda tmp_path: "".join(f"{number}\t18446744073709551615\n" for number in range(20)),
+        lambda tmp_path: "".join(f"{number}\t{number * 10**9}\n" for number in range(20)),
+        lines_of_another,
+        lambda tmp_path: "no index\n",
+    ],
+)
 def test_index_of_another_file_or_damaged_names_its_mend(tmp_path, broken):
     path = write_faces(tmp_path, 8, 8)
     expected = by_number(tmp_path / "train.idx")

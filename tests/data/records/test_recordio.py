@@ -13,8 +13,15 @@ from partial_fc.errors import InputError
 
 WORD = struct.pack("<I", MAGIC)
 CONTENTS = {
-    "short": b"abc", "empty": b"", "magic": WORD, "twice": WORD * 2 + b"x", "apart": b"1234" + WORD + b"56789" + WORD,
-    "beside": b"1" + WORD, "end": b"12345678" + WORD, "long": os.urandom(100000), "many": (WORD + b"12345678") * 3000,
+    "short": b"abc",
+    "empty": b"",
+    "magic": WORD,
+    "twice": WORD * 2 + b"x",
+    "apart": b"1234" + WORD + b"56789" + WORD,
+    "beside": b"1" + WORD,
+    "end": b"12345678" + WORD,
+    "long": os.urandom(100000),
+    "many": (WORD + b"12345678") * 3000,
 }
 every_content = pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
 LABELS = [3.0, [1.0, 2.0], [float(number) for number in range(50)]]
@@ -87,9 +94,10 @@ def test_label_rounded_by_another_writer_is_an_error(tmp_path):
             read()
 
 
-@pytest.mark.parametrize("images, identities", [
-    (EXACT - 1, 3), (EXACT, 3), (EXACT + 2, 2), (EXACT + 3, 4), (EXACT + 6, 7), (17091657, 360232), (2**25 + 5, 9),
-])
+@pytest.mark.parametrize(
+    "images, identities",
+    [(EXACT - 1, 3), (EXACT, 3), (EXACT + 2, 2), (EXACT + 3, 4), (EXACT + 6, 7), (17091657, 360232), (2**25 + 5, 9)],
+)
 def test_rounded_ranges_are_put_right(tmp_path, images, identities, monkeypatch):
     """A file of that many images, of which only the few are there that are asked for."""
     path = str(tmp_path / "train.rec")

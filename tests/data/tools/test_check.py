@@ -65,7 +65,9 @@ def found(folder, **arguments):
     json.dumps(facts)
     return {
         each["kind"]: (
-            each["severity"], each["count"], [example["record"] for example in each["examples"]],
+            each["severity"],
+            each["count"],
+            [example["record"] for example in each["examples"]],
             "; ".join(example["message"] for example in each["examples"]),
         )
         for each in facts["findings"]
@@ -84,8 +86,13 @@ def test_whole_data_set_is_ok(tmp_path, capsys):
     assert commands.main(["check", str(tmp_path), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts == {
-        "file": str(tmp_path / "train.rec"), "images": 384, "identities": 3, "height": 32, "width": 32,
-        "errors": 0, "findings": [],
+        "file": str(tmp_path / "train.rec"),
+        "images": 384,
+        "identities": 3,
+        "height": 32,
+        "width": 32,
+        "errors": 0,
+        "findings": [],
     }
     assert commands.main(["check", str(tmp_path / "train.rec"), "--workers", "1"]) == 0
     assert capsys.readouterr().out == "OK: 384 images of 3 identities, 32x32 pixels\n"
@@ -294,13 +301,19 @@ def test_colors_that_are_converted_are_notes(tmp_path):
     grey, deep = face(1, 0)[:, :, 0], face(1, 1).astype(np.uint16) * 257
     cmyk = np.dstack([face(1, 2), grey])
     images = [
-        jpeg(1), encoded(np.ascontiguousarray(grey), "JPEG"), encoded(np.ascontiguousarray(grey), "PNG"),
-        encoded(cmyk, "JPEG", "CMYK"), cv2.imencode(".png", deep)[1].tobytes(),
-        cv2.imencode(".png", deep[:, :, 0])[1].tobytes(), encoded(face(1, 3), "PNG"),
+        jpeg(1),
+        encoded(np.ascontiguousarray(grey), "JPEG"),
+        encoded(np.ascontiguousarray(grey), "PNG"),
+        encoded(cmyk, "JPEG", "CMYK"),
+        cv2.imencode(".png", deep)[1].tobytes(),
+        cv2.imencode(".png", deep[:, :, 0])[1].tobytes(),
+        encoded(face(1, 3), "PNG"),
     ]
     write(tmp_path, [(number, 0.0, image) for number, image in enumerate(images, start=1)])
     assert {kind: each[:3] for kind, each in found(tmp_path).items()} == {
-        "grey": ("note", 2, [2, 3]), "CMYK": ("note", 1, [4]), "16-bit": ("note", 2, [5, 6]),
+        "grey": ("note", 2, [2, 3]),
+        "CMYK": ("note", 1, [4]),
+        "16-bit": ("note", 2, [5, 6]),
     }
 
 

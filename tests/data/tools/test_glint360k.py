@@ -25,7 +25,9 @@ def run(folder, release):
 def files(folder):
     return {
         os.path.relpath(os.path.join(parent, name), folder): open(os.path.join(parent, name), "rb").read()
-        for parent, _, names in os.walk(folder) for name in names if not name.startswith("glint360k")
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if not name.startswith("glint360k")
     }
 
 
@@ -63,11 +65,20 @@ def member(name, kind=tarfile.REGTYPE, target=""):
     return info
 
 
-@pytest.mark.parametrize("bad", [
-    member("../evil"), member("glint360k/../../evil"), member("/tmp/evil-of-partial-fc"),
-    member("link", tarfile.SYMTYPE, "/etc"), member("hard", tarfile.LNKTYPE, "glint360k/train.rec"),
-    member("device", tarfile.CHRTYPE), member("pipe", tarfile.FIFOTYPE), member("out/evil"),
-], ids=lambda info: info.name.replace("/", "|"))
+@pytest.mark.parametrize(
+    "bad",
+    [
+        member("../evil"),
+        member("glint360k/../../evil"),
+        member("/tmp/evil-of-partial-fc"),
+        member("link", tarfile.SYMTYPE, "/etc"),
+        member("hard", tarfile.LNKTYPE, "glint360k/train.rec"),
+        member("device", tarfile.CHRTYPE),
+        member("pipe", tarfile.FIFOTYPE),
+        member("out/evil"),
+    ],
+    ids=lambda info: info.name.replace("/", "|"),
+)
 def test_no_member_leaves_the_folder(tmp_path, bad):
     folder, outside = tmp_path / "in", tmp_path / "outside"
     folder.mkdir()
@@ -106,10 +117,17 @@ def test_downloading_the_damaged_part_again_helps(tmp_path, compress):
     assert files(tmp_path) == {f"glint360k/{name}": content for name, content in FILES.items()}
 
 
-@pytest.mark.parametrize("names", [
-    ["glint360k_aa", "glint360k_ab", "glint360k_ac"], ["glint360k.tar.gz.00", "glint360k.tar.gz.01"],
-    ["glint360k.tgz"], ["glint360k.part1", "glint360k.part2"], ["glint360k.gz"], ["glint360k"],
-])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["glint360k_aa", "glint360k_ab", "glint360k_ac"],
+        ["glint360k.tar.gz.00", "glint360k.tar.gz.01"],
+        ["glint360k.tgz"],
+        ["glint360k.part1", "glint360k.part2"],
+        ["glint360k.gz"],
+        ["glint360k"],
+    ],
+)
 def test_parts_of_other_names(tmp_path, names):
     content = gzip.compress(archive(folder=""))
     size = -(-len(content) // len(names))
@@ -132,7 +150,10 @@ def test_members_that_a_data_set_does_not_have_are_left_out(tmp_path, caplog):
     members = ["notes.txt", "glint360k/default.py", "glint360k/sub/train.rec", "lfw.bin"]
     run(tmp_path, split(tmp_path, archive(map(member, members))))
     assert {name: content for name, content in files(tmp_path).items() if "." in os.path.basename(name)} == {
-        "notes.txt": b"mine", "glint360k/default.py": b"mine", "glint360k/train.rec": REC, "glint360k/train.idx": INDEX,
+        "notes.txt": b"mine",
+        "glint360k/default.py": b"mine",
+        "glint360k/train.rec": REC,
+        "glint360k/train.idx": INDEX,
         "lfw.bin": bytes(10),
     }
     assert sum("left out" in record.getMessage() for record in caplog.records) == 3

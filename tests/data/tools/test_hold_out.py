@@ -58,9 +58,9 @@ def rest_of(out):
     return images
 
 
-@pytest.mark.parametrize("which, held", [
-    (["--people", "2"], 2), (["--share", "0.5"], 3), (["--identities", "list"], 2),
-])
+@pytest.mark.parametrize(
+    "which, held", [(["--people", "2"], 2), (["--share", "0.5"], 3), (["--identities", "list"], 2)]
+)
 def test_people_are_held_out_and_paired(source, tmp_path, monkeypatch, which, held):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "list").write_text("Cy\n0\n")
@@ -75,7 +75,12 @@ def test_people_are_held_out_and_paired(source, tmp_path, monkeypatch, which, he
     assert text("out", "property") == [f"{6 - held},32,32"] and check("out")["errors"] == 0
     check_pairs("out/val.bin", people, 3)
     assert sorted(os.listdir("out")) == [
-        "identities.txt", "property", "train.idx", "train.rec", "val-identities.txt", "val.bin",
+        "identities.txt",
+        "property",
+        "train.idx",
+        "train.rec",
+        "val-identities.txt",
+        "val.bin",
     ]
 
 
@@ -116,11 +121,16 @@ def test_bad_images_are_in_no_pair(source, tmp_path, caplog):
     assert not (tmp_path / "other" / "train.rec").exists() and not (tmp_path / "other" / "heldout.bin").exists()
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ([], "give --people, --share or --identities"), (["--people", "6"], "6 of the 6 identities"),
-    (["--share", "1"], "--share 1: expected"), (["--people", "1"], "--random-pairs 3000: .* ask for"),
-    (["--people", "2", "--name", "a/b"], "--name a/b"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "give --people, --share or --identities"),
+        (["--people", "6"], "6 of the 6 identities"),
+        (["--share", "1"], "--share 1: expected"),
+        (["--people", "1"], "--random-pairs 3000: .* ask for"),
+        (["--people", "2", "--name", "a/b"], "--name a/b"),
+    ],
+)
 def test_wrong_arguments_write_nothing(source, tmp_path, capsys, arguments, message):
     assert commands.main(["pairs", source, str(tmp_path / "out"), *arguments]) == 1
     assert re.search(message, capsys.readouterr().err)

@@ -31,7 +31,11 @@ def test_facts(folder):
     assert (facts["images"], facts["identities"], facts["identities_listed"]) == (33, 8, 8)
     assert facts["images_an_identity"] == {"min": 1, "median": 3.5, "mean": 33 / 8, "max": 9, "with_one": 2}
     assert [(each["from"], each["to"], each["identities"]) for each in facts["histogram"]] == [
-        (1, 1, 2), (2, 2, 1), (3, 4, 2), (5, 8, 2), (9, 16, 1),
+        (1, 1, 2),
+        (2, 2, 1),
+        (3, 4, 2),
+        (5, 8, 2),
+        (9, 16, 1),
     ]
     assert facts["bytes"] == os.path.getsize(os.path.join(folder, "train.rec"))
     assert facts["sample"] == [{"kind": "JPEG", "color": "color", "height": 32, "width": 32, "images": 33}]
@@ -52,7 +56,9 @@ def test_kinds_of_images_and_gaps_in_labels(tmp_path):
     facts = info(str(tmp_path))
     assert facts["identities"] == 2 and facts["identities_listed"] is None
     assert sorted((each["images"], each["kind"] or "", each["color"], each["height"]) for each in facts["sample"]) == [
-        (1, "", None, None), (2, "JPEG", "color", 32), (2, "PNG", "grey", 32),
+        (1, "", None, None),
+        (2, "JPEG", "color", 32),
+        (2, "PNG", "grey", 32),
     ]
     text = "\n".join(info_text(facts))
     assert "2 PNG, 32x16 pixels (height x width), grey" in text and "1 not an image" in text
@@ -65,7 +71,11 @@ def test_text(folder, capsys):
     assert "2 identities have one" in lines[1]
     bars = [line.split() for line in lines[-5:]]
     assert [(bar[0], bar[1], len(bar[2])) for bar in bars] == [
-        ("1", "2", 40), ("2", "1", 20), ("3-4", "2", 40), ("5-8", "2", 40), ("9-16", "1", 20),
+        ("1", "2", 40),
+        ("2", "1", 20),
+        ("3-4", "2", 40),
+        ("5-8", "2", 40),
+        ("9-16", "1", 20),
     ]
 
 

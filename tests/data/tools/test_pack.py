@@ -95,7 +95,14 @@ def test_what_cannot_be_read_is_listed(folder, tmp_path):
     skipped = [line.split("\t") for line in (tmp_path / "out" / "skipped.txt").read_text().splitlines()]
     assert skipped == [list(pair) for pair in packed.skipped]
     assert sorted(path for path, _ in skipped) == [
-        "p1/p1_2.jpg", "p10/gone.jpg", "p2", "p2/Thumbs.db", "p2/p2_1.jpg", "p3", "p3/more/image.jpg", "p4",
+        "p1/p1_2.jpg",
+        "p10/gone.jpg",
+        "p2",
+        "p2/Thumbs.db",
+        "p2/p2_1.jpg",
+        "p3",
+        "p3/more/image.jpg",
+        "p4",
         "readme.txt",
     ]
     assert all(reason for _, reason in skipped) and dict(map(tuple, skipped))["p10/gone.jpg"].startswith("No such file")

@@ -75,30 +75,43 @@ def test_pairs_by_path(tmp_path, folder, separator, same, different, label_first
     lines = [separator.join([fields[-1], *fields[:-1]] if label_first else fields) for fields in listed]
     found = read_pairs(write(tmp_path, "\n".join(lines)), folder)
     assert [(line, [os.path.relpath(image, folder) for image in images], same) for line, images, same in found] == [
-        (1, [one, two.replace("\\", "/")], False), (2, [one, one], True), (3, [digits, one], False),
+        (1, [one, two.replace("\\", "/")], False),
+        (2, [one, one], True),
+        (3, [digits, one], False),
     ]
     assert read_pairs(write(tmp_path, "\n".join(["3", *lines])), folder)[0][0] == 2
 
 
-@pytest.mark.parametrize("line", ["Bo/Bo_0001.jpg\tBo/Bo_0002.png", "Bo/Bo_0001.jpg Bo/Bo_0002.png 2",
-                                  "Bo/Bo_0001.jpg Bo/Bo_0002.png １", "Bo/Bo_0001.jpg Bo/Bo_0009.png 1", "Bo Bo 1"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Bo/Bo_0001.jpg\tBo/Bo_0002.png",
+        "Bo/Bo_0001.jpg Bo/Bo_0002.png 2",
+        "Bo/Bo_0001.jpg Bo/Bo_0002.png １",
+        "Bo/Bo_0001.jpg Bo/Bo_0009.png 1",
+        "Bo Bo 1",
+    ],
+)
 def test_wrong_paths_and_labels_are_named(tmp_path, folder, line):
     with pytest.raises(InputError, match=r"pairs\.txt, line 2: (expected .*`PATH1 PATH2 LABEL`, found|no image .*Bo)"):
         read_pairs(write(tmp_path, f"Bo 1 2\n{line}\n"), folder)
 
 
-@pytest.mark.parametrize("old, new, message", [
-    ("Bo 1 2", "Bo 1 3", "line 4: no image .*Bo_0003"),
-    ("Bo 1 2", "Bob 1 2", "line 4: no folder .*Bob"),
-    ("Bo 1 2", "Bo 1 two", "line 4: expected `NAME i j`.* found 'Bo 1 two'"),
-    ("Bo 1 2", "Bo 1", "line 4: expected .* found 'Bo 1'"),
-    ("Bo 1 2", "Bo 1_0 2", "line 4: expected"),
-    ("Bo 1 2", "Bo ² 2", "line 4: expected"),
-    ("2\t1\n", "0\t1\n", "line 1: expected"),
-    ("2\t1\n", "²\t1\n", "line 1: expected"),
-    ("2\t1\n", "3\n", "line 1: announces 6 pairs, but 4 follow"),
-    ("2\t1\n", "2\t2\n", "line 1: announces 8 pairs, but 4 follow"),
-])
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("Bo 1 2", "Bo 1 3", "line 4: no image .*Bo_0003"),
+        ("Bo 1 2", "Bob 1 2", "line 4: no folder .*Bob"),
+        ("Bo 1 2", "Bo 1 two", "line 4: expected `NAME i j`.* found 'Bo 1 two'"),
+        ("Bo 1 2", "Bo 1", "line 4: expected .* found 'Bo 1'"),
+        ("Bo 1 2", "Bo 1_0 2", "line 4: expected"),
+        ("Bo 1 2", "Bo ² 2", "line 4: expected"),
+        ("2\t1\n", "0\t1\n", "line 1: expected"),
+        ("2\t1\n", "²\t1\n", "line 1: expected"),
+        ("2\t1\n", "3\n", "line 1: announces 6 pairs, but 4 follow"),
+        ("2\t1\n", "2\t2\n", "line 1: announces 8 pairs, but 4 follow"),
+    ],
+)
 def test_wrong_lines_are_named(tmp_path, folder, old, new, message):
     with pytest.raises(InputError, match=rf"pairs\.txt, {message}"):
         read_pairs(write(tmp_path, PAIRS.replace(old, new, 1)), folder)

@@ -40,7 +40,8 @@ def folders(tmp_path):
 def files(folder):
     return {
         os.path.relpath(os.path.join(parent, name), str(folder)): open(os.path.join(parent, name), "rb").read()
-        for parent, _, names in os.walk(str(folder)) for name in names
+        for parent, _, names in os.walk(str(folder))
+        for name in names
     }
 
 

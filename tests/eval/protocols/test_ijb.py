@@ -130,26 +130,38 @@ def test_lists(tmp_path):
     assert pairs.issame.tolist() == [False, True, True] and pairs.first.dtype == np.int32
 
 
-@pytest.mark.parametrize("name, text, message", [
-    ("face_tid_mid", "1.jpg 1\n", r"ijbc_face_tid_mid.txt, line 1: expected the name of an image and 2 numbers"),
-    ("face_tid_mid", "1.jpg 1 1.5\n", "line 1: expected"), ("face_tid_mid", "", "is empty"),
-    ("face_tid_mid", "1.jpg 300 5\n2.jpg 1 5\n", "5pts_score.txt: has not as many lines as .*tid_mid.txt"),
-    ("face_tid_mid", "1.jpg 300 5\n3.jpg 1 5\n2.jpg 1 5\n", "score.txt, line 2: is of another image than line 2 of"),
-    ("name_5pts_score", "1.jpg" + " 7" * 10 + "\n", "line 1: expected the name of an image and 11 numbers"),
-    ("name_5pts_score", "1.jpg" + " nan" * 11 + "\n", "line 1: expected"),
-    ("name_5pts_score", "".join(f"{n}.jpg" + " 7" * 11 + "\n" for n in (1, 2, 3)), "line 1: its five points are all"),
-    ("template_pair_label", "1 300 0\n1 2 1\n", "line 2: one of its templates has no images"),
-    ("template_pair_label", "1 300 0\n1 300 2\n", "line 2: neither 1 nor 0 stands third"),
-    ("template_pair_label", "1 300\n", "line 1: expected the numbers of two templates"),
-    ("template_pair_label", "1 300 0\n1 300\n", "line 2: expected .* found '1 300'"),
-    ("template_pair_label", "1 300 0\n1 x 0\n", "line 2: expected .*'1 x 0'"),
-    ("template_pair_label", "1 300 0\n\n1 3_0 0\n", "line 3: expected"),
-    ("template_pair_label", "1 300 0\n1 300 1e3\n", "line 2: expected"),
-    ("template_pair_label", "1 300 0\n1 300 ١\n", "line 2: expected"),
-    ("template_pair_label", f"1 300 0\n1 {2**64 + 300} 1\n", "line 2: expected"),
-    ("template_pair_label", "1 300 0\n1 300 0 1\n300 1\n", "line 2: expected"),
-    ("template_pair_label", "\n", "has no pairs"),
-])
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("face_tid_mid", "1.jpg 1\n", r"ijbc_face_tid_mid.txt, line 1: expected the name of an image and 2 numbers"),
+        ("face_tid_mid", "1.jpg 1 1.5\n", "line 1: expected"),
+        ("face_tid_mid", "", "is empty"),
+        ("face_tid_mid", "1.jpg 300 5\n2.jpg 1 5\n", "5pts_score.txt: has not as many lines as .*tid_mid.txt"),
+        (
+            "face_tid_mid",
+            "1.jpg 300 5\n3.jpg 1 5\n2.jpg 1 5\n",
+            "score.txt, line 2: is of another image than line 2 of",
+        ),
+        ("name_5pts_score", "1.jpg" + " 7" * 10 + "\n", "line 1: expected the name of an image and 11 numbers"),
+        ("name_5pts_score", "1.jpg" + " nan" * 11 + "\n", "line 1: expected"),
+        (
+            "name_5pts_score",
+            "".join(f"{n}.jpg" + " 7" * 11 + "\n" for n in (1, 2, 3)),
+            "line 1: its five points are all",
+        ),
+        ("template_pair_label", "1 300 0\n1 2 1\n", "line 2: one of its templates has no images"),
+        ("template_pair_label", "1 300 0\n1 300 2\n", "line 2: neither 1 nor 0 stands third"),
+        ("template_pair_label", "1 300\n", "line 1: expected the numbers of two templates"),
+        ("template_pair_label", "1 300 0\n1 300\n", "line 2: expected .* found '1 300'"),
+        ("template_pair_label", "1 300 0\n1 x 0\n", "line 2: expected .*'1 x 0'"),
+        ("template_pair_label", "1 300 0\n\n1 3_0 0\n", "line 3: expected"),
+        ("template_pair_label", "1 300 0\n1 300 1e3\n", "line 2: expected"),
+        ("template_pair_label", "1 300 0\n1 300 ١\n", "line 2: expected"),
+        ("template_pair_label", f"1 300 0\n1 {2**64 + 300} 1\n", "line 2: expected"),
+        ("template_pair_label", "1 300 0\n1 300 0 1\n300 1\n", "line 2: expected"),
+        ("template_pair_label", "\n", "has no pairs"),
+    ],
+)
 def test_bad_lists_are_named(tmp_path, name, text, message):
     folder = write_lists(tmp_path, FACES)
     (folder / "meta" / f"ijbc_{name}.txt").write_text(text)

@@ -20,6 +20,7 @@ from partial_fc.eval.protocols.megaface_files import (
 
 def slow_megaface(probes, identities, distractors, far):
     """Couple by couple, rank by rank, threshold by threshold."""
+
     def cosine(one, other):
         return one @ other / np.sqrt((one @ one) * (other @ other))
 
@@ -127,13 +128,20 @@ def test_files_of_features(tmp_path):
         assert read_feature(path).tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("content, message", [
-    (b"", "0 bytes"), (b"x" * 15, "15 bytes"), (struct.pack("<4i", 3, 1, 4, 5) + bytes(8), "has 24 bytes, 28"),
-    (struct.pack("<4i", 3, 1, 4, 5) + bytes(16), "has 32 bytes, 28"),
-    (struct.pack("<4i", 2, 2, 8, 5) + bytes(16), "2 x 2"),
-    (struct.pack("<4i", 2, 1, 4, 4) + bytes(8), "type 4"), (struct.pack("<4i", 0, 1, 4, 5), "0 x 1"),
-    (struct.pack("<4i", -1, 1, 4, 5), "-1 x 1"), (struct.pack("<4i", 2, 1, 8, 5) + bytes(16), "8 bytes a row"),
-])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", "0 bytes"),
+        (b"x" * 15, "15 bytes"),
+        (struct.pack("<4i", 3, 1, 4, 5) + bytes(8), "has 24 bytes, 28"),
+        (struct.pack("<4i", 3, 1, 4, 5) + bytes(16), "has 32 bytes, 28"),
+        (struct.pack("<4i", 2, 2, 8, 5) + bytes(16), "2 x 2"),
+        (struct.pack("<4i", 2, 1, 4, 4) + bytes(8), "type 4"),
+        (struct.pack("<4i", 0, 1, 4, 5), "0 x 1"),
+        (struct.pack("<4i", -1, 1, 4, 5), "-1 x 1"),
+        (struct.pack("<4i", 2, 1, 8, 5) + bytes(16), "8 bytes a row"),
+    ],
+)
 def test_bad_files_of_features_are_named(tmp_path, content, message):
     (tmp_path / "1.bin").write_bytes(content)
     with pytest.raises(InputError, match=f"1.bin: .*{message}"):
@@ -173,10 +181,20 @@ def test_noise_of_other_endings(tmp_path, caplog):
     assert [record.levelname for record in caplog.records if "no image" in record.message] == ["WARNING"]
 
 
-@pytest.mark.parametrize("value", [
-    {"path": ["a\0b"]}, {"path": ["\ud800"]},
-    [], {}, {"path": []}, {"path": "a/b"}, {"path": [1]}, {"path": ["a"], "id": []}, None,
-])
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"path": ["a\0b"]},
+        {"path": ["\ud800"]},
+        [],
+        {},
+        {"path": []},
+        {"path": "a/b"},
+        {"path": [1]},
+        {"path": ["a"], "id": []},
+        None,
+    ],
+)
 def test_bad_lists_are_named(tmp_path, value):
     with pytest.raises(InputError, match="list.json: "):
         open_template_list(write_json(tmp_path / "list.json", value))
@@ -189,19 +207,25 @@ def test_bad_lists_are_named(tmp_path, value):
 def test_the_kit_gets_what_was_measured(tmp_path):
     """Written and read again: the same figures; a feature that lacks, and one of another length, are named."""
     probes, identities, distractors = random_set(0)
-    lists = [TemplateList([f"{each}/{row} .png" for row, each in enumerate(identities)], identities),
-             TemplateList([f"{row % 7}/{row}.jpg" for row in range(80)], ["nobody"] * 80)]
+    lists = [
+        TemplateList([f"{each}/{row} .png" for row, each in enumerate(identities)], identities),
+        TemplateList([f"{row % 7}/{row}.jpg" for row in range(80)], ["nobody"] * 80),
+    ]
     write_for_kit(str(tmp_path), lists, (probes, distractors), "_x.bin")
     folders = []
-    for kind, name, size in (("facescrub", "facescrub_features_list.json", 30),
-                             ("megaface", "megaface_features_list.json_80_1", 80)):
+    for kind, name, size in (
+        ("facescrub", "facescrub_features_list.json", 30),
+        ("megaface", "megaface_features_list.json_80_1", 80),
+    ):
         templates = open_template_list(str(tmp_path / "templatelists" / name))
         folders.append(FeatureFolder(str(tmp_path / kind), templates.paths, "_x.bin"))
         assert folders[-1].shape == (size, 5) and len(folders[-1]) == size
     assert templates == lists[1]
     np.testing.assert_allclose(np.linalg.norm(folders[1][10:20], axis=1), np.ones(10), rtol=1e-6)
-    first, second = (megaface_result(*each, "model").figures for each in (
-        (probes, identities, distractors), (folders[0], identities, folders[1])))
+    first, second = (
+        megaface_result(*each, "model").figures
+        for each in ((probes, identities, distractors), (folders[0], identities, folders[1]))
+    )
     assert first == second
     write_feature(str(tmp_path / "megaface" / "3" / "10.jpg_x.bin"), np.zeros(4))
     with pytest.raises(InputError, match="10.jpg_x.bin: has 4 numbers, .*0.jpg_x.bin has 5"):

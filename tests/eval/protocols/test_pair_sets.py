@@ -84,9 +84,9 @@ def test_damaged_images_are_named(tmp_path):
         open_pair_sets([str(tmp_path / "val.bin")], None, None)
 
 
-@pytest.mark.parametrize("arguments", [
-    ([], None, None), ([], "lfw", None), ([], None, "pairs.txt"), (["a"], "lfw", None),
-])
+@pytest.mark.parametrize(
+    "arguments", [([], None, None), ([], "lfw", None), ([], None, "pairs.txt"), (["a"], "lfw", None)]
+)
 def test_what_is_missing(arguments):
     with pytest.raises(InputError, match="give --bin FILE"):
         open_pair_sets(*arguments)

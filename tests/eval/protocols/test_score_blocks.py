@@ -10,8 +10,10 @@ def test_blocks_of_many_sizes_in_order(num_workers):
     """A buffer that was larger, or smaller, is no trouble; nor is a function that changes the scores."""
     random = np.random.RandomState(0)
     sizes = [(4, 3), (50, 60), (1, 1), (7, 200), (4, 3)] * 4
-    blocks = [(random.randn(m, 8).astype(np.float32), random.randn(n, 8).astype(np.float32), number)
-              for number, (m, n) in enumerate(sizes)]
+    blocks = [
+        (random.randn(m, 8).astype(np.float32), random.randn(n, 8).astype(np.float32), number)
+        for number, (m, n) in enumerate(sizes)
+    ]
 
     def take(scores, number):
         taken = scores.copy()

@@ -26,13 +26,16 @@ def pairs_at(squared_distances):
     return embeddings
 
 
-@pytest.mark.parametrize("num_pairs, num_folds", [(40, 10), (43, 10), (59, 10), (10, 10), (30, 3),
-                                                  (7, 2), (20, 1)])
+@pytest.mark.parametrize("num_pairs, num_folds", [(40, 10), (43, 10), (59, 10), (10, 10), (30, 3), (7, 2), (20, 1)])
 def test_equals_the_slow_protocol(num_pairs, num_folds):
     for seed in range(2):
         embeddings, issame = random_set(seed, num_pairs)
-        np.testing.assert_allclose(evaluate(embeddings, issame, num_folds)[:3],
-                                   slow_evaluate(embeddings, issame, num_folds), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(
+            evaluate(embeddings, issame, num_folds)[:3],
+            slow_evaluate(embeddings, issame, num_folds),
+            rtol=1e-12,
+            atol=1e-12,
+        )
 
 
 def test_equals_the_slow_protocol_with_ties():
@@ -123,12 +126,20 @@ def test_embeddings_that_are_not_finite_are_refused(value):
         evaluate(embeddings, issame)
 
 
-@pytest.mark.parametrize("embeddings, issame, num_folds", [
-    (np.ones((18, 2)), [True] * 9, 10), (np.ones((0, 2)), np.zeros(0, bool), 1),
-    (np.ones((20, 2)), [True] * 10, 0), (np.ones((21, 2)), [True] * 10, 10),
-    (np.ones((20, 2, 1)), [True] * 10, 10), (np.ones(20), [True] * 10, 10),
-    (np.ones((20, 2)), np.ones((10, 1), bool), 10), (np.ones((20, 2)), ["True"] * 10, 10),
-    (np.ones((20, 2)), np.full(10, 0.5), 10)])
+@pytest.mark.parametrize(
+    "embeddings, issame, num_folds",
+    [
+        (np.ones((18, 2)), [True] * 9, 10),
+        (np.ones((0, 2)), np.zeros(0, bool), 1),
+        (np.ones((20, 2)), [True] * 10, 0),
+        (np.ones((21, 2)), [True] * 10, 10),
+        (np.ones((20, 2, 1)), [True] * 10, 10),
+        (np.ones(20), [True] * 10, 10),
+        (np.ones((20, 2)), np.ones((10, 1), bool), 10),
+        (np.ones((20, 2)), ["True"] * 10, 10),
+        (np.ones((20, 2)), np.full(10, 0.5), 10),
+    ],
+)
 def test_shapes_that_do_not_fit_are_refused(embeddings, issame, num_folds):
     with pytest.raises(ValueError, match="expected|cannot be split"):
         evaluate(embeddings, issame, num_folds)

@@ -111,10 +111,17 @@ def test_pairs_of_one_kind_have_an_accuracy_and_no_curve(saved, capsys, kind):
     assert set(found["tar"].values()) == {None}
 
 
-@pytest.mark.parametrize("scales_input, words, why", [
-    (True, "pixels as they are", "since its symbol begins with _minus_scalar; --mean and --scale change that"),
-    (False, "(pixel - 127.5) * 0.0078125", "since its symbol begins with FullyConnected; --mean and --scale change"),
-])
+@pytest.mark.parametrize(
+    "scales_input, words, why",
+    [
+        (True, "pixels as they are", "since its symbol begins with _minus_scalar; --mean and --scale change that"),
+        (
+            False,
+            "(pixel - 127.5) * 0.0078125",
+            "since its symbol begins with FullyConnected; --mean and --scale change",
+        ),
+    ],
+)
 def test_scaling_is_told_and_can_be_given(saved, capsys, scales_input, words, why):
     folder, images, issame, _ = saved
     embed = write_linear_model(folder / "m", SIZE, scales_input=scales_input)
@@ -131,9 +138,10 @@ def test_scaling_is_told_and_can_be_given(saved, capsys, scales_input, words, wh
     assert [found["accuracy"], found["accuracy_std"]] == pytest.approx(expected[:2])
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["--mean", "0"], "--mean and --scale belong together"), (["--scale", "1"], "--mean and --scale belong together"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [(["--mean", "0"], "--mean and --scale belong together"), (["--scale", "1"], "--mean and --scale belong together")],
+)
 def test_half_a_scaling(saved, capsys, arguments, message):
     assert message in error(capsys, "--model", saved[0] / "m", "--bin", saved[0] / "val.bin", *arguments)
 

@@ -27,7 +27,10 @@ def share(text):
 def add_workers(command, what):
     """Add --workers, the number of threads that do `what` (str)."""
     command.add_argument(
-        "--workers", type=positive, default=usable_cores(), metavar="N",
+        "--workers",
+        type=positive,
+        default=usable_cores(),
+        metavar="N",
         help=f"threads that {what} (%(default)s, the cores there are)",
     )
 
@@ -36,11 +39,16 @@ def add_reading(command, bad):
     """Add the arguments of `reading`; `bad` (str) says which records are bad."""
     add_workers(command, "read")
     command.add_argument(
-        "--on-bad-record", choices=("error", "skip"), default="error",
+        "--on-bad-record",
+        choices=("error", "skip"),
+        default="error",
         help=f"what to do at a record that is bad: {bad} (%(default)s)",
     )
     command.add_argument(
-        "--bad-record-share", type=share, default=0.001, metavar="SHARE",
+        "--bad-record-share",
+        type=share,
+        default=0.001,
+        metavar="SHARE",
         help="of the images that may be skipped; if more are bad, the command ends with an error (%(default)s)",
     )
 

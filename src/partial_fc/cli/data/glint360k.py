@@ -11,7 +11,8 @@ log = logging.getLogger("partial_fc")
 def add(commands):
     """Add the command to the sub-parsers."""
     command = commands.add_parser(
-        "glint360k", help="unpack and check the download of Glint360K",
+        "glint360k",
+        help="unpack and check the download of Glint360K",
         description="Tell which release of Glint360K the files in DIR are, by the md5 sums that its pages publish. "
         "Where there is no train.rec yet, it is unpacked from the archive's parts glint360k*. Start a run that was "
         "broken off again.",

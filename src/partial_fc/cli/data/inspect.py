@@ -15,7 +15,8 @@ def add(commands):
 
 def _add_info(commands):
     command = commands.add_parser(
-        "info", help="what a data set holds",
+        "info",
+        help="what a data set holds",
         description="Print how many images and identities a data set has, and of what size and kind they are.",
     )
     command.add_argument("source", metavar="DIR", help=SOURCE)
@@ -28,7 +29,8 @@ def _add_info(commands):
 
 def _add_check(commands):
     command = commands.add_parser(
-        "check", help="find errors in a data set",
+        "check",
+        help="find errors in a data set",
         description="Read and decode every record, and compare labels, index and ranges of identities with each other. "
         "What can be trained with, but may not be meant, is a note: duplicates, grey images and the like. The exit "
         "status is 1 if there are errors.",
@@ -37,7 +39,9 @@ def _add_check(commands):
     command.add_argument("--json", action="store_true", help="print one JSON object")
     command.add_argument("--workers", type=positive, default=4, metavar="N", help="threads (%(default)s)")
     command.add_argument(
-        "--size", type=positive, metavar="N",
+        "--size",
+        type=positive,
+        metavar="N",
         help="height and width that images have to have (those in the file property, or else of the first image)",
     )
     command.set_defaults(run=_check)
@@ -54,7 +58,9 @@ def _check(args):
     from ...data.tools.check import BLOCK, check, check_text
 
     facts = check(
-        args.source, args.size and (args.size, args.size), args.workers,
+        args.source,
+        args.size and (args.size, args.size),
+        args.workers,
         lambda blocks: progress(blocks, f"blocks of {BLOCK} images"),
     )
     print_lines([json.dumps(facts)] if args.json else check_text(facts))

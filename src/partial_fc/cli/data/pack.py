@@ -26,29 +26,39 @@ A run that was broken off goes on where it stopped when it is started again with
 def add(commands):
     """Add the command to the sub-parsers."""
     command = commands.add_parser(
-        "pack", help="folders of images to record files", description=_PACK,
+        "pack",
+        help="folders of images to record files",
+        description=_PACK,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("folder", metavar="FOLDER", help="has one sub-folder of images for each identity")
     command.add_argument("out", metavar="OUT", help="folder of the files to write")
     command.add_argument("--size", type=int, default=112, help="height and width in pixels (%(default)s)")
     command.add_argument(
-        "--min-images", type=positive, default=1, metavar="N",
+        "--min-images",
+        type=positive,
+        default=1,
+        metavar="N",
         help="leave out identities of which fewer images can be read (%(default)s)",
     )
     command.add_argument(
-        "--landmarks", metavar="FILE",
+        "--landmarks",
+        metavar="FILE",
         help="align every face by its five points. A line of FILE has the path of an image in FOLDER and x1 y1 ... x5 "
         "y5 in its pixels: left eye, right eye, nose, left and right corner of the mouth as seen in the image; tabs, "
         "commas or spaces separate. Images without a line are skipped",
     )
     source = command.add_mutually_exclusive_group()
     source.add_argument(
-        "--pairs", metavar="FILE",
+        "--pairs",
+        metavar="FILE",
         help="pairs to write as verification set NAME.bin: LFW's form (images NAME/NAME_0001.*) or PATH1 PATH2 LABEL",
     )
     source.add_argument(
-        "--random-pairs", type=positive, default=0, metavar="N",
+        "--random-pairs",
+        type=positive,
+        default=0,
+        metavar="N",
         help="draw N pairs of the same and N of different identities for NAME.bin. They are of the images packed: to "
         "verify a model trained on these is no test of it; pack identities held out from training for that",
     )
@@ -64,8 +74,18 @@ def _pack(args):
     from ...data.tools.pack import pack  # imports OpenCV: --help need not wait for it
 
     packed = pack(
-        args.folder, args.out, args.size, args.pairs, args.random_pairs, args.name, args.seed, args.overwrite,
-        args.min_images, args.landmarks, args.workers, lambda people: progress(people, "identities"),
+        args.folder,
+        args.out,
+        args.size,
+        args.pairs,
+        args.random_pairs,
+        args.name,
+        args.seed,
+        args.overwrite,
+        args.min_images,
+        args.landmarks,
+        args.workers,
+        lambda people: progress(people, "identities"),
     )
     skipped = [each for each in packed.skipped if each[1] != NESTED]
     for path, reason in skipped[:_LISTED]:
@@ -76,7 +96,8 @@ def _pack(args):
     for folder, count in nested.most_common(_LISTED):
         log.warning(
             "%s: images in this nested folder that were not taken: %d; move them to the folder of their identity",
-            os.path.join(args.folder, folder), count,
+            os.path.join(args.folder, folder),
+            count,
         )
     if nested:
         log.warning("%d images in %d nested folders were not taken", sum(nested.values()), len(nested))

@@ -21,14 +21,16 @@ def add(commands):
 
 def _add_merge(commands):
     command = commands.add_parser(
-        "merge", help="several data sets to one",
+        "merge",
+        help="several data sets to one",
         description="Write the images of all sources to one data set, identity by identity, byte for byte. Labels of "
         "the second source follow those of the first, without gaps.",
     )
     command.add_argument("sources", nargs="+", metavar="SOURCE", help=SOURCE)
     command.add_argument("out", metavar="OUT", help="folder of the files to write")
     command.add_argument(
-        "--leave-out", metavar="FILE",
+        "--leave-out",
+        metavar="FILE",
         help="identities to leave out, such as those that another source has, too: lines SOURCE LABEL, where SOURCE is "
         "1 for the first source",
     )
@@ -38,7 +40,8 @@ def _add_merge(commands):
 
 def _add_split(commands):
     command = commands.add_parser(
-        "split", help="hold identities out from a data set",
+        "split",
+        help="hold identities out from a data set",
         description="Write the identities that are drawn or listed to HELD_OUT, the others to OUT. Labels of both have "
         "no gaps; identities.txt has the name of each, or its label in SOURCE.",
     )
@@ -48,7 +51,8 @@ def _add_split(commands):
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument("--share", type=float, help="of the identities, drawn at random: 0.1 for a tenth")
     which.add_argument(
-        "--identities", metavar="FILE",
+        "--identities",
+        metavar="FILE",
         help="names in SOURCE's identities.txt or labels, a line each; what is both counts as a name",
     )
     command.add_argument("--seed", type=int, default=0, help="of what is drawn (%(default)s)")
@@ -58,7 +62,8 @@ def _add_split(commands):
 
 def _add_pairs(commands):
     command = commands.add_parser(
-        "pairs", help="a verification set of people held out",
+        "pairs",
+        help="a verification set of people held out",
         description="Hold identities out from a data set: write NAME.bin, pairs of their images, drawn at random, to "
         "OUT, NAME-identities.txt with their names, and a data set of all the others. Images are copied byte for byte.",
     )
@@ -71,13 +76,17 @@ def _add_pairs(commands):
         "--identities", metavar="FILE", help="names in SOURCE's identities.txt or labels to hold out, a line each"
     )
     command.add_argument(
-        "--random-pairs", type=positive, default=3000, metavar="N",
+        "--random-pairs",
+        type=positive,
+        default=3000,
+        metavar="N",
         help="pairs of the same identity, and as many of different ones (%(default)s, as LFW has)",
     )
     command.add_argument("--name", default="heldout", help="NAME (%(default)s)")
     command.add_argument("--seed", type=int, default=0, help="of what is drawn (%(default)s)")
     command.add_argument(
-        "--only-pairs", action="store_true",
+        "--only-pairs",
+        action="store_true",
         help="write no data set; without --people, --share and --identities, the pairs are of all identities then",
     )
     _add_common(command)
@@ -86,7 +95,8 @@ def _add_pairs(commands):
 
 def _add_shuffle(commands):
     command = commands.add_parser(
-        "shuffle", help="images in random order",
+        "shuffle",
+        help="images in random order",
         description="Write a plain file of the images in random order, for programs that read it from one end to the "
         "other, as MXNet's ImageRecordIter does. Training with `partial-fc train` does not need it.",
     )
@@ -99,7 +109,8 @@ def _add_shuffle(commands):
 
 def _add_index(commands):
     command = commands.add_parser(
-        "index", help="rebuild train.idx",
+        "index",
+        help="rebuild train.idx",
         description="Write the index of a record file anew, from the headers of its records: where it is missing, "
         "damaged, or of another file. Records that are damaged themselves are left out.",
     )
@@ -123,7 +134,14 @@ def _split(args):
     from ...data.tools.rewrite import split
 
     written = split(
-        args.source, args.out, args.held_out, args.share, args.identities, args.seed, args.overwrite, _identities,
+        args.source,
+        args.out,
+        args.held_out,
+        args.share,
+        args.identities,
+        args.seed,
+        args.overwrite,
+        _identities,
         reading(args),
     )
     _tell(args.out, written[0])
@@ -137,8 +155,18 @@ def _pairs(args):
     if not args.only_pairs and (args.people, args.share, args.identities) == (None, None, None):
         raise InputError("give --people, --share or --identities: who is held out; or --only-pairs")
     rest, num_pairs, num_identities = hold_out_pairs(
-        args.source, args.out, args.random_pairs, args.name, args.people, args.share, args.identities, args.seed,
-        args.only_pairs, args.overwrite, _identities, reading(args),
+        args.source,
+        args.out,
+        args.random_pairs,
+        args.name,
+        args.people,
+        args.share,
+        args.identities,
+        args.seed,
+        args.only_pairs,
+        args.overwrite,
+        _identities,
+        reading(args),
     )
     path = os.path.join(args.out, verification_file(args.name))
     log.info("%s: %d pairs of %d identities", path, num_pairs, num_identities)

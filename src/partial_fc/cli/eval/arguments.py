@@ -13,17 +13,25 @@ def add_model(command, required=True, several=True):
     group = command.add_argument_group("model")
     more = dict(nargs="+", action="extend", default=[]) if several else {}
     group.add_argument(
-        "--model", metavar="PREFIX[,EPOCH]", required=required,
-        help=_MODEL + "; several are set beside each other" if several else _MODEL, **more,
+        "--model",
+        metavar="PREFIX[,EPOCH]",
+        required=required,
+        help=_MODEL + "; several are set beside each other" if several else _MODEL,
+        **more,
     )
     group.add_argument("--layer", metavar="NAME", help="inner output of the symbol to take as embedding")
     group.add_argument(
-        "--allow-operator", metavar="NAME", action="append", default=[],
+        "--allow-operator",
+        metavar="NAME",
+        action="append",
+        default=[],
         help="let the symbol hold this operator of MXNet, too; only for a file that you trust; repeatable",
     )
     group.add_argument("--bgr", action="store_true", help="the model was trained on blue, green, red")
     group.add_argument(
-        "--mean", type=number, metavar="M",
+        "--mean",
+        type=number,
+        metavar="M",
         help="with --scale: the network is given (pixel - M) * S of pixels 0..255; without both, pixels as they are, "
         "or (pixel - 127.5) * 0.0078125 where the symbol begins with a convolution",
     )
@@ -47,7 +55,8 @@ def add_keep(command):
         "features of images", "As of `embed`: under horovodrun or mpirun, all ranks share the work."
     )
     group.add_argument(
-        "--keep", metavar="DIR",
+        "--keep",
+        metavar="DIR",
         help="keep them there: a run that was killed goes on, and none are computed twice; needed by several ranks",
     )
     group.add_argument("--overwrite", action="store_true", help="compute all anew, and replace what is in --keep")
@@ -57,7 +66,10 @@ def add_output(command):
     """Add the arguments that `output.write_results` needs."""
     group = command.add_argument_group("output", "Beside the table on the terminal.")
     group.add_argument(
-        "--json", nargs="?", const="-", metavar="FILE",
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
         help="all figures: an object, for several results a list of them; without FILE on the terminal, for the table",
     )
     group.add_argument("--csv", metavar="FILE", help="all figures, a row for each result")

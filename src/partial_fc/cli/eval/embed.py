@@ -16,24 +16,31 @@ the same model has embedded the same images before, nothing is computed."""
 def add(commands):
     """Add the command to the sub-parsers."""
     command = commands.add_parser(
-        "embed", help="features of images, .npy", description=_EMBED,
+        "embed",
+        help="features of images, .npy",
+        description=_EMBED,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("out", metavar="OUT.npy", help="file to write")
     command.add_argument("--images", metavar="FOLDER", help="all images in it and its sub-folders, in natural order")
     command.add_argument(
-        "--list", metavar="FILE",
+        "--list",
+        metavar="FILE",
         help="a path in each line, of an image in --images; without --images, from the current folder or anywhere else",
     )
     command.add_argument("--rec", metavar="DIR", help=SOURCE)
     command.add_argument(
-        "--size", type=positive, metavar="N",
+        "--size",
+        type=positive,
+        metavar="N",
         help="cut the middle square of every image and resize it to N x N pixels; without it, all images have to have "
         "the size of the first",
     )
     command.add_argument("--flip", action="store_true", help="add the embedding of the mirror image")
     command.add_argument(
-        "--on-bad-image", choices=("error", "skip"), default="error",
+        "--on-bad-image",
+        choices=("error", "skip"),
+        default="error",
         help="what to do at an image that cannot be read or is of another size; one that is skipped has no row, and is "
         "listed with the reason in OUT.skipped.txt (%(default)s)",
     )
@@ -47,11 +54,11 @@ def _embed(args):
     from ...device import choose_device
     from ...eval.embed import check_name, embed
     from ...eval.embedding import open_embedder
-    from ...eval.ranks import on_all_ranks
+    from ...eval.on_all_ranks import on_all_ranks
     from .paths import check_paths
 
     def work(comm):
-        with comm.together():
+        with comm.raise_on_all_ranks():
             check_paths(args)
             check_name(args.out)
             source = _source(args)

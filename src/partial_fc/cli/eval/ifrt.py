@@ -18,20 +18,29 @@ row by row, by default in the list that `embed` wrote beside the file."""
 def add(commands):
     """Add the command to the sub-parsers."""
     command = commands.add_parser(
-        "ifrt", help="all pairs of each of four groups of people, and of all", description=_IFRT,
+        "ifrt",
+        help="all pairs of each of four groups of people, and of all",
+        description=_IFRT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("--images", metavar="FOLDER", help="has GROUP/IDENTITY/IMAGE")
     command.add_argument(
-        "--list", metavar="FILE",
+        "--list",
+        metavar="FILE",
         help="a path in each line, of an image in --images; without --images, from the current folder or anywhere else",
     )
     command.add_argument(
-        "--features", nargs="+", action="extend", default=[], metavar="FILE",
+        "--features",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
         help=".npy with a row for each image; instead of --model, or beside",
     )
     command.add_argument(
-        "--size", type=positive, metavar="N",
+        "--size",
+        type=positive,
+        metavar="N",
         help="cut the middle square of every image and resize it to N x N pixels; without it, all images have to have "
         "the size of the first",
     )
@@ -47,15 +56,15 @@ def add(commands):
 def _ifrt(args):
     # imports MXNet: --help need not wait for it
     from ...eval.image_source import FileImages, images_below, listed_images
+    from ...eval.on_all_ranks import on_all_ranks
     from ...eval.protocols.ifrt import count_pairs, ifrt_result, image_groups
     from ...eval.protocols.protocol_features import embedded
     from ...eval.protocols.unit_features import UnitFeatures
-    from ...eval.ranks import on_all_ranks
     from .paths import check_paths
     from .results import write_results
 
     def work(comm):
-        with comm.together():
+        with comm.raise_on_all_ranks():
             _check(args)
             check_paths(args)
             saved = [(path, *_saved(path, args.list)) for path in args.features]

@@ -17,7 +17,9 @@ ijbc_name_5pts_score.txt (or ijbb_...), loose_crop/ the images that these name. 
 def add(commands):
     """Add the command to the sub-parsers."""
     command = commands.add_parser(
-        "ijb", help="verification of templates: IJB-B, IJB-C", description=_IJB,
+        "ijb",
+        help="verification of templates: IJB-B, IJB-C",
+        description=_IJB,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("folder", metavar="FOLDER", help="has meta/ and loose_crop/")
@@ -26,16 +28,23 @@ def add(commands):
         "--size", type=positive, default=112, metavar="N", help="pixels that faces are aligned to (%(default)s)"
     )
     command.add_argument(
-        "--features", nargs="+", action="extend", default=[], metavar="FILE",
+        "--features",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
         help=".npy with a row for each image, in the order of the lists, not normalized; instead of --model, or beside",
     )
     command.add_argument(
-        "--halves", action="store_true",
+        "--halves",
+        action="store_true",
         help="the first half of a row of --features is of the image, the second of its mirror image: add them. Without "
         "it, such rows are compared as they are",
     )
     command.add_argument(
-        "--embeddings", choices=("unit", "raw"), default="unit",
+        "--embeddings",
+        choices=("unit", "raw"),
+        default="unit",
         help="what is added of an image and its mirror image: `unit`, both divided by their norms, as the script of "
         "Partial FC that the published results belong to; `raw`, as they are, as arcface_torch (%(default)s). It does "
         "not change --features without --halves",
@@ -50,15 +59,15 @@ def _ijb(args):
     # imports MXNet: --help need not wait for it
     from ...errors import InputError
     from ...eval.features import read_features
+    from ...eval.on_all_ranks import on_all_ranks
     from ...eval.protocols.ijb import compare_templates, ijb_result, pool_templates
     from ...eval.protocols.ijb_lists import AlignedFaces, read_faces, read_pairs
     from ...eval.protocols.protocol_features import embedded
-    from ...eval.ranks import on_all_ranks
     from .paths import check_paths
     from .results import write_results
 
     def work(comm):
-        with comm.together():
+        with comm.raise_on_all_ranks():
             if not args.model and not args.features:
                 raise InputError("give --model, or --features, or both")
             check_paths(args)

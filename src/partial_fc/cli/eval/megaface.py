@@ -16,7 +16,9 @@ published them, are taken out of both."""
 def add(commands):
     """Add the command to the sub-parsers."""
     command = commands.add_parser(
-        "megaface", help="identification and verification among a million distractors", description=_MEGAFACE,
+        "megaface",
+        help="identification and verification among a million distractors",
+        description=_MEGAFACE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for kind, whose in (("probe", "FaceScrub's"), ("distractor", "MegaFace's")):
@@ -31,12 +33,15 @@ def add(commands):
         "--ending", metavar="TEXT", help="what the names of files of features add to the image's, such as _r100.bin"
     )
     command.add_argument(
-        "--write-features", metavar="DIR",
+        "--write-features",
+        metavar="DIR",
         help="write the features of the images, and the lists without noise, for the kit: DIR/facescrub, DIR/megaface "
         "and DIR/templatelists",
     )
     command.add_argument(
-        "--size", type=positive, metavar="N",
+        "--size",
+        type=positive,
+        metavar="N",
         help="cut the middle square of every image and resize it to N x N pixels; without it, all images have to have "
         "the size of the first",
     )
@@ -50,16 +55,16 @@ def _megaface(args):
     # imports MXNet: --help need not wait for it
     from ...distributed.lock import LOCK, Lock
     from ...eval.image_source import FileImages
+    from ...eval.on_all_ranks import on_all_ranks
     from ...eval.protocols.megaface import megaface_result
     from ...eval.protocols.megaface_files import FeatureFolder, write_for_kit
     from ...eval.protocols.protocol_features import Computed, embedded
-    from ...eval.ranks import on_all_ranks
     from .paths import check_paths
     from .results import write_results
 
     def work(comm):
         saved, sources = [], {}
-        with comm.together():
+        with comm.raise_on_all_ranks():
             _check(args)
             check_paths(args)
             lists = probes, distractors = _lists(args)
@@ -73,8 +78,10 @@ def _megaface(args):
         with embedded(args, sources, comm, flip=True) as computed:
             if comm.rank:
                 return
-            results = [megaface_result(of_probes, probes.identities, of_distractors, name, settings=settings)
-                       for name, (of_probes, of_distractors), settings in saved + computed]
+            results = [
+                megaface_result(of_probes, probes.identities, of_distractors, name, settings=settings)
+                for name, (of_probes, of_distractors), settings in saved + computed
+            ]
             if args.write_features:
                 with Lock(os.path.join(args.write_features, LOCK)):
                     write_for_kit(args.write_features, lists, computed[0].features, args.ending)

@@ -19,7 +19,9 @@ def add(commands):
     command.add_argument("--images", metavar="FOLDER", help="images of --pairs: FOLDER/NAME/NAME_0001.*, or the paths")
     command.add_argument("--pairs", metavar="FILE", help="pairs in LFW's form, or lines PATH1 PATH2 LABEL")
     command.add_argument(
-        "--size", type=positive, metavar="N",
+        "--size",
+        type=positive,
+        metavar="N",
         help="cut the middle square of every image and resize it to N x N pixels; without it, all images have to have "
         "the size of the first",
     )
@@ -32,14 +34,14 @@ def _verification(args):
     # imports MXNet: --help need not wait for it
     from ...device import choose_device
     from ...eval.embedding import open_embedders
+    from ...eval.on_all_ranks import on_all_ranks
     from ...eval.protocols.pair_sets import open_pair_sets
     from ...eval.protocols.verification_protocol import measure
-    from ...eval.ranks import on_all_ranks
     from .paths import check_paths
     from .results import write_results
 
     def work(comm):
-        with comm.together():
+        with comm.raise_on_all_ranks():
             if comm.rank:  # few images: one rank is enough
                 return
             check_paths(args)

@@ -19,30 +19,91 @@ _SHIFT = 4  # fractional bits of the coordinates that OpenCV receives
 
 # Ranges of uniform draws. A size or strength whose range begins below zero is absent when drawn negative.
 _IDENTITY = {
-    "head_width": (0.68, 0.92), "jaw_taper": (0.05, 0.50), "jaw_square": (-0.06, 0.14), "chin": (0.88, 1.12),
-    "skin_tone": (0, 1), "skin_red": (-16, 16), "blush": (-0.5, 0.5), "freckles": (-1, 1),
-    "hair_tone": (0, 1), "hair_light": (-25, 25), "hair_top": (0.03, 0.30), "hair_side": (0.02, 0.26),
-    "hair_length": (-0.6, 1.5), "hairline": (0.25, 0.90), "hair_arch": (0.0, 0.7), "hair_peak": (-0.15, 0.3),
-    "bun": (-0.7, 0.36), "bunches": (-0.9, 0.36), "bunches_y": (-0.6, 0.7),
-    "beard": (-1, 0.6), "moustache": (-0.25, 0.12), "ear_size": (0.12, 0.26), "ear_y": (-0.10, 0.22),
-    "eye_x": (0.36, 0.52), "eye_y": (-0.20, 0.08), "eye_width": (0.17, 0.28), "eye_height": (0.09, 0.18),
-    "eye_slant": (-0.3, 0.3), "eye_tone": (0, 1), "iris": (0.08, 0.13), "brow_gap": (0.08, 0.20),
-    "brow_width": (0.18, 0.32), "brow_height": (0.02, 0.08), "brow_slant": (-0.35, 0.35),
-    "nose_y": (0.22, 0.38), "nose_width": (0.07, 0.20), "nose_shade": (0.15, 0.45),
-    "mouth_y": (0.56, 0.70), "mouth_width": (0.18, 0.36), "upper_lip": (0.02, 0.09),
-    "lower_lip": (0.03, 0.11), "lip_tone": (0, 1),
+    "head_width": (0.68, 0.92),
+    "jaw_taper": (0.05, 0.50),
+    "jaw_square": (-0.06, 0.14),
+    "chin": (0.88, 1.12),
+    "skin_tone": (0, 1),
+    "skin_red": (-16, 16),
+    "blush": (-0.5, 0.5),
+    "freckles": (-1, 1),
+    "hair_tone": (0, 1),
+    "hair_light": (-25, 25),
+    "hair_top": (0.03, 0.30),
+    "hair_side": (0.02, 0.26),
+    "hair_length": (-0.6, 1.5),
+    "hairline": (0.25, 0.90),
+    "hair_arch": (0.0, 0.7),
+    "hair_peak": (-0.15, 0.3),
+    "bun": (-0.7, 0.36),
+    "bunches": (-0.9, 0.36),
+    "bunches_y": (-0.6, 0.7),
+    "beard": (-1, 0.6),
+    "moustache": (-0.25, 0.12),
+    "ear_size": (0.12, 0.26),
+    "ear_y": (-0.10, 0.22),
+    "eye_x": (0.36, 0.52),
+    "eye_y": (-0.20, 0.08),
+    "eye_width": (0.17, 0.28),
+    "eye_height": (0.09, 0.18),
+    "eye_slant": (-0.3, 0.3),
+    "eye_tone": (0, 1),
+    "iris": (0.08, 0.13),
+    "brow_gap": (0.08, 0.20),
+    "brow_width": (0.18, 0.32),
+    "brow_height": (0.02, 0.08),
+    "brow_slant": (-0.35, 0.35),
+    "nose_y": (0.22, 0.38),
+    "nose_width": (0.07, 0.20),
+    "nose_shade": (0.15, 0.45),
+    "mouth_y": (0.56, 0.70),
+    "mouth_width": (0.18, 0.36),
+    "upper_lip": (0.02, 0.09),
+    "lower_lip": (0.03, 0.11),
+    "lip_tone": (0, 1),
 }
 _NUISANCE = {
-    "yaw": (-0.42, 0.42), "pitch": (-0.28, 0.28), "roll": (-0.28, 0.28), "scale": (0.64, 0.80),
-    "shift_x": (-0.12, 0.12), "shift_y": (-0.09, 0.14), "gaze_x": (-0.4, 0.4), "gaze_y": (-0.2, 0.2),
-    "smile": (-0.6, 1), "mouth_open": (-0.12, 0.2), "brow_raise": (-0.03, 0.08), "eye_open": (0.5, 1.15),
-    "gain": (0.65, 1.2), "gamma": (0.75, 1.3), "red": (0.85, 1.15), "blue": (0.8, 1.2),
-    "light_angle": (0, 2 * math.pi), "light_slope": (0, 0.45), "blur": (-0.8, 0.4), "noise": (4, 20),
-    "glasses": (-5, 1), "mask": (-20, 1), "hand": (-14, 1), "hand_x": (-0.8, 0.8), "hand_y": (-0.8, 1),
+    "yaw": (-0.42, 0.42),
+    "pitch": (-0.28, 0.28),
+    "roll": (-0.28, 0.28),
+    "scale": (0.64, 0.80),
+    "shift_x": (-0.12, 0.12),
+    "shift_y": (-0.09, 0.14),
+    "gaze_x": (-0.4, 0.4),
+    "gaze_y": (-0.2, 0.2),
+    "smile": (-0.6, 1),
+    "mouth_open": (-0.12, 0.2),
+    "brow_raise": (-0.03, 0.08),
+    "eye_open": (0.5, 1.15),
+    "gain": (0.65, 1.2),
+    "gamma": (0.75, 1.3),
+    "red": (0.85, 1.15),
+    "blue": (0.8, 1.2),
+    "light_angle": (0, 2 * math.pi),
+    "light_slope": (0, 0.45),
+    "blur": (-0.8, 0.4),
+    "noise": (4, 20),
+    "glasses": (-5, 1),
+    "mask": (-20, 1),
+    "hand": (-14, 1),
+    "hand_x": (-0.8, 0.8),
+    "hand_y": (-0.8, 1),
 }
 _SKIN = ((255, 224, 196), (241, 194, 155), (222, 168, 120), (186, 124, 80), (134, 84, 54), (84, 52, 38))
-_HAIR = ((26, 22, 24), (74, 46, 30), (128, 76, 40), (196, 142, 70), (236, 206, 130), (206, 200, 196),
-         (120, 124, 134), (70, 82, 150), (136, 74, 150), (206, 90, 130), (190, 70, 40), (100, 30, 26))
+_HAIR = (
+    (26, 22, 24),
+    (74, 46, 30),
+    (128, 76, 40),
+    (196, 142, 70),
+    (236, 206, 130),
+    (206, 200, 196),
+    (120, 124, 134),
+    (70, 82, 150),
+    (136, 74, 150),
+    (206, 90, 130),
+    (190, 70, 40),
+    (100, 30, 26),
+)
 _EYES = ((44, 26, 18), (110, 66, 30), (150, 116, 40), (70, 130, 70), (60, 120, 180), (130, 150, 170))
 _LIPS = ((150, 70, 60), (200, 100, 96), (214, 60, 80), (130, 40, 70))
 _BLACK, _WHITE = (20, 16, 18), (246, 244, 240)
@@ -52,7 +113,7 @@ _COS, _SIN = np.cos(_ANGLES), np.sin(_ANGLES)
 _HALF = slice(0, 15)  # the half of an outline from its right end along the bottom to its left end
 _ACROSS = np.linspace(-1, 1, 9)  # from the left end of a feature to its right end
 _THERE_AND_BACK = np.append(_ACROSS, -_ACROSS)
-_ARCH = 1 - _ACROSS ** 2
+_ARCH = 1 - _ACROSS**2
 
 
 def render_face(seed, identity, image, size):
@@ -71,7 +132,7 @@ def render_face(seed, identity, image, size):
         ValueError: an argument is no integer of its range; the message names it.
     """
     for name, value in (("seed", seed), ("identity", identity), ("image", image)):
-        _check_integer(name, value, 0, 2 ** 64)
+        _check_integer(name, value, 0, 2**64)
     _check_integer("size", size, 16, 4097)
     who = _draw_values(_IDENTITY, _stream(seed, 0, identity, 0))
     stream = _stream(seed, 1, identity, image)
@@ -102,8 +163,9 @@ def _stream(seed, purpose, identity, image):
 
 def _draw_values(ranges, stream):
     draws = stream.random(len(ranges)).tolist()
-    return SimpleNamespace(**{name: low + (high - low) * draw
-                              for (name, (low, high)), draw in zip(ranges.items(), draws)})
+    return SimpleNamespace(
+        **{name: low + (high - low) * draw for (name, (low, high)), draw in zip(ranges.items(), draws)}
+    )
 
 
 def _mix(first, second, share):
@@ -195,7 +257,7 @@ def _add_head(sketch, who):
     sketch.ellipse(0, 1.1, 0.4 * width + 0.05, 0.5, shade, -0.15)  # neck
     sketch.pair(width + 0.02 + 0.5 * who.ear_size * _COS, who.ear_y + who.ear_size * _SIN, shade, -0.1)
     low = np.maximum(_SIN, 0)
-    x = width * _COS * (1 - who.jaw_taper * low ** 2 + who.jaw_square * (2 * _SIN * _COS) ** 2)
+    x = width * _COS * (1 - who.jaw_taper * low**2 + who.jaw_square * (2 * _SIN * _COS) ** 2)
     y = np.where(_SIN > 0, who.chin * _SIN, _SIN)
     sketch.fill(x, y, skin, 0)
     if who.beard > 0:
@@ -223,7 +285,7 @@ def _add_nose_and_mouth(sketch, who, how):
         sketch.fill(_THERE_AND_BACK * (who.mouth_width + 0.08), y, _hair(who))
     x = _THERE_AND_BACK * (who.mouth_width + 0.05 * how.smile)
     gap = max(how.mouth_open, 0.012) * _ARCH
-    top = who.mouth_y - 0.12 * how.smile * _ACROSS ** 2 - 0.3 * gap
+    top = who.mouth_y - 0.12 * how.smile * _ACROSS**2 - 0.3 * gap
     bottom = top + 1.3 * gap
     sketch.fill(x, np.append(top - who.upper_lip * _ARCH, bottom + who.lower_lip * _ARCH), lips)
     sketch.fill(x, np.append(top, bottom), _mix(lips, _BLACK, 0.8))
@@ -252,7 +314,7 @@ def _add_eyes(sketch, who, how):
 def _add_fringe(sketch, who):
     """The hair in front: from the right temple over the top to the left one, and back along the hairline."""
     peak = who.hair_peak * np.maximum(1 - 3 * np.abs(_ACROSS), 0)
-    line = -who.hairline + who.hair_arch * _ACROSS ** 2 + peak
+    line = -who.hairline + who.hair_arch * _ACROSS**2 + peak
     x = np.append((who.head_width + 0.6 * who.hair_side) * _COS[_HALF], 0.97 * who.head_width * _ACROSS)
     y = np.append(-(1 + who.hair_top) * _SIN[_HALF] - 0.05, line)
     sketch.fill(x, y, _hair(who), np.append(np.zeros(15), 0.35 * _ARCH))

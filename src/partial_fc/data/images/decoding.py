@@ -1,4 +1,5 @@
 """Encoded images (JPEG, PNG and what else OpenCV reads) to arrays of RGB and back."""
+
 import cv2
 import numpy as np
 

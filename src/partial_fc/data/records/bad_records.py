@@ -30,7 +30,7 @@ class BadRecords:
         self._share, self._images = share, images
         self._allowed = int(share * images * (1 + _ROUNDING))  # in floats, 0.29 * 100 is less than 29
 
-    def note(self, key, error, met):
+    def collect(self, key, error, met):
         """Note in `met` (dictionary, errors by record number) that record `key` is bad (`error`).
 
         Raises:
@@ -59,10 +59,10 @@ class BadRecords:
     def skip(self, key, error):
         """Note and add one record; raises as they do."""
         met = {}
-        self.note(key, error, met)
+        self.collect(key, error, met)
         self.add(met)
 
-    def tell(self):
+    def log_count(self):
         """Log how many there were."""
         if self.keys:
             log.warning("skipped %d bad records", len(self.keys))

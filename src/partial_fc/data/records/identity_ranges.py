@@ -142,7 +142,8 @@ def empty_identities(records):
         first, end = words[places + _START].view("<f4"), words[places + _END].view("<f4")
         same = whole & (words[places] == MAGIC) & (words[places + _FLAG] == 2) & (first == end) & np.isfinite(first)
         found += [
-            start + index for index in np.flatnonzero(same).tolist()
+            start + index
+            for index in np.flatnonzero(same).tolist()
             if first[index] < EXACT or not _has_image(records, start + index, float(first[index]))
         ]
     return np.array(found, np.int64)

@@ -65,8 +65,10 @@ class CopySource:
         count = max(self.records.num_identities or 0, int(grouped.labels[-1]) + 1)
         if count > len(grouped.labels):
             log.info(
-                "%s: %d of %d identities have no images and are dropped", self.records.path,
-                count - len(grouped.labels), count,
+                "%s: %d of %d identities have no images and are dropped",
+                self.records.path,
+                count - len(grouped.labels),
+                count,
             )
         return grouped
 
@@ -108,7 +110,7 @@ class CopySource:
             for _, (images, bad) in zip(progress(groups), results):
                 self.bad.add(bad)
                 yield images
-        self.bad.tell()
+        self.bad.log_count()
 
     def _read_group(self, keys):
         """List of (image, label), and errors by number of the records that are bad."""
@@ -117,7 +119,7 @@ class CopySource:
             try:
                 images.append(self._read(key))
             except InputError as error:
-                self.bad.note(key, error, bad)
+                self.bad.collect(key, error, bad)
         return images, bad
 
     def _read(self, key):

@@ -19,9 +19,7 @@ log = logging.getLogger("partial_fc")
 _BLOCK = 2**22
 _FOLDER = "glint360k"
 _GZIP = b"\x1f\x8b"
-_NAMES = (
-    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
-)
+_NAMES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _LONGEST_NAMES = 2**20
 # Images in records hardly shrink; an archive whose files are larger than this fills the disk for nothing.
 _MOST_TIMES, _MORE = 16, 2**30

@@ -22,8 +22,18 @@ class HeldOut(NamedTuple):
 
 
 def hold_out_pairs(
-    source, out, num_pairs, name="heldout", number=None, share=None, identities=None, seed=0, only_pairs=False,
-    overwrite=False, progress=iter, reading=ONE_BY_ONE,
+    source,
+    out,
+    num_pairs,
+    name="heldout",
+    number=None,
+    share=None,
+    identities=None,
+    seed=0,
+    only_pairs=False,
+    overwrite=False,
+    progress=iter,
+    reading=ONE_BY_ONE,
 ):
     """Write pairs of images of some identities as a verification set, and the records of the others beside it.
 

@@ -39,8 +39,18 @@ class Packed(NamedTuple):
 
 
 def pack(
-    folder, out, size=112, pairs=None, random_pairs=0, name=None, seed=0, overwrite=False, min_images=1,
-    landmarks=None, num_workers=1, progress=iter,
+    folder,
+    out,
+    size=112,
+    pairs=None,
+    random_pairs=0,
+    name=None,
+    seed=0,
+    overwrite=False,
+    min_images=1,
+    landmarks=None,
+    num_workers=1,
+    progress=iter,
 ):
     """Write `train.rec`, `train.idx`, `property` and `identities.txt` of the images in `folder`, in InsightFace's form.
 
@@ -81,7 +91,10 @@ def pack(
     _make_output(folder, out)
     verification_set = _verification_name(folder, pairs, name) if pairs or random_pairs else None
     arguments = {
-        "version": _VERSION, "folder": os.path.realpath(folder), "size": size, "min_images": min_images,
+        "version": _VERSION,
+        "folder": os.path.realpath(folder),
+        "size": size,
+        "min_images": min_images,
         "landmarks": points and points.digest,
     }
     with contextlib.ExitStack() as stack:

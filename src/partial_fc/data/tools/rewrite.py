@@ -69,7 +69,7 @@ def merge(sources, out, leave_out=None, overwrite=False, progress=iter, reading=
 
 
 def split(
-    source, out, held_out, share=None, identities=None, seed=0, overwrite=False, progress=iter, reading=ONE_BY_ONE,
+    source, out, held_out, share=None, identities=None, seed=0, overwrite=False, progress=iter, reading=ONE_BY_ONE
 ):
     """Write some identities to one data set and the rest to another, each with dense labels.
 
@@ -99,9 +99,7 @@ def split(
     names = copied.names(grouped, range(count))
     folders, stored = (out, held_out), ([], [])
     with contextlib.ExitStack() as outputs:
-        paths = [
-            outputs.enter_context(prepared_output(folder, [copied.data_set], overwrite)) for folder in folders
-        ]
+        paths = [outputs.enter_context(prepared_output(folder, [copied.data_set], overwrite)) for folder in folders]
         with record_files(paths[0]) as rest_writer, record_files(paths[1]) as held_writer:
             writers = (rest_writer, held_writer)
             for index, name, images in copied.identities(grouped, range(count), names, progress):

@@ -46,7 +46,7 @@ def _unpack(files, out, progress, reading):
             for (label, met), _ in zip(results, numbers):
                 bad.add(met)
                 identities, written = max(identities, label + 1), written + (label >= 0)
-        bad.tell()
+        bad.log_count()
         start += len(records.keys)
         offset += identities
     next(numbers, None)  # the end of the progress
@@ -70,7 +70,7 @@ class _Writer:
         try:
             image, label = self._records.read(key)
         except InputError as error:
-            self._bad.note(key, error, met)
+            self._bad.collect(key, error, met)
             return -1, met
         identity = self._offset + label
         folder = os.path.join(self._out, f"id_{identity}")

@@ -140,7 +140,8 @@ def _count(scores, run_ends, row, column):
     num_columns = scores.shape[1]
     same = [
         scores[place, max(row + place + 1 - column, 0) : run_ends[row + place] - column]
-        for place in range(len(scores)) if run_ends[row + place] > column
+        for place in range(len(scores))
+        if run_ends[row + place] > column
     ]
     genuine = ScoreCounts.of(np.concatenate([np.empty(0, np.float32), *same]))
     if row == column:  # each pair once, and no image with itself

@@ -49,7 +49,9 @@ def megaface_result(probes, identities, distractors, model, block_rows=ROWS, num
     genuine, num_identified = _among_probes(probes, identities, best)
     roc = roc_of_counts(genuine, impostor)
     figures = {
-        "probes": len(probes), "people": len(set(identities)), "distractors": len(distractors),
+        "probes": len(probes),
+        "people": len(set(identities)),
+        "distractors": len(distractors),
         "rank1": num_identified / (2 * genuine.total) if genuine.total else None,
         "tar": tar_figures(roc, FARS, f"{model} on MegaFace"),
     }

@@ -44,10 +44,10 @@ def embedded(args, sources, comm, flip, unit=False):
         Context of a list of Computed.
 
     Raises:
-        AgreedError: on every rank: see `embed`; several ranks without `--keep`.
+        CollectiveError: on every rank: see `embed`; several ranks without `--keep`.
     """
     with contextlib.ExitStack() as stack:
-        with comm.together():
+        with comm.raise_on_all_ranks():
             if args.model and comm.world_size > 1 and not args.keep:
                 raise InputError("several ranks need --keep DIR, a folder that all of them can write to")
             sizes = {source.size for source in sources.values()}
@@ -66,6 +66,6 @@ def _computed(embedder, args, sources, comm, flip, unit, folder):
     for name, source in sources.items():
         path = os.path.join(folder, f"{name}{how}-{embedder.checksum}.npy")
         embed(source, embedder, path, comm, flip, args.overwrite, unit=unit)
-        with comm.together():
+        with comm.raise_on_all_ranks():
             found.append(read_features(path, len(source.lines)))
     return Computed(embedder.name, found, embedder.settings)

@@ -5,11 +5,12 @@ person where the squared Euclidean distance of its two embeddings is below a thr
 threshold is used that is best on all the others, as in the protocol of Labeled Faces in the Wild (Huang et
 al. 2007).
 """
+
 from typing import NamedTuple, Optional
 
 import numpy as np
 
-THRESHOLDS = np.arange(0, 4, 0.01)   # squared distances of unit vectors reach 4
+THRESHOLDS = np.arange(0, 4, 0.01)  # squared distances of unit vectors reach 4
 THRESHOLDS.setflags(write=False)
 NUM_FOLDS = 10
 _ROWS_AT_ONCE = 1024
@@ -47,8 +48,12 @@ def pair_distances(embeddings, rows):
     `rows`: `(2P,)` ints, those of pair p at 2p and 2p+1. Taken in blocks: the memory does not grow with D.
     Raises ValueError for an embedding that is not finite, named by its place in `rows`.
     """
-    return np.concatenate([_pair_distances(embeddings[rows[start:start + _ROWS_AT_ONCE]], start)
-                           for start in range(0, len(rows), _ROWS_AT_ONCE)])
+    return np.concatenate(
+        [
+            _pair_distances(embeddings[rows[start : start + _ROWS_AT_ONCE]], start)
+            for start in range(0, len(rows), _ROWS_AT_ONCE)
+        ]
+    )
 
 
 def evaluate_distances(distances, issame, num_folds=NUM_FOLDS):
@@ -60,9 +65,9 @@ def evaluate_distances(distances, issame, num_folds=NUM_FOLDS):
     """
     issame = _checked_pairs(2 * len(distances), issame, num_folds)
     folds = np.array_split(np.arange(len(issame)), num_folds)
-    correct = np.stack([_num_correct(distances[fold], issame[fold]) for fold in folds])   # (folds, 400)
+    correct = np.stack([_num_correct(distances[fold], issame[fold]) for fold in folds])  # (folds, 400)
     train_correct = correct.sum(axis=0) - correct if num_folds > 1 else correct
-    best = np.argmax(train_correct, axis=1)   # the first of equals
+    best = np.argmax(train_correct, axis=1)  # the first of equals
     accuracies = correct[np.arange(num_folds), best] / [len(fold) for fold in folds]
     threshold = THRESHOLDS[best].mean()
     return VerificationResult(float(accuracies.mean()), float(accuracies.std()), float(threshold))
@@ -80,7 +85,7 @@ def verify(embed, images, issame, num_folds=NUM_FOLDS, batch_size=128):
         raise ValueError(f"batch_size {batch_size} must be even: a batch holds whole pairs")
     distances, norms = [], []
     for start in range(0, len(images), batch_size):
-        batch = images[start:start + batch_size]
+        batch = images[start : start + batch_size]
         plain = _checked_embeddings(embed(batch), len(batch))
         mirrored = _checked_embeddings(embed(np.ascontiguousarray(batch[:, :, ::-1])), len(batch))
         norms += [np.linalg.norm(plain, axis=1), np.linalg.norm(mirrored, axis=1)]
@@ -97,8 +102,10 @@ def pixel_embeddings(images):
 def _checked_pairs(num_rows, issame, num_folds):
     issame = np.asarray(issame)
     if issame.ndim != 1 or issame.dtype.kind not in "biu" or num_rows != 2 * len(issame):
-        raise ValueError(f"{num_rows} rows for issame of shape {issame.shape} and type {issame.dtype}: "
-                         "expected two rows for each of its booleans")
+        raise ValueError(
+            f"{num_rows} rows for issame of shape {issame.shape} and type {issame.dtype}: "
+            "expected two rows for each of its booleans"
+        )
     if not 1 <= num_folds <= len(issame):
         raise ValueError(f"{len(issame)} pairs cannot be split into {num_folds} folds")
     return issame.astype(bool)
@@ -114,7 +121,7 @@ def _checked_embeddings(embeddings, num_rows):
 def _pair_distances(embeddings, first_row):
     """Squared distances `(n,)` between rows 2i and 2i+1 of `embeddings` `(2n, D)`, normalised, in float64."""
     embeddings = embeddings.astype(np.float64)
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)   # (2n, 1)
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)  # (2n, 1)
     if not np.isfinite(norms).all():
         row = first_row + int(np.argmin(np.isfinite(norms)))
         raise ValueError(f"the embedding of image {row} is not finite")

@@ -35,15 +35,26 @@ def measure(embedder, pairs):
     rocs = [Roc.from_scores(each, pairs.issame) for each in scores]
     tars = [tar_figures(roc, FARS[::-1], name) for roc, name in zip(rocs, (f"{pairs.name} without flip", pairs.name))]
     without, added = (
-        {"accuracy": each.accuracy, "accuracy_std": each.accuracy_std, "threshold": each.threshold, "auc": roc.auc(),
-         "tar": tar}
+        {
+            "accuracy": each.accuracy,
+            "accuracy_std": each.accuracy_std,
+            "threshold": each.threshold,
+            "auc": roc.auc(),
+            "tar": tar,
+        }
         for each, roc, tar in zip(accuracies, rocs, tars)
     )
     common = {"pairs": len(pairs.issame), "xnorm": float(np.mean(norms))}
     histogram = Histogram(_SCORE_EDGES, *(_count(scores[1][kind]) for kind in (pairs.issame, ~pairs.issame)))
     return Result(
-        "verification", pairs.name, embedder.name, _figures(common, without, added), {"": Curve(*rocs[1].curve())},
-        {"": histogram}, embedder.settings, {"no": {**common, **without}, "added": {**common, **added}},
+        "verification",
+        pairs.name,
+        embedder.name,
+        _figures(common, without, added),
+        {"": Curve(*rocs[1].curve())},
+        {"": histogram},
+        embedder.settings,
+        {"no": {**common, **without}, "added": {**common, **added}},
     )
 
 
@@ -51,9 +62,14 @@ def _figures(common, without, added):
     """What `measure` says, of the figures common to both ways and of each."""
     return {
         "pairs": common["pairs"],
-        "accuracy": without["accuracy"], "accuracy_std": without["accuracy_std"],
-        "accuracy_flip": added["accuracy"], "accuracy_flip_std": added["accuracy_std"],
-        "threshold": added["threshold"], "xnorm": common["xnorm"], "auc": added["auc"], "tar": added["tar"],
+        "accuracy": without["accuracy"],
+        "accuracy_std": without["accuracy_std"],
+        "accuracy_flip": added["accuracy"],
+        "accuracy_flip_std": added["accuracy_std"],
+        "threshold": added["threshold"],
+        "xnorm": common["xnorm"],
+        "auc": added["auc"],
+        "tar": added["tar"],
         **{f"{name}_no_flip": without[name] for name in ("threshold", "auc", "tar")},
     }
 

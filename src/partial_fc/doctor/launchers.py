@@ -4,8 +4,8 @@ import json
 import os
 
 from ..distributed.hosts import mpi_settings
+from .command_lines import horovodrun_command, mpirun_command, rank_command
 from .findings import OK, TROUBLE, WARNING, Finding
-from .launch import horovodrun_command, mpirun_command, rank_command
 from .process import run
 
 TIMEOUT = 120

@@ -4,7 +4,7 @@ import logging
 import time
 
 from ..distributed.collectives import connect
-from ..errors import AgreedError
+from ..errors import CollectiveError
 
 log = logging.getLogger("partial_fc")
 
@@ -15,7 +15,7 @@ def on_all_ranks(work):
     log.setLevel(logging.WARNING if comm.rank else logging.INFO)
     try:
         work(comm)
-    except AgreedError:
+    except CollectiveError:
         if comm.rank == 0:
             raise
         time.sleep(1)  # rank 0 speaks for all, and first: the launcher ends the others as soon as one has ended

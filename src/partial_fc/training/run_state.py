@@ -4,31 +4,31 @@ from types import MappingProxyType
 from typing import Mapping, NamedTuple, Optional, Sequence
 
 from ..checkpoint.checkpoints import Damaged
-from .module import START, Report
+from .module import START, UpdateStats
 
 
-class Progress(NamedTuple):
+class RunState(NamedTuple):
     """What a run has done so far, as a checkpoint records it.
 
     Attributes:
-        first, last: Reports.
+        first, last: UpdateStats.
         history: list of (num_update, {name: accuracy}).
         best: by name, (accuracy, num_update).
     """
 
-    first: Optional[Report] = None
-    last: Report = START
+    first: Optional[UpdateStats] = None
+    last: UpdateStats = START
     history: Sequence = ()
     best: Mapping = MappingProxyType({})
 
     def to_json(self):
         """The same of types that JSON has."""
-        reports = dict(first=self.first._asdict(), last=self.last._asdict())
-        return dict(reports, history=list(self.history), best=dict(self.best))
+        stats = dict(first=self.first._asdict(), last=self.last._asdict())
+        return dict(stats, history=list(self.history), best=dict(self.best))
 
     @classmethod
     def from_json(cls, saved):
-        """The Progress that `to_json` gave, after JSON has made lists of its tuples.
+        """The RunState that `to_json` gave, after JSON has made lists of its tuples.
 
         Raises:
             ValueError: `saved` is anything else.
@@ -36,18 +36,21 @@ class Progress(NamedTuple):
         try:
             history = [(_counted(update), _accuracies(found)) for update, found in saved["history"]]
             best = {name: (_number(accuracy), _counted(update)) for name, (accuracy, update) in saved["best"].items()}
-            return cls(_report(saved["first"]), _report(saved["last"]), history, best)
+            return cls(_stats(saved["first"]), _stats(saved["last"]), history, best)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not the progress of a run ({error!r:.80})") from error
 
 
-def _report(saved):
-    report = Report(**saved)
-    for name in ("num_update", "position", "notes"):
-        _counted(getattr(report, name))
+def _stats(saved):
+    saved = dict(saved)
+    if "notes" in saved:  # as versions before 0.2 wrote it
+        saved["requests"] = saved.pop("notes")
+    stats = UpdateStats(**saved)
+    for name in ("num_update", "position", "requests"):
+        _counted(getattr(stats, name))
     for name in ("loss", "seconds", "waited"):
-        _number(getattr(report, name))
-    return report
+        _number(getattr(stats, name))
+    return stats
 
 
 def _accuracies(saved):
@@ -73,7 +76,7 @@ def check_about(manifest: dict) -> None:
         if not isinstance(manifest.get(name), dict):
             raise Damaged(f"{where}: its manifest has no {name}")
     try:
-        progress = Progress.from_json(manifest.get("progress"))
+        progress = RunState.from_json(manifest.get("progress"))
         _counted(manifest["configuration"].get("batch_size"))
     except ValueError as error:
         raise Damaged(f"{where}: its manifest is damaged: {error}") from error
