@@ -254,8 +254,11 @@ def test_symbols_are_loaded_where_they_are_checked():
 
 def test_no_file_runs_a_pickle():
     runners = {"load", "loads", "Unpickler", "_Unpickler", "_load", "_loads"}
+    checks_opcodes_first = NAMES["data.safe_pickle"]
 
     def check(path, tree):
+        if path == checks_opcodes_first:
+            return
         for module in ("pickle", "_pickle", "cPickle", "dill", "joblib", "marshal", "shelve"):
             yield from attributes(tree) & {f"{module}.{runner}" for runner in runners}
             yield from from_imports(tree, module) & (runners | {"*"})

@@ -1,73 +1,71 @@
-"""Reads pickles of plain data without running anything that stands in them.
+"""Reads pickles of plain data and arrays without running anything that they hold.
 
-A pickle is a program, and `pickle.load` runs it: it imports names, calls them, and allocates whatever the
-file claims to need (an index of the memo alone can claim 64 GB before a single name is looked up, so an
-unpickler that only limits the names does not help). Plain data needs few opcodes: they are interpreted
-here, and `pickletools` of the standard library splits them. The few NumPy names that arrays need lead to
-stand-ins of this file, so that NumPy never sees a shape or a type which the file made up.
+A pickle is a program, and the standard library's Unpickler runs it: it imports names, calls them, and allocates
+whatever the file claims to need (an index of the memo alone can claim 64 GB). So every opcode is checked first, and the
+Unpickler gets only pickles of opcodes that plain data needs, with sizes that the file can hold. The few names of NumPy
+that arrays need are replaced by functions and classes of this file: NumPy never sees a shape or a type from the file.
 """
 
 import codecs
 import io
 import math
+import pickle
 import pickletools
+from typing import Any, Optional, Tuple
 
 import numpy as np
 
-# Protocol numbers and frames have no effect: what a protocol may use shows in the opcodes themselves.
-_WITHOUT_EFFECT = frozenset(["PROTO", "FRAME"])
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 # An opcode of one byte may take 80 in memory. Images have hundreds of bytes for each opcode; a million are free for
 # lists of numbers beside them.
-_OPCODES_AT_LEAST, _BYTES_AN_OPCODE = 2**20, 16
+_OPCODES_AT_LEAST, _BYTES_PER_OPCODE = 2**20, 16
 _LONGEST_NUMBER = 64
-_TUPLE_SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _OPCODES = {info.code.encode("latin-1"): info for info in pickletools.opcodes}
+_PLAIN_OPCODES = frozenset(
+    "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING "
+    "SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 LIST "
+    "EMPTY_LIST APPEND APPENDS TUPLE EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3 PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET "
+    "LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD".split()
+)
+_PUTS = frozenset(["PUT", "BINPUT", "LONG_BINPUT"])
 _PLAIN_DTYPES = frozenset(["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
-_PYTHON2_STRINGS = frozenset(["BINSTRING", "SHORT_BINSTRING"])
-_LITERALS = _PYTHON2_STRINGS | {
-    "STRING",
-    "INT",
-    "BININT",
-    "BININT1",
-    "BININT2",
-    "LONG",
-    "LONG1",
-    "LONG4",
-    "BINBYTES",
-    "SHORT_BINBYTES",
-    "BINBYTES8",
-    "BYTEARRAY8",
-    "UNICODE",
-    "BINUNICODE",
-    "SHORT_BINUNICODE",
-    "BINUNICODE8",
-}
 
 
-def load_plain(data):
-    """What `data` (bytes) holds: bytes, str, int, bool, None, `PickledArray`, lists and tuples of these.
+def load_plain(data: bytes) -> Any:
+    """Object of a pickle: bytes, str, int, bool, None, `PickledArray`, lists and tuples of these.
 
-    All protocols, 0 to 5. A `str` of Python 2 becomes bytes, a NumPy scalar becomes an int or a bool. The
-    memory used is at most six times `len(data)` and 80 MiB. Raises ValueError on other names or opcodes (the
-    message tells which) and on damaged or truncated data.
+    All protocols, 0 to 5. A `str` of Python 2 becomes bytes, a NumPy scalar becomes an int or a bool. The memory used
+    is at most six times `len(data)` and 80 MiB.
+
+    Raises:
+        ValueError: other names or opcodes (the message names them), damaged or truncated data.
     """
-    return _Interpreter(data).run()
+    _check_opcodes(data)
+    try:
+        return _PlainUnpickler(data).load()
+    except (pickle.UnpicklingError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"damaged pickle: {error}") from error
 
 
 class PickledArray:
-    """An array of bools or integers as pickled, (n,), (n, 1) or (1, n): bytes and their dtype, None until set."""
+    """An array of bools or integers as pickled, (n,), (n, 1) or (1, n).
 
-    def __init__(self):
-        self.data = self.dtype = None
+    Attributes:
+        data: its bytes; None until the pickle has set them.
+        dtype: of its elements; None until then.
+    """
 
-    def set_state(self, state):
+    def __init__(self) -> None:
+        self.data: Optional[bytes] = None
+        self.dtype: Optional[np.dtype] = None
+
+    def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
             raise ValueError("damaged NumPy array")
         _, shape, dtype, _, data = state
         self.fill(data, dtype, shape)
 
-    def fill(self, data, dtype, shape):
+    def fill(self, data: Any, dtype: Any, shape: Any) -> None:
+        """Set bytes, dtype and shape as the pickle has them; raises ValueError where they do not fit together."""
         if not (isinstance(dtype, _PickledDtype) and isinstance(data, bytes) and isinstance(shape, tuple)):
             raise ValueError("damaged NumPy array")
         # cv2.imencode returned (n, 1) before OpenCV 4.5: the bytes are those of (n,)
@@ -77,8 +75,8 @@ class PickledArray:
             raise ValueError(f"NumPy array with {len(data)} bytes: not one row or column, or of another size")
         self.data, self.dtype = data, dtype.dtype
 
-    def numpy(self):
-        """The array as `(n,)`, read-only; ValueError where the pickle never filled it."""
+    def numpy(self) -> np.ndarray:
+        """The array as (n,), read-only; raises ValueError where the pickle never set its bytes."""
         if self.data is None:
             raise ValueError("NumPy array without data")
         return np.frombuffer(self.data, dtype=self.dtype)
@@ -91,7 +89,7 @@ class _PickledDtype:
             raise ValueError(f"NumPy dtype {name!r}: only bools and integers are read")
         self.dtype = np.dtype(name)
 
-    def set_state(self, state):
+    def __setstate__(self, state):
         self.dtype = self.dtype.newbyteorder(_text(state[1]))
 
 
@@ -101,172 +99,109 @@ def _reconstruct(array_type, shape, typecode):
     return PickledArray()
 
 
-def _frombuffer(data, dtype, shape, order):
+def _array(data, dtype, shape):
     array = PickledArray()
     array.fill(data, dtype, shape)
     return array
 
 
 def _scalar(dtype, data):
-    return _frombuffer(data, dtype, (1,), "C").numpy()[0].item()
+    return _array(data, dtype, (1,)).numpy()[0].item()
 
 
 def _text(value):
-    """`value`, a `str` of Python 3 or of Python 2 (bytes); the repr of anything else could be endless."""
+    """`value` as str, from a str of Python 3 or of Python 2 (bytes); the repr of anything else could be endless."""
     if not isinstance(value, (bytes, str)):
-        raise ValueError("damaged pickle: a name that is no text")
+        raise ValueError("damaged pickle: a name that is not text")
     return value.decode("ascii") if isinstance(value, bytes) else value
 
 
-_GLOBALS = {("numpy", "ndarray"): PickledArray, ("numpy", "dtype"): _PickledDtype}
-for _core in ("numpy.core", "numpy._core"):  # the name before and since NumPy 2
-    _GLOBALS[_core + ".multiarray", "_reconstruct"] = _reconstruct
-    _GLOBALS[_core + ".multiarray", "scalar"] = _scalar
-    _GLOBALS[_core + ".numeric", "_frombuffer"] = _frombuffer
-
-
-class _Interpreter:
-    """The pickle's stack machine; method `op_x` carries out opcode X."""
+class _PlainUnpickler(pickle.Unpickler):
+    """Unpickler of opcodes that have been checked, with a few names."""
 
     def __init__(self, data):
-        self.stream = io.BytesIO(data)
-        self.stack, self.stacks_below_marks, self.memo = [], [], {}
-        self.globals = {**_GLOBALS, ("_codecs", "encode"): self.encode_latin1}
-        self.encode_budget = len(data)
-        self.most_opcodes = _OPCODES_AT_LEAST + len(data) // _BYTES_AN_OPCODE
+        super().__init__(io.BytesIO(data), encoding="bytes")
+        self._bytes_left_to_copy = len(data)
+        self._names = {
+            ("numpy", "ndarray"): PickledArray,
+            ("numpy", "dtype"): _PickledDtype,
+            ("_codecs", "encode"): self._encode_latin1,
+        }
+        for core in ("numpy.core", "numpy._core"):  # the name before and since NumPy 2
+            self._names[f"{core}.multiarray", "_reconstruct"] = _reconstruct
+            self._names[f"{core}.multiarray", "scalar"] = _scalar
+            self._names[f"{core}.numeric", "_frombuffer"] = self._from_buffer
 
-    def run(self):
-        try:
-            for _ in range(self.most_opcodes):
-                name, arg = self.next_opcode()
-                if name == "STOP":
-                    return self.stack.pop()
-                self.step(name, arg)
-            raise ValueError(f"refused: more opcodes than images in {len(self.stream.getvalue())} bytes have use for")
-        except (IndexError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"damaged pickle before byte {self.stream.tell()} ({error})") from error
+    def find_class(self, module: str, name: str) -> Any:
+        """What a name in the pickle stands for; raises ValueError for other names than those of plain arrays."""
+        if (module, name) not in self._names:
+            raise ValueError(f"refused: the name {f'{module}.{name}':.80}, which plain data does not need")
+        return self._names[module, name]
 
-    def next_opcode(self):
-        code = self.stream.read(1)
-        if not code:
-            raise ValueError("the pickle is truncated")
-        if code not in _OPCODES:
-            raise ValueError(f"not a pickle: unknown opcode {code!r} at byte {self.stream.tell() - 1}")
-        info = _OPCODES[code]
-        if info.name == "STRING":
-            return info.name, self.read_string_line()
-        if info.arg is not None and info.arg.name.startswith("decimalnl"):
-            self.check_digits()
-        arg = None if info.arg is None else info.arg.reader(self.stream)
-        if info.name in _PYTHON2_STRINGS:
-            arg = arg.encode("latin-1")
-        return info.name, bytes(arg) if isinstance(arg, bytearray) else arg
-
-    def check_digits(self):
-        """Raise ValueError for a number of many digits: to read them takes time with the square of their number."""
-        start = self.stream.tell()
-        if len(self.stream.readline(_LONGEST_NUMBER + 1)) > _LONGEST_NUMBER:
-            raise ValueError("refused: a number of many digits, for which plain data has no use")
-        self.stream.seek(start)
-
-    def read_string_line(self):
-        """Python 2's text form of a `str`, which pickletools decodes as ASCII: images are not."""
-        line = self.stream.readline()
-        if len(line) < 3 or line[-1:] != b"\n" or line[:1] not in b"'\"" or line[-2:-1] != line[:1]:
-            raise ValueError("the pickle is truncated or holds a string without quotes")
-        return codecs.escape_decode(line[1:-2])[0]
-
-    def step(self, name, arg):
-        if name in _LITERALS:
-            self.push(arg)
-        elif name in _CONSTANTS:
-            self.push(_CONSTANTS[name])
-        elif name in _TUPLE_SIZES:
-            self.pop_tuple(_TUPLE_SIZES[name])
-        elif hasattr(self, "op_" + name.lower()):
-            getattr(self, "op_" + name.lower())(arg)
-        elif name not in _WITHOUT_EFFECT:
-            detail = "" if arg is None else f" ({arg})"
-            raise ValueError(f"refused: opcode {name}{detail:.80}, for which plain data has no use")
-
-    def encode_latin1(self, text, encoding):
-        # Python 3 writes bytes in protocols 0-2 as a call of this, each with its own text; one memoised text
-        # that is encoded again and again would fill the memory from a small file.
-        self.encode_budget -= len(text)
-        if _text(encoding) not in ("latin1", "latin-1") or self.encode_budget < 0:
-            raise ValueError("refused: a call of _codecs.encode for which plain data has no use")
+    def _encode_latin1(self, text, encoding):
+        """Python 3 writes bytes in protocols 0 to 2 as a call of this."""
+        if _text(encoding) not in ("latin1", "latin-1"):
+            raise ValueError("refused: a call of _codecs.encode which plain data does not need")
+        self._count_copy(len(text))
         return text.encode("latin-1")
 
-    def push(self, item):
-        self.stack.append(item)
+    def _from_buffer(self, data, dtype, shape, order):
+        """Protocol 5 writes arrays as a call of this; those that can be changed with a bytearray."""
+        if isinstance(data, bytearray):
+            self._count_copy(len(data))
+            data = bytes(data)
+        return _array(data, dtype, shape)
 
-    def pop_to_mark(self):
-        items, self.stack = self.stack, self.stacks_below_marks.pop()
-        return items
+    def _count_copy(self, length):
+        """Each copy is of bytes of its own: one object copied again and again would fill the memory."""
+        self._bytes_left_to_copy -= length
+        if self._bytes_left_to_copy < 0:
+            raise ValueError("refused: more copies of bytes than plain data needs")
 
-    def pop_tuple(self, size):
-        if len(self.stack) < size:
-            raise ValueError("damaged pickle: a tuple without its items")
-        items = tuple(self.stack[-size:])
-        self.stack[-size:] = [items]
 
-    def find_global(self, module, name):
-        if (module, name) not in self.globals:
-            raise ValueError(f"refused: the name {f'{module}.{name}':.80}, for which plain data has no use")
-        self.push(self.globals[module, name])
+def _check_opcodes(data):
+    """Raise ValueError unless the pickle has only opcodes of plain data, whole, not too many, with sizes that it holds.
 
-    def op_global(self, arg):
-        self.find_global(*arg.split(" ", 1))
+    `pickletools` splits them, and refuses lengths beyond the end of the data; `genops` would not do: it decodes images
+    in Python 2's text form as ASCII, and takes time with the square of the number of digits.
+    """
+    stream, most = io.BytesIO(data), _OPCODES_AT_LEAST + len(data) // _BYTES_PER_OPCODE
+    for _ in range(most):
+        name, arg = _next_opcode(stream)
+        if name not in _PLAIN_OPCODES:
+            detail = "" if arg is None else f" ({arg})"
+            raise ValueError(f"refused: opcode {name}{detail:.80}, which plain data does not need")
+        if name in _PUTS and arg > most:  # the Unpickler's memo is a table as long as its largest index
+            raise ValueError(f"refused: an index of the memo, {arg}, beyond the number of opcodes")
+        if name == "STOP":
+            return
+    raise ValueError(f"refused: more opcodes than images of {len(data)} bytes need")
 
-    def op_stack_global(self, _):
-        name, module = self.stack.pop(), self.stack.pop()
-        self.find_global(_text(module), _text(name))
 
-    def op_reduce(self, _):
-        args, function = self.stack.pop(), self.stack.pop()
-        # Only `find_global` puts something callable on the stack.
-        self.push(function(*args))
+def _next_opcode(stream) -> Tuple[str, Any]:
+    code = stream.read(1)
+    if not code:
+        raise ValueError("the pickle is truncated")
+    if code not in _OPCODES:
+        raise ValueError(f"not a pickle: unknown opcode {code!r} at byte {stream.tell() - 1}")
+    info = _OPCODES[code]
+    if info.name == "STRING":
+        return info.name, _check_string_line(stream.readline())
+    if info.arg is not None and info.arg.name.startswith("decimalnl"):
+        _check_digits(stream)
+    return info.name, None if info.arg is None else info.arg.reader(stream)
 
-    def op_build(self, _):
-        state = self.stack.pop()
-        target = self.stack[-1]
-        if not isinstance(target, (PickledArray, _PickledDtype)):
-            raise ValueError("refused: the state of something that is no NumPy array")
-        target.set_state(state)
 
-    def op_mark(self, _):
-        self.stacks_below_marks.append(self.stack)
-        self.stack = []
+def _check_digits(stream):
+    """Raise ValueError for a number of many digits: to read it takes time with the square of their number."""
+    start = stream.tell()
+    if len(stream.readline(_LONGEST_NUMBER + 1)) > _LONGEST_NUMBER:
+        raise ValueError("refused: a number of many digits, which plain data does not need")
+    stream.seek(start)
 
-    def op_list(self, _):
-        self.push(self.pop_to_mark())
 
-    def op_tuple(self, _):
-        self.push(tuple(self.pop_to_mark()))
-
-    def op_empty_list(self, _):
-        self.push([])
-
-    def op_empty_tuple(self, _):
-        self.push(())
-
-    def op_append(self, _):
-        item = self.stack.pop()
-        self.stack[-1].append(item)
-
-    def op_appends(self, _):
-        items = self.pop_to_mark()
-        self.stack[-1].extend(items)
-
-    def op_put(self, index):
-        self.memo[index] = self.stack[-1]
-
-    op_binput = op_long_binput = op_put
-
-    def op_memoize(self, _):
-        self.memo[len(self.memo)] = self.stack[-1]
-
-    def op_get(self, index):
-        self.push(self.memo[index])
-
-    op_binget = op_long_binget = op_get
+def _check_string_line(line):
+    """Raise ValueError unless a line is Python 2's text form of a `str`."""
+    if len(line) < 3 or line[-1:] != b"\n" or line[:1] not in b"'\"" or line[-2:-1] != line[:1]:
+        raise ValueError("the pickle is truncated or holds a string without quotes")
+    codecs.escape_decode(line[1:-2])
