@@ -172,6 +172,13 @@ def read_json(path: str, most: int = _MOST_JSON) -> Any:
         raise InputError(f"{path}: not JSON: {error}") from error
 
 
+def write_json(path: str, value: Any) -> None:
+    """Write a file of JSON, whole or not at all; raises OSError naming it."""
+    with atomic_path(path) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2)
+        file.write("\n")
+
+
 def parse_json(text: Any) -> Any:
     """The value in JSON, str or bytes; raises ValueError for all else, nested or digits without end too."""
     try:

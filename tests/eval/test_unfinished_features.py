@@ -57,11 +57,11 @@ def test_others_begin_anew(path, arguments, anew):
 
 
 def test_a_run_that_died_in_its_preparations_begins_anew(path, monkeypatch):
-    def die(*_):
+    def die(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(unfinished_features, "write_json", die)
+        patch.setattr(unfinished_features.Journal, "add", die)
         prepared(path, {"a": 1})
     assert not UnfinishedFeatures(str(path), (ROWS, 3)).matches({"a": 1})
     again, blocks = prepared(path, {"a": 1})
@@ -96,27 +96,62 @@ def test_a_file_that_cannot_be_written_is_named(path, monkeypatch):
     first.close()
 
 
-def test_rows_of_bad_images_are_left_out(path):
+def test_rows_of_skipped_images_are_left_out(path):
     features = np.random.RandomState(0).randn(ROWS, 3).astype(np.float32)
     first, blocks = prepared(path, {"a": 1})
-    first.note_bad(blocks[2], {ROWS - 1: "damaged"})
-    first.note_bad(blocks[1], {BLOCK_ROWS: "of a run that was killed then"})
+    first.write(blocks[2], features[blocks[2]], {ROWS - 1: "damaged"})
     first.close()
     del first
     second, left = prepared(path, {"a": 1})
-    for rows, bad in zip(left, ({3: "missing"}, {}, {ROWS - 1: "damaged"})):
-        second.note_bad(rows, bad)
-        second.write(rows, features[rows])
-    assert second.bad() == {3: "missing", ROWS - 1: "damaged"}
+    assert left == blocks[:2]
+    for rows, skipped in zip(left, ({3: "missing"}, {})):
+        second.write(rows, features[rows], skipped)
+    assert second.skipped() == {3: "missing", ROWS - 1: "damaged"}
     second.close()
-    second.move_to(str(path), second.bad())
+    second.move_to(str(path), second.skipped())
     assert np.array_equal(np.load(path), np.delete(features, [3, ROWS - 1], axis=0))
     assert os.listdir(path.parent) == ["f.npy"]
 
 
 def test_what_was_skipped_of_others_is_forgotten(path):
     first, blocks = prepared(path, {"a": 1})
-    first.note_bad(blocks[0], {3: "missing"})
+    first.write(blocks[0], np.ones((BLOCK_ROWS, 3)), {3: "missing"})
     first.close()
     del first
-    assert prepared(path, {"a": 2})[0].bad() == {}
+    again, left = prepared(path, {"a": 2})
+    assert again.skipped() == {} and left == blocks
+    again.close()
+
+
+def test_ranks_have_journals_of_their_own_which_all_count(path):
+    first, blocks = prepared(path, {"a": 1})
+    other = UnfinishedFeatures(str(path), (ROWS, 3))
+    assert other.open(1) == blocks
+    first.write(blocks[0], np.ones((BLOCK_ROWS, 3)))
+    other.write(blocks[1], np.ones((BLOCK_ROWS, 3)), {BLOCK_ROWS: "missing"})
+    other.close()
+    first.close()
+    del first, other
+    alone, left = prepared(path, {"a": 1})
+    assert left == [blocks[2]] and alone.skipped() == {BLOCK_ROWS: "missing"}
+    alone.close()
+
+
+@pytest.mark.parametrize(
+    "line", ["[0", "[0, {}]", "5\n", "[3, {}]\n", "[-1, {}]\n", '[0, {"600": ""}]\n', '[0, {"x": ""}]\n', "[[], {}]\n"]
+)
+def test_lines_that_are_not_whole_or_not_blocks_do_not_count(path, line):
+    first, blocks = prepared(path, {"a": 1})
+    first.write(blocks[1], np.ones((BLOCK_ROWS, 3)))
+    first.close()
+    del first
+    with open(path.parent / ".f.npy.unfinished" / "journal-0", "a") as file:
+        file.write(line)
+    second, left = prepared(path, {"a": 1})
+    assert left == [blocks[0], blocks[2]]
+    second.write(blocks[0], np.ones((BLOCK_ROWS, 3)))
+    second.close()
+    del second
+    third, left = prepared(path, {"a": 1})
+    assert left == [blocks[2]]
+    third.close()

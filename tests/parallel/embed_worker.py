@@ -11,9 +11,9 @@ unfinished_features.BLOCK_ROWS = 8
 write, written = unfinished_features.UnfinishedFeatures.write, []
 
 
-def write_and_die(self, rows, features):
+def write_and_die(self, rows, *block):
     """Write a block; the second of this rank is the last thing that it does."""
-    write(self, rows, features)
+    write(self, rows, *block)
     written.append(rows)
     if len(written) == 2:
         os.kill(os.getpid(), signal.SIGKILL)

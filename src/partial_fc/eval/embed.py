@@ -11,9 +11,10 @@ import numpy as np
 
 from ..data.records.data_set import write_lines, write_reasons
 from ..errors import InputError
+from ..files import read_json, write_json
 from ..limits import usable_cores
 from .embedding import check_finite, read_ahead
-from .unfinished_features import UnfinishedFeatures, json_or_none, write_json
+from .unfinished_features import UnfinishedFeatures
 
 log = logging.getLogger("partial_fc")
 
@@ -72,7 +73,7 @@ def embed(source, embedder, out, comm, flip=False, overwrite=False, skip_bad=Fal
             return 0
         start = time.perf_counter()
         with comm.raise_on_all_ranks():
-            blocks = unfinished.open()
+            blocks = unfinished.open(comm.rank)
         _compute(source, _function(embedder, flip, unit), unfinished, blocks, comm, embedder.batch_size, skip_bad)
         with comm.raise_on_all_ranks():
             if comm.rank == 0:
@@ -92,7 +93,7 @@ def _prepare(unfinished, out, arguments, overwrite, skip_bad):
         return True
     _check_free(out, unfinished.matches(arguments) or overwrite)
     unfinished.prepare(arguments, anew=overwrite)
-    _check_none_skipped(unfinished.folder, 0 if skip_bad else len(unfinished.bad()))
+    _check_none_skipped(unfinished.folder, 0 if skip_bad else len(unfinished.skipped()))
     return False
 
 
@@ -123,7 +124,10 @@ def _compare(arguments, comm):
 
 
 def _is_there(out, arguments, skip_bad):
-    found = json_or_none(_json_path(out))
+    try:
+        found = read_json(_json_path(out))
+    except InputError:  # there is none, or it is damaged
+        return False
     if not (os.path.exists(out) and os.path.exists(text_path(out)) and isinstance(found, dict)):
         return False
     if {name: found.get(name) for name in arguments} != arguments:
@@ -172,8 +176,7 @@ def _compute(source, function, unfinished, blocks, comm, size, skip_bad):
                     rows = own[index]
                     loaded = [next(batches) for _ in range(rows.start, rows.stop, size)]
                     features = [_checked(source, part, function(images), bad) for part, images in loaded]
-                    unfinished.note_bad(rows, {row: bad[row] for row in rows if row in bad})
-                    unfinished.write(rows, np.concatenate(features))
+                    unfinished.write(rows, np.concatenate(features), {row: bad[row] for row in rows if row in bad})
 
 
 def _skipping(source, bad):
@@ -196,7 +199,7 @@ def _checked(source, part, features, bad):
 
 
 def _publish(unfinished, out, lines, about):
-    bad = unfinished.bad()
+    bad = unfinished.skipped()
     if len(bad) == len(lines):
         raise InputError(f"not one of {len(bad)} images can be used; the first: {bad[0]}")
     for path in (out, skipped_path(out)):

@@ -1,125 +1,136 @@
-"""Features while they are computed: a run that was killed goes on from what is there."""
+"""Features while they are computed: a run that was killed continues from what is there."""
 
 import errno
-import json
 import logging
 import os
-import re
 import shutil
+from typing import Any, Collection, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from ..checkpoint.numpy_file import open_matrix
+from ..data.journal import Journal, read_journal
 from ..distributed.lock import Lock
 from ..errors import InputError
-from ..files import atomic_path, naming, read_json
+from ..files import naming
 
 log = logging.getLogger("partial_fc")
 
 BLOCK_ROWS = 512
-_ROW = re.compile("[0-9]{1,15}")
-_FEATURES, _DONE, _ARGUMENTS, _BAD, _KEPT = "features.npy", "done", "arguments.json", "bad-", "kept.npy"
+_FEATURES, _JOURNAL, _KEPT = "features.npy", "journal-", "kept.npy"
+_FLOAT32 = np.dtype("<f4")
 
 
 class UnfinishedFeatures:
     """`features.npy` of full length in the folder `.NAME.unfinished` beside the final file, filled block by block.
 
-    A byte of `done` for each block says whether it is, `bad-BLOCK.json` which of its images were skipped, and why. One
-    rank prepares; then every rank opens the files, and writes blocks of its own.
+    Each rank has a journal, `journal-RANK`: the arguments, then [block, reasons] for each block that it has written,
+    with the reasons why images of the block were skipped, by row. Rank 0 prepares; then every rank opens the files. A
+    run may continue with another number of ranks: all journals count.
 
     Args:
         out: path of the final file.
         shape: (n, D) of the features.
     """
 
-    def __init__(self, out, shape):
+    def __init__(self, out: str, shape: Tuple[int, int]) -> None:
         parent, name = os.path.split(os.path.abspath(out))
         self.folder = os.path.join(parent, f".{name}.unfinished")
         self._lock = Lock(os.path.join(parent, f".{name}.lock"))
-        self._shape, self._files = shape, ()
+        self._shape = shape
         self._num_blocks = -(-shape[0] // BLOCK_ROWS)
+        self._file: Optional[int] = None
+        self._journal: Optional[Journal] = None
 
-    def lock(self):
-        """Keep out other runs until `close`; raises Held if one is at work."""
+    def lock(self) -> None:
+        """Keep out other runs until `close`; raises Held if one is running."""
         self._lock.acquire()
 
-    def matches(self, arguments):
-        """Whether there is an unfinished run of such arguments (dictionary of what JSON holds)."""
-        return json_or_none(self._path(_ARGUMENTS)) == arguments
+    def matches(self, arguments: Dict[str, Any]) -> bool:
+        """Whether there is an unfinished run of such arguments (what JSON holds)."""
+        return self._arguments() == arguments
 
-    def prepare(self, arguments, anew):
-        """Make the files, where there are none of these arguments yet or `anew` is set; to be called with the lock.
+    def prepare(self, arguments: Dict[str, Any], anew: bool) -> None:
+        """Make the files, unless those of a run of these arguments are there and `anew` is false; the lock is held.
 
         Raises:
-            OSError: naming the file, if one cannot be written; the room on the disk is taken here.
+            OSError: naming the file, if one cannot be written; the space on the disk is taken here.
         """
-        os.makedirs(self.folder, exist_ok=True)
         if not anew and self.matches(arguments):
             return
-        for name in [_ARGUMENTS, *self._bad_files()]:
-            if os.path.exists(self._path(name)):
-                os.remove(self._path(name))
-        np.lib.format.open_memmap(self._path(_FEATURES), "w+", np.dtype("<f4"), self._shape)
+        if os.path.isdir(self.folder):
+            shutil.rmtree(self.folder)
+        os.makedirs(self.folder)
+        np.lib.format.open_memmap(self._path(_FEATURES), "w+", _FLOAT32, self._shape)
         _reserve(self._path(_FEATURES))
-        with naming(self._path(_DONE)), open(self._path(_DONE), "wb") as file:
-            file.write(bytes(self._num_blocks))
-        write_json(self._path(_ARGUMENTS), arguments)  # the last: the others are whole
+        journal = Journal(self._journal_path(0))
+        journal.add(arguments, synced=True)  # last: the features are there in full length
+        journal.close()
 
-    def open(self):
-        """Open the files that a rank has prepared; returns the rows still to do, a range for each block."""
+    def open(self, rank: int = 0) -> List[range]:
+        """Open the files, to write blocks of this rank; returns the rows still to do, a range for each block.
+
+        Raises:
+            InputError: `features.npy` is of another shape.
+            OSError: naming the file that cannot be opened.
+        """
         self._offset = self._features().offset
-        self._files = [os.open(self._path(name), os.O_RDWR | os.O_CLOEXEC) for name in (_FEATURES, _DONE)]
-        done = os.pread(self._files[1], self._num_blocks, 0)
-        if len(done) != self._num_blocks:
-            raise InputError(f"{self._path(_DONE)}: not as long as it was made: remove the folder")
-        blocks = [block for block in range(self._num_blocks) if not done[block]]
+        self._file = os.open(self._path(_FEATURES), os.O_RDWR | os.O_CLOEXEC)
+        finished = self._finished()
+        path = self._journal_path(rank)
+        end = self._read(path)[1]
+        self._journal = Journal(path, end)
+        if not end:
+            self._journal.add(self._arguments())
+        blocks = [block for block in range(self._num_blocks) if block not in finished]
         if blocks and len(blocks) < self._num_blocks:
-            log.info("going on with %s: %d of %d blocks are to do", self.folder, len(blocks), self._num_blocks)
-        return [range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, self._shape[0])) for block in blocks]
+            log.info("continuing %s: %d of %d blocks left", self.folder, len(blocks), self._num_blocks)
+        return list(map(self._rows, blocks))
 
-    def note_bad(self, rows, reasons):
-        """Note, before a block is written, which of its rows are of images that were skipped: reasons (str) by row."""
-        path = self._path(f"{_BAD}{rows.start // BLOCK_ROWS}.json")
-        if reasons:
-            write_json(path, reasons)
-        elif os.path.exists(path):  # of a run that was killed before it wrote the block
-            os.remove(path)
+    def write(self, rows: range, features: np.ndarray, skipped: Optional[Dict[int, str]] = None) -> None:
+        """Write a block, and note that it is done.
 
-    def write(self, rows, features):
-        """Write the features, (n, D), of a block's rows, and note that it is done. Raises OSError naming the file."""
-        data = np.ascontiguousarray(features, "<f4")
+        Args:
+            rows: of the block, as `open` returned them.
+            features: (len(rows), D).
+            skipped: reasons by row, of images of the block that were skipped.
+
+        Raises:
+            OSError: naming the file, if one cannot be written.
+        """
+        assert self._file is not None and self._journal is not None
+        data = np.ascontiguousarray(features, _FLOAT32)
         try:
-            os.pwrite(self._files[0], data, self._offset + rows.start * data[0].nbytes)
-            os.fdatasync(self._files[0])
-            os.pwrite(self._files[1], b"\1", rows.start // BLOCK_ROWS)
+            os.pwrite(self._file, data, self._offset + rows.start * data[0].nbytes)
+            os.fdatasync(self._file)
         except OSError as error:
             raise OSError(error.errno, error.strerror, self._path(_FEATURES)) from error
+        reasons = {str(row): reason for row, reason in (skipped or {}).items()}
+        self._journal.add([rows.start // BLOCK_ROWS, reasons], synced=True)
 
-    def bad(self):
-        """What `note_bad` noted of all blocks, in order of the rows."""
-        found = {}
-        for name in self._bad_files():
-            noted = read_json(self._path(name))
-            if not isinstance(noted, dict) or not all(map(_ROW.fullmatch, noted)):
-                raise InputError(f"{self._path(name)}: not rows with reasons: remove the folder")
-            found.update({int(row): str(reason) for row, reason in noted.items()})
-        return dict(sorted(found.items()))
+    def skipped(self) -> Dict[int, str]:
+        """Reasons by row, ascending, of all images that were skipped, by this run and those that it continues."""
+        return {
+            row: reason for _, reasons in sorted(self._finished().items()) for row, reason in sorted(reasons.items())
+        }
 
-    def close(self):
-        """Close the files, and let others use them."""
+    def close(self) -> None:
+        """Close the files, and release the lock."""
         self._close_files()
         self._lock.release()
 
-    def move_to(self, path, left_out=()):
-        """Give the features their final name, without the rows that are left out, and remove the folder."""
+    def move_to(self, path: str, left_out: Collection[int] = ()) -> None:
+        """Give the features their final name, without the rows `left_out`, and remove the folder."""
         os.replace(self._without(left_out) if left_out else self._path(_FEATURES), path)
         self._close_files()  # network file systems keep what is open
         shutil.rmtree(self.folder)
 
     def _close_files(self):
-        for file in self._files:
-            os.close(file)
-        self._files = ()
+        if self._file is not None:
+            os.close(self._file)
+        if self._journal is not None:
+            self._journal.close()
+        self._file = self._journal = None
 
     def _without(self, left_out):
         """Path of a copy without these rows."""
@@ -134,39 +145,59 @@ class UnfinishedFeatures:
 
     def _features(self):
         features = open_matrix(self._path(_FEATURES), "features")
-        if features.shape != self._shape or features.dtype != np.dtype("<f4"):
+        if features.shape != self._shape or features.dtype != _FLOAT32:
             held = f"{features.dtype} of shape {features.shape}"
             raise InputError(f"{self._path(_FEATURES)}: {held}, not float32 of {self._shape}: remove the folder")
         return features
 
-    def _bad_files(self):
-        return [name for name in os.listdir(self.folder) if name.startswith(_BAD) and name.endswith(".json")]
+    def _arguments(self):
+        """Those of the run; None where there is none."""
+        return next((entry for entry, _ in read_journal(self._journal_path(0))), None)
+
+    def _finished(self):
+        """Of each block that a run has written: reasons of skipped images by row."""
+        finished = {}
+        for name in os.listdir(self.folder):
+            if name.startswith(_JOURNAL):
+                finished.update(self._read(self._path(name))[0])
+        return finished
+
+    def _read(self, path):
+        """Finished blocks of one journal, see `_finished`, and the position after the last entry that can be used."""
+        finished, end = {}, 0
+        for entry, position in read_journal(path):
+            if not end:
+                if entry != self._arguments():
+                    break
+            elif not self._is_block(entry):
+                break
+            else:
+                finished[entry[0]] = {int(row): str(reason) for row, reason in entry[1].items()}
+            end = position
+        return finished, end
+
+    def _is_block(self, entry):
+        """Whether an entry is [block, reasons by row of the block]."""
+        if not (isinstance(entry, list) and len(entry) == 2 and type(entry[0]) is int and isinstance(entry[1], dict)):
+            return False
+        block, reasons = entry
+        return 0 <= block < self._num_blocks and set(reasons) <= set(map(str, self._rows(block)))
+
+    def _rows(self, block):
+        return range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, self._shape[0]))
+
+    def _journal_path(self, rank):
+        return self._path(f"{_JOURNAL}{rank}")
 
     def _path(self, name):
         return os.path.join(self.folder, name)
 
 
-def json_or_none(path):
-    """The value in a file of JSON; None where there is none, or another thing."""
-    try:
-        return read_json(path)
-    except InputError:
-        return None
-
-
-def write_json(path, value):
-    """Write a file of JSON, whole or not at all."""
-    with atomic_path(path) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2)
-        file.write("\n")
-
-
 def _reserve(path):
-    """Take the room of a sparse file on its disk, so that a full one is reported now and not after hours."""
-    with open(path, "rb+") as file:
+    """Take the space of a sparse file on its disk, so that a full one is reported now and not after hours."""
+    with naming(path), open(path, "rb+") as file:
         try:
             os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
         except OSError as error:
-            if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot
-                return
-            raise OSError(error.errno, error.strerror, path) from error
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot
+                raise
