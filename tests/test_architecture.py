@@ -212,7 +212,9 @@ def test_doctor_needs_nothing_that_may_be_broken():
     for name, path in NAMES.items():
         if room_of(name) == "doctor" and name not in in_processes_of_their_own:
             used = {other for other in inside(path) if room_of(other) != "doctor"}
-            assert used <= {"errors", "limits", "distributed.hosts", "output.printable"}, f"{name} imports {used}"
+            assert used <= {"errors", "files", "limits", "distributed.hosts", "output.printable"}, (
+                f"{name} imports {used}"
+            )
             assert not outside(path) & libraries and not inside(path) & in_processes_of_their_own, name
 
 

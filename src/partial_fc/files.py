@@ -1,4 +1,4 @@
-"""Files and folders that appear under their name whole or not at all."""
+"""Reading, writing, hashing and listing files: written whole or not at all, with errors that name the file."""
 
 import contextlib
 import errno
@@ -8,25 +8,26 @@ import json
 import os
 import shutil
 import stat
-from typing import Any
+from typing import Any, Callable, Iterator, List, Optional, Tuple, Type, Union
 
 from .errors import InputError, cause
 
-_READ = 2**20
-_MOST_JSON = 2**24  # bytes; lists of small things take 20 times as much in memory
-_DIGITS = 20  # of a whole number; Python takes time with the square of their number
+_READ = 2**22
+_MOST_JSON = 2**24  # bytes; in memory lists of small values take 20 times as much
+_DIGITS = 20  # of an integer: the time to read one grows with the square of their number
 _POINTER = b"version https://git-lfs.github.com/spec/"
-POINTER = "a pointer of Git LFS, not the file itself: `git lfs pull` downloads it"
+POINTER = "a Git LFS pointer, not the file itself: `git lfs pull` downloads it"
 
 
 @contextlib.contextmanager
-def atomic_path(path, synced=True):
-    """Temporary path beside `path`: synced and renamed to it when the block ends, removed when the block fails.
+def atomic_path(path: str, synced: bool = True) -> Iterator[str]:
+    """Context that gives a temporary path beside `path`: renamed to it when the block ends, removed when it fails.
 
-    Errors of the block that name no file name `path`, see `naming`.
+    OSErrors of the block that name no file get the name `path`, see `naming`.
 
     Args:
-        synced: whether the content is on the disk before the file has its name.
+        path: final path of the file.
+        synced: whether the content is synced to the disk before the file gets its name.
     """
     folder, name = os.path.split(os.path.abspath(path))
     unfinished = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
@@ -42,22 +43,27 @@ def atomic_path(path, synced=True):
 
 
 @contextlib.contextmanager
-def naming(path, *errors):
-    """OSErrors within the block that name no file, as those of a full disk, and `errors` become OSErrors of `path`."""
+def naming(path: str, *errors: Type[Exception]) -> Iterator[None]:
+    """Context that turns OSErrors without a file name, such as those of a full disk, into OSErrors that name `path`.
+
+    Args:
+        path: of the file.
+        errors: further types of exceptions to turn into such OSErrors.
+    """
     try:
         yield
     except (OSError, *errors) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         number, reason = getattr(error, "errno", None), getattr(error, "strerror", None)
-        if not reason:  # libraries that do not name a full disk
+        if not reason:  # from a library that does not say when a disk is full
             free = shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
             reason = f"{cause(error)} ({free / 2**20:.0f} MiB are free)"
         raise OSError(number or errno.EIO, reason, path) from error
 
 
-def open_named(path, mode, name=None):
-    """Binary file for writing, of whose errors `name` is the file's; by default the path."""
+def open_named(path: str, mode: str, name: Optional[str] = None) -> io.BufferedWriter:
+    """Open a binary file for writing; OSErrors raised by it carry `name`, by default the path."""
     return io.BufferedWriter(_NamedFile(path, mode, name or path))
 
 
@@ -72,11 +78,11 @@ class _NamedFile(io.FileIO):
 
 
 def read_file(path: str, most: int) -> bytes:
-    """Bytes of a plain file.
+    """Content of a plain file.
 
     Raises:
-        InputError: naming the file, if it has more than `most` bytes.
-        OSError: naming it, if it cannot be read; also for a pipe or a device, which might never end.
+        InputError: the file has more than `most` bytes; the message names it.
+        OSError: it cannot be read, or is a pipe or a device, which might never end; the error names it.
     """
     with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
         status = os.fstat(file.fileno())
@@ -84,25 +90,27 @@ def read_file(path: str, most: int) -> bytes:
             raise OSError(errno.EINVAL, "not a plain file", path)
         content = file.read(min(status.st_size, most) + 1)  # Python asks for as much memory before it reads
     if len(content) > most:
-        raise InputError(f"{path}: more than {most:,} bytes, the most that such a file can have")
+        raise InputError(f"{path}: more than {most:,} bytes, the limit for such a file")
     return content
 
 
-def walk(folder, key=None, repeated=None):
-    """Visit a folder and all folders below it, through links too, but none twice: links that lead back end there.
+def walk(
+    folder: str, key: Optional[Callable[[str], Any]] = None, repeated: Optional[List[str]] = None
+) -> Iterator[Tuple[str, List[str]]]:
+    """Visit a folder and all folders below it, also through links, each folder once.
 
-    Hidden folders are left out. Of several paths to a folder, the one nearest to the top counts, then the first.
+    Hidden folders are skipped. Of several paths to a folder, the one nearest to the top is taken, then the first.
 
     Args:
         folder: path.
-        key: sorts the names in a folder; by default as text.
-        repeated: list that gets the paths of the folders that were visited already.
+        key: sort key of the names in a folder; by default they are sorted as text.
+        repeated: list to which the paths of folders that were visited before are added.
 
     Yields:
-        Path of a folder, and the sorted names of the files in it.
+        (path of a folder, sorted names of the files in it).
 
     Raises:
-        OSError: naming the folder that cannot be read.
+        OSError: a folder cannot be read; the error names it.
     """
     seen = {_identity(folder)}
     for parent, folders, names in os.walk(folder, onerror=_reraise, followlinks=True):
@@ -127,8 +135,8 @@ def _reraise(error):
     raise error
 
 
-def sync(path):
-    """Have a file, or the names in a folder, on the disk before this returns."""
+def sync(path: str) -> None:
+    """Sync a file, or the names in a folder, to the disk; raises OSError naming it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         with naming(path):
@@ -137,27 +145,27 @@ def sync(path):
         os.close(descriptor)
 
 
-def is_pointer(start):
-    """Whether a file that begins with `start` (bytes) is what Git LFS leaves where it has not downloaded one."""
+def is_pointer(start: bytes) -> bool:
+    """Whether a file that begins with `start` is a Git LFS pointer: its content has not been downloaded."""
     return start.startswith(_POINTER)
 
 
-def refuse_pointer(path):
-    """Raise InputError naming a file that is a pointer of Git LFS; one that cannot be read is left to the reader."""
+def refuse_pointer(path: str) -> None:
+    """Raise InputError naming the file if it is a Git LFS pointer; a file that cannot be read passes."""
     with contextlib.suppress(OSError), open(path, "rb") as file:
         if is_pointer(file.read(len(_POINTER))):
             raise InputError(f"{path}: {POINTER}")
 
 
 def read_json(path: str, most: int = _MOST_JSON) -> Any:
-    """The value in a file of JSON.
+    """Value of a JSON file.
 
     Args:
         path: of the file.
-        most: bytes that it may have.
+        most: its largest size in bytes.
 
     Raises:
-        InputError: naming the file, one that cannot be read, is too large, or is not JSON; see `parse_json`.
+        InputError: the file cannot be read, is larger, or is not JSON (see `parse_json`); the message names it.
     """
     try:
         with open(path, "rb") as file:
@@ -165,7 +173,7 @@ def read_json(path: str, most: int = _MOST_JSON) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if len(content) > most:
-        raise InputError(f"{path}: more than {most:,} bytes of JSON are not read")
+        raise InputError(f"{path}: more than {most:,} bytes, the limit for JSON")
     try:
         return parse_json(content)
     except ValueError as error:
@@ -179,8 +187,8 @@ def write_json(path: str, value: Any) -> None:
         file.write("\n")
 
 
-def parse_json(text: Any) -> Any:
-    """The value in JSON, str or bytes; raises ValueError for all else, nested or digits without end too."""
+def parse_json(text: Union[str, bytes]) -> Any:
+    """Value of JSON; raises ValueError for anything else, for deep nesting and for integers of more than 20 digits."""
     try:
         return json.loads(text, parse_int=_whole_number)
     except RecursionError as error:
@@ -193,10 +201,25 @@ def _whole_number(digits):
     return int(digits)
 
 
-def sha256(path):
-    """Checksum of a file, hexadecimal."""
-    digest = hashlib.sha256()
+def file_digest(path: str, digest: Any, advance: Optional[Callable[[int], object]] = None) -> str:
+    """Add the content of a file to a hash.
+
+    Args:
+        path: of the file.
+        digest: object of hashlib, such as `hashlib.md5()`; what it has hashed before counts too.
+        advance: called with the number of bytes of each step, to show progress.
+
+    Returns:
+        The hash of all that was added, hexadecimal.
+    """
     with open(path, "rb", buffering=0) as file:
         for block in iter(lambda: file.read(_READ), b""):
             digest.update(block)
+            if advance is not None:
+                advance(len(block))
     return digest.hexdigest()
+
+
+def sha256(path: str) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return file_digest(path, hashlib.sha256())

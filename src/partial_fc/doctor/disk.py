@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 
+from ..files import file_digest
+
 _BLOCK = os.urandom(2**22)  # which no file system compresses
 # As much is written or read as takes this long, but no more than _LARGEST bytes.
 _SECONDS = 3
@@ -45,7 +47,7 @@ def data(path):
     index = os.path.splitext(path)[0] + ".idx"
     result = {"path": os.path.abspath(path)}
     try:
-        result.update(bytes=os.path.getsize(path), index_digest=_digest(index))
+        result.update(bytes=os.path.getsize(path), index_digest=file_digest(index, hashlib.blake2b(digest_size=8)))
         with open(path, "rb", buffering=0) as file:
             # What the kernel remembers of the file would be read from memory.
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -53,14 +55,6 @@ def data(path):
     except OSError as error:
         result["error"] = f"{error.filename or path}: {error.strerror}"
     return result
-
-
-def _digest(path):
-    digest = hashlib.blake2b(digest_size=8)
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(len(_BLOCK)), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _speed(transfer, largest=_LARGEST, finish=lambda: None):

@@ -14,6 +14,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from ..distributed.hosts import own_address
+from ..files import file_digest
 from ..limits import usable_cores
 from .process import run
 
@@ -126,8 +127,7 @@ def _digest_of_code():
     for path in (os.path.join(folder, name) for folder, _, names in folders for name in sorted(names)):
         if path.endswith(".py"):
             digest.update(os.path.relpath(path, PACKAGE).encode())
-            with open(path, "rb") as file:
-                digest.update(file.read())
+            file_digest(path, digest)
     return digest.hexdigest()
 
 

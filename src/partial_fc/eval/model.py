@@ -11,12 +11,11 @@ import mxnet as mx
 from ..checkpoint.model_files import check_channels, check_model_exists, listed, model_paths, read_parameters, why_not
 from ..checkpoint.symbol_file import load_symbol
 from ..errors import InputError
-from ..files import refuse_pointer
+from ..files import file_digest, refuse_pointer
 
 log = logging.getLogger("partial_fc")
 
 _INPUT, _EMBEDDINGS = "data", "fc1_output"
-_READ_AT_ONCE = 2**24
 # Operators which say nothing about the range of the pixels that a model expects.
 _NEUTRAL = ("_copy", "identity", "Cast", "cast", "transpose", "Pad", "pad", "BlockGrad", "Dropout")
 _WEIGHTED = ("Convolution", "FullyConnected")
@@ -154,7 +153,5 @@ def _first_operators(symbol):
 def _checksum(paths, output):
     digest = hashlib.sha256(output.encode())
     for path in paths:
-        with open(path, "rb") as file:
-            while block := file.read(_READ_AT_ONCE):
-                digest.update(block)
+        file_digest(path, digest)
     return digest.hexdigest()

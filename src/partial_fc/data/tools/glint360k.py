@@ -6,10 +6,9 @@ from typing import NamedTuple, Tuple
 
 from ...distributed.lock import LOCK, Lock
 from ...errors import InputError
-from ...files import refuse_pointer
+from ...files import file_digest, refuse_pointer
 from .glint360k_archive import WHERE, find_parts, unpack_parts
 
-_BLOCK = 2**22
 _REC, _INDEX = "train.rec", "train.idx"
 
 
@@ -132,9 +131,5 @@ def _release(folder, progress, releases, sums=()):
 
 def _md5(path, progress):
     refuse_pointer(path)
-    digest = hashlib.md5()
-    with open(path, "rb") as file, progress(os.path.getsize(path), f"checking {os.path.basename(path)}") as advance:
-        for block in iter(lambda: file.read(_BLOCK), b""):
-            digest.update(block)
-            advance(len(block))
-    return digest.hexdigest()
+    with progress(os.path.getsize(path), f"checking {os.path.basename(path)}") as advance:
+        return file_digest(path, hashlib.md5(), advance)
