@@ -50,9 +50,10 @@ def naming(path: str, *errors: Type[Exception]) -> Iterator[None]:
         path: of the file.
         errors: further types of exceptions to turn into such OSErrors.
     """
+    kinds: Tuple[Type[Exception], ...] = (OSError, *errors)
     try:
         yield
-    except (OSError, *errors) as error:
+    except kinds as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         number, reason = getattr(error, "errno", None), getattr(error, "strerror", None)

@@ -66,7 +66,7 @@ def prepare_parts(folder):
 def test_pointer_is_named(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(POINTER)
-    with pytest.raises(InputError, match=rf"{name}: .*pointer of Git LFS, .*git lfs pull"):
+    with pytest.raises(InputError, match=rf"{name}: .*Git LFS pointer, .*git lfs pull"):
         OPENERS[name](tmp_path, path)
 
 
@@ -87,5 +87,5 @@ def test_check_names_the_pointer(tmp_path):
 def test_md5_sums_of_pointers_are_not_looked_up(tmp_path):
     for name in ("train.rec", "train.idx"):
         (tmp_path / name).write_bytes(POINTER)
-    with pytest.raises(InputError, match=r"train\.idx: a pointer of Git LFS"):
+    with pytest.raises(InputError, match=r"train\.idx: a Git LFS pointer"):
         prepare(str(tmp_path), None)

@@ -27,13 +27,11 @@ from partial_fc.checkpoint.label_map import match_identities, read_label_map
 from partial_fc.checkpoint.model_files import load_arrays, save_arrays, save_model
 from partial_fc.checkpoint.symbol_file import check_size
 from partial_fc.data.images.align import Landmarks
-from partial_fc.data.images.decoding import decode_image, encode_jpeg
+from partial_fc.data.images.decoding import decode_image, encode_jpeg, image_kind
 from partial_fc.data.images.fit import decode_any
-from partial_fc.data.images.kind import image_kind
 from partial_fc.data.records.identity_ranges import empty_identities
 from partial_fc.data.records.index import rebuild_index
-from partial_fc.data.records.properties import read_property
-from partial_fc.data.records.record_file import RecordFile
+from partial_fc.data.records.record_file import RecordFile, read_property
 from partial_fc.data.records.record_writer import record_files, write_records
 from partial_fc.data.tools.check import check
 from partial_fc.data.tools.glint360k import Release, prepare

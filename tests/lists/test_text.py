@@ -10,7 +10,7 @@ import pytest
 
 from partial_fc.checkpoint.label_map import match_identities, read_label_map
 from partial_fc.data.images.align import Landmarks
-from partial_fc.data.records.properties import read_property
+from partial_fc.data.records.record_file import read_property
 from partial_fc.data.tools.identity_lists import read_identities, read_leave_out
 from partial_fc.data.tools.pairs import read_pairs
 from partial_fc.errors import InputError

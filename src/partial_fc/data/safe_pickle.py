@@ -11,7 +11,7 @@ import io
 import math
 import pickle
 import pickletools
-from typing import Any, Optional, Tuple
+from typing import Any, Optional
 
 import numpy as np
 
@@ -178,7 +178,8 @@ def _check_opcodes(data):
     raise ValueError(f"refused: more opcodes than images of {len(data)} bytes need")
 
 
-def _next_opcode(stream) -> Tuple[str, Any]:
+def _next_opcode(stream):
+    """Name and argument of the next opcode."""
     code = stream.read(1)
     if not code:
         raise ValueError("the pickle is truncated")

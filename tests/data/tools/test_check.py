@@ -13,8 +13,7 @@ from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.records.record_writer import write_records
 from partial_fc.data.records.recordio import EXACT, write_record
 from partial_fc.data.tools.check import BLOCK, check, check_text
-from partial_fc.data.tools.check_structure import check_ranges
-from partial_fc.data.tools.findings import Findings
+from partial_fc.data.tools.check_structure import Findings, check_ranges
 
 from helpers.faces import face, write_faces
 

@@ -11,9 +11,8 @@ from ...errors import InputError
 from ...files import atomic_path
 from ...lists.names import read_names
 from ...output.printable import escaped
-from ..images.kind import image_kind
-from .properties import PROPERTY, read_property
-from .record_file import RecordFile
+from ..images.decoding import image_kind
+from .record_file import PROPERTY, RecordFile, read_property
 
 RECORD_FILE, NAMES = "train.rec", "identities.txt"
 

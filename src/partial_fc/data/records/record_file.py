@@ -10,17 +10,19 @@ the records they mean; a label beyond stands a second time, exact, in the header
 """
 
 import os
+import re
 import zlib
 
 import numpy as np
 
 from ...errors import InputError
 from ...files import refuse_pointer
+from ...lists.text import text_lines
 from .identity_ranges import end_of_images, identity_ranges, refuse_detection
 from .index import LACKING, check_starts, index_path, read_index
-from .properties import read_property
 from .recordio import EXACT, HEADER_SIZE, LONGEST, MAGIC, READ_AT_ONCE, read_record
 
+PROPERTY = "property"
 _LABELS_AT_ONCE = 2**20
 # words of a record: its kind and length, how many numbers its label has, the label if it is one, the first of several
 _LENGTH, _FLAG, _LABEL, _FIRST_LABEL = 1, 2, 3, 8
@@ -190,3 +192,19 @@ class RecordFile:
         if self.problem:
             return keys[(keys > 0) & (keys < end_of_images(self))]
         return keys if self.ranges is None else keys[(keys > 0) & (keys < self.ranges.start)]
+
+
+def read_property(folder):
+    """(identities, height, width) of the file `property` in a folder, or None without it.
+
+    Raises:
+        InputError: it does not hold three whole numbers.
+    """
+    path = os.path.join(folder, PROPERTY)
+    if not os.path.lexists(path):
+        return None
+    lines = [line for _, line in text_lines(path)]
+    found = re.fullmatch(r"\s*([0-9]{1,12})\s*,\s*([0-9]{1,6})\s*,\s*([0-9]{1,6})\s*", "".join(lines[:2]))
+    if not found:
+        raise InputError(f"{path}, line 1: expected identities,height,width")
+    return tuple(int(number) for number in found.groups())

@@ -7,14 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import InputError
-from ..images.decoding import decode_image
-from ..images.kind import CMYK, COLOR, DEEP, GREY, image_kind
+from ..images.decoding import CMYK, COLOR, DEEP, GREY, decode_image, image_kind
 from ..parallel import ordered_map
 from ..records.data_set import DataSet, record_path
 from ..records.identity_ranges import identities_in_runs, runs_text
 from ..records.recordio import EXACT
-from .check_structure import check_gaps, check_ranges, read_others
-from .findings import ERROR, NOTE, SHOWN, Findings
+from .check_structure import ERROR, NOTE, SHOWN, Findings, check_gaps, check_ranges, read_others
 
 BLOCK = 256
 _NOTES = {GREY: "grey", CMYK: "CMYK", DEEP: "16-bit"}

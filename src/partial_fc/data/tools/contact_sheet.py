@@ -6,8 +6,7 @@ from matplotlib.figure import Figure
 
 from ...files import atomic_path
 from ...pictures.labels import Labels
-from ..images.decoding import decode_image
-from ..images.kind import image_kind
+from ..images.decoding import decode_image, image_kind
 
 _ROWS = _COLUMNS = 10
 _CELL, _GAP, _NAME_COLUMNS = 96, 4, 40

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 
 from ...errors import InputError
-from ..images.kind import image_kind
+from ..images.decoding import image_kind
 from ..records.data_set import DataSet
 from ..records.identity_ranges import identities_in_runs, runs_text
 

@@ -13,8 +13,7 @@ from ..images.align import Landmarks
 from ..images.folder import ImageFolder
 from ..parallel import ordered_map
 from ..records.data_set import NAMES, write_notes, write_reasons
-from ..records.properties import PROPERTY
-from ..records.record_file import RecordFile
+from ..records.record_file import PROPERTY, RecordFile
 from ..verification_set import save_verification_set, verification_file
 from .pack_state import UnfinishedPack, may_replace
 from .pairs import check_enough_pairs, draw_pairs, read_pairs
