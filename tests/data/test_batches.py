@@ -267,7 +267,7 @@ def test_skipping_does_not_depend_on_ranks_and_workers(damaged, world_size):
 
 def test_too_many_bad_records_end_it(damaged):
     batches = skipping(damaged, bad_record_share=0.05).batches()  # 3 of 42 are more, 2 are not
-    with pytest.raises(InputError, match=r"record (9|17|30)[ :].*more than the share bad_record_share=0\.05"):
+    with pytest.raises(InputError, match=r"record (9|17|30)[ :].*more than the maximum share bad_record_share=0\.05"):
         first(batches, 9)
     assert len(first(skipping(damaged, bad_record_share=0.2).batches(), 9)) == 9
 
@@ -278,7 +278,7 @@ def batches_before_the_end(records, world_size, **arguments):
     for rank in range(world_size):
         batches = reader(records, world_size, rank, on_bad_record="skip", **arguments).batches()
         counts.append(0)
-        with pytest.raises(InputError, match="more than the share"):
+        with pytest.raises(InputError, match="more than the maximum share"):
             for _ in itertools.islice(batches, 60):
                 counts[-1] += 1
     return counts
@@ -304,7 +304,7 @@ def test_share_of_none(damaged):
 
 def test_nothing_but_bad_records(tmp_path):
     records = RecordFile(write_records_of(tmp_path, [b"no image"] * 4))
-    with pytest.raises(InputError, match="train.rec: not one record can be read|more than the share"):
+    with pytest.raises(InputError, match="train.rec: none of its records can be read|more than the maximum share"):
         BatchReader(
             records, SIZE, 2, SimpleNamespace(rank=0, world_size=1), on_bad_record="skip", bad_record_share=1.0
         ).read(0)

@@ -85,7 +85,7 @@ def test_goes_on_where_it_stopped(folder, expected, tmp_path, caplog):
     break_off(folder, out, 20, num_workers=3)
     with caplog.at_level("INFO", "partial_fc"):
         assert finish(folder, out) == [f"p{person}" for person in range(29, PEOPLE)]
-    assert f"going on with {out}/.pack: 29 of 60 identities are there already" in caplog.text
+    assert f"continuing {out}/.pack: 29 of 60 identities are done" in caplog.text
     assert files(out) == expected
 
 
@@ -157,7 +157,9 @@ def test_other_arguments(folder, expected, tmp_path):
     before = files(out / ".pack")
     (tmp_path / "points.txt").write_text("p1/0.jpg 1 2 3 4 5 6 7 8 9 10\n")
     for changed in ({"size": 48}, {"min_images": 3}, {"landmarks": str(tmp_path / "points.txt")}):
-        with pytest.raises(InputError, match=r"out.\.pack is of a run with other arguments.*--overwrite to start anew"):
+        with pytest.raises(
+            InputError, match=r"out.\.pack holds an unfinished run with other arguments.*--overwrite to start anew"
+        ):
             pack(folder, str(out), **{"size": 32, "min_images": 2, **changed})
     with pytest.raises(InputError, match="other arguments"):
         pack(os.path.dirname(folder), str(out), size=32, min_images=2)
@@ -246,5 +248,5 @@ def test_killed(folder, expected, tmp_path):
     command = [sys.executable, "-m", "partial_fc", "data", *arguments]
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert again.returncode == 0, again.stderr
-    assert "identities are there already" in again.stderr
+    assert "identities are done" in again.stderr
     assert files(out) == expected

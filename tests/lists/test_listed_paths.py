@@ -73,10 +73,10 @@ def test_paths_that_may_lead_out(place, path, tmp_path):
     [
         ("", "an empty path"),
         ("  ", "an empty path"),
-        ("a\0b", "no file's name"),
-        ("a\nb", "no file's name"),
-        ("a\rb", "no file's name"),
-        ("\ud800", "no file's name"),
+        ("a\0b", "names of files"),
+        ("a\nb", "names of files"),
+        ("a\rb", "names of files"),
+        ("\ud800", "names of files"),
     ],
 )
 def test_paths_of_no_file(path, message):

@@ -123,7 +123,10 @@ def damaged(tmp_path):
     "more, message",
     [
         ([], r"train.rec: record \d+"),
-        (["--set", "on_bad_record=skip"], r"train.rec: record \d+ .*more than the share bad_record_share=0.001"),
+        (
+            ["--set", "on_bad_record=skip"],
+            r"train.rec: record \d+ .*more than the maximum share bad_record_share=0.001",
+        ),
         (["--io-only"], r"train.rec: record \d+"),
     ],
 )

@@ -1,9 +1,9 @@
 """Random changes of training images, each a function of (seed, epoch, image).
 
-Flips are what the published experiments use; the others are those of InsightFace's image iterator.
+The published experiments use flips; the other changes are those of InsightFace's image iterator.
 """
 
-from typing import NamedTuple
+from typing import List, NamedTuple, Sequence
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ import simplejpeg
 
 from ..randomness import uniforms
 
-# Each change has its own numbers, so that one that is switched on does not change what the others do.
+# Each change has random numbers of its own: to enable one does not alter the others.
 _FLIP, _COLOR, _LOW_RESOLUTION, _JPEG, _CUTOUT = 0, slice(1, 4), slice(4, 6), slice(6, 8), slice(8, 11)
 _NUMBERS = 11
 
@@ -22,16 +22,16 @@ _GREY = 128
 
 
 class Augmentation(NamedTuple):
-    """What may happen to an image, in this order.
+    """Changes that may be made to an image, in this order.
 
     Attributes:
-        flip: whether one in two is mirrored, left to right.
-        color_jitter: brightness, contrast and saturation are multiplied by numbers between 1 minus this and 1 plus
-            this. InsightFace: 0.125.
+        flip: whether half of the images are mirrored, left to right.
+        color_jitter: brightness, contrast and saturation are multiplied by factors between 1 - color_jitter and
+            1 + color_jitter. InsightFace: 0.125.
         low_resolution: share of the images that are shrunk, to between a quarter and all of their height and width, and
             enlarged again.
-        jpeg_compression: share that is stored as JPEG of quality 2 to 20. InsightFace: 0.5.
-        cutout: side, in pixels, of a square around a random place that is made grey in one image of two.
+        jpeg_compression: share of the images that are compressed as JPEG of quality 2 to 20. InsightFace: 0.5.
+        cutout: side, in pixels, of a square at a random place that is made grey in half of the images; 0: none.
     """
 
     flip: bool = True
@@ -40,12 +40,12 @@ class Augmentation(NamedTuple):
     jpeg_compression: float = 0.0
     cutout: int = 0
 
-    def draw(self, seed, epoch, images):
-        """Random numbers for images (n,), by number: n lists of 11 floats in [0, 1), each for an `apply`."""
+    def draw(self, seed: int, epoch: int, images: np.ndarray) -> List[List[float]]:
+        """Random numbers for images, given by number, (n,): for each 11 floats in [0, 1), to pass to `apply`."""
         return uniforms(seed, "augmentation", epoch, images, _NUMBERS).tolist()
 
-    def apply(self, image, numbers):
-        """Change an image, uint8 (H, W, 3), in place, as a list of random numbers says."""
+    def apply(self, image: np.ndarray, numbers: Sequence[float]) -> None:
+        """Change an image, uint8 (H, W, 3), in place, according to random numbers of `draw`."""
         if self.flip and numbers[_FLIP] < 0.5:
             cv2.flip(image, 1, image)
         if self.color_jitter:
@@ -59,9 +59,9 @@ class Augmentation(NamedTuple):
 
 
 def _change_colors(image, strength, numbers):
-    brightness, contrast, saturation = np.float32(1 - strength + 2 * strength * np.array(numbers))
+    brightness, contrast, saturation = (1 - strength + 2 * strength * np.array(numbers)).astype(np.float32)
     luminance = image @ _LUMINANCE
-    # Each factor moves away from something: from black, the mean luminance, each pixel's own. Their order is no matter.
+    # The factors scale distances from black, from the mean luminance, and from each pixel's own luminance.
     greys = contrast * (1 - saturation) * luminance + (1 - contrast) * luminance.mean()
     changed = brightness * (contrast * saturation * image + greys[..., None])
     image[:] = np.clip(np.rint(changed), 0, 255)

@@ -1,33 +1,34 @@
 """The random order of the images in each epoch."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Dict
 
 import numpy as np
 
 from ..randomness import generator
 
-_KEPT = 2  # workers may be at work on either side of an epoch's end
+_KEPT = 2  # at the end of an epoch some threads read it and some the next one
 
 
 class EpochOrder:
-    """Places of `count` images by epoch, a function of (seed, epoch). Threads may ask at the same time.
+    """Random orders of `count` images, each a function of (seed, epoch). Threads may use it at the same time.
 
-    An order takes 4 bytes an image, and a second for 17 million images: each is drawn once, by a thread that other
-    work need not wait for, and two are kept.
+    An order takes 4 bytes per image, and a second for 17 million images: each is drawn once, by a thread of its own
+    while others continue, and two are kept.
     """
 
-    def __init__(self, count, seed):
+    def __init__(self, count: int, seed: int) -> None:
         self._count, self._seed = count, seed
         self._lock, self._thread = threading.Lock(), ThreadPoolExecutor(1)
-        self._drawn = {}  # future by epoch
+        self._drawn: Dict[int, Future[np.ndarray]] = {}  # by epoch
 
-    def of(self, epoch):
-        """Places of the images of an epoch, (count,); uint32 where that is enough, to save memory."""
+    def of(self, epoch: int) -> np.ndarray:
+        """Order of an epoch, a permutation of 0, ..., count - 1; uint32 where that suffices, to save memory."""
         return self.prepare(epoch).result()
 
-    def prepare(self, epoch):
-        """Begin to draw an order that will be asked for; returns its future."""
+    def prepare(self, epoch: int) -> "Future[np.ndarray]":
+        """Begin to draw an order that will be used soon; returns its future."""
         with self._lock:
             if epoch not in self._drawn:
                 while len(self._drawn) >= _KEPT:

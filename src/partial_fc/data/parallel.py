@@ -1,25 +1,31 @@
 """Work in threads, with results in order."""
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Callable, Deque, Generator, Iterable, Optional, TypeVar
+
+T = TypeVar("T")
+Result = TypeVar("Result")
 
 
-def ordered_map(function, things, num_workers, ahead=None):
-    """Results of `function` for each thing, in the order of the things, which may be endless.
+def ordered_map(
+    function: Callable[[T], Result], things: Iterable[T], num_workers: int, ahead: Optional[int] = None
+) -> Generator[Result, None, None]:
+    """Yield the results of `function` for each thing, in the order of the things, which may be endless.
 
-    Threads suit what waits for disks, or works in libraries that let go of Python's lock, as decoders of images do. An
-    error comes in its thing's place, and ends the rest.
+    Threads suit work that waits for disks, or is done in libraries that release Python's lock, such as decoders of
+    images. An exception is raised in place of the thing's result, and ends the work.
 
     Args:
         function: of one thing.
-        things: iterable.
+        things: to work on.
         num_workers: threads.
-        ahead: things at work or waiting to be taken; by default 4 a worker, which smoothes those that take long.
+        ahead: things in work or finished and not yet yielded; by default 4 per thread, so that one slow thing does not
+            stop the others.
     """
     ahead = ahead or 4 * num_workers
-    things = iter(things)
     with ThreadPoolExecutor(num_workers) as workers:
-        pending = deque()
+        pending: Deque[Future[Result]] = deque()
         try:
             for thing in things:
                 pending.append(workers.submit(function, thing))

@@ -1,8 +1,9 @@
-"""How far a long piece of work is."""
+"""Progress of long work: a bar on a terminal, or else a log line every 10 seconds."""
 
 import contextlib
 import logging
 import time
+from typing import Any, Callable, ContextManager, Iterable, Iterator, Optional, Sized, TypeVar, cast
 
 from tqdm import tqdm
 
@@ -10,16 +11,24 @@ log = logging.getLogger("partial_fc")
 
 _SECONDS_BETWEEN_LINES = 10
 
+T = TypeVar("T")
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
+"""Wraps an iteration, to show how far it is; `iter` shows nothing."""
+Advance = Callable[[int], None]
+"""Called with the number of bytes of each step."""
+ByteProgress = Callable[[int, str], ContextManager[Advance]]
+"""Called with a total number of bytes and what is done with them: a context that gives an `Advance`."""
 
-def progress(things, unit, total=None):
-    """The things one by one, with a bar on a terminal and a line now and then elsewhere.
+
+def progress(things: Iterable[T], unit: str, total: Optional[int] = None) -> Iterator[T]:
+    """Yield the things one by one, and show how many are done.
 
     Args:
-        things: iterable.
+        things: to go through.
         unit: what they are, in the plural.
         total: how many; by default their `len`.
     """
-    total = len(things) if total is None else total
+    total = len(cast(Sized, things)) if total is None else total
     start = time.monotonic()
     with tqdm(things, unit=f" {unit}", total=total, disable=None, leave=False) as bar:
         due = _timer(bar)
@@ -31,8 +40,8 @@ def progress(things, unit, total=None):
 
 
 @contextlib.contextmanager
-def byte_progress(total, what):
-    """The same over bytes: gives a function, to be called with the number of bytes of each step.
+def byte_progress(total: int, what: str) -> Iterator[Advance]:
+    """Context that shows how many of `total` bytes are done; a `ByteProgress`.
 
     Args:
         total: bytes.
@@ -53,15 +62,15 @@ def byte_progress(total, what):
 
 
 def _timer(bar):
-    """Function that says whether it is time for a line: there is no bar, and the line before is some seconds old."""
-    told = time.monotonic()
+    """Function that returns whether a log line is due: there is no bar, and the last line is some seconds old."""
+    last = time.monotonic()
 
     def due():
-        nonlocal told
+        nonlocal last
         now = time.monotonic()
-        if not bar.disable or now - told < _SECONDS_BETWEEN_LINES:
+        if not bar.disable or now - last < _SECONDS_BETWEEN_LINES:
             return False
-        told = now
+        last = now
         return True
 
     return due

@@ -1,12 +1,12 @@
 """InsightFace's verification sets: `.bin` files, each a pickle of `(bins, issame_list)`.
 
-`bins` holds two encoded images for each pair, in the order of the pairs; `issame_list` tells for each pair
-whether both show the same person.
+`bins` holds two encoded images per pair, in the order of the pairs; `issame_list` says for each pair whether both
+images show the same person.
 """
 
 import os
 import pickle
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Sequence, Union
 
 import numpy as np
 
@@ -16,24 +16,31 @@ from .safe_pickle import PickledArray, load_plain
 
 
 class VerificationSet(NamedTuple):
-    """`images`: 2P encoded images (bytes), those of pair p at 2p and 2p+1; `issame`: bool `(P,)`."""
+    """Pairs of images.
+
+    Attributes:
+        images: 2P encoded images, those of pair p at 2p and 2p + 1.
+        issame: bool (P,).
+    """
 
     images: List[bytes]
     issame: np.ndarray
 
 
-def verification_file(name):
-    """Name of the file of the verification set `name`; raises InputError if that has folders."""
+def verification_file(name: str) -> str:
+    """Name of the file of the verification set `name`; raises InputError if the name has folders."""
     if os.path.basename(name) != name or not name:
         raise InputError(f"--name {name}: expected a name without folders")
     return f"{name}.bin"
 
 
-def load_verification_set(path):
-    """The `VerificationSet` in the file `path`, made by Python 2 or 3; nothing in the file is executed.
+def load_verification_set(path: str) -> VerificationSet:
+    """Read a verification set, pickled by Python 2 or 3; nothing in the file is executed.
 
-    Raises InputError naming the file (and image or pair) where it is damaged, asks for names which data
-    does not need, or does not hold two non-empty images for each of at least one pair.
+    Raises:
+        InputError: the file is damaged, its pickle needs names that plain data does not need, or it does not hold two
+            images per pair and at least one pair; the message names the file, and the image or pair.
+        OSError: it cannot be read.
     """
     refuse_pointer(path)
     with open(path, "rb") as file:
@@ -50,10 +57,17 @@ def load_verification_set(path):
         raise InputError(f"{path}: not a readable verification set: {error}") from error
 
 
-def save_verification_set(path, images, issame):
-    """Writes 2P encoded `images` (bytes) and `issame` (P booleans) so that InsightFace's tools can read them.
+def save_verification_set(path: str, images: Sequence[bytes], issame: Union[Sequence[bool], np.ndarray]) -> None:
+    """Write a verification set in InsightFace's format, whole or not at all.
 
-    The file appears under its name whole or not at all. Raises InputError as `load_verification_set` does.
+    Args:
+        path: of the file.
+        images: 2P encoded images, those of pair p at 2p and 2p + 1.
+        issame: (P,) bool.
+
+    Raises:
+        InputError: as `load_verification_set`.
+        OSError: the file cannot be written; the error names it.
     """
     try:
         content = _checked(list(images), np.atleast_1d(issame).tolist())
@@ -66,7 +80,7 @@ def save_verification_set(path, images, issame):
 
 def _checked(images, issame):
     if not issame or len(images) != 2 * len(issame):
-        raise ValueError(f"{len(images)} images for {len(issame)} pairs: expected two for each, and a pair")
+        raise ValueError(f"{len(images)} images for {len(issame)} pairs: expected two per pair, and at least one pair")
     for index, image in enumerate(images):
         if not isinstance(image, bytes) or not image:
             raise ValueError(f"image {index} is empty or not bytes")
@@ -77,11 +91,13 @@ def _checked(images, issame):
 
 
 def _answers(value, num_images):
-    """issame as a list; an array becomes one only where it is as long as it has to be."""
+    """issame as a list; an array is converted only if it has the right length."""
     if isinstance(value, PickledArray):
         array = value.numpy()
         if 2 * len(array) != num_images:
-            raise ValueError(f"{num_images} images for {len(array)} pairs: expected two for each, and a pair")
+            raise ValueError(
+                f"{num_images} images for {len(array)} pairs: expected two per pair, and at least one pair"
+            )
         return array.tolist()
     if not isinstance(value, (list, tuple)):
         raise ValueError("issame is not a list")

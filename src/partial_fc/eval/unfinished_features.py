@@ -101,7 +101,7 @@ class UnfinishedFeatures:
         assert self._file is not None and self._journal is not None
         data = np.ascontiguousarray(features, _FLOAT32)
         try:
-            os.pwrite(self._file, memoryview(data), self._offset + rows.start * data[0].nbytes)
+            os.pwrite(self._file, data.data, self._offset + rows.start * data[0].nbytes)
             os.fdatasync(self._file)
         except OSError as error:
             raise OSError(error.errno, error.strerror, self._path(_FEATURES)) from error

@@ -1,1 +1,1 @@
-"""Lists that people write."""
+"""Lists in text files, as people and programs write them."""

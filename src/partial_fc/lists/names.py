@@ -1,9 +1,9 @@
-"""Names of people and paths of files in lists, and how to find them where they are written in another way."""
+"""Names of people and paths of files in lists, found also where they are spelled in another way."""
 
 import os
 import re
 import unicodedata
-from typing import Collection, List, Optional
+from typing import Collection, Dict, List, Optional
 
 from ..errors import InputError
 from ..output.printable import has_controls
@@ -13,12 +13,12 @@ _DRIVE = re.compile("[A-Za-z]:")
 
 
 def read_names(path: str) -> List[str]:
-    """Names of identities in the order of their labels, one a line: the form of `identities.txt`.
+    """Names of identities in the order of their labels, one per line: the form of `identities.txt`.
 
     Raises:
-        InputError: with the line's number, for an empty line before the last name; see `text_lists`.
+        InputError: a line before the last name is empty (the message names the line), or as `text_lines`.
     """
-    names = []
+    names: List[str] = []
     for number, name in text_lines(path):
         if number != len(names) + 1:
             raise InputError(f"{path}, line {len(names) + 1}: is empty, expected the name of identity {len(names)}")
@@ -27,26 +27,27 @@ def read_names(path: str) -> List[str]:
 
 
 def name_key(name: str) -> str:
-    """The same text for all ways to write a name or path: accents in one or two characters, Latin-1, backslashes."""
+    """Key that is equal for all spellings of a name or path: accents as one or two characters, Latin-1, backslashes."""
     if name.isascii():
         return name.replace("\\", "/")
     return unicodedata.normalize("NFC", _readable(name)).replace("\\", "/")
 
 
 class Names:
-    """Names of one list, to be found as another list writes them.
+    """Names of one list, which another list may spell differently.
 
     Args:
-        names: collection of str that finds them fast, a set or dictionary.
+        names: set or dictionary of names.
     """
 
     def __init__(self, names: Collection[str]):
-        self._names, self._others = names, {}
+        self._names = names
+        self._others: Dict[str, List[str]] = {}
         for name in (name for name in names if not name.isascii() or "\\" in name):
             self._others.setdefault(name_key(name), []).append(name)
 
     def find(self, name: str) -> Optional[str]:
-        """The name that is the same, else the only one that is written in another way, see `name_key`; or None."""
+        """The equal name, else the only one with the same `name_key`; None if there is none, or several."""
         if name in self._names:
             return name
         key = name_key(name)
@@ -55,38 +56,39 @@ class Names:
 
 
 def check_path(name: str, where: str) -> str:
-    """The path `name`, if it can only be one of something in the folder that it starts from.
+    """Return a relative path unchanged after checking that it stays in the folder that it is relative to.
 
     Args:
-        name: a path that a list or another file has.
-        where: that file and the line, for the message.
+        name: path in a list or another file.
+        where: that file and the line, for error messages.
 
     Raises:
-        InputError: it is empty, absolute, has a drive's letter, `..`, a line break or what no file's name can have.
+        InputError: the path is empty or absolute, or has a drive letter, `..`, a line break or characters that names of
+            files cannot have.
     """
     plain = name.strip().replace("\\", "/")
     parts = [part.strip() for part in plain.split("/")]
     if not plain:
         raise InputError(f"{where}: an empty path")
     if not _can_be_named(name):
-        raise InputError(f"{where}: the path {shown_text(name)} has characters that no file's name can have")
+        raise InputError(f"{where}: the path {shown_text(name)} has characters that names of files cannot have")
     if plain.startswith("/") or _DRIVE.match(plain) or ".." in parts:
         raise InputError(
-            f"{where}: the path {shown_text(name)} may lead out of the folder that it starts from: expected one "
-            "without `..`, `/` at its beginning or the letter of a drive"
+            f"{where}: the path {shown_text(name)} may lead out of the folder that it is relative to: expected one "
+            "without `..`, leading `/` or drive letter"
         )
     return name
 
 
 def new_path(folder: str, name: str) -> str:
-    """Path in `folder` to write to, of a file that a list or an archive names, exactly as it is written there.
+    """Path in `folder` to write to, of a file named in a list or an archive, exactly as it is spelled there.
 
     Raises:
         InputError: as `check_path`; the name has control characters; a link leads out of the folder.
     """
     path = os.path.join(folder, check_path(name, folder))
     if has_controls(name):
-        raise InputError(f"{folder}: the path {shown_text(name)} has control characters: no such file is written")
+        raise InputError(f"{folder}: the path {shown_text(name)} has control characters: not written")
     inside = os.path.realpath(folder)
     if os.path.commonpath([inside, os.path.realpath(path)]) != inside:
         raise InputError(f"{path}: a link leads out of {folder}: not written")
@@ -94,13 +96,13 @@ def new_path(folder: str, name: str) -> str:
 
 
 def find_path(folder: Optional[str], name: str) -> str:
-    """Path in `folder` of a file or folder to read, that a list names; links are followed.
+    """Path of an existing file or folder that is named in a list; links are followed.
 
-    Where there is none of this name, it is the first that is there with other slashes or accents, see `name_key`, or
-    without spaces at the ends; else the path as it is written.
+    If there is none of this name, the first that exists with other slashes or accents, see `name_key`, or without
+    spaces at the ends; if there is none of these, the path as it is spelled.
 
     Args:
-        folder: that the path starts from; None: the current one, and the path may lead anywhere.
+        folder: that the path is relative to; None: the current one, and the path may lead anywhere.
         name: the path.
 
     Raises:
@@ -123,13 +125,13 @@ def _can_be_named(name):
 def _spellings(name):
     for text in (name, name.strip()):
         for slashed in (text, text.replace("\\", "/")):
-            composed, apart = (unicodedata.normalize(form, _readable(slashed)) for form in ("NFC", "NFD"))
-            yield from (slashed, composed, apart)
+            composed = unicodedata.normalize("NFC", _readable(slashed))
+            yield from (slashed, composed, unicodedata.normalize("NFD", composed))
             yield composed.encode("cp1252", "replace").decode("utf-8", "surrogateescape")
 
 
 def _readable(name):
-    """A name with bytes that are not UTF-8, as Latin-1 has it in Windows' form, which names more characters."""
+    """A name, with bytes that are not UTF-8 decoded as Windows-1252, which extends Latin-1."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

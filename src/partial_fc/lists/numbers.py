@@ -1,4 +1,4 @@
-"""Lists of a few whole numbers a line, as arrays: millions of lines are looked at together, and only odd ones alone."""
+"""Lists of a few integers per line, read as arrays: many lines at a time, and one by one only where one is unusual."""
 
 from typing import Iterator, Sequence, Tuple
 
@@ -12,15 +12,15 @@ _PLAIN = b"0123456789 \t\n"
 
 
 def number_rows(path: str, columns: int, what: str) -> Iterator[Tuple[Sequence[int], np.ndarray]]:
-    """Yield (numbers of m lines, int64 (m, columns)) of a list of whole numbers from 0 on, block by block.
+    """Yield (line numbers of m lines, int64 (m, columns)) of a list of integers from 0 on, block by block.
 
     Args:
-        path: of the file, see `text_lists`.
-        columns: numbers in each line, between spaces or tabs.
-        what: stands there, for the message.
+        path: of the file, see `text_blocks`.
+        columns: integers per line, separated by spaces or tabs.
+        what: describes an expected line, for error messages.
 
     Raises:
-        InputError: naming file and line, for another line; see `text_blocks`.
+        InputError: a line has another form; the message names file and line. Also as `text_blocks`.
     """
     for first, text in text_blocks(path):
         rows = _plain_rows(text, columns)
@@ -28,7 +28,7 @@ def number_rows(path: str, columns: int, what: str) -> Iterator[Tuple[Sequence[i
 
 
 def _plain_rows(text, columns):
-    """int64 (lines, columns) of a text in which every line has so many numbers; None of another."""
+    """int64 (lines, columns) of a text whose lines all have that many integers; None for other text."""
     data = text.encode("utf-8", "surrogateescape")
     if data.translate(None, _PLAIN):
         return None
@@ -46,13 +46,13 @@ def _plain_rows(text, columns):
 
 
 def _rows(path, first, text, columns, what):
-    """As `number_rows` yields, line by line."""
+    """What `number_rows` yields, read line by line."""
     numbers, rows = [], []
     for number, line in numbered_lines(first, text):
         try:
             row = whole_numbers(line.split())
         except ValueError:
-            row = ()
+            row = []
         if len(row) != columns:
             raise InputError(f"{path}, line {number}: expected {what}, found {shown_text(line)}")
         numbers.append(number)

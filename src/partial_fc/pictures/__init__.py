@@ -1,1 +1,1 @@
-"""Names in pictures."""
+"""Text in pictures."""

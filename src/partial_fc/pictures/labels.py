@@ -1,11 +1,13 @@
-"""Names in pictures: in fonts that have their characters, in the order in which they are read, in lines that fit."""
+"""Names in pictures: in fonts that have their characters, in reading order, in lines that fit."""
 
 import re
 import unicodedata
-from typing import Iterable, List, NamedTuple
+from typing import FrozenSet, Iterable, List, NamedTuple, Sequence
 
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
+from matplotlib.legend import Legend
+from matplotlib.text import Text
 
 from ..output.printable import escaped
 from .right_to_left import in_visual_order
@@ -18,16 +20,16 @@ class Labels(NamedTuple):
     """How to draw names.
 
     Attributes:
-        families: of fonts, for matplotlib, each for the characters that those before lack.
-        missing: characters that no font has; they are written as `\\uXXXX`.
+        families: of fonts, for matplotlib, each for characters that those before do not have.
+        missing: characters that no font has; they are drawn as `\\uXXXX`.
     """
 
     families: List[str]
-    missing: frozenset
+    missing: FrozenSet[str]
 
     @classmethod
     def of(cls, names: Iterable[str]) -> "Labels":
-        """Labels for names (str) of any script; fonts of the system are looked at where matplotlib's own do not do."""
+        """Labels for names of any script; fonts of the system are searched for characters that the default lacks."""
         wanted = {character for name in names for character in in_visual_order(name) if _is_drawn(character)}
         families, missing = [_DEFAULT], wanted - _characters(_DEFAULT)
         candidates = {entry.name for entry in font_manager.fontManager.ttflist} if missing else set()
@@ -41,21 +43,21 @@ class Labels(NamedTuple):
         return cls(families, frozenset(missing))
 
     def text(self, name: str, columns: int) -> str:
-        """What to draw for a name: lines of at most so many columns, wide characters counted as two."""
+        """Text to draw for a name: lines of at most `columns` columns, of which wide characters take two."""
         return "\n".join("".join(map(self._shown, in_visual_order(line))) for line in self._lines(name, columns))
 
-    def apply(self, text, name: str, columns: int) -> None:
-        """Make matplotlib's Text `text` show a name, whose `$` and `_` mean nothing else."""
+    def apply(self, text: Text, name: str, columns: int) -> None:
+        """Make a matplotlib text show a name literally: `$` and `_` have no special meaning."""
         self.prepare(text)
         text.set_text(self.text(name, columns))
 
-    def prepare(self, text) -> None:
-        """Make matplotlib's Text `text` draw what `text` returns as it is."""
+    def prepare(self, text: Text) -> None:
+        """Make a matplotlib text draw literally what `self.text` returns."""
         text.set_parse_math(False)
         text.set_fontfamily(self.families)
 
     def _lines(self, name, columns):
-        """The name in lines that end, where possible, at something other than a letter or number."""
+        """The name in lines, broken between words where possible."""
         lines, width = [""], 0
         for part in re.findall(r"\w+\W*|\W+", name):
             if lines[-1] and width + self._width(part) > columns:
@@ -78,21 +80,20 @@ class Labels(NamedTuple):
         return hidden if hidden != character else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def name_lines(legend, names, columns: int) -> None:
-    """Give the entries of a matplotlib legend these names (list of str), of any script; it hides those that begin with
-    `_` where they are given to it at once."""
+def name_lines(legend: Legend, names: Sequence[str], columns: int) -> None:
+    """Set the names, of any script, in a matplotlib legend; given as labels, names that begin with `_` are hidden."""
     labels = Labels.of(names)
     for text, name in zip(legend.get_texts(), names):
         labels.apply(text, name, columns)
 
 
 def _is_drawn(character):
-    """Whether a character is one to draw: none that `escaped` escapes, and assigned."""
+    """Whether a character can be drawn: it is assigned, and `escaped` leaves it as it is."""
     return escaped(character) == character and unicodedata.category(character) != "Cn"
 
 
 def _characters(family):
-    """Set of the characters in the font that matplotlib takes for a family."""
+    """Characters of the font that matplotlib finds for a family."""
     try:
         path = font_manager.findfont(font_manager.FontProperties(family=[family]), fallback_to_default=False)
         return set(map(chr, FT2Font(path).get_charmap()))

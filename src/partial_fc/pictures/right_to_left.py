@@ -1,18 +1,19 @@
-"""Arabic and Hebrew for programs that draw characters one by one from left to right: letters joined, then reordered.
+"""Arabic and Hebrew for programs that draw characters one by one from left to right: letters are joined and reordered.
 
-Source: The Unicode Standard, 9.2 (how Arabic letters join) and Annex 9 (bidirectional text), of which this does what
-names need: runs of right-to-left letters within a line that as a whole is read from left to right.
+Source: The Unicode Standard, 9.2 (joining of Arabic letters) and Annex 9 (bidirectional text), as far as names need it:
+runs of right-to-left letters in a line that is read from left to right.
 """
 
 import re
 import unicodedata
+from typing import List
 
 _RIGHT_TO_LEFT, _NUMBERS, _MARK = ("R", "AL"), ("EN", "AN"), "NSM"
 _MIRRORED = str.maketrans("()[]{}<>", ")(][}{><")
 
 
 def _joined_forms():
-    """Dictionary from the form of a joined letter, and the letters that it stands for, to its character."""
+    """Character by (form of a joined letter, letters that it stands for)."""
     forms = {}
     for code in range(0xFE80, 0xFEFD):
         form, *letters = unicodedata.decomposition(chr(code)).split()
@@ -24,8 +25,8 @@ _FORMS = _joined_forms()
 _LIGATURES = sorted({letters for _, letters in _FORMS if len(letters) == 2})
 
 
-def in_visual_order(line):
-    """A line (str) as it is to be drawn from left to right; without right-to-left letters it stays as it is."""
+def in_visual_order(line: str) -> str:
+    """Characters of a line in the order to draw them from left to right; without right-to-left letters unchanged."""
     kinds = [unicodedata.bidirectional(character) for character in line]
     places = [place for place, kind in enumerate(kinds) if kind in _RIGHT_TO_LEFT]
     if not places:
@@ -46,13 +47,13 @@ def in_visual_order(line):
 
 
 def _closes(text, character):
-    """Whether a character is the bracket that closes one within the text."""
+    """Whether a character is a bracket that closes one in the text."""
     opening = character.translate(_MIRRORED) if character in (*")]}>",) else None
     return opening is not None and text.count(opening) > text.count(character)
 
 
 def _joined(text):
-    """Arabic letters in the forms that they have beside their neighbors."""
+    """The text with Arabic letters in the forms that join their neighbors."""
     units = re.findall("|".join([*_LIGATURES, r"(?s:.)"]), text)
     letters = [unit for unit in units if unicodedata.bidirectional(unit[0]) != _MARK]
     shapes, before = [], False
@@ -66,8 +67,8 @@ def _joined(text):
 
 
 def _reversed(text):
-    """Characters from right to left, but numbers from left to right, and marks behind what they belong to."""
-    clusters = []
+    """Characters reversed, but numbers kept from left to right, and marks after their letters."""
+    clusters: List[List[str]] = []
     for character in text:
         kind = unicodedata.bidirectional(character)
         if clusters and (kind == _MARK or kind in _NUMBERS and clusters[-1][0] in _NUMBERS):

@@ -223,7 +223,7 @@ def test_length_in_a_damaged_png_is_not_believed():
     place = content.index(b"IDAT") - 4
     damaged = content[:place] + struct.pack(">I", 2**31 - 1) + content[place + 4 :]
     memory, message = memory_and_message(damaged)
-    assert memory < 50 and "a part that is said to have 2147483647 bytes" in message
+    assert memory < 50 and "a chunk whose length is given as 2147483647 bytes" in message
 
 
 def test_second_header_of_a_png():
@@ -247,7 +247,7 @@ def test_animation_is_refused():
 
 def test_nothing_is_no_image():
     for decode in (lambda: decode_image(b"", (8, 8)), lambda: decode_any(b"")):
-        with pytest.raises(InputError, match="0 bytes which are not an image"):
+        with pytest.raises(InputError, match="0 bytes that are not an image"):
             decode()
 
 

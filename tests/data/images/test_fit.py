@@ -103,7 +103,7 @@ def test_colors_for_printing():
 
 def test_what_pil_does_not_know_is_not_decoded():
     """Nobody has looked at the size that its header announces."""
-    with pytest.raises(InputError, match="bytes which are not an image"):
+    with pytest.raises(InputError, match="bytes that are not an image"):
         decode_any(encode(".hdr", face(1, 1).astype(np.float32)))
 
 

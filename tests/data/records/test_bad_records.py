@@ -31,7 +31,7 @@ def test_share(share, images, allowed):
     bad = BadRecords("skip", share, images)
     for _ in range(3):  # again and again
         bad.add(errors(range(allowed)))
-    message = rf"^record 999; with it {allowed + 1} of {images} records are bad, .* bad_record_share={share:g}:"
+    message = rf"^record 999; this makes {allowed + 1} of {images} records bad, .* bad_record_share={share:g}:"
     with pytest.raises(InputError, match=message):
         bad.add(errors([999]))
 
@@ -40,7 +40,7 @@ def test_too_many_at_once_are_not_waited_for():
     bad, met = BadRecords("skip", 0.1, 20), {}
     for key in (1, 2):
         bad.collect(key, InputError("bad"), met)
-    with pytest.raises(InputError, match="with it 3 of 20 records"):
+    with pytest.raises(InputError, match="this makes 3 of 20 records"):
         bad.collect(3, InputError("bad"), met)
 
 

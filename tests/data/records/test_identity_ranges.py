@@ -67,11 +67,11 @@ def test_training_tells_how_many_once(path, caplog):
     for rank in range(2):
         BatchReader(RecordFile(path), 16, 2, SimpleNamespace(rank=rank, world_size=2))
     (told,) = [record.getMessage() for record in caplog.records]
-    assert "train.rec: 1 of 3 identities have no images, 1 is the first" in told
+    assert "train.rec: 1 of 3 identities have no images, the first is 1" in told
 
 
 UNSORTED = [label for _ in range(5) for label in (0, 1, 2, 3) for _ in range(2)]  # 20 runs of 4 people
-BOTH_NUMBERS = "record 0 lists 20 identities, and the images have 4"
+BOTH_NUMBERS = "record 0 lists 20 identities, but the images have 4"
 
 
 @pytest.mark.parametrize(

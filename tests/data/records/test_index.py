@@ -54,9 +54,9 @@ def test_nothing(write):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("1\t0\n2\t44\n3\t48\n", r"record 2 is said to start at byte 44, .* \(2 of 3 lines"),
-        ("1\t-4\n2\t0\n3\t6\n", "record 1 is said to start at byte -4"),
-        ("1\t0\n1\t4\n", "a record number twice"),
+        ("1\t0\n2\t44\n3\t48\n", r"gives byte 44 as the start of record 2, .* \(2 of 3 lines"),
+        ("1\t-4\n2\t0\n3\t6\n", "gives byte -4 as the start of record 1"),
+        ("1\t0\n1\t4\n", "a record number appears twice"),
         ("-1\t0\n", "record number -1"),
         (f"{2**40}\t0\n", f"record number {2**40} among 1"),
         ("1 0\n", "not an index"),
@@ -138,7 +138,7 @@ def test_index_of_im2rec_is_rebuilt(tmp_path):
 def test_headers_that_do_not_number_records(tmp_path, caplog, ids, why):
     path = write_ids(tmp_path / "own.rec", ids)
     assert rebuild(path) == len(ids) and list(by_number(tmp_path / "own.idx")) == [str(n) for n in range(len(ids))]
-    assert why in caplog.text and "counted from 0" in caplog.text
+    assert why in caplog.text and "numbering the records from 0" in caplog.text
     assert len(RecordFile(path).keys) == len(ids)
 
 
@@ -162,11 +162,11 @@ def test_damaged_records_are_left_out(tmp_path, caplog):
         file.truncate(int(positions[4]) + 20)
     assert rebuild(path, overwrite=True) == 2
     assert [RecordFile(path).read(key) for key in (1, 3)] == [(b"image 1", 1), (b"image 3", 3)]
-    assert f"bytes {positions[2]} to {positions[3] - 1} are no record: left out" in caplog.text
+    assert f"bytes {positions[2]} to {positions[3] - 1} are not a record: skipped" in caplog.text
 
 
 @pytest.mark.parametrize(
-    "content, message", [(b"", "an empty file"), (b"JPEG" * 100, "not one record"), (None, "no such file")]
+    "content, message", [(b"", "the file is empty"), (b"JPEG" * 100, "no record found"), (None, "no such file")]
 )
 def test_files_without_records(tmp_path, content, message, capsys):
     if content is not None:

@@ -108,7 +108,9 @@ def test_label_array_that_is_longer_than_its_record(tmp_path):
 def test_labels_of_objects_are_refused(tmp_path, first):
     label = [2.0, 5.0, 7.0, 0.1, 0.2, 0.3, 0.4, 8.0, 0.5, 0.5, 0.9, 0.9]
     path = write_plain(tmp_path, [label, label[:7], label], first)
-    with pytest.raises(InputError, match=r"plain\.rec: labels of objects .* of 2 numbers and 5 for each obj") as error:
+    with pytest.raises(
+        InputError, match=r"plain\.rec: its labels are for object detection .* of 2 numbers and 5 numbers per obj"
+    ) as error:
         RecordFile(path)
     assert "array" not in str(error.value) and "[" not in str(error.value)
 
@@ -163,7 +165,7 @@ def test_misplaced_record_is_named(path):
     records = RecordFile(path)
     assert records.keys.tolist() == [1, 2, 3, 4, 5, 6] and records.num_identities == 3
     for read in (records.labels, lambda: records.read(2)):
-        with pytest.raises(InputError, match=r"train\.rec: record 2 cannot be read: the index has it outside"):
+        with pytest.raises(InputError, match=r"train\.rec: record 2 cannot be read: its position in the index is out"):
             read()
     bad = BadRecords("skip", 0.5, 6)
     assert records.labels(bad).tolist() == [0, -1, 1, 2, 2, 2] and bad.keys == {2}
@@ -243,7 +245,7 @@ def test_empty_files_and_no_images(tmp_path):
     with pytest.raises(InputError, match=r"train\.rec: no images"):
         RecordFile(path)
     rewrite(path, b"")
-    with pytest.raises(InputError, match=r"train\.idx: record 0 is said to start at byte 0"):
+    with pytest.raises(InputError, match=r"train\.idx: gives byte 0 as the start of record 0"):
         RecordFile(path)
     rewrite(path[:-4] + ".idx", b"")
     with pytest.raises(InputError, match=r"train\.rec: no images"):

@@ -169,7 +169,7 @@ def test_numbers_of_identities(tmp_path):
     write(tmp_path, small())
     (tmp_path / "property").write_text("3,32,32")
     kind, (severity, count, _, message) = next(iter(found(tmp_path).items()))
-    assert (kind, severity, count) == ("number of identities", "error", 1) and message.startswith("property tells 3")
+    assert (kind, severity, count) == ("number of identities", "error", 1) and message.startswith("property says 3")
     (tmp_path / "property").write_text("many")
     assert list(found(tmp_path)) == ["property"]
     os.remove(str(tmp_path / "property"))
@@ -267,7 +267,7 @@ def test_bytes_that_are_no_record(tmp_path):
     positions = write(tmp_path, small())
     size = os.path.getsize(str(tmp_path / "train.rec"))
     overwrite(tmp_path / "train.rec", size, bytes(40))
-    assert found(tmp_path) == {"no record": ("error", 1, [None], f"bytes {size} to {size + 39} are no record")}
+    assert found(tmp_path) == {"no record": ("error", 1, [None], f"bytes {size} to {size + 39} are not a record")}
     write_index(tmp_path, {number: place for number, place in positions.items() if number not in (1, 2)})
     overwrite(tmp_path / "train.rec", 0, bytes(4))
     kinds = found(tmp_path)

@@ -85,7 +85,7 @@ def test_no_member_leaves_the_folder(tmp_path, bad):
     outside.mkdir()
     (folder / "out").symlink_to(outside)
     release = split(folder, archive([bad]))
-    with pytest.raises(InputError, match="is no plain file|may lead out of the folder|a link leads out"):
+    with pytest.raises(InputError, match="is not a plain file|may lead out of the folder|a link leads out"):
         run(folder, release)
     assert os.listdir(outside) == [] and sorted(os.listdir(tmp_path)) == ["in", "outside"]
     assert not os.path.lexists("/tmp/evil-of-partial-fc")
@@ -156,7 +156,7 @@ def test_members_that_a_data_set_does_not_have_are_left_out(tmp_path, caplog):
         "glint360k/train.idx": INDEX,
         "lfw.bin": bytes(10),
     }
-    assert sum("left out" in record.getMessage() for record in caplog.records) == 3
+    assert sum("skipping" in record.getMessage() for record in caplog.records) == 3
 
 
 def test_archive_that_breaks_off(tmp_path):
@@ -188,8 +188,8 @@ def test_sums_of_the_records(tmp_path):
         (tmp_path / name).write_bytes(FILES[name])
     release = Release("right", md5(REC), md5(INDEX), ())
     assert run(tmp_path, release) == (str(tmp_path), release)
-    with pytest.raises(InputError, match=rf"train\.idx: md5 {md5(INDEX)} is of no release"):
-        run(tmp_path, release._replace(index="0" * 32))
+    with pytest.raises(InputError, match=rf"train\.idx: md5 {md5(INDEX)} is not that of a release"):
+        run(tmp_path, release._replace(idx="0" * 32))
     with pytest.raises(InputError, match=rf"train\.rec: md5 {md5(REC)}, but .*{'0' * 32}"):
         run(tmp_path, release._replace(rec="0" * 32))
 

@@ -77,7 +77,7 @@ def test_line_break_in_a_name(folder, tmp_path):
     write(folder / "p1" / "bad\nimage.jpg", b"no image")
     pack(str(folder), str(tmp_path / "out"), size=32)
     lines = (tmp_path / "out" / "skipped.txt").read_text().splitlines()
-    assert lines == ["p1/bad\\nimage.jpg\t8 bytes which are not an image"]
+    assert lines == ["p1/bad\\nimage.jpg\t8 bytes that are not an image"]
 
 
 def test_what_cannot_be_read_is_listed(folder, tmp_path):
@@ -122,7 +122,7 @@ def test_list_of_an_earlier_run_goes(folder, tmp_path):
 
 def test_nothing_readable(tmp_path):
     write(tmp_path / "faces" / "a" / "1.jpg", b"nothing")
-    with pytest.raises(InputError, match=r"faces: not one readable image.* a.1\.jpg: 7 bytes which"):
+    with pytest.raises(InputError, match=r"faces: no readable image.* a.1\.jpg: 7 bytes that"):
         pack(str(tmp_path / "faces"), str(tmp_path / "out"), size=32)
     assert os.listdir(tmp_path / "out") == ["skipped.txt"]
 
@@ -151,7 +151,7 @@ def test_small_identities_are_left_out(folder, tmp_path):
     assert packed.skipped[0] == ("p2", "1 image, fewer than --min-images 3")
     assert packed.skipped[1][0] == "p10/p10_3.jpg"
     assert packed.skipped[2:] == [("p10", "2 images, fewer than --min-images 3")]
-    with pytest.raises(InputError, match="not one identity of 13 readable images, see skipped.txt"):
+    with pytest.raises(InputError, match="no identity with 13 readable images, see skipped.txt"):
         pack(str(folder), str(tmp_path / "none"), size=32, min_images=13)
     assert os.listdir(tmp_path / "none") == ["skipped.txt"]
 
@@ -181,9 +181,9 @@ def test_wrong_folders(folder, tmp_path):
     with pytest.raises(InputError, match="nowhere: no such folder"):
         pack(str(tmp_path / "nowhere"), out)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="empty: no sub-folders; expected one for each identity"):
+    with pytest.raises(InputError, match="empty: has no subfolders; expected one subfolder of images per identity"):
         pack(str(tmp_path / "empty"), out)
-    with pytest.raises(InputError, match=r"p2: image p2_1\.jpg lies here; expected one sub-folder"):
+    with pytest.raises(InputError, match=r"p2: has the image p2_1\.jpg; expected one subfolder"):
         pack(str(folder / "p2"), out)
     with pytest.raises(InputError, match="--size 15: at least 16"):
         pack(str(folder), out, size=15)
@@ -225,7 +225,7 @@ def test_pairs_of_a_file(tmp_path):
 def test_damaged_image_of_a_pair_names_the_line(tmp_path):
     pairs = write_lfw(tmp_path / "lfw")
     write(tmp_path / "lfw" / "Bo" / "Bo_0002.png", b"\x89PNG")
-    with pytest.raises(InputError, match=r"own pairs\.txt, line 3: .*Bo_0002\.png: 4 bytes which"):
+    with pytest.raises(InputError, match=r"own pairs\.txt, line 3: .*Bo_0002\.png: 4 bytes that"):
         pack(str(tmp_path / "lfw"), str(tmp_path / "out"), size=32, pairs=pairs)
     assert os.listdir(tmp_path / "out") == []
 

@@ -162,7 +162,7 @@ def test_damaged_data_set_is_mended(damaged, out, tmp_path, caplog):
     assert lines(out, "identities.txt") == [b"0", b"1", b"2", b"3", b"5", b"6", b"7", b"8", b"9"]
     told = [record.getMessage() for record in caplog.records]
     assert told[-1] == "skipped 6 bad records" and sum(line.startswith("skipped: ") for line in told) == 6
-    assert any("of identity 4 no image can be read" in line for line in told)
+    assert any("no image of identity 4 can be read" in line for line in told)
     rest, held = str(tmp_path / "rest"), str(tmp_path / "held")
     split(path, rest, held, share=0.3, reading=SKIP)
     assert sorted(images_of(rest) + images_of(held)) == sorted(expected) and is_ok(rest)[0] and is_ok(held)[0]
@@ -175,7 +175,7 @@ def test_too_many_bad_records_are_no_data_set(damaged, out, capsys):
     path, _ = damaged
     for command in (["merge", path, out], ["shuffle", path, out], ["split", "--share", "0.3", path, out, out + "2"]):
         assert commands.main([*command, "--on-bad-record", "skip", "--bad-record-share", "0.16"]) == 1
-        assert "more than the share bad_record_share=0.16" in capsys.readouterr().err
+        assert "more than the maximum share bad_record_share=0.16" in capsys.readouterr().err
         assert not os.path.exists(os.path.join(out, "train.rec"))
 
 

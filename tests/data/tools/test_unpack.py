@@ -86,13 +86,15 @@ def test_damaged_records_are_skipped(folders, tmp_path, caplog, capsys):
     path.write_bytes(content[:position] + bytes(4) + content[position + 4 :])
     arguments = ["unpack", "--include", ",".join(folders), "--output", str(tmp_path / "out"), "--on-bad-record", "skip"]
     assert commands.main(arguments) == 1
-    assert "with it 1 of 3 records are bad, more than the share bad_record_share=0.001" in capsys.readouterr().err
+    assert (
+        "this makes 1 of 3 records bad, more than the maximum share bad_record_share=0.001:" in capsys.readouterr().err
+    )
     assert commands.main([*arguments, "--bad-record-share", "0.34"]) == 0
     assert files(tmp_path / "out") == {**SECOND, **{name: FIRST[name] for name in FIRST if name != "id_0/0_1.jpg"}}
     told = [record.getMessage() for record in caplog.records]
     assert "record 2 cannot be read" in told[-3] and told[-1].endswith("out: 4 images of 4 identities")
     assert commands.main([*arguments, "--bad-record-share", "0"]) == 1
-    assert "more than the share" in capsys.readouterr().err
+    assert "more than the maximum share" in capsys.readouterr().err
 
 
 def test_full_disk_names_the_file(folders, tmp_path):

@@ -192,7 +192,7 @@ def test_images_are_aligned_and_rgb(tmp_path):
     moved = AlignedFaces(read_faces(str(write_lists(tmp_path, FACES, points=points + 1)), "IJBC"), str(folder), 56)
     assert not set(states) & set(moved.states())
     (folder / "loose_crop" / "2.jpg").write_bytes(b"no image")
-    with pytest.raises(InputError, match="2.jpg: 8 bytes which are not an image"):
+    with pytest.raises(InputError, match="2.jpg: 8 bytes that are not an image"):
         source.read(1)
     (folder / "loose_crop" / "2.jpg").unlink()
     with pytest.raises(InputError, match="2.jpg: cannot be read: No such file"):

@@ -1,1 +1,1 @@
-"""The demo's drawn faces."""
+"""The data set of the demo: drawn faces."""

@@ -1,7 +1,7 @@
 """Cartoon faces drawn by a seeded procedure: identities to train on and to verify without a download.
 
 An identity is a set of left-right symmetric attributes (head, skin, hair, eyes, nose, mouth ...); an image
-adds what says nothing about who it is: pose, expression, light, background, occlusion, blur, noise. Every
+adds what does not depend on the identity: pose, expression, light, background, occlusion, blur, noise. Every
 number is a function of (seed, identity, image) alone: images may be drawn in any order, by any process.
 
 Lengths are in face units: half the height of a head is 1, x points right, y down, depth towards the viewer.
@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-_SUPERSAMPLE = 2  # the canvas is this much larger than the image: averaging smooths what anti-aliasing leaves
+_SUPERSAMPLE = 2  # the canvas is this many times larger than the image, and averaged: smoother than anti-aliasing alone
 _SHIFT = 4  # fractional bits of the coordinates that OpenCV receives
 
 # Ranges of uniform draws. A size or strength whose range begins below zero is absent when drawn negative.
@@ -116,7 +116,7 @@ _THERE_AND_BACK = np.append(_ACROSS, -_ACROSS)
 _ARCH = 1 - _ACROSS**2
 
 
-def render_face(seed, identity, image, size):
+def render_face(seed: int, identity: int, image: int, size: int) -> np.ndarray:
     """Draw one picture of one identity.
 
     Args:
@@ -129,7 +129,7 @@ def render_face(seed, identity, image, size):
         RGB image, uint8, (size, size, 3): a function of the four arguments alone.
 
     Raises:
-        ValueError: an argument is no integer of its range; the message names it.
+        ValueError: an argument is not an integer in its range; the message names it.
     """
     for name, value in (("seed", seed), ("identity", identity), ("image", image)):
         _check_integer(name, value, 0, 2**64)
@@ -153,9 +153,9 @@ def _check_integer(name, value, low, high):
 
 
 def _stream(seed, purpose, identity, image):
-    """A generator of its own for each tuple: Philox enciphers a counter, which starts at the tuple.
+    """A generator for each tuple: Philox encrypts a counter, which starts at the tuple.
 
-    Draw uniform doubles only: their stream is the same in every NumPy version, that of other draws is not.
+    Draw uniform doubles only: their stream is the same in every NumPy version, those of other distributions are not.
     """
     counter = np.array([0, image, identity, purpose], np.uint64)  # the first word counts the draws
     return np.random.Generator(np.random.Philox(counter=counter, key=np.array([seed, 0], np.uint64)))
@@ -173,7 +173,7 @@ def _mix(first, second, share):
 
 
 def _pick(palette, tone, light=0.0):
-    """The color at `tone` in [0, 1] along a palette, mixed of its two neighbours there."""
+    """The color at `tone` in [0, 1] along a palette, interpolated between two of its colors."""
     place = tone * (len(palette) - 1)
     index = min(int(place), len(palette) - 2)
     return tuple(channel + light for channel in _mix(palette[index], palette[index + 1], place - index))
@@ -201,7 +201,7 @@ class _Sketch:
         self.fill(x + width * _COS, y + height * _SIN, color, depth)
 
     def paint(self, pixels, how):
-        """The outlines filled, seen in the pose `how`, uint8, (pixels, pixels, 3)."""
+        """Draw the filled outlines in the pose `how`, uint8, (pixels, pixels, 3)."""
         ends = np.cumsum([len(x) for x in self._x]).tolist()
         outlines = [slice(start, end) for start, end in zip([0] + ends, ends)]
         points = self._project(outlines, pixels, how)
@@ -211,7 +211,7 @@ class _Sketch:
         return canvas
 
     def _project(self, outlines, pixels, how):
-        """Points in fixed-point pixels, int32, (points, 2): turning the head moves what is nearer further."""
+        """Points in fixed-point pixels, int32, (points, 2): turning the head moves nearer points further."""
         x, y = np.concatenate(self._x), np.concatenate(self._y)
         depth = 0.6 - 0.5 * x * x - 0.2 * y * y
         for outline, given in zip(outlines, self._depths):
@@ -221,7 +221,7 @@ class _Sketch:
         y = y * math.cos(how.pitch) + depth * math.sin(how.pitch)
         cos, sin = how.scale * math.cos(how.roll), how.scale * math.sin(how.roll)
         points = np.stack([how.shift_x + x * cos - y * sin, how.shift_y + x * sin + y * cos], axis=1)
-        points = (points + 1) * (pixels / 2) - 0.5  # OpenCV's whole numbers are the centers of pixels
+        points = (points + 1) * (pixels / 2) - 0.5  # OpenCV has the centers of pixels at integers
         return np.rint(points * (1 << _SHIFT)).astype(np.int32)
 
 
@@ -269,8 +269,8 @@ def _add_head(sketch, who):
         sketch.pair(0.55 * width + 0.16 * _COS, 0.34 + 0.12 * _SIN, color)
     if who.freckles > 0:
         color = _mix(skin, (110, 50, 30), who.freckles)
-        for x, y in ((0.41, 0.2), (0.6, 0.26), (0.5, 0.34), (0.29, 0.3)):
-            sketch.pair(x * width + 0.03 * _COS, y + 0.03 * _SIN, color)
+        for across, down in ((0.41, 0.2), (0.6, 0.26), (0.5, 0.34), (0.29, 0.3)):
+            sketch.pair(across * width + 0.03 * _COS, down + 0.03 * _SIN, color)
 
 
 def _add_nose_and_mouth(sketch, who, how):
@@ -300,7 +300,7 @@ def _add_eyes(sketch, who, how):
     tilt = y - who.eye_slant * width * _COS
     sketch.pair(x + 1.12 * width * _COS, tilt + (height + 0.03) * _SIN - 0.03, _BLACK)  # lashes
     sketch.pair(x + width * _COS, tilt + height * _SIN, _WHITE)
-    for side in (-x, x):  # both eyes look the same way, so they are no mirror images
+    for side in (-x, x):  # both eyes look in the same direction, so they are not mirror images
         gaze_x, gaze_y = side + how.gaze_x * (width - iris), y + how.gaze_y * (height - iris)
         sketch.ellipse(gaze_x, gaze_y, who.iris, iris, _pick(_EYES, who.eye_tone))
         sketch.ellipse(gaze_x, gaze_y, 0.45 * who.iris, 0.45 * iris, _BLACK)
@@ -312,7 +312,7 @@ def _add_eyes(sketch, who, how):
 
 
 def _add_fringe(sketch, who):
-    """The hair in front: from the right temple over the top to the left one, and back along the hairline."""
+    """Hair in front: from the right temple over the top to the left one, and back along the hairline."""
     peak = who.hair_peak * np.maximum(1 - 3 * np.abs(_ACROSS), 0)
     line = -who.hairline + who.hair_arch * _ACROSS**2 + peak
     x = np.append((who.head_width + 0.6 * who.hair_side) * _COS[_HALF], 0.97 * who.head_width * _ACROSS)
@@ -336,7 +336,7 @@ def _add_occlusion(sketch, who, how, stream):
 
 
 def _photograph(canvas, size, how, stream):
-    """Optics, light and sensor: the canvas as an image of `size` pixels, uint8, (size, size, 3)."""
+    """Apply optics, light and sensor: the canvas as an image, uint8, (size, size, 3)."""
     image = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
     if how.blur > 0:
         image = cv2.GaussianBlur(image, (0, 0), 0.3 + how.blur * size / 48)

@@ -1,4 +1,4 @@
-"""The demo data set: drawn faces, as record files and a verification set like those of real faces."""
+"""The data set of the demo: drawn faces, in a record file and a verification set like those of real faces."""
 
 import os
 import shutil
@@ -8,26 +8,31 @@ import numpy as np
 
 from ...randomness import generator
 from ..images.decoding import encode_jpeg
+from ..progress import Progress
 from ..records.record_writer import write_records
 from ..verification_set import save_verification_set
 from .faces import render_face
 
-# The data are part of the demo: their seed is not the run's.
+# The data are part of the demo: they do not depend on the seed of the run.
 _SEED = 0
 NUM_IDENTITIES, IMAGES_PER_IDENTITY = 350, 32
 _HELD_OUT, _HELD_OUT_IMAGES, _PAIRS_PER_KIND = 250, 6, 1500
 
 
-def make_demo(folder, image_size, progress=lambda identities: identities):
-    """Make `train.rec`, `train.idx` and `demo.bin` in `folder`, unless it is there.
+def make_demo(folder: str, image_size: int, progress: Progress = iter) -> None:
+    """Make `train.rec`, `train.idx` and `demo.bin` in `folder`, unless the folder exists.
 
-    The faces are drawn before anything is written: a process that is killed meanwhile leaves nothing. Processes that
-    draw at the same time draw the same; one of them gives the folder its name, the others remove theirs.
+    The faces are drawn before anything is written: a process that is killed meanwhile leaves nothing behind. Processes
+    that draw at the same time draw the same; the first that finishes gives its folder the name, the others remove
+    theirs.
 
     Args:
         folder: of the files.
-        image_size: height and width.
-        progress: wraps the iteration over identities, to show how far it is.
+        image_size: height and width of the images, in pixels.
+        progress: wraps the iteration over identities, to show progress.
+
+    Raises:
+        OSError: a file cannot be written; the error names it.
     """
     if os.path.isdir(folder):
         return
@@ -46,7 +51,7 @@ def make_demo(folder, image_size, progress=lambda identities: identities):
         try:
             os.rename(unfinished, folder)
         except OSError:
-            if not os.path.isdir(folder):  # else somebody else was first
+            if not os.path.isdir(folder):  # else another process was first
                 raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -57,7 +62,7 @@ def _face(identity, image, image_size):
 
 
 def _verification_pairs(image_size):
-    """Encoded images and issame of as many equal as different pairs, of identities that are not trained on."""
+    """Encoded images and issame of as many same as different pairs, of identities that are not trained on."""
     random = generator(_SEED, "pairs")
     faces = [
         [_face(NUM_IDENTITIES + identity, image, image_size) for image in range(_HELD_OUT_IMAGES)]

@@ -1,6 +1,6 @@
-"""Encoded images (JPEG, PNG and what else OpenCV reads) to arrays of RGB and back."""
+"""Encoded images (JPEG, PNG and others) to arrays of RGB and back."""
 
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -26,41 +26,50 @@ _OTHER_COLORS = {"1": GREY, "L": GREY, "LA": GREY, "CMYK": CMYK, "I": DEEP, "F":
 
 
 class ImageKind(NamedTuple):
-    """`format` (JPEG, PNG, ...); `color`: COLOR, GREY, CMYK or DEEP (16 bit and more); `size`: (height, width)."""
+    """What the header of an encoded image says.
+
+    Attributes:
+        format: JPEG, PNG, ...
+        color: COLOR, GREY, CMYK or DEEP (16 bits and more).
+        size: (height, width) in pixels.
+    """
 
     format: str
     color: str
     size: Tuple[int, int]
 
 
-def image_kind(content):
-    """ImageKind of an encoded image (bytes), of which nothing is decoded.
+def image_kind(content: bytes) -> ImageKind:
+    """ImageKind of an encoded image; only the header is read.
 
     Raises:
-        ValueError: it is not an image.
+        ValueError: it is not an image, or has too many pixels.
     """
-    if content[:3] == JPEG_START:  # without PIL, which takes as long for the header as others for the pixels
+    if content[:3] == JPEG_START:  # PIL takes as long to read the header as libjpeg-turbo to decode the image
         height, width, colors, _ = jpeg_header(content)
         return ImageKind("JPEG", _JPEG_COLORS.get(colors, COLOR), (height, width))
     header = image_header(content)
     width, height = header.size
     color = DEEP if header.mode.startswith("I;16") else _OTHER_COLORS.get(header.mode, COLOR)
-    if content.startswith(PNG_START) and content[_PNG_BITS] == 16:  # which PIL reports for grey ones only
+    if content.startswith(PNG_START) and content[_PNG_BITS] == 16:  # PIL reports this for grey images only
         color = DEEP
-    return ImageKind(header.format, color, (height, width))
+    return ImageKind(header.format or "", color, (height, width))
 
 
-def decode_image(content, size, name="image"):
-    """Decode an image of known size; returns uint8 RGB (height, width, 3).
+def decode_image(content: bytes, size: Sequence[int], name: str = "image") -> np.ndarray:
+    """Decode an image of known size.
 
     Args:
-        content: bytes.
-        size: (height, width).
-        name: of the image, for the message.
+        content: the encoded image.
+        size: (height, width) in pixels.
+        name: of the image, for error messages.
+
+    Returns:
+        uint8 RGB (height, width, 3).
 
     Raises:
-        InputError: it cannot be decoded, or is of another size: a silent resize would hide that faces were not aligned
-            for this network.
+        InputError: the image cannot be decoded, or has another size. It is not resized, which would hide that faces
+            were not aligned for this network.
     """
     try:
         check_pixels(*size)
@@ -71,18 +80,18 @@ def decode_image(content, size, name="image"):
     return out
 
 
-def decode_into(out, content):
-    """Decode an image, however damaged, without asking for more memory than the array it goes into.
+def decode_into(out: np.ndarray, content: bytes) -> None:
+    """Decode an image of the size of `out`; a damaged one does not take more memory.
 
-    Pixels are those of OpenCV, bit for bit. JPEGs are decoded by libjpeg-turbo without a detour, which is faster and,
-    unlike OpenCV, tells that a JPEG is damaged instead of filling it up with grey.
+    Pixels equal those of OpenCV bit for bit. JPEGs are decoded by libjpeg-turbo itself, which is faster and, unlike
+    OpenCV, reports damage instead of filling the rest of the image with grey.
 
     Args:
-        out: uint8 (height, width, 3), contiguous, best of `image_memory`; becomes RGB.
-        content: bytes.
+        out: uint8 (height, width, 3), contiguous, best made by `image_memory`; it receives RGB.
+        content: the encoded image.
 
     Raises:
-        ValueError: it cannot be decoded, or is of another size than `out`.
+        ValueError: the image cannot be decoded, or has another size than `out`.
     """
     if content[:3] == JPEG_START:
         _decode_jpeg(out, content)
@@ -91,8 +100,16 @@ def decode_into(out, content):
         _decode_other(out, content)
 
 
-def encode_jpeg(rgb, quality=95):
-    """JPEG bytes of uint8 RGB `(height, width, 3)`; `quality` from 1 to 100. Raises InputError otherwise."""
+def encode_jpeg(rgb: np.ndarray, quality: int = 95) -> bytes:
+    """Encode pixels as JPEG.
+
+    Args:
+        rgb: uint8 (height, width, 3).
+        quality: from 1 to 100.
+
+    Raises:
+        InputError: other pixels or another quality.
+    """
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
         raise InputError(f"expected uint8 pixels (height, width, 3), got {rgb.dtype} {rgb.shape}")
     if not 1 <= quality <= 100:
@@ -106,14 +123,14 @@ def encode_jpeg(rgb, quality=95):
 
 def _decode_jpeg(out, content):
     try:
-        shape = decode_jpeg(content, "RGB", out).shape
+        shape = list(decode_jpeg(content, "RGB", out).shape)
     except ValueError:
-        # too large for `out`, or colors for printing, or damaged
-        *shape, colors, _ = jpeg_header(content)
-        _check_turned(shape, out)
+        # larger than `out`, CMYK, or damaged
+        height, width, colors, _ = jpeg_header(content)
+        _check_turned((height, width), out)
         if colors not in FOR_PRINTING:
             raise
-        decode_jpeg(content, "CMYK")  # for its errors
+        decode_jpeg(content, "CMYK")  # raises where it is damaged
         _decode_other(out, content)
         return
     if is_upright(content):
@@ -129,7 +146,7 @@ def _decode_other(out, content):
 
 
 def _check_turned(shape, out):
-    """As `_check_size`, for what may have to be turned by a quarter."""
+    """As `_check_size`, for an image that may have to be rotated by 90 degrees."""
     if sorted(shape) != sorted(out.shape[:2]):
         _check_size(shape, out)
 

@@ -1,34 +1,41 @@
-"""A folder with one sub-folder of images for each identity."""
+"""A folder with one subfolder of images for each identity."""
 
 import os
 import re
+from typing import Any, List, Optional, Tuple
 
 from ...errors import InputError
+from .align import Landmarks
 from .fit import fit_image, read_image
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
 
-NESTED = "in a folder within the folder of an identity, which is not searched"
+NESTED = "in a subfolder of the folder of an identity, which is not searched"
 
 
-def natural_key(name):
-    """Key that sorts names as people do, numbers by their value: `a2` before `a10`."""
+def natural_key(name: str) -> Any:
+    """Sort key that orders numbers in names by their value: `a2` before `a10`."""
     return [int(part) if index % 2 else part for index, part in enumerate(re.split("([0-9]+)", name))], name
 
 
 class ImageFolder:
-    """Images below `path` as JPEGs of size x size pixels, aligned where there are `landmarks` (Landmarks).
+    """Images of identities as JPEGs of size x size pixels.
+
+    Args:
+        path: of the folder.
+        size: height and width of the images, in pixels.
+        landmarks: points to align the faces by; None: faces are not aligned, see `fit_image`.
 
     Attributes:
         path: of the folder.
         people: names of the identities' folders, in natural order.
-        others: list of (name, reason) of what else lies there.
+        others: (name, reason) of each other entry of the folder.
 
     Raises:
-        InputError: there is no such folder, or none in it, or an image, or a line break in a name.
+        InputError: there is no such folder, it has no subfolders, images lie in it, or a name has a line break.
     """
 
-    def __init__(self, path, size, landmarks=None):
+    def __init__(self, path: str, size: int, landmarks: Optional[Landmarks] = None) -> None:
         self.path, self._size, self._landmarks = path, size, landmarks
         if not os.path.isdir(path):
             raise InputError(f"{path}: no such folder")
@@ -41,23 +48,24 @@ class ImageFolder:
         others = [name for name in names if name not in people]
         loose = [name for name in others if name.lower().endswith(IMAGE_ENDINGS)]
         if loose:
-            raise InputError(f"{path}: image {loose[0]} lies here; expected one sub-folder for each identity")
+            raise InputError(f"{path}: has the image {loose[0]}; expected one subfolder of images per identity")
         if not people:
-            raise InputError(f"{path}: no sub-folders; expected one for each identity, with its images")
-        self.others = [(name, "not in the folder of an identity") for name in others]
+            raise InputError(f"{path}: has no subfolders; expected one subfolder of images per identity")
+        self.others: List[Tuple[str, str]] = [(name, "not in the folder of an identity") for name in others]
 
-    def read(self, image):
-        """JPEG bytes of the image at a path in the folder; raises InputError and OSError."""
+    def read(self, image: str) -> bytes:
+        """JPEG of the image at a path relative to the folder; raises InputError and OSError where it is unusable."""
         points = self._landmarks.of(os.path.normpath(image)) if self._landmarks else None
         return fit_image(read_image(os.path.join(self.path, image)), self._size, points)
 
-    def images_of(self, person):
-        """List of JPEG bytes of the readable images of one identity, and list of [path, reason] of the others."""
-        images, skipped = [], []
+    def images_of(self, person: str) -> Tuple[List[bytes], List[List[str]]]:
+        """JPEGs of the usable images of an identity, and [path, reason] of each other file in its folder."""
+        images: List[bytes] = []
+        skipped: List[List[str]] = []
         try:
             names = _listing(os.path.join(self.path, person))
         except OSError as error:
-            return [], [[person, error.strerror]]
+            return [], [[person, str(error.strerror)]]
         for name in names:
             path = os.path.join(person, name)
             if os.path.isdir(os.path.join(self.path, path)):
@@ -66,13 +74,13 @@ class ImageFolder:
             try:
                 images.append(self.read(path))
             except OSError as error:
-                skipped.append([path, error.strerror])
+                skipped.append([path, str(error.strerror)])
             except InputError as error:
                 skipped.append([path, str(error)])
         return images, skipped
 
     def _images_below(self, nested):
-        """Paths of the images in a folder that lies in the folder of an identity."""
+        """Paths of the images in a subfolder of the folder of an identity."""
         found = []
         for parent, _, names in os.walk(os.path.join(self.path, nested)):
             found += [os.path.join(parent, name) for name in names if name.lower().endswith(IMAGE_ENDINGS)]
@@ -80,5 +88,5 @@ class ImageFolder:
 
 
 def _listing(folder):
-    """Names in a folder in natural order, without hidden ones."""
+    """Names in a folder in natural order, hidden ones left out."""
     return sorted((name for name in os.listdir(folder) if not name.startswith(".")), key=natural_key)

@@ -1,1 +1,1 @@
-"""Record files."""
+"""Record files of images, as MXNet and InsightFace write them."""

@@ -1,8 +1,8 @@
-"""Folders of a record file and of what may stand beside it: `property` and `identities.txt`."""
+"""Folders with a record file and the files beside it: `property` and `identities.txt`."""
 
 import contextlib
 import os
-from typing import Iterable, NamedTuple, Tuple
+from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -12,15 +12,19 @@ from ...files import atomic_path
 from ...lists.names import read_names
 from ...output.printable import escaped
 from ..images.decoding import image_kind
+from .bad_records import BadRecords
 from .record_file import PROPERTY, RecordFile, read_property
 
 RECORD_FILE, NAMES = "train.rec", "identities.txt"
 
 
 class Grouped(NamedTuple):
-    """Images by identity: `labels` (n,) int64, ascending; identity i's record numbers are `keys[edges[i]:edges[i+1]]`.
+    """Images by identity: the record numbers of identity i are `keys[edges[i]:edges[i+1]]`.
 
-    keys: (images,) int64, those of an identity ascending; edges: (n + 1,) int64.
+    Attributes:
+        labels: of the n identities that have images, (n,) int64, ascending.
+        edges: (n + 1,) int64.
+        keys: record numbers, (images,) int64, those of an identity ascending.
     """
 
     labels: np.ndarray
@@ -29,55 +33,55 @@ class Grouped(NamedTuple):
 
 
 class DataSet:
-    """A record file, and where it has them, the names of its identities and the size of its images.
+    """A record file, with the size of its images and, where there is a list, the names of its identities.
 
     Args:
         source: folder with `train.rec` and `train.idx`, or path of a `.rec` file.
         tolerant: see RecordFile.
 
     Attributes:
-        records: RecordFile.
-        folder: of the record file.
+        records: the record file.
+        folder: that it is in.
 
     Raises:
         InputError: as RecordFile.
     """
 
-    def __init__(self, source, tolerant=False):
+    def __init__(self, source: str, tolerant: bool = False) -> None:
         path = record_path(source)
         self.folder = os.path.dirname(os.path.abspath(path))
         self.records = RecordFile(path, tolerant)
 
-    def property(self):
+    def property(self) -> Optional[Tuple[int, int, int]]:
         """(identities, height, width) of the file `property`, see `read_property`."""
         return read_property(self.folder)
 
-    def image_size(self):
-        """(height, width): that of `property`, else of the first image that can be read.
+    def image_size(self) -> Tuple[int, int]:
+        """(height, width) in pixels, of `property`, else of the first image that can be read.
 
         Raises:
-            InputError: none does.
+            InputError: there is neither.
         """
-        told = self.property()
-        size = told[1:] if told else self.first_size()
+        stated = self.property()
+        size = stated[1:] if stated else self.first_size()
         if size is None:
             raise InputError(
-                f"{self.records.path}: no record is an image that tells its size: write IDENTITIES,HEIGHT,WIDTH into "
-                f"{os.path.join(self.folder, PROPERTY)}"
+                f"{self.records.path}: no record is an image whose size can be read: write IDENTITIES,HEIGHT,WIDTH "
+                f"into {os.path.join(self.folder, PROPERTY)}"
             )
         return size
 
-    def first_size(self):
-        """(height, width) of the first image of which it can be read, or None."""
+    def first_size(self) -> Optional[Tuple[int, int]]:
+        """(height, width) of the first image whose header can be read; None if there is none."""
         for key in self.records.keys.tolist():
             try:
                 return image_kind(self.records.read_record(key).content).size
-            except ValueError:  # InputError among them: raised when its turn comes
+            except ValueError:  # InputError among them: raised when the record is used
                 continue
         return None
 
-    def names(self):
-        """Lines of `identities.txt`, the name of each label; None without it.
+    def names(self) -> Optional[List[str]]:
+        """Lines of `identities.txt`, the name of each label; None if there is no such file.
 
         Raises:
             InputError: see `read_names`.
@@ -85,8 +89,8 @@ class DataSet:
         path = os.path.join(self.folder, NAMES)
         return read_names(path) if os.path.lexists(path) else None
 
-    def names_of(self, labels):
-        """Names of `labels` (ints), or the labels themselves as text where there is no `identities.txt`.
+    def names_of(self, labels: Sequence[int]) -> List[str]:
+        """Names of `labels`, or the labels themselves as text where there is no `identities.txt`.
 
         Raises:
             InputError: `identities.txt` has fewer lines.
@@ -97,47 +101,53 @@ class DataSet:
         if len(labels) and max(labels) >= len(names):
             raise InputError(
                 f"{os.path.join(self.folder, NAMES)}: {len(names)} names, but there is an identity {max(labels)}: "
-                "a line is missing, or it is of another data set; remove it to go on without names"
+                "a line is missing, or it belongs to another data set; remove the file to use labels as names"
             )
         return [names[label] for label in labels]
 
-    def grouped(self, bad=None):
-        """The images as Grouped.
+    def grouped(self, bad: Optional[BadRecords] = None) -> Grouped:
+        """The images by identity.
 
         Args:
-            bad: BadRecords, which may skip those that cannot be read.
+            bad: counts the records that cannot be read, which are skipped; None: they are errors.
 
         Raises:
-            InputError: a label that is no identity, nothing left.
+            InputError: a record cannot be read, or none can.
         """
         labels = self.records.labels(bad)
         order = np.argsort(labels, kind="stable")
         order = order[np.count_nonzero(labels < 0) :]
         labels = labels[order]
         if not len(labels):
-            raise InputError(f"{self.records.path}: not one record can be read")
+            raise InputError(f"{self.records.path}: none of its records can be read")
         starts = np.flatnonzero(np.diff(labels, prepend=-1))
         return Grouped(labels[starts], np.append(starts, len(labels)), self.records.keys[order])
 
 
-def record_path(source):
-    """Path of the record file that `source`, a folder or that path itself, means."""
+def record_path(source: str) -> str:
+    """Path of the record file that `source` means: its folder, or that path itself."""
     return source if source.endswith(".rec") and not os.path.isdir(source) else os.path.join(source, RECORD_FILE)
 
 
 @contextlib.contextmanager
-def prepared_output(out, sources, overwrite, names=(RECORD_FILE,)):
-    """Context in which the folder `out` is for files made of the DataSets `sources`; gives its record file's path.
+def prepared_output(
+    out: str, sources: Sequence[DataSet], overwrite: bool, names: Sequence[str] = (RECORD_FILE,)
+) -> Iterator[str]:
+    """Context that locks the folder `out`, made where missing, to write files to; gives the path of its record file.
 
-    `names` are those of the files that `overwrite` lets replace.
+    Args:
+        out: the folder.
+        sources: data sets that the files are made of.
+        overwrite: whether files may be replaced.
+        names: of the files that will be written.
 
     Raises:
-        InputError: it is a source's folder, has a data set that is not to be replaced, cannot be made, or another
-            program writes to it.
+        InputError: `out` is the folder of a source, holds one of the files, cannot be made, or another program is
+            writing to it.
     """
     for source in sources:
         if os.path.realpath(out) == os.path.realpath(source.folder):
-            raise InputError(f"{out} is the folder of a source: choose another to write to")
+            raise InputError(f"{out} is the folder of a source: choose another folder for the output")
     try:
         os.makedirs(out, exist_ok=True)
     except OSError as error:
@@ -149,8 +159,11 @@ def prepared_output(out, sources, overwrite, names=(RECORD_FILE,)):
         yield os.path.join(out, RECORD_FILE)
 
 
-def write_notes(out, num_identities, size, names):
-    """Write `property`, and `identities.txt` of the names (list of str); None removes one that was there."""
+def write_notes(out: str, num_identities: int, size: Sequence[int], names: Optional[Sequence[str]]) -> None:
+    """Write `property`, of the number of identities and (height, width), and `identities.txt`.
+
+    With None for the names an existing `identities.txt` is removed. Raises OSError naming the file.
+    """
     write_lines(os.path.join(out, PROPERTY), [f"{num_identities},{size[0]},{size[1]}"])
     path = os.path.join(out, NAMES)
     if names is not None:
@@ -160,12 +173,12 @@ def write_notes(out, num_identities, size, names):
 
 
 def write_reasons(path: str, reasons: Iterable[Tuple[str, str]]) -> None:
-    """Write a list for people: of each (name, reason) a line with a tab between, as `printable.escaped` escapes it."""
+    """Write a line for each (name, reason), separated by a tab and escaped by `printable.escaped`."""
     write_lines(path, ["\t".join(map(escaped, f"{name}\t{reason}".split("\t"))) for name, reason in reasons])
 
 
-def write_lines(path, lines):
-    """Write a file of lines (str), names of files among them, which need not be UTF-8."""
+def write_lines(path: str, lines: Iterable[str]) -> None:
+    """Write a file of lines; they may hold names of files that are not UTF-8. Raises OSError naming it."""
     with atomic_path(path) as unfinished:
         with open(unfinished, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             file.writelines(f"{line}\n" for line in lines)

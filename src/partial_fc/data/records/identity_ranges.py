@@ -1,27 +1,32 @@
-"""The records behind the images: one for each identity with the range of its images, and record 0 with theirs.
+"""Ranges of record numbers: each identity has a record with the range of its images, record 0 that of these records.
 
-They are float32, which rounds whole numbers from 2^24 on: ranges beyond are put right by a look at what they mean.
+They are float32, which rounds integers from 2^24 on: rounded ranges are corrected by reading the records they name.
 """
+
+from typing import TYPE_CHECKING, List, Optional
 
 import numpy as np
 
 from ...errors import InputError
 from .recordio import EXACT, MAGIC
 
-_AT_ONCE = 2**20
-_FLAG, _START, _END = 2, 8, 9  # words of an identity's record
+if TYPE_CHECKING:
+    from .record_file import RecordFile
+
+_AT_ONCE = 2**20  # identities
+_FLAG, _START, _END = 2, 8, 9  # places in an identity's record, in words of 4 bytes
 _NUM_WORDS = 10
 _RANGES_LOOKED_AT = 64
 _SHORTEST_OBJECT_LABEL = 7  # lengths of header and object; class and edges of one object
 
 
-def identity_ranges(records):
-    """Record numbers of the identities' ranges, a `range`; None for a plain file of images.
+def identity_ranges(records: "RecordFile") -> Optional[range]:
+    """Numbers of the records that hold the identities' ranges; None for a plain file of images.
 
-    A record with an image is an image, however many numbers its label has: im2rec writes such labels, too.
+    A record with an image is an image, however many numbers its label has: im2rec writes such labels too.
 
     Raises:
-        InputError: record 0 cannot be read or holds something else.
+        InputError: record 0 cannot be read, or holds neither an image nor a range.
     """
     positions = records.positions
     if not len(positions) or not records.has(0):
@@ -30,64 +35,63 @@ def identity_ranges(records):
         record = records.read_record(0)
     except InputError:
         if _is_image_at(records, len(positions) - 1):
-            return None  # the ranges would be behind all images
+            return None  # ranges would follow all images
         raise
     if _is_image(record):
         return None
-    label = record.label
+    label = np.atleast_1d(record.label)
     if len(label) != 2 or not np.isfinite(label).all() or not 0 < label[0] <= label[1]:
         held = f"the numbers {label[0]:g} and {label[1]:g}" if len(label) == 2 else f"a label of length {len(label)}"
-        raise InputError(f"{records.path}: record 0 has no image and {held}, expected the range of identities")
+        raise InputError(
+            f"{records.path}: record 0 has no image and {held}, expected the range of the identities' records"
+        )
     start, stop = (int(edge) for edge in label)
-    # Rounded, they are off by at most half the distance between two float32s.
+    # A rounded number is off by at most half the distance between two float32.
     doubt = [_doubt(edge) for edge in label]
     if abs(stop - len(positions)) <= doubt[1]:
         stop = len(positions)
     if stop > len(positions):
         raise InputError(
-            f"{records.path}: record 0 says that records go up to {stop - 1}, and {records.index_path} has them up to "
-            f"{len(positions) - 1}: one of the files is damaged or of another data set"
+            f"{records.path}: record 0 says that the last record is {stop - 1}, but the last in {records.index_path} "
+            f"is {len(positions) - 1}: one of the files is damaged or belongs to another data set"
         )
     if doubt[0]:
         start = _first_range(records, start, doubt[0])
     return range(start, stop)
 
 
-def refuse_detection(records):
-    """Raise InputError if a plain file has labels of objects in images, as MXNet's ImageDetIter reads them.
+def refuse_detection(records: "RecordFile") -> None:
+    """Raise InputError if a plain file has labels for object detection, as MXNet's ImageDetIter reads them.
 
-    Such a label begins with the lengths of its header and of an object, which must not be taken for an identity. The
-    first and the last image are looked at.
+    Such a label begins with the lengths of its header and of an object, which must not be taken for an identity. Only
+    the first and the last image are examined.
     """
     forms = [_object_lengths(records, int(key)) for key in records.keys[[0, -1]]]
     if forms[0] and forms[0] == forms[1]:
         raise InputError(
-            f"{records.path}: labels of objects in images, for detection (a header of {forms[0][0]} numbers and "
-            f"{forms[0][1]} for each object): expected one identity for each image"
+            f"{records.path}: its labels are for object detection (a header of {forms[0][0]} numbers and "
+            f"{forms[0][1]} numbers per object): expected one identity per image"
         )
 
 
 def _object_lengths(records, key):
-    """Lengths of header and object in the label of a record for detection; None for others."""
+    """Lengths of header and object in the label of a record for detection; None for other records."""
     try:
         label = records.read_record(key).label
-    except InputError:  # reported when its turn comes
+    except InputError:  # raised when the record is used
         return None
-    if type(label) is float or len(label) < _SHORTEST_OBJECT_LABEL:
+    if isinstance(label, float) or len(label) < _SHORTEST_OBJECT_LABEL:
         return None
     header, width = label[:2].tolist()
     fits = header >= 2 and width >= 5 and header.is_integer() and width.is_integer()
     return (int(header), int(width)) if fits and len(label) > header and (len(label) - header) % width == 0 else None
 
 
-def identities_in_runs(records):
-    """How many identities a file has that lists more: a range for each run of images of the same label; else None.
+def identities_in_runs(records: "RecordFile") -> Optional[int]:
+    """Number of identities of a file that lists a range for each run of images of one label; None for other files.
 
-    InsightFace's old tool packs an unsorted list like this. Some ranges are looked at, and all of them only if those
-    begin with images of other labels.
-
-    Args:
-        records: RecordFile.
+    InsightFace's old tool packs an unsorted list like this. Some ranges are examined, and all of them only if an image
+    at the start of one of these has another label than expected.
     """
     count = len(records.ranges or ())
     places = np.linspace(0, count - 1, min(count, _RANGES_LOOKED_AT)).astype(np.int64)
@@ -98,40 +102,41 @@ def identities_in_runs(records):
     return found if found < len(label_of) else None
 
 
-def runs_text(records, found):
-    """What to say of a file whose `identities_in_runs` are `found`."""
+def runs_text(records: "RecordFile", found: int) -> str:
+    """Warning about a file whose `identities_in_runs` are `found`."""
     return (
-        f"record 0 lists {len(records.ranges)} identities, and the images have {found}: their list was not sorted by "
-        "identity when it was packed, and each run of images was taken for an identity of its own; "
-        "`partial-fc data merge` of this set alone writes one with a range for each"
+        f"record 0 lists {len(records.ranges or ())} identities, but the images have {found}: the list was not sorted "
+        "by identity when it was packed, and each run of images of one label became an identity of its own; "
+        "`partial-fc data merge` of this data set alone writes one with one range per identity"
     )
 
 
 def _first_images(records, identities):
-    """Yield (identity, record number, label) of the first image in the range of each; what is damaged is left out."""
+    """Yield (identity, record number, label) of the first image of each range; damaged ones are skipped."""
     for identity in identities.tolist():
         try:
             first, end = records.read_record(records.ranges.start + identity).label
-            if first < end <= EXACT:  # larger ones are rounded
+            if first < end <= EXACT:  # larger numbers are rounded
                 yield identity, int(first), records.read(int(first))[1]
-        except (InputError, TypeError, ValueError, OverflowError):  # reported elsewhere
+        except (InputError, TypeError, ValueError, OverflowError):  # `check` reports it
             continue
 
 
-def end_of_images(records):
-    """The number after that of the last image, without record 0; 0 if there is none."""
+def end_of_images(records: "RecordFile") -> int:
+    """Record number after the last image, record 0 aside; 0 if there is none."""
     last = (key for key in range(len(records.positions) - 1, 0, -1) if _is_image_at(records, key))
     return next(last, -1) + 1
 
 
-def empty_identities(records):
-    """(n,) int64 identities that have no images, by the identities' records; none of a plain file.
+def empty_identities(records: "RecordFile") -> np.ndarray:
+    """Identities without images according to their ranges, (n,) int64; none of a plain file.
 
-    What cannot be read is not among them. The images are not looked at, where numbers are not rounded.
+    Identities whose range cannot be read are not among them. Images are read only where a range is rounded.
     """
     if not records.ranges:
         return np.zeros(0, np.int64)
-    words, found = records.words(), []
+    words = records.words()
+    found: List[int] = []
     for start in range(0, len(records.ranges), _AT_ONCE):
         part = slice(records.ranges.start + start, min(records.ranges.start + start + _AT_ONCE, records.ranges.stop))
         places = records.positions[part] // 4
@@ -150,13 +155,13 @@ def empty_identities(records):
 
 
 def _has_image(records, identity, near):
-    """Whether an identity has an image around record `near`, a rounded number."""
+    """Whether an identity has an image near record `near`, a rounded number."""
     doubt = _doubt(near)
     for key in range(max(int(near) - doubt, 1), min(int(near) + doubt + 1, records.ranges.start)):
         try:
             if records.read(key)[1] == identity:
                 return True
-        except InputError:  # which is raised where it is needed
+        except InputError:  # raised when the record is used
             continue
     return False
 
@@ -166,11 +171,13 @@ def _doubt(edge):
 
 
 def _first_range(records, start, doubt):
-    """The first record near `start` whose label is an array, as ranges' are, and which holds no image."""
+    """The first record near `start` that holds a range: its label is an array, and there is no image."""
     for key in range(start - doubt, start + doubt + 1):
         if not _is_image(records.read_record(key)):
             return key
-    raise InputError(f"{records.path}: no range of an identity near record {start}, where record 0 has the first")
+    raise InputError(
+        f"{records.path}: no identity's range near record {start}, where record 0 says that the first one is"
+    )
 
 
 def _is_image_at(records, key):

@@ -1,6 +1,6 @@
-"""Index files, `train.idx`: lines of a record number and its position, as arrays from the start; and to rebuild them.
+"""Index files, `train.idx`, with a line for each record: its number and its position. Read into an array, or rebuilt.
 
-A dictionary of 17 million records would take 2 GB of every rank, and a minute to build.
+A dictionary of 17 million records would take 2 GB per rank, and a minute to build.
 """
 
 import array
@@ -8,46 +8,48 @@ import logging
 import mmap
 import os
 import warnings
+from typing import List
 
 import numpy as np
 
 from ...errors import InputError
 from ...files import atomic_path, naming, refuse_pointer
+from ..progress import ByteProgress
 from .recordio import MAGIC, read_header, walk
 
 log = logging.getLogger("partial_fc")
 
 LACKING, MISPLACED = -1, -2
-_BLOCK = 2**24
-# Numbers may have gaps, but a damaged one must not ask for memory without bound.
-_NUMBERS_A_RECORD, _NUMBERS_AT_LEAST = 16, 2**20
-_LOOKED_AT = 64
+_BLOCK = 2**24  # bytes
+# Numbers may have gaps, but a damaged number must not allocate memory without bound.
+_NUMBERS_PER_RECORD, _NUMBERS_AT_LEAST = 16, 2**20
+_EXAMINED = 64
 _LONGEST_LINE = 256  # bytes; two numbers have 40 at most
 
 
-def index_path(path):
+def index_path(path: str) -> str:
     """Path of the index of the record file `path`."""
     return os.path.splitext(path)[0] + ".idx"
 
 
-def rebuild_index(path, progress, overwrite=False):
-    """Write the index of a record file anew, from the headers of its records; what is damaged is left out, and logged.
+def rebuild_index(path: str, progress: ByteProgress, overwrite: bool = False) -> int:
+    """Write the index of a record file anew, from the headers of its records; damaged records are skipped and logged.
 
-    Records have the numbers in their headers, as im2rec and InsightFace's tools write them. Where several have the
-    same one, records are counted from 0 on.
+    Records get the numbers in their headers, which im2rec and InsightFace's tools write. Where several headers have the
+    same number, records are counted from 0 on.
 
     Args:
         path: of the record file; the index is the `.idx` file of the same name.
-        progress: see `glint360k.prepare`.
-        overwrite: whether an index that is there may be replaced.
+        progress: see `ByteProgress`.
+        overwrite: whether an existing index may be replaced.
 
     Returns:
         Number of records.
 
     Raises:
-        InputError: no such file, or one without records; an index that is there; ranges of identities among records
-            of the same number.
-        OSError: naming the file, if the index cannot be written.
+        InputError: there is no such file, or no record in it; the index exists; records of the same number, and ranges
+            of identities, which name records by number.
+        OSError: the index cannot be written; the error names it.
     """
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such file")
@@ -62,27 +64,27 @@ def rebuild_index(path, progress, overwrite=False):
 
 
 def _headers(path, progress):
-    """Numbers in the headers of all records and their positions, two arrays, and whether all have images."""
+    """Numbers in the headers of all records, their positions, and whether all have images."""
     numbers, positions, only_images, size = array.array("Q"), array.array("q"), True, os.path.getsize(path)
     if not size:
-        raise InputError(f"{path}: an empty file")
+        raise InputError(f"{path}: the file is empty")
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         with progress(size, "reading headers") as advance:
             for start, header, end in walk(file.fileno(), data, 0, size, read_header):
                 advance(end - start)
                 if header is None:
-                    log.warning("%s: bytes %d to %d are no record: left out", path, start, end - 1)
+                    log.warning("%s: bytes %d to %d are not a record: skipped", path, start, end - 1)
                     continue
                 numbers.append(header.id)
                 positions.append(start)
                 only_images &= header.has_image
     if not positions:
-        raise InputError(f"{path}: not one record: it is no record file, or damaged")
+        raise InputError(f"{path}: no record found: it is not a record file, or damaged")
     return numbers, positions, only_images
 
 
 def _distinct(path, numbers, only_images):
-    """The numbers themselves, if an index can have them; else 0, 1, ...."""
+    """The numbers, if an index can have them; else 0, 1, ...."""
     values, counts = np.unique(np.frombuffer(numbers, np.uint64), return_counts=True)
     if len(values) == len(numbers) and values[-1] < _numbers_end(len(numbers)):
         return numbers
@@ -91,45 +93,49 @@ def _distinct(path, numbers, only_images):
         why = f"a record has the number {values[-1]} in its header"
     if not only_images:
         raise InputError(
-            f"{path}: {why}, and some hold ranges of identities, which name records by number: the index cannot be "
+            f"{path}: {why}, and there are ranges of identities, which name records by number: the index cannot be "
             "rebuilt; pack the images again"
         )
-    log.warning("%s: %s: records are counted from 0 on instead, in the order of the file", path, why)
+    log.warning("%s: %s: numbering the records from 0 on, in the order of the file", path, why)
     return range(len(numbers))
 
 
 def _numbers_end(count):
-    """What the numbers of so many records have to be below."""
-    return max(_NUMBERS_AT_LEAST, _NUMBERS_A_RECORD * count)
+    """Bound that the numbers of `count` records have to be below."""
+    return max(_NUMBERS_AT_LEAST, _NUMBERS_PER_RECORD * count)
 
 
-def check_starts(path, positions, words):
-    """Raise InputError if no record starts where an index says, as in that of another file; some are looked at.
+def check_starts(path: str, positions: np.ndarray, words: np.ndarray) -> None:
+    """Raise InputError if no record starts where the index says, as with the index of another file.
 
     Args:
         path: of the index.
-        positions: of `read_index`.
+        positions: of `read_index`; 64 of them are examined.
         words: the record file as uint32.
     """
-    placed = positions[(positions > 0) & (positions < 4 * len(words))]  # in every file one starts at 0
-    looked_at = placed[np.linspace(0, len(placed) - 1, min(len(placed), _LOOKED_AT)).astype(np.int64)]
-    if len(looked_at) > 1 and (words[looked_at // 4] != MAGIC).all():
-        raise InputError(f"{path}: no record starts at byte {looked_at[0]}, nor at its others: it is of another file")
+    placed = positions[(positions > 0) & (positions < 4 * len(words))]  # in every file a record starts at 0
+    examined = placed[np.linspace(0, len(placed) - 1, min(len(placed), _EXAMINED)).astype(np.int64)]
+    if len(examined) > 1 and (words[examined // 4] != MAGIC).all():
+        raise InputError(
+            f"{path}: no record starts at byte {examined[0]}, nor at other positions in it: it belongs to another file"
+        )
 
 
-def read_index(path, size):
-    """Positions by record number, (largest number + 1,) int64; LACKING where the index lacks a number.
+def read_index(path: str, size: int) -> np.ndarray:
+    """Positions by record number, (largest number + 1,) int64; LACKING where the index does not have a number.
 
-    A position outside of the record file, or not at a multiple of 4, is MISPLACED: others may be right.
+    A position outside of the record file, or not a multiple of 4, becomes MISPLACED: the others may be right.
 
     Args:
         path: of the index.
         size: of the record file, in bytes.
 
     Raises:
-        InputError: lines that are not two numbers, a number twice, most positions misplaced.
+        InputError: a line is not two numbers, a number appears twice, most positions are misplaced.
     """
-    blocks, count, misplaced, example = [], 0, 0, None
+    blocks: List[np.ndarray] = []
+    count = misplaced = 0
+    example: List[int] = []
     for rows in _blocks(path):
         if rows[:, 0].min() < 0:
             raise InputError(f"{path}: has the record number {rows[:, 0].min()}")
@@ -140,7 +146,7 @@ def read_index(path, size):
         count, misplaced = count + len(rows), misplaced + len(wrong)
     if 2 * misplaced > count:
         raise InputError(
-            f"{path}: record {example[0]} is said to start at byte {example[1]}, where none can in a file of {size} "
+            f"{path}: gives byte {example[1]} as the start of record {example[0]}, impossible in a file of {size} "
             f"bytes ({misplaced} of {count} lines are like this): it is damaged, or the index of another file"
         )
     highest = max((int(rows[:, 0].max()) for rows in blocks), default=-1)
@@ -151,7 +157,7 @@ def read_index(path, size):
         numbers, positions = blocks.pop().T
         table[numbers] = positions
     if np.count_nonzero(table != LACKING) != count:
-        raise InputError(f"{path}: has a record number twice")
+        raise InputError(f"{path}: a record number appears twice")
     return table
 
 
@@ -169,19 +175,19 @@ def _blocks(path):
             if not block:
                 return
             if len(rest) > _LONGEST_LINE:
-                raise InputError(f"{path}: has a line of more than {_LONGEST_LINE} bytes: this is not an index")
+                raise InputError(f"{path}: has a line of more than {_LONGEST_LINE} bytes: it is not an index")
 
 
 def _parse(path, text):
     lines = text.count(b"\n") + (not text.endswith(b"\n"))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # how NumPy reports something else than a number
+            warnings.simplefilter("error")  # NumPy warns of text that is not a number
             rows = np.fromstring(text, np.int64, sep=" ").reshape(-1, 2)
     except (ValueError, DeprecationWarning):
         rows = None
     if rows is None or len(rows) != lines or not _alternate(text):
-        raise InputError(f"{path}: not an index of record numbers and positions, a line each with a tab between them")
+        raise InputError(f"{path}: not an index: expected lines of a record number, a tab and a position")
     return rows
 
 

@@ -1,30 +1,33 @@
 """Reading record files in InsightFace's form: `train.rec` with `train.idx` beside it.
 
-Images are records 1, 2, ...; their label is the identity, 0, 1, .... One record for each identity follows, whose label
-is the half-open range of the identity's images. Record 0 closes the circle: its label is the range of the identity
-records. A plain file of images, without record 0's range, is read too; its labels may have several numbers, of which
-the first is the identity.
+Images are records 1, 2, ...; their label is the identity, 0, 1, .... One record per identity follows, whose label is
+the half-open range of the record numbers of its images. The label of record 0 is the range of these identity records.
+A plain file of images, whose record 0 has no range, is read too; its labels may have several numbers, of which the
+first is the identity.
 
-Numbers are stored as float32, which holds whole numbers up to 2^24 only. Ranges beyond that are put right by a look at
-the records they mean; a label beyond stands a second time, exact, in the header's `id2`.
+Numbers are stored as float32, which holds integers up to 2^24 only. Larger ranges are corrected by reading the records
+that they name; larger labels are also stored exactly, in `id2` of the header.
 """
 
 import os
 import re
 import zlib
+from typing import Optional, Tuple
 
 import numpy as np
 
 from ...errors import InputError
 from ...files import refuse_pointer
 from ...lists.text import text_lines
+from .bad_records import BadRecords
 from .identity_ranges import end_of_images, identity_ranges, refuse_detection
 from .index import LACKING, check_starts, index_path, read_index
-from .recordio import EXACT, HEADER_SIZE, LONGEST, MAGIC, READ_AT_ONCE, read_record
+from .recordio import EXACT, HEADER_SIZE, LONGEST, MAGIC, READ_AT_ONCE, Record, read_record
 
 PROPERTY = "property"
 _LABELS_AT_ONCE = 2**20
-# words of a record: its kind and length, how many numbers its label has, the label if it is one, the first of several
+# Places in a record, in words of 4 bytes: kind and length; number of further floats, 0 where the header has the
+# label; label in the header; first of the further floats.
 _LENGTH, _FLAG, _LABEL, _FIRST_LABEL = 1, 2, 3, 8
 _LARGEST_LABEL = 2**63 - 1
 _LEAST_AT_ONCE = 64
@@ -35,21 +38,21 @@ class RecordFile:
 
     Args:
         path: the `.rec` file; its index is the `.idx` file of the same name.
-        tolerant: whether to go on, to save or examine the rest, where record 0 cannot be used. Images are all before
-            the last one then that can be read.
+        tolerant: whether to open a file whose record 0 is unusable, to save or examine the others; the records up to
+            the last one that is readable as an image then count as images.
 
     Attributes:
         keys: (n,) int64 record numbers of the images, ascending.
-        ranges: record numbers of the identities' ranges, a `range`; None for a plain file of images.
-        num_identities: identities the file lists; for a plain file what `property` beside it tells, or None.
-        positions: int64, of each record number in the file, see `read_index`.
+        ranges: numbers of the records with the identities' ranges; None for a plain file of images.
+        num_identities: number of ranges; for a plain file that in the file `property` beside it, or None.
+        positions: position in the file by record number, int64, see `read_index`.
         problem: what is wrong with record 0, or None.
 
     Raises:
-        InputError: a missing or damaged file, or one without images.
+        InputError: the file or its index is missing or damaged, or it has no images.
     """
 
-    def __init__(self, path, tolerant=False):
+    def __init__(self, path: str, tolerant: bool = False) -> None:
         self.path, self.index_path = path, index_path(path)
         if not os.path.isfile(path):
             raise InputError(
@@ -70,9 +73,11 @@ class RecordFile:
             check_starts(self.index_path, self.positions, self.words())
         except InputError as error:
             raise InputError(f"{error}; `partial-fc data index {path} --overwrite` rebuilds it") from error
-        # enough for most: images of one kind differ little in length
+        # enough for one read of most records: images of one data set differ little in length
         self._at_once = min(READ_AT_ONCE, 2 * size // max(len(self.positions), 1) + _LEAST_AT_ONCE)
-        self.ranges = self.problem = None
+        self.ranges: Optional[range] = None
+        self.problem: Optional[str] = None
+        self.num_identities: Optional[int] = None
         try:
             self.ranges = identity_ranges(self)
         except InputError as error:
@@ -82,31 +87,31 @@ class RecordFile:
         self.keys = self._images()
         if not len(self.keys):
             raise InputError(f"{path}: no images in this file")
-        if self.ranges is None:
-            refuse_detection(self)
         if self.ranges is not None:
             self.num_identities = len(self.ranges)
         else:
-            self.num_identities = (read_property(os.path.dirname(path)) or (None,))[0]
+            refuse_detection(self)
+            stated = read_property(os.path.dirname(path))
+            self.num_identities = stated[0] if stated else None
 
-    def __del__(self):
+    def __del__(self) -> None:
         if hasattr(self, "_file"):
             os.close(self._file)
 
-    def read(self, key):
-        """Encoded image (bytes) and identity (int) of record number `key`.
+    def read(self, key: int) -> Tuple[bytes, int]:
+        """Encoded image and identity of record number `key`.
 
         Raises:
-            InputError: an unreadable record, or a label that is no identity: not a whole number, or below 0.
+            InputError: the record cannot be read, or its label is not an identity: not an integer, or negative.
         """
         record = self.read_record(key)
-        label = record.label if type(record.label) is float else float(record.label[0])
+        label = record.label if isinstance(record.label, float) else float(record.label[0])
         if not (label >= 0 and label.is_integer()):  # nan is not >= 0
             raise InputError(f"{self.path}: record {key} has label {label}, which is not an identity")
         return record.content, int(label) if label < EXACT else self._exact(label, record.id2, key)
 
-    def read_record(self, key):
-        """The `recordio.Record` of number `key`.
+    def read_record(self, key: int) -> Record:
+        """The record of number `key`.
 
         Raises:
             InputError: it cannot be read.
@@ -114,30 +119,30 @@ class RecordFile:
         position = self.positions.item(key) if 0 <= key < len(self.positions) else LACKING
         try:
             if position == LACKING:
-                raise ValueError("the index does not have it")
+                raise ValueError("it is not in the index")
             if position < 0:
                 raise ValueError(
-                    "the index has it outside of the file, or not at a multiple of 4; `partial-fc data index` "
+                    "its position in the index is outside of the file, or not a multiple of 4; `partial-fc data index` "
                     "rebuilds the index"
                 )
             return read_record(self._file, position, self._at_once)
         except (ValueError, OSError) as error:
             raise InputError(f"{self.path}: record {key} cannot be read: {error}") from error
 
-    def has(self, key):
-        """Whether the index has a record number, be it readable or not."""
+    def has(self, key: int) -> bool:
+        """Whether a record number is in the index, readable or not."""
         return self.positions.item(key) != LACKING
 
-    def words(self):
+    def words(self) -> np.ndarray:
         """The file as uint32, mapped into memory."""
         count = os.fstat(self._file).st_size // 4
         return np.memmap(self.path, "<u4", "r", shape=count) if count else np.zeros(0, "<u4")
 
-    def labels(self, bad=None):
-        """(n,) int64 identities of `keys`, without reading the images.
+    def labels(self, bad: Optional[BadRecords] = None) -> np.ndarray:
+        """Identities of `keys`, (n,) int64; images are not read.
 
         Args:
-            bad: BadRecords, which may skip those that cannot be read: -1.
+            bad: counts the records that cannot be read, whose label is -1 then; None: they are errors.
 
         Raises:
             InputError: as `read`.
@@ -175,15 +180,15 @@ class RecordFile:
             bad.skip(key, error)
             return -1
 
-    def checksum(self):
-        """CRC-32 of all positions and of the file's size: other data have another."""
-        return zlib.crc32(self.positions, os.fstat(self._file).st_size % 2**32)
+    def checksum(self) -> int:
+        """CRC-32 of all positions and of the file's size, to recognize the data set."""
+        return zlib.crc32(self.positions.data, os.fstat(self._file).st_size % 2**32)
 
     def _exact(self, label, number, key):
         if number > _LARGEST_LABEL or float(np.float32(number)) != label:
             raise InputError(
-                f"{self.path}: record {key} has label {label:.0f}, and labels are stored as float32, which rounds "
-                f"from {EXACT} on: pack the images again with `partial-fc data pack`, which stores the exact label, too"
+                f"{self.path}: record {key} has label {label:.0f}, stored as float32, which rounds from {EXACT} on: "
+                "pack the images again with `partial-fc data pack`, which also stores the exact label"
             )
         return number
 
@@ -194,11 +199,11 @@ class RecordFile:
         return keys if self.ranges is None else keys[(keys > 0) & (keys < self.ranges.start)]
 
 
-def read_property(folder):
-    """(identities, height, width) of the file `property` in a folder, or None without it.
+def read_property(folder: str) -> Optional[Tuple[int, int, int]]:
+    """(identities, height, width) of InsightFace's file `property` in a folder; None if there is no such file.
 
     Raises:
-        InputError: it does not hold three whole numbers.
+        InputError: it does not hold three integers.
     """
     path = os.path.join(folder, PROPERTY)
     if not os.path.lexists(path):
@@ -207,4 +212,5 @@ def read_property(folder):
     found = re.fullmatch(r"\s*([0-9]{1,12})\s*,\s*([0-9]{1,6})\s*,\s*([0-9]{1,6})\s*", "".join(lines[:2]))
     if not found:
         raise InputError(f"{path}, line 1: expected identities,height,width")
-    return tuple(int(number) for number in found.groups())
+    identities, height, width = map(int, found.groups())
+    return identities, height, width

@@ -1,1 +1,1 @@
-"""Data sets made, checked and changed."""
+"""Making, checking and changing data sets."""

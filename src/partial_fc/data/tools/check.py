@@ -2,13 +2,14 @@
 
 import hashlib
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from ...errors import InputError
 from ..images.decoding import CMYK, COLOR, DEEP, GREY, decode_image, image_kind
 from ..parallel import ordered_map
+from ..progress import Progress
 from ..records.data_set import DataSet, record_path
 from ..records.identity_ranges import identities_in_runs, runs_text
 from ..records.recordio import EXACT
@@ -16,13 +17,16 @@ from .check_structure import ERROR, NOTE, SHOWN, Findings, check_gaps, check_ran
 
 BLOCK = 256
 _NOTES = {GREY: "grey", CMYK: "CMYK", DEEP: "16-bit"}
-_DIGEST = 8  # bytes: of 17 million images two have the same one by chance once in 100,000 data sets
+_DIGEST = 8  # bytes: two of 17 million images have the same by chance in one of 100,000 data sets
 
 
 class _Images(NamedTuple):
-    """Of each image: `labels` int64, `digests` uint64 of its bytes, `ends` int64, the position after its record.
+    """What is known of each image.
 
-    -1 stands for a label that is none, and for the end of a record that cannot be read.
+    Attributes:
+        labels: (n,) int64, -1 where it is not an identity.
+        digests: of the encoded image, (n,) uint64.
+        ends: position after the record, (n,) int64, -1 where it cannot be read.
     """
 
     labels: np.ndarray
@@ -30,21 +34,29 @@ class _Images(NamedTuple):
     ends: np.ndarray
 
 
-def check(source, size=None, num_workers=2, progress=iter):
+def check(
+    source: str, size: Optional[Sequence[int]] = None, num_workers: int = 2, progress: Progress = iter
+) -> Dict[str, Any]:
     """Read and decode every record of a data set.
 
     Args:
         source: folder or path of a record file.
-        size: (height, width) that images have to have; by default that of `property`, else of the first image.
+        size: expected (height, width) of images; by default that of `property`, else of the first image.
         num_workers: threads.
-        progress: wraps the iteration over blocks of `BLOCK` images, to show how far it is.
+        progress: wraps the iteration over blocks of `BLOCK` images, to show progress.
 
     Returns:
-        Dictionary that JSON can hold: `file`; `images`, `identities` (which have images), `height` and `width`, None
-        where unknown; `errors`, how many there are; `findings`, see `Findings.listed`.
+        Dictionary that JSON can hold: `file`; `images`, `identities` (that have images), `height`, `width`, each
+        None if unknown; `errors`, their number; `findings`, see `Findings.listed`.
     """
     findings = Findings()
-    facts = {"file": record_path(source), "images": None, "identities": None, "height": None, "width": None}
+    facts: Dict[str, Any] = {
+        "file": record_path(source),
+        "images": None,
+        "identities": None,
+        "height": None,
+        "width": None,
+    }
     try:
         data_set = DataSet(source, tolerant=True)
     except (InputError, OSError) as error:
@@ -57,8 +69,8 @@ def check(source, size=None, num_workers=2, progress=iter):
     return facts
 
 
-def check_text(facts):
-    """The result of `check` as lines to read."""
+def check_text(facts: Dict[str, Any]) -> List[str]:
+    """The result of `check` as lines of text."""
     lines = []
     for found in facts["findings"]:
         examples = "; ".join(example["message"] for example in found["examples"])
@@ -71,20 +83,20 @@ def check_text(facts):
 
 
 def _check_records(data_set, size, num_workers, progress, findings):
-    """Everything about a file that can be opened; returns what `check` reports."""
+    """Check a file that can be opened; returns facts of `check`."""
     records = data_set.records
     if records.problem:
         findings.add("record 0", 0, _short(records, records.problem))
-    told = _property(data_set, findings)
-    size = size or (told[1:] if told else None) or data_set.first_size()
+    stated = _property(data_set, findings)
+    size = size or (stated[1:] if stated else None) or data_set.first_size()
     images = _read_images(records, size, num_workers, progress, findings)
     present = np.unique(images.labels[images.labels >= 0])
     others, edges, other_ends = read_others(records, findings)
     runs = identities_in_runs(records)
-    if runs:  # the cause of all that could be found in ranges and numbers
+    if runs:  # the cause of whatever else is wrong with ranges and numbers
         findings.add("several ranges of an identity", 0, runs_text(records, runs))
     else:
-        _check_labels(present, told, records, findings)
+        _check_labels(present, stated, records, findings)
     if records.ranges is not None and not runs:
         check_ranges(records, images.labels, others, edges, findings)
     check_gaps(records, np.append(records.keys, others), np.append(images.ends, other_ends), findings)
@@ -106,7 +118,7 @@ def _read_images(records, size, num_workers, progress, findings):
     images = _Images(np.full(count, -1, np.int64), np.zeros(count, np.uint64), np.full(count, -1, np.int64))
 
     def work(start):
-        found = []  # threads do not share the findings, which come in order this way
+        found: List[tuple] = []  # findings of this thread, to be added in order
         for index in range(start, min(start + BLOCK, count)):
             _read_image(records, index, size, images, found)
         return found
@@ -118,7 +130,7 @@ def _read_images(records, size, num_workers, progress, findings):
 
 
 def _read_image(records, index, size, images, found):
-    """Put what is known of image `index` into `images`, arguments of `Findings.add` into the list `found`."""
+    """Examine image `index`: fill in `images`, and append arguments of `Findings.add` to `found`."""
     key = int(records.keys[index])
     try:
         record = records.read_record(key)
@@ -130,7 +142,7 @@ def _read_image(records, index, size, images, found):
     images.digests[index] = int.from_bytes(digest, "little")
     label = record.label
     try:
-        # read() reports what is wrong with the others, or puts them right
+        # read() raises for other labels, or corrects them
         simple = type(label) is float and 0 <= label < EXACT and label.is_integer()
         images.labels[index] = label if simple else records.read(key)[1]
     except (InputError, OverflowError) as error:
@@ -147,7 +159,7 @@ def _check_image(key, content, size):
         return
     if kind.color != COLOR:
         yield _NOTES[kind.color], key, f"record {key}", NOTE
-    if size is None or sorted(kind.size) != sorted(size):  # not decoded: a damaged size may ask for any memory
+    if size is None or sorted(kind.size) != sorted(size):  # not decoded: a damaged size may need any amount of memory
         yield "size", key, f"record {key}: {kind.size[0]}x{kind.size[1]} pixels (height x width)"
         return
     try:
@@ -156,13 +168,13 @@ def _check_image(key, content, size):
         yield "unreadable image" if kind.size == tuple(size) else "size", key, str(error)
 
 
-def _check_labels(present, told, records, findings):
-    """Labels `present` (ascending) against 0, 1, ... and the numbers of identities that the files tell."""
+def _check_labels(present, stated, records, findings):
+    """Compare the labels `present` (ascending) with 0, 1, ... and with the numbers of identities in the files."""
     count = int(present[-1]) + 1 if len(present) else 0
-    for place, number in (("property", told and told[0]), ("record 0", records.ranges and len(records.ranges))):
+    for place, number in (("property", stated and stated[0]), ("record 0", records.ranges and len(records.ranges))):
         if number is not None and number != count:
             highest = f"the highest label is {count - 1}" if count else "no image has a label"
-            message = f"{place} tells {number} identities, {highest}"
+            message = f"{place} says {number} identities, but {highest}"
             findings.add("number of identities", 0 if place == "record 0" else None, message)
     listed = records.ranges or range(0)
     for label in np.setdiff1d(np.arange(len(listed)), present).tolist():
@@ -173,14 +185,14 @@ def _check_labels(present, told, records, findings):
     if missing > 0:
         before = np.diff(further, prepend=len(listed) - 1)
         gaps = np.flatnonzero(before > 1)
-        first = (label for gap in gaps for label in range(further[gap] - before[gap] + 1, further[gap]))
-        first = ", ".join(str(label) for label in islice(first, SHOWN))
+        absent = (label for gap in gaps for label in range(further[gap] - before[gap] + 1, further[gap]))
+        first = ", ".join(str(label) for label in islice(absent, SHOWN))
         more = ", ..." if missing > SHOWN else ""
         findings.add("labels not dense", None, f"no images of {first}{more} below {count}", ERROR, missing)
 
 
 def _check_duplicates(keys, images, findings):
-    """Note images with the same bytes."""
+    """Report images with the same bytes."""
     readable = np.flatnonzero((images.ends >= 0) & (images.labels >= 0))
     # by digest, then label, then record number
     order = readable[np.lexsort((images.labels[readable], images.digests[readable]))]
@@ -192,7 +204,7 @@ def _check_duplicates(keys, images, findings):
     ):
         if not pairs.any():
             continue
-        # Groups are runs of neighbors that are the same; those that hold a pair, by their first record number.
+        # Groups are runs of equal neighbors; those with a pair, ordered by their first record number.
         starts = np.flatnonzero(np.append(True, ~groups))
         holding = np.unique(np.searchsorted(starts, np.flatnonzero(pairs), "right") - 1)
         ends = np.append(starts[1:], len(order))
@@ -209,6 +221,6 @@ def _group_text(keys, labels):
 
 
 def _short(records, error):
-    """A message without the path of the file, which all of them have."""
+    """The message of an error without the path of the file."""
     prefix, message = f"{records.path}: ", str(error)
     return message[len(prefix) :] if message.startswith(prefix) else message

@@ -1,12 +1,14 @@
-"""The part of `check` that looks at the file around the images: ranges of identities, and what the index lacks."""
+"""The part of `check` that examines the file around the images: ranges of identities, records outside of the index."""
 
 import mmap
 import os
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from ...errors import InputError
 from ..records.index import LACKING
+from ..records.record_file import RecordFile
 from ..records.recordio import EXACT, read_record, walk
 
 _AT_ONCE = 2**20
@@ -16,37 +18,39 @@ SHOWN = 10
 
 
 class Findings:
-    """Counts findings by kind and keeps the first few of each."""
+    """Counts findings by kind and keeps the first few of each as examples."""
 
-    def __init__(self):
-        self._kinds = {}
+    def __init__(self) -> None:
+        self._kinds: Dict[str, Dict[str, Any]] = {}
 
-    def add(self, kind, record, message, severity=ERROR, count=1):
+    def add(
+        self, kind: str, record: Optional[int], message: Optional[str], severity: str = ERROR, count: int = 1
+    ) -> None:
         """Count a finding.
 
         Args:
-            kind: str.
-            record: its record number, or None.
-            message: str.
-            severity: ERROR or NOTE, the same for all of a kind.
-            count: how many it stands for; those without a message of their own come with `message` None.
+            kind: of the finding.
+            record: number of the record; None if it is not about one.
+            message: of the example; None if only the count matters.
+            severity: ERROR or NOTE, the same for all findings of a kind.
+            count: how many findings to count.
         """
         found = self._kinds.setdefault(kind, {"kind": kind, "severity": severity, "count": 0, "examples": []})
         found["count"] += count
         if message is not None and len(found["examples"]) < SHOWN:
             found["examples"].append({"record": None if record is None else int(record), "message": message})
 
-    def listed(self):
+    def listed(self) -> List[Dict[str, Any]]:
         """Dictionaries of `kind`, `severity`, `count` and `examples` (`record`, `message`), errors first."""
         return sorted(self._kinds.values(), key=lambda found: found["severity"] != ERROR)
 
 
-def read_others(records, findings):
-    """Read the records that are no images: record 0, those of the identities' ranges, and any beyond.
+def read_others(records: RecordFile, findings: Findings) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read the records that are not images: record 0, those of the identities' ranges, and any after them.
 
     Returns:
-        Their numbers, (m,) int64; their ranges, (m, 2) float64, nan where they have none; the positions after them,
-        (m,) int64, -1 where they cannot be read.
+        Numbers of the records, (m,) int64; their ranges, (m, 2) float64, nan where they have none; the positions after
+        them, (m,) int64, -1 where they cannot be read.
     """
     is_image = np.zeros(len(records.positions), bool)
     is_image[records.keys] = True
@@ -56,7 +60,7 @@ def read_others(records, findings):
         try:
             record = records.read_record(key)
         except InputError as error:
-            if key or not records.problem:  # which has been reported
+            if key or not records.problem:  # a problem of record 0 has been reported
                 findings.add("unreadable record", key, str(error)[len(f"{records.path}: ") :])
             continue
         ends[index] = record.end
@@ -65,23 +69,27 @@ def read_others(records, findings):
     return others, edges, ends
 
 
-def check_ranges(records, labels, others, edges, findings):
-    """The ranges that identities' records tell against the labels of the images.
+def check_ranges(
+    records: RecordFile, labels: np.ndarray, others: np.ndarray, edges: np.ndarray, findings: Findings
+) -> None:
+    """Compare the ranges in the identities' records with the labels of the images.
 
     Args:
-        records: RecordFile.
-        labels: (n,) int64 of `records.keys`, -1 where unknown.
-        others, edges: of `read_others`.
-        findings: Findings.
+        records: the record file, with ranges.
+        labels: of `records.keys`, (n,) int64, -1 where unknown.
+        others: numbers that `read_others` returned.
+        edges: ranges that `read_others` returned.
+        findings: to add to.
     """
+    assert records.ranges is not None
     count = len(records.ranges)
     for key in others[others >= records.ranges.stop][:1]:
-        message = f"record 0 tells that the ranges end before {records.ranges.stop}, but there is a record {key}"
+        message = f"record 0 says that the ranges end before {records.ranges.stop}, but there is a record {key}"
         findings.add(_RANGE, 0, message)
     ranges = np.full((count, 2), np.nan)
     inside = (others >= records.ranges.start) & (others < records.ranges.stop)
     ranges[others[inside] - records.ranges.start] = edges[inside]
-    # a number of 2^24 and more is rounded to one that the next float32 is up to this far from
+    # numbers from 2^24 on are rounded to float32, by at most half the distance to the next one
     with np.errstate(invalid="ignore"):
         doubt = np.where(ranges >= EXACT, np.spacing(ranges.astype(np.float32)) / 2, 0)
     wrong = ~(ranges[:, 0] <= ranges[:, 1])  # nan is not <=
@@ -94,7 +102,7 @@ def check_ranges(records, labels, others, edges, findings):
 
 
 def _check_members(keys, labels, ranges, doubt, findings):
-    """Every image has to be in the range of its identity."""
+    """Every image must be in the range of its identity."""
     low, high = ranges[:, 0] - doubt[:, 0], ranges[:, 1] + doubt[:, 1]
     for start in range(0, len(keys), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
@@ -107,7 +115,7 @@ def _check_members(keys, labels, ranges, doubt, findings):
 
 
 def _check_lengths(records, labels, ranges, doubt, wrong, findings):
-    """Every range has to be as long as its identity has images, those of unknown label in it counted."""
+    """The length of a range must be the number of images of its identity, plus those of unknown label in the range."""
     known = labels[(labels >= 0) & (labels < len(ranges))]
     images = np.bincount(known, minlength=len(ranges))
     unknown = records.keys[labels < 0]
@@ -117,22 +125,22 @@ def _check_lengths(records, labels, ranges, doubt, wrong, findings):
         key = records.ranges.start + identity
         first, last = ranges[identity].astype(np.int64)
         message = (
-            f"record {key}: identity {identity} is said to have the records {first} to {last - 1}, and "
+            f"record {key}: gives identity {identity} the records {first} to {last - 1}, but "
             f"{images[identity]} images have its label"
         )
         findings.add(_RANGE, key, message)
 
 
-def check_gaps(records, keys, ends, findings):
-    """Whether the records of the index are all that the file holds, from its start to its end.
+def check_gaps(records: RecordFile, keys: np.ndarray, ends: np.ndarray, findings: Findings) -> None:
+    """Check that the index has all records of the file.
 
-    Only what is between them is walked through, part by part.
+    Only the bytes between known records are searched.
 
     Args:
-        records: RecordFile.
-        keys: (n,) int64, all record numbers of the index.
-        ends: (n,) int64, the position after each; -1 for those that cannot be read.
-        findings: Findings.
+        records: the record file.
+        keys: all record numbers of the index, (n,) int64.
+        ends: position after each record, (n,) int64; -1 for those that cannot be read.
+        findings: to add to.
     """
     placed = records.positions[keys] >= 0
     keys, ends = keys[placed], ends[placed]
@@ -153,11 +161,11 @@ def check_gaps(records, keys, ends, findings):
 
 
 def _walk(file, data, position, stop, known, findings):
-    """Report what is in the file from `position` to `stop`; positions `known` (ascending) have been reported."""
+    """Report the records from `position` to `stop`; those at positions `known` (ascending) have been reported."""
     for start, record, end in walk(file, data, position, stop, read_record):
         if known[np.searchsorted(known, start)] == start:
             continue
         if record is None:
-            findings.add("no record", None, f"bytes {start} to {end - 1} are no record")
+            findings.add("no record", None, f"bytes {start} to {end - 1} are not a record")
         else:
             findings.add(_INDEX, None, f"record at byte {start}, whose header has the number {record.id}")

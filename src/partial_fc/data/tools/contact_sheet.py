@@ -1,4 +1,6 @@
-"""Pictures of a data set: a histogram of images an identity, and a sheet of some identities' images."""
+"""Pictures of a data set: a histogram of images per identity, and a sheet with images of some identities."""
+
+from typing import Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -7,46 +9,48 @@ from matplotlib.figure import Figure
 from ...files import atomic_path
 from ...pictures.labels import Labels
 from ..images.decoding import decode_image, image_kind
+from ..records.data_set import Grouped
+from ..records.record_file import RecordFile
 
 _ROWS = _COLUMNS = 10
 _CELL, _GAP, _NAME_COLUMNS = 96, 4, 40
 _GREY, _CROSS = 200, (150, 60, 60)
-# Larger pictures are not decoded to be looked at: a damaged header must not ask for memory without bound.
+# Larger images are not decoded: a damaged header must not allocate memory without bound.
 _MOST_PIXELS = 2**26
 
 
-def draw_histogram(path, bins):
-    """Write a PNG of bars.
+def draw_histogram(path: str, bins: Sequence[Tuple[str, int]]) -> None:
+    """Write a PNG of a bar chart.
 
     Args:
         path: of the PNG.
-        bins: list of (text, number of identities).
+        bins: (text, number of identities) of each bar.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: the PNG cannot be written.
     """
     figure = Figure(figsize=(8, 4), dpi=100, layout="constrained")
     panel = figure.subplots()
     bars = panel.bar([text for text, _ in bins], [number for _, number in bins])
     panel.bar_label(bars)
-    panel.set_xlabel("images an identity")
+    panel.set_xlabel("images per identity")
     panel.set_ylabel("identities")
     _save(figure, path)
 
 
-def draw_contact_sheet(path, records, grouped, names):
-    """Write a PNG of a row of images for each of some identities, spread evenly over all of them.
+def draw_contact_sheet(path: str, records: RecordFile, grouped: Grouped, names: Sequence[str]) -> None:
+    """Write a PNG with a row of images for each of ten identities, spread evenly over all identities.
 
-    Images of other sizes are scaled into their cells; those that cannot be decoded are grey with a cross.
+    Images are scaled to their cells; those that cannot be decoded are grey with a cross.
 
     Args:
         path: of the PNG.
-        records: RecordFile.
-        grouped: Grouped of its images.
-        names: name of each identity of `grouped`, written beside the row.
+        records: the record file.
+        grouped: its images by identity.
+        names: of the identities of `grouped`, written beside the rows.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: the PNG cannot be written.
     """
     count = len(grouped.labels)
     chosen = np.linspace(0, count - 1, min(_ROWS, count)).round().astype(int)
@@ -56,7 +60,7 @@ def draw_contact_sheet(path, records, grouped, names):
         keys = grouped.keys[grouped.edges[index] : grouped.edges[index + 1]][:_COLUMNS]
         for column, key in enumerate(keys):
             sheet[row * step : row * step + _CELL, column * step : column * step + _CELL] = _cell(records, int(key))
-    # As wide and high as the sheet's own pixels at 100 an inch, and room for the names.
+    # The size of the sheet at 100 pixels per inch, and space for the names.
     figure = Figure(figsize=(sheet.shape[1] / 100 + 3, sheet.shape[0] / 100 + 0.5), dpi=100, layout="constrained")
     panel = figure.subplots()
     panel.imshow(sheet)
@@ -68,12 +72,12 @@ def draw_contact_sheet(path, records, grouped, names):
         labels.prepare(text)
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
-    figure.draw_without_rendering()  # the room for names is right at the second time only, as the sheet keeps its shape
+    figure.draw_without_rendering()  # the layout, which keeps the shape of the sheet, fits the names at the second pass
     _save(figure, path)
 
 
 def _cell(records, key):
-    """uint8 (_CELL, _CELL, 3): the image of a record as large as it fits in."""
+    """The image of a record, scaled to fit, uint8 (_CELL, _CELL, 3)."""
     cell = np.full((_CELL, _CELL, 3), 255, np.uint8)
     try:
         content = records.read_record(key).content

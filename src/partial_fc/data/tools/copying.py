@@ -1,36 +1,45 @@
-"""Images of a data set on their way to another: read in threads, in order, without the bad ones."""
+"""Reading the images of a data set to copy them: in threads, in order, without the bad records."""
 
 import contextlib
 import logging
-from typing import NamedTuple
+from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
 
 from ...errors import InputError
 from ..images.decoding import decode_image
 from ..parallel import ordered_map
+from ..progress import Progress
 from ..records.bad_records import BadRecords
-from ..records.data_set import DataSet
+from ..records.data_set import DataSet, Grouped
+from ..records.record_file import RecordFile
 
 log = logging.getLogger("partial_fc")
 
 
 class Reading(NamedTuple):
-    """How records are read: in `num_workers` threads; `on_bad_record` and `bad_record_share` are those of BadRecords.
+    """How records are read.
 
-    With `skip`, merge, split and shuffle leave out all that training cannot use: images that cannot be decoded, or are
-    of another size, too.
+    With `skip`, merge, split and shuffle skip all records that training cannot use, also images that cannot be decoded
+    or have another size.
+
+    Attributes:
+        num_workers: threads.
+        on_bad_record: `error` or `skip`, see BadRecords.
+        bad_record_share: maximum share of bad records to skip before failing.
     """
 
     num_workers: int = 1
     on_bad_record: str = "error"
     bad_record_share: float = 0.001
 
-    def bad_records(self, records):
-        """BadRecords for a RecordFile."""
+    def bad_records(self, records: RecordFile) -> BadRecords:
+        """A counter of the bad records of a record file."""
         return BadRecords(self.on_bad_record, self.bad_record_share, len(records.keys))
 
     @property
-    def tolerant(self):
-        """Whether to open files of which record 0 cannot be used, see RecordFile."""
+    def tolerant(self) -> bool:
+        """Whether to open files whose record 0 is unusable, see RecordFile."""
         return self.on_bad_record == "skip"
 
 
@@ -42,25 +51,25 @@ class CopySource:
 
     Args:
         source: folder or path of a record file.
-        reading: Reading.
+        reading: how records are read.
 
     Attributes:
-        data_set: DataSet.
-        records: its RecordFile.
-        size: (height, width) of its images.
-        bad: BadRecords.
+        data_set: the data set.
+        records: its record file.
+        size: (height, width) of its images, in pixels.
+        bad: counts its bad records.
 
     Raises:
-        InputError: a missing or damaged file.
+        InputError: a file is missing or damaged.
     """
 
-    def __init__(self, source, reading):
+    def __init__(self, source: str, reading: Reading) -> None:
         self.data_set = DataSet(source, reading.tolerant)
         self.records, self.size = self.data_set.records, self.data_set.image_size()
         self.bad, self._num_workers = reading.bad_records(self.records), reading.num_workers
 
-    def grouped(self):
-        """The images as Grouped; logs how many identities have none. Raises InputError as `DataSet.grouped` does."""
+    def grouped(self) -> Grouped:
+        """The images by identity, see `DataSet.grouped`; logs how many identities have none."""
         grouped = self.data_set.grouped(self.bad)
         count = max(self.records.num_identities or 0, int(grouped.labels[-1]) + 1)
         if count > len(grouped.labels):
@@ -72,38 +81,40 @@ class CopySource:
             )
         return grouped
 
-    def names(self, grouped, indices):
-        """Names of the identities at `indices` of a Grouped; raises InputError as `DataSet.names_of` does."""
+    def names(self, grouped: Grouped, indices: Sequence[int]) -> List[str]:
+        """Names of the identities at `indices` of `grouped`; raises InputError as `DataSet.names_of` does."""
         return self.data_set.names_of(grouped.labels[indices].tolist())
 
-    def identities(self, grouped, indices, names, progress):
-        """Yield (index, name, encoded images) of identities, without those of which no image can be read.
+    def identities(
+        self, grouped: Grouped, indices: Sequence[int], names: Sequence[str], progress: Progress
+    ) -> Iterator[Tuple[int, str, List[bytes]]]:
+        """Yield (index, name, encoded images) of identities; those without a readable image are skipped.
 
         Args:
-            grouped: Grouped.
-            indices: of the identities in it, int each.
-            names: of these.
-            progress: wraps the iteration over the identities, to show how far it is.
+            grouped: the images by identity.
+            indices: of the identities in `grouped`.
+            names: of these identities.
+            progress: wraps the iteration over the identities.
 
         Raises:
-            InputError: a record that cannot be read, or too many.
+            InputError: a record cannot be read, or too many cannot.
         """
         keys = [grouped.keys[grouped.edges[index] : grouped.edges[index + 1]] for index in indices]
         for images, index, name in zip(self.read_in_groups(keys, progress), indices, names):
             if images:
                 yield index, name, [image for image, _ in images]
             else:
-                log.warning("%s: of identity %s no image can be read: left out", self.records.path, name)
+                log.warning("%s: no image of identity %s can be read: skipping it", self.records.path, name)
 
-    def read_in_groups(self, groups, progress):
-        """Yield lists of (encoded image, label), without the bad ones.
+    def read_in_groups(self, groups: Sequence[np.ndarray], progress: Progress) -> Iterator[List[Tuple[bytes, int]]]:
+        """Yield a list of (encoded image, label) for each group, without the bad records.
 
         Args:
-            groups: sequence of record numbers, (n,) int64 each.
-            progress: wraps the iteration over the groups, to show how far it is.
+            groups: record numbers, (n,) int64 each.
+            progress: wraps the iteration over the groups.
 
         Raises:
-            InputError: a record that cannot be read, or too many.
+            InputError: a record cannot be read, or too many cannot.
         """
         results = ordered_map(self._read_group, groups, self._num_workers)
         with contextlib.closing(results):
@@ -113,8 +124,9 @@ class CopySource:
         self.bad.log_count()
 
     def _read_group(self, keys):
-        """List of (image, label), and errors by number of the records that are bad."""
-        images, bad = [], {}
+        """List of (image, label), and errors of the bad records by number."""
+        images: List[Tuple[bytes, int]] = []
+        bad: Dict[int, InputError] = {}
         for key in keys.tolist():
             try:
                 images.append(self._read(key))

@@ -1,23 +1,31 @@
-"""Glint360K as it is downloaded: which release it is, whether it is whole, its records out of the archive's parts."""
+"""Glint360K as downloaded: which release it is, whether it is complete, and unpacking its archive."""
 
 import hashlib
 import os
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Sequence, Tuple
 
 from ...distributed.lock import LOCK, Lock
 from ...errors import InputError
 from ...files import file_digest, refuse_pointer
+from ..progress import ByteProgress
 from .glint360k_archive import WHERE, find_parts, unpack_parts
 
 _REC, _INDEX = "train.rec", "train.idx"
 
 
 class Release(NamedTuple):
-    """`name`; md5 sums of `train.rec`, of `train.idx` and of the archive's `parts` in order, as its page has them."""
+    """A release of Glint360K, with the MD5 sums that its page publishes.
+
+    Attributes:
+        name: for messages.
+        rec: MD5 of `train.rec`.
+        idx: MD5 of `train.idx`.
+        parts: MD5 of each part of the archive.
+    """
 
     name: str
     rec: str
-    index: str
+    idx: str
     parts: Tuple[str, ...]
 
 
@@ -54,30 +62,26 @@ RELEASES = (
 
 
 class Found(NamedTuple):
-    """`folder` of train.rec and train.idx, and the `release` they are of."""
+    """Folder with train.rec and train.idx, and the release that they belong to."""
 
     folder: str
     release: Release
 
 
-def prepare(folder, progress, releases=RELEASES):
-    """Find train.rec and train.idx in `folder`, unpack them first from the archive's parts where need be, check them.
+def prepare(folder: str, progress: ByteProgress, releases: Sequence[Release] = RELEASES) -> Found:
+    """Find train.rec and train.idx in `folder`, or unpack them from the parts of the archive, and check them.
 
-    Nothing unpacked gets its name before the md5 sums are those of a release. Files that are there in full are not
-    written again.
+    Unpacked files get their names only if their MD5 sums are those of a release. Files that exist with the right size
+    are not written again.
 
     Args:
         folder: has train.rec and train.idx, itself or in its folder glint360k, or the parts `glint360k*`.
-        progress: function of a number of bytes and what they are (str) to a context manager that gives a function, to
-            be called with the number of bytes of each step.
-        releases: that are known.
-
-    Returns:
-        Found.
+        progress: see `ByteProgress`.
+        releases: known releases.
 
     Raises:
-        InputError: neither is there; a part is missing or damaged; a member of the archive that would leave the folder
-            or is no file; too little space; md5 sums of no release; another program is at it.
+        InputError: there are neither; a part is missing or damaged; a member of the archive would leave the folder or
+            is not a file; there is too little space; MD5 sums belong to no release; another program is working there.
     """
     folder = os.path.normpath(folder)
     if not os.path.isdir(folder):
@@ -101,7 +105,7 @@ def prepare(folder, progress, releases=RELEASES):
 
 
 def _records(folder, unpacked=()):
-    """The folder of train.rec and train.idx, be they there or among the paths `unpacked`; None without them."""
+    """The folder of train.rec and train.idx, existing or among the paths `unpacked`; None if there is none."""
     for place in (folder, os.path.join(folder, "glint360k")):
         paths = [os.path.join(place, name) for name in (_REC, _INDEX)]
         if all(path in unpacked or os.path.isfile(path) for path in paths):
@@ -110,20 +114,17 @@ def _records(folder, unpacked=()):
 
 
 def _release(folder, progress, releases, sums=()):
-    """The Release of the files in a folder, by their md5 sums; the small one is looked at first.
-
-    `sums`: those that are known, by path.
-    """
+    """The release of the files in a folder, by their MD5 sums, of which `sums` holds known ones by path."""
     index, rec = os.path.join(folder, _INDEX), os.path.join(folder, _REC)
     index_sum = sums[index] if index in sums else _md5(index, progress)
-    release = next((release for release in releases if release.index == index_sum), None)
+    release = next((release for release in releases if release.idx == index_sum), None)
     if release is None:
-        known = ", ".join(f"{release.index} ({release.name})" for release in releases)
-        raise InputError(f"{index}: md5 {index_sum} is of no release, {known}: damaged, or another data set")
+        known = ", ".join(f"{release.idx} ({release.name})" for release in releases)
+        raise InputError(f"{index}: md5 {index_sum} is not that of a release, {known}: damaged, or another data set")
     rec_sum = sums[rec] if rec in sums else _md5(rec, progress)
     if rec_sum != release.rec:
         raise InputError(
-            f"{rec}: md5 {rec_sum}, but train.idx is that of the {release.name}, whose train.rec has {release.rec}: "
+            f"{rec}: md5 {rec_sum}, but train.idx is from the {release.name}, whose train.rec has {release.rec}: "
             "damaged: unpack or download it again"
         )
     return release

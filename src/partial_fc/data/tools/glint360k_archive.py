@@ -1,4 +1,4 @@
-"""The archive of Glint360K as it is downloaded: a tar file, plain or compressed, in parts."""
+"""The archive of Glint360K as downloaded: a tar file, plain or compressed, in parts."""
 
 import contextlib
 import hashlib
@@ -9,10 +9,15 @@ import re
 import shutil
 import tarfile
 import zlib
+from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence
 
 from ...errors import InputError
 from ...files import open_named, refuse_pointer, sync
 from ...lists.names import new_path
+from ..progress import Advance, ByteProgress
+
+if TYPE_CHECKING:
+    from .glint360k import Release
 
 log = logging.getLogger("partial_fc")
 
@@ -21,7 +26,7 @@ _FOLDER = "glint360k"
 _GZIP = b"\x1f\x8b"
 _NAMES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _LONGEST_NAMES = 2**20
-# Images in records hardly shrink; an archive whose files are larger than this fills the disk for nothing.
+# Images in records hardly shrink: files of more than _MOST_TIMES the size of the archive and _MORE bytes are an attack.
 _MOST_TIMES, _MORE = 16, 2**30
 _PART = re.compile(
     rf"(?P<name>{_FOLDER}(\.tgz|\.gz|\.tar(\.gz)?)?)(?P<mark>[._-]?(part)?[._-]?)(?P<number>[0-9]{{1,4}}|[a-z]{{2}})?"
@@ -29,20 +34,20 @@ _PART = re.compile(
 _PUBLISHED = re.compile(f"{_FOLDER}_?[0-9]{{2}}")
 _MEMBER = re.compile(rf"(\./)?({_FOLDER}/)?(train\.(rec|idx|lst)|property|[A-Za-z0-9_-]+\.bin)")
 WHERE = (
-    "the page of InsightFace's recognition/partial_fc tells where to download it, or "
+    "InsightFace's page of recognition/partial_fc has the download links; or use "
     "magnet:?xt=urn:btih:E5F46EE502B9E76DA8CC3A0E4F7C17E4000C7B1E&dn=glint360k"
 )
 
 
-def find_parts(folder, count):
-    """Paths of the archive's parts in order, whatever program has cut it; empty if there is none.
+def find_parts(folder: str, count: int) -> List[str]:
+    """Paths of the parts of the archive in order, whatever program has split it; empty if there is none.
 
     Args:
-        folder: to look in.
-        count: of the parts that were published.
+        folder: to search.
+        count: number of parts that were published.
 
     Raises:
-        InputError: one is missing, or parts of several archives.
+        InputError: a part is missing, or there are parts of several archives.
     """
     names = sorted(name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name)))
     matches = [match for match in map(_PART.fullmatch, names) if match]
@@ -56,25 +61,27 @@ def find_parts(folder, count):
         missing = sorted(set(range(first, max(numbers[-1], count - 1 if published else 0) + 1)) - set(numbers))
         if missing:
             name = names[0][: matches[0].start("number")] + _text(missing[0], matches[0]["number"])
-            raise InputError(f"{folder}: part {name} of the archive is missing: download it, too; {WHERE}")
+            raise InputError(f"{folder}: part {name} of the archive is missing: download it; {WHERE}")
     return [os.path.join(folder, name) for name in names]
 
 
 @contextlib.contextmanager
-def unpack_parts(folder, parts, releases, progress):
-    """Unpack the records and what belongs to them under names for the time being; gives Unpacked for the block.
+def unpack_parts(
+    folder: str, parts: Sequence[str], releases: "Sequence[Release]", progress: ByteProgress
+) -> Iterator["Unpacked"]:
+    """Context that unpacks the files of a data set under temporary names, and removes those not published in it.
 
-    Parts are read as one stream, once; nothing is joined on the disk. Nothing is written outside of `folder`, and of
-    members only those whose names a data set has. What has no name of its own by the end of the block is removed.
+    Parts are read as one stream, once, and not joined on the disk. Nothing is written outside of `folder`, and only
+    members with the names of files of a data set are.
 
     Args:
         folder: to unpack to.
-        parts: paths.
-        releases: of which `name` and the md5 sums of the `parts` are known.
-        progress: see `glint360k.prepare`.
+        parts: paths of the parts in order.
+        releases: known releases.
+        progress: see `ByteProgress`.
 
     Raises:
-        InputError: a damaged part; a member that would leave the folder or is no file; too little space.
+        InputError: a part is damaged; a member would leave the folder or is not a file; there is too little space.
     """
     for path in parts:
         refuse_pointer(path)
@@ -90,8 +97,8 @@ def unpack_parts(folder, parts, releases, progress):
                         unpacked.add(archive, member)
             except (tarfile.TarError, EOFError, zlib.error) as error:
                 suspects = _suspects(parts, raw.sums, releases)
-                raise InputError(f"{raw.at}: damaged in or before this part: {error}{suspects}") from error
-            for _ in iter(lambda: raw.read(_BLOCK), b""):  # to the end, for the sums
+                raise InputError(f"{raw.at}: this part, or one before it, is damaged: {error}{suspects}") from error
+            for _ in iter(lambda: raw.read(_BLOCK), b""):  # the rest, for the MD5 sums
                 pass
             unpacked.suspects = _suspects(parts, raw.sums, releases)
         yield unpacked
@@ -100,7 +107,7 @@ def unpack_parts(folder, parts, releases, progress):
 
 
 def _open_tar(parts, raw):
-    """The tar archive in a stream, plain or by gzip; xz can ask for gigabytes of memory, and is not read."""
+    """The tar archive in a stream, plain or gzip; xz, which can need gigabytes of memory, is not supported."""
     start = b""
     for path in parts:
         with open(path, "rb") as file:
@@ -110,11 +117,11 @@ def _open_tar(parts, raw):
 
 
 class _Header(tarfile.TarInfo):
-    """A header whose names may not fill the memory: tarfile reads them at any length."""
+    """A header with a limit on the length of names, which tarfile does not have."""
 
     @classmethod
     def frombuf(cls, buf, encoding, errors):
-        """The header in a block; raises tarfile.TarError for one of more than `_LONGEST_NAMES`."""
+        """The header in a block; raises tarfile.TarError for names of more than `_LONGEST_NAMES` bytes."""
         header = super().frombuf(buf, encoding, errors)
         if header.size < 0 or header.type in _NAMES and header.size > _LONGEST_NAMES:
             raise tarfile.TarError(f"a header is said to have {header.size:,} bytes")
@@ -122,7 +129,7 @@ class _Header(tarfile.TarInfo):
 
 
 def _within(archive, most):
-    """Yield the members of an archive; raises TarError where they have more than `most` bytes in all."""
+    """Yield the members of an archive; raises TarError if they have more than `most` bytes in total."""
     total = 0
     for member in archive:
         total += max(member.size, 0)
@@ -132,57 +139,66 @@ def _within(archive, most):
 
 
 class Unpacked:
-    """Files of the archive that have no final names yet.
+    """Files of the archive under temporary names.
 
     Attributes:
-        sums: md5 sums by final path.
-        suspects: what to say, if they are wrong, of parts of the archive whose md5 sum is.
+        sums: MD5 sums by final path.
+        suspects: names the parts of the archive with a wrong MD5 sum, to end an error message; or empty.
     """
 
-    def __init__(self, folder):
-        self._folder, self.sums, self.suspects = folder, {}, ""
-        self._unfinished = {}  # path by final path
+    def __init__(self, folder: str) -> None:
+        self._folder, self.suspects = folder, ""
+        self.sums: Dict[str, str] = {}
+        self._unfinished: Dict[str, str] = {}  # path by final path
 
-    def add(self, archive, member):
-        """Write one member, if it belongs to a data set; raises InputError if it is no file or folder in the folder."""
+    def add(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        """Write a member, if it belongs to a data set.
+
+        Raises:
+            InputError: it is not a file or folder, its path leads out of the folder, or there is too little space.
+        """
         if not (member.isfile() or member.isdir()):
-            raise InputError(f"{self._folder}: the archive's member {member.name!r} is no plain file: not unpacked")
+            raise InputError(f"{self._folder}: the archive's member {member.name!r} is not a plain file: not unpacked")
         target = os.path.normpath(new_path(self._folder, member.name))
         if member.isdir() or os.path.isfile(target) and os.path.getsize(target) == member.size:
             return
         if not _MEMBER.fullmatch(member.name):
-            log.warning("%s: %r of the archive does not belong to a data set: left out", self._folder, member.name)
+            log.warning(
+                "%s: skipping %r of the archive, which does not belong to a data set", self._folder, member.name
+            )
             return
         if shutil.disk_usage(self._folder).free < member.size:
             raise InputError(f"{self._folder}: too little free space for {member.name}, {member.size / 1e9:.1f} GB")
         os.makedirs(os.path.dirname(target), exist_ok=True)
         self._unfinished[target] = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.unpacking")
-        self.sums[target] = _copy(archive.extractfile(member), self._unfinished[target])
+        content = archive.extractfile(member)
+        assert content is not None  # as it is a file
+        self.sums[target] = _copy(content, self._unfinished[target])
 
-    def publish(self):
-        """Give the files their names."""
+    def publish(self) -> None:
+        """Give the files their final names."""
         for target, path in self._unfinished.items():
             os.replace(path, target)
 
-    def remove(self):
-        """Remove what has no final name."""
+    def remove(self) -> None:
+        """Remove the files that have no final names."""
         for path in self._unfinished.values():
             with contextlib.suppress(FileNotFoundError):
                 os.remove(path)
 
 
 def _suspects(parts, sums, releases):
-    """What to say of parts whose md5 sum is not that of the release that most agree with."""
+    """Text that names the parts with a wrong MD5 sum, by the release that most parts agree with."""
     agreeing = {release: [own == known for own, known in zip(sums, release.parts)] for release in releases}
     release = max(agreeing, key=lambda release: sum(agreeing[release]))
-    if not any(agreeing[release]):  # cut by someone else, who published no sums
+    if not any(agreeing[release]):  # split by someone else, who published no sums
         return ""
     wrong = [os.path.basename(path) for path, right in zip(parts, agreeing[release]) if not right]
     return f"; {', '.join(wrong)}: md5 not that of the {release.name}: download again" if wrong else ""
 
 
 def _copy(source, path):
-    """Write what is left of a binary file to `path`; returns its md5 sum."""
+    """Write the content of a binary file to `path`; returns its MD5 sum."""
     digest = hashlib.md5()
     with open_named(path, "wb") as file:
         for block in iter(lambda: source.read(_BLOCK), b""):
@@ -203,18 +219,19 @@ def _text(number, like):
 
 
 class _Joined(io.RawIOBase):
-    """Files one after the other as one stream, with the md5 sum of each that was read to its end."""
+    """Files one after the other as one stream, with the MD5 sum of each that was read to its end."""
 
-    def __init__(self, paths, advance):
+    def __init__(self, paths: Sequence[str], advance: Advance) -> None:
         self.paths, self._advance = paths, advance
-        self._file, self._digest = None, None
-        self.sums = []
+        self._file: Optional[io.BufferedReader] = None
+        self._digest = hashlib.md5()
+        self.sums: List[str] = []
 
     def readable(self):
         return True
 
     @property
-    def at(self):
+    def at(self) -> str:
         """Path of the file that is being read."""
         return self.paths[min(len(self.sums), len(self.paths) - 1)]
 
@@ -227,13 +244,10 @@ class _Joined(io.RawIOBase):
                 self._digest.update(memoryview(buffer)[:count])
                 self._advance(count)
                 return count
-            self._next()
+            self._file.close()
+            self._file = None
+            self.sums.append(self._digest.hexdigest())
         return 0
-
-    def _next(self):
-        self._file.close()
-        self._file = None
-        self.sums.append(self._digest.hexdigest())
 
     def close(self):
         if self._file is not None:

@@ -1,63 +1,69 @@
 """A verification set of people held out from a record file, and the records of the others to train on."""
 
 import os
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 
-from ..records.data_set import RECORD_FILE, prepared_output, write_lines, write_notes
+from ..progress import Progress
+from ..records.data_set import RECORD_FILE, Grouped, prepared_output, write_lines, write_notes
 from ..records.record_writer import record_files
 from ..verification_set import save_verification_set, verification_file
-from .copying import ONE_BY_ONE, CopySource
+from .copying import ONE_BY_ONE, CopySource, Reading
 from .pairs import check_enough_pairs, draw_pairs
 from .rewrite import Written, check_left, choose_held_out
 
 
 class HeldOut(NamedTuple):
-    """`rest`: Written of the training set, None where only the pairs were wanted; `num_pairs` and `num_identities`."""
+    """What was written.
 
-    rest: Written
+    Attributes:
+        rest: the training set; None where only the pairs were wanted.
+        num_pairs: of the verification set.
+        num_identities: held out.
+    """
+
+    rest: Optional[Written]
     num_pairs: int
     num_identities: int
 
 
 def hold_out_pairs(
-    source,
-    out,
-    num_pairs,
-    name="heldout",
-    number=None,
-    share=None,
-    identities=None,
-    seed=0,
-    only_pairs=False,
-    overwrite=False,
-    progress=iter,
-    reading=ONE_BY_ONE,
-):
+    source: str,
+    out: str,
+    num_pairs: int,
+    name: str = "heldout",
+    number: Optional[int] = None,
+    share: Optional[float] = None,
+    identities: Optional[str] = None,
+    seed: int = 0,
+    only_pairs: bool = False,
+    overwrite: bool = False,
+    progress: Progress = iter,
+    reading: Reading = ONE_BY_ONE,
+) -> HeldOut:
     """Write pairs of images of some identities as a verification set, and the records of the others beside it.
 
-    `NAME.bin` holds the pairs, `NAME-identities.txt` the names of the identities held out, a line each, in the form
-    that `identities` takes. Images are copied byte for byte. The files depend on the source and on the arguments alone.
+    `NAME.bin` holds the pairs, `NAME-identities.txt` the names of the identities held out, one per line, in the form
+    that `identities` takes. Images are copied byte for byte. The files depend on the source and on the arguments only.
 
     Args:
         source: folder or path of a record file.
         out: folder of the files, made where missing.
         num_pairs: of the same identity, and as many of different ones, see `draw_pairs`.
         name: NAME.
-        number, share, identities: which are held out, see `choose_held_out`; without any of the three, all are, which
-            needs `only_pairs`.
+        number: of identities to hold out, see `choose_held_out`; or
+        share: of the identities to hold out; or
+        identities: path of a list of them. Without any of the three all are held out, which needs `only_pairs`.
         seed: of the identities and pairs that are drawn.
         only_pairs: whether no records are written.
         overwrite: whether files in `out` may be replaced.
-        progress: wraps the iteration over the identities, to show how far it is.
-        reading: Reading.
-
-    Returns:
-        HeldOut.
+        progress: wraps the iteration over the identities.
+        reading: how records are read.
 
     Raises:
-        InputError: a damaged source, wrong arguments, too few images for the pairs, outputs that are there already.
+        InputError: the source is damaged, arguments are wrong, there are too few images for the pairs, or an output
+            exists.
     """
     files = verification_file(name), f"{name}-identities.txt"
     copied = CopySource(source, reading)
@@ -68,44 +74,58 @@ def hold_out_pairs(
     check_enough_pairs(np.diff(grouped.edges)[held], num_pairs)
     sources, written = ([], files) if only_pairs else ([copied.data_set], (RECORD_FILE, *files))
     with prepared_output(out, sources, overwrite, written) as path:
-        if only_pairs:
-            names, rest = [each for _, each, _ in _read(copied, grouped, held, progress)], None
-            pairs = _pairs(copied, grouped, held, num_pairs, seed)
-        else:
-            names, rest, pairs = _write_rest(path, copied, grouped, held, num_pairs, seed, progress)
+        chosen = _Chosen(copied, grouped, held, num_pairs, seed)
+        names, rest, pairs = (_only_pairs if only_pairs else _write_rest)(chosen, path, progress)
         save_verification_set(os.path.join(out, files[0]), *pairs)
         write_lines(os.path.join(out, files[1]), names)
     return HeldOut(rest, len(pairs[1]), len(names))
 
 
-def _write_rest(path, copied, grouped, held, num_pairs, seed, progress):
+class _Chosen(NamedTuple):
+    """The identities held out of a source, (n,) bool, and the pairs to draw from them."""
+
+    source: CopySource
+    grouped: Grouped
+    held: np.ndarray
+    num_pairs: int
+    seed: int
+
+
+def _only_pairs(chosen, path, progress):
+    """Names of the identities held out, None, and the pairs."""
+    names = [name for _, name, _ in _read(chosen, chosen.held, progress)]
+    return names, None, _pairs(chosen)
+
+
+def _write_rest(chosen, path, progress):
     """Write the records of the identities that are not held out; returns the others' names, Written, and the pairs."""
     names, stored = [], []
     with record_files(path) as writer:
-        for index, identity, images in _read(copied, grouped, np.ones_like(held), progress):
-            if held[index]:
-                names.append(identity)  # read all the same, to know the bad records
+        for index, name, images in _read(chosen, np.ones_like(chosen.held), progress):
+            if chosen.held[index]:
+                names.append(name)  # read nevertheless, to find the bad records
             else:
                 writer.write_identity(images)
-                stored.append(identity)
+                stored.append(name)
         check_left(writer, os.path.dirname(path))
         writer.finish()
-        pairs = _pairs(copied, grouped, held, num_pairs, seed)
-    write_notes(os.path.dirname(path), len(stored), copied.size, stored)
+        pairs = _pairs(chosen)
+    write_notes(os.path.dirname(path), len(stored), chosen.source.size, stored)
     return names, Written(writer.num_images, len(stored)), pairs
 
 
-def _read(copied, grouped, chosen, progress):
-    """Yield (index, name, images) of the identities that are `chosen`, (n,) bool."""
-    indices = np.flatnonzero(chosen).tolist()
-    return copied.identities(grouped, indices, copied.names(grouped, indices), progress)
+def _read(chosen, which, progress):
+    """Yield (index, name, images) of the identities `which`, (n,) bool."""
+    indices = np.flatnonzero(which).tolist()
+    return chosen.source.identities(chosen.grouped, indices, chosen.source.names(chosen.grouped, indices), progress)
 
 
-def _pairs(copied, grouped, held, num_pairs, seed):
-    """Encoded images and issame of pairs of the identities `held`, (n,) bool; the bad records are known."""
-    bad = np.array(sorted(copied.bad.keys), np.int64)
-    keys = [grouped.keys[grouped.edges[index] : grouped.edges[index + 1]] for index in np.flatnonzero(held)]
-    keys = [each[~np.isin(each, bad)] for each in keys]
-    pairs, issame = draw_pairs([len(each) for each in keys], num_pairs, seed)
-    keys = np.concatenate(keys)
-    return [copied.records.read(int(keys[image]))[0] for pair in pairs for image in pair], issame
+def _pairs(chosen):
+    """Encoded images and issame of the pairs; all images held out have been read, and the bad records are known."""
+    grouped, source = chosen.grouped, chosen.source
+    bad = np.array(sorted(source.bad.keys), np.int64)
+    groups = [grouped.keys[grouped.edges[index] : grouped.edges[index + 1]] for index in np.flatnonzero(chosen.held)]
+    groups = [keys[~np.isin(keys, bad)] for keys in groups]
+    pairs, issame = draw_pairs([len(keys) for keys in groups], chosen.num_pairs, chosen.seed)
+    keys = np.concatenate(groups)
+    return [source.records.read(int(keys[image]))[0] for pair in pairs for image in pair], issame

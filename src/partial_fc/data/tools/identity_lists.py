@@ -1,24 +1,27 @@
-"""Files in which users list identities: those to leave out, those to hold out."""
+"""Lists of identities that users write: those to leave out, those to hold out."""
+
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
 from ...errors import InputError
 from ...lists.names import Names
 from ...lists.text import shown_text, text_lines, whole_numbers
+from ..records.data_set import DataSet, Grouped
 
 
-def read_leave_out(path, groups):
+def read_leave_out(path: str, groups: Sequence[Grouped]) -> List[Tuple[int, int]]:
     """Identities in a file of lines `SOURCE LABEL`, the source counted from 1; blank lines and # comments are skipped.
 
     Args:
         path: of the file.
-        groups: Grouped of each source.
+        groups: images by identity of each source.
 
     Returns:
-        List of (source, counted from 0, and index of the identity in its Grouped).
+        (source, counted from 0, index of the identity in its group) of each line.
 
     Raises:
-        InputError: with the line's number, where it is something else, or no identity of that source.
+        InputError: a line has another form, or the source has no such identity; the message names the line.
     """
     found = []
     for number, line in text_lines(path):
@@ -30,7 +33,7 @@ def read_leave_out(path, groups):
         except ValueError as error:
             raise InputError(f"{where}: expected SOURCE LABEL, two whole numbers, found {shown_text(line)}") from error
         if not 1 <= source <= len(groups):
-            raise InputError(f"{where}: there is no source {source}, they are counted from 1 to {len(groups)}")
+            raise InputError(f"{where}: there is no source {source}, sources are counted from 1 to {len(groups)}")
         index = _index_of(groups[source - 1].labels, label)
         if index is None:
             raise InputError(f"{where}: source {source} has no images of label {label}")
@@ -38,29 +41,30 @@ def read_leave_out(path, groups):
     return found
 
 
-def read_identities(path, data_set, grouped):
-    """Identities in a file with a line for each: its name in `identities.txt`, or else its label.
+def read_identities(path: str, data_set: DataSet, grouped: Grouped) -> np.ndarray:
+    """Identities in a file with one per line: its name in `identities.txt`, or else its label.
 
-    A name counts for all the identities that have it. Blank lines are skipped.
+    A name stands for all identities that have it. Blank lines are skipped.
 
     Args:
         path: of the file.
-        data_set: DataSet.
-        grouped: its Grouped.
+        data_set: the data set.
+        grouped: its images by identity.
 
     Returns:
-        (n,) bool, whether each identity of `grouped` is in it.
+        For each identity of `grouped` whether the file lists it, (n,) bool.
 
     Raises:
-        InputError: with the line's number, where it is no identity with images.
+        InputError: a line is not an identity with images; the message names the line.
     """
-    labels_of = {}
-    for label, name in enumerate(data_set.names() or []):
-        labels_of.setdefault(name, []).append(label)
+    labels_of: Dict[str, List[int]] = {}
+    for label, known in enumerate(data_set.names() or []):
+        labels_of.setdefault(known, []).append(label)
     names, held = Names(labels_of), np.zeros(len(grouped.labels), bool)
     for number, line in text_lines(path):
         name = names.find(line) or names.find(line.strip())
-        indices = [_index_of(grouped.labels, label) for label in labels_of.get(name) or _label(line)]
+        labels = labels_of[name] if name else _label(line)
+        indices = [_index_of(grouped.labels, label) for label in labels]
         if not indices or None in indices:
             raise InputError(
                 f"{path}, line {number}: {shown_text(line.strip())} is neither the name nor the label of an identity "
@@ -71,7 +75,7 @@ def read_identities(path, data_set, grouped):
 
 
 def _label(line):
-    """The label in a line, in a list; empty where it is none."""
+    """List of the label in a line; empty if it is not a label."""
     try:
         return whole_numbers([line.strip()])
     except ValueError:
@@ -79,6 +83,6 @@ def _label(line):
 
 
 def _index_of(labels, label):
-    """Where `label` is in the ascending array `labels`, or None."""
+    """Index of `label` in the ascending array `labels`, or None."""
     index = int(np.searchsorted(labels, label))
     return index if index < len(labels) and labels[index] == label else None

@@ -1,7 +1,8 @@
-"""What a data set holds: how many images and identities, of what size and kind."""
+"""Facts of a data set: numbers of images and identities, sizes and formats of images."""
 
 import os
 from collections import Counter
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 
@@ -14,25 +15,26 @@ _SAMPLE = 64
 _BAR = 40
 
 
-def info(source, pictures=None):
+def info(source: str, pictures: Optional[str] = None) -> Dict[str, Any]:
     """Facts of a data set as a dictionary that JSON can hold.
 
-    Only the headers of records are read, and of some images spread evenly over the file those of the images.
+    Only the headers of records are read, and of 64 images, spread evenly over the file, the headers of the images.
 
     Args:
         source: folder or path of a record file.
-        pictures: folder to write `histogram.png` and `contact-sheet.png` to, made where missing.
+        pictures: folder to write `histogram.png` and `contact-sheet.png` to, made where missing; None: no pictures.
 
     Returns:
-        `file`, `bytes`, `images`, `identities` (which have images), `identities_listed` (by the file or `property`, or
-        None); `warning`, None or that the file lists ranges for runs of images; `images_an_identity`: `min`, `median`,
+        `file`, `bytes`, `images`, `identities` (that have images), `identities_listed` (in the file or `property`, or
+        None); `warning`, None or that the file has ranges of runs of images; `images_an_identity`: `min`, `median`,
         `mean`, `max`, `with_one` (identities of one image);
         `record_bytes`: `min`, `median`, `mean`, `max`; `histogram`: list of `from`, `to` (images) and `identities`;
         `sample`: list of `kind`, `color`, `height`, `width`, `images`, the most frequent first; the first four are
-        None for those that are no images.
+        None for records that are not images.
 
     Raises:
-        InputError: a missing or damaged file, pictures that cannot be written.
+        InputError: a file is missing or damaged, or the folder of the pictures cannot be made.
+        OSError: a picture cannot be written; the error names it.
     """
     data_set = DataSet(source)
     records, grouped = data_set.records, data_set.grouped()
@@ -54,33 +56,33 @@ def info(source, pictures=None):
     return facts
 
 
-def info_text(facts):
-    """The facts of `info` as lines to read."""
+def info_text(facts: Dict[str, Any]) -> List[str]:
+    """The facts of `info` as lines of text."""
     images, sizes = facts["images_an_identity"], facts["record_bytes"]
     listed = facts["identities_listed"]
     lines = [
         f"{facts['file']}: {facts['images']:,} images of {facts['identities']:,} identities, {facts['bytes']:,} bytes",
-        f"images an identity: {_spread_text(images)}; {images['with_one']:,} identities have one",
-        f"bytes a record: {_spread_text(sizes)}",
-        f"of {sum(group['images'] for group in facts['sample'])} images looked at:",
+        f"images per identity: {_spread_text(images)}; {images['with_one']:,} identities have one",
+        f"bytes per record: {_spread_text(sizes)}",
+        f"of {sum(group['images'] for group in facts['sample'])} images examined:",
     ]
     if facts["warning"]:
         lines.insert(1, f"warning: {facts['warning']}")
     elif listed not in (None, facts["identities"]):
         lines.insert(1, f"the file lists {listed:,} identities")
     lines += [f"  {group['images']} {_kind_text(group)}" for group in facts["sample"]]
-    lines.append("images an identity, and how many identities have so many:")
+    lines.append("images per identity, and how many identities have so many:")
     bins = facts["histogram"]
     most = max(each["identities"] for each in bins)
     width = max(len(bin_text(each)) for each in bins)
     for each in bins:
-        # rounded up: what is there is seen
+        # rounded up: every bin that is not empty has a bar
         bar = "#" * -(-each["identities"] * _BAR // most)
         lines.append(f"  {bin_text(each):>{width}}  {each['identities']:>10,}  {bar}".rstrip())
     return lines
 
 
-def bin_text(each):
+def bin_text(each: Dict[str, Any]) -> str:
     """Text of a bin of the histogram, such as 5-8."""
     return str(each["from"]) if each["from"] == each["to"] else f"{each['from']}-{each['to']}"
 
@@ -105,7 +107,7 @@ def _kind_text(group):
 
 
 def _record_bytes(records):
-    """(images,) int64: from the start of each image's record to that of the next in the file."""
+    """Bytes of each image's record, up to the start of the next record in the file, (images,) int64."""
     starts = np.sort(records.positions[records.positions >= 0])
     ends = np.append(starts[1:], os.path.getsize(records.path))
     positions = records.positions[records.keys]
@@ -115,7 +117,7 @@ def _record_bytes(records):
 
 def _histogram(counts):
     """Bins 1, 2, 3-4, 5-8, ... up to the largest count."""
-    # ceil(log2(count)) without rounding: the exponent of count - 1/2, which frexp gives for halves to one
+    # ceil(log2(count)), exactly: the exponent of count - 1/2 with a mantissa from 1/2 to 1, as frexp has it
     bins = np.bincount(np.frexp(counts - 0.5)[1])
     return [
         {"from": 2 ** (index - 1) + 1 if index else 1, "to": 2**index, "identities": int(number)}

@@ -1,9 +1,9 @@
-"""Folders of images, one for each identity, to record files and verification sets."""
+"""Packing folders of images, one per identity, to record files and verification sets."""
 
 import contextlib
 import logging
 import os
-from typing import List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from ...distributed.lock import LOCK, Lock
 from ...errors import InputError
@@ -12,6 +12,7 @@ from ...output.printable import has_controls
 from ..images.align import Landmarks
 from ..images.folder import ImageFolder
 from ..parallel import ordered_map
+from ..progress import Progress
 from ..records.data_set import NAMES, write_notes, write_reasons
 from ..records.record_file import PROPERTY, RecordFile
 from ..verification_set import save_verification_set, verification_file
@@ -21,14 +22,17 @@ from .pairs import check_enough_pairs, draw_pairs, read_pairs
 log = logging.getLogger("partial_fc")
 
 MIN_SIZE = 16
-_VERSION = 1  # of what is written; to be raised where a run must not go on from what an older program wrote
+_VERSION = 1  # of the files written; to increase when a run must not continue one of an older program
 
 
 class Packed(NamedTuple):
-    """What a record file that was packed holds, and what was left out.
+    """What was packed, and what was skipped.
 
-    `num_images`, `identities` (folder names by label); (path, reason) of what was `skipped`: of files, and of
-    `num_left_out` identities.
+    Attributes:
+        num_images: stored.
+        identities: folder names by label.
+        skipped: (path, reason) of each file and identity that was skipped.
+        num_left_out: number of identities that were skipped.
     """
 
     num_images: int
@@ -38,50 +42,47 @@ class Packed(NamedTuple):
 
 
 def pack(
-    folder,
-    out,
-    size=112,
-    pairs=None,
-    random_pairs=0,
-    name=None,
-    seed=0,
-    overwrite=False,
-    min_images=1,
-    landmarks=None,
-    num_workers=1,
-    progress=iter,
-):
+    folder: str,
+    out: str,
+    size: int = 112,
+    pairs: Optional[str] = None,
+    random_pairs: int = 0,
+    name: Optional[str] = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    min_images: int = 1,
+    landmarks: Optional[str] = None,
+    num_workers: int = 1,
+    progress: Progress = iter,
+) -> Packed:
     """Write `train.rec`, `train.idx`, `property` and `identities.txt` of the images in `folder`, in InsightFace's form.
 
-    Identities and their images are in natural order; labels count the identities that are stored. What cannot be read
-    is listed in `skipped.txt`, each line a path in `folder` and the reason. The images of a few identities for each
+    Identities and their images are in natural order; labels count the identities that are stored. Unreadable files are
+    listed in `skipped.txt`, one line each with the path in `folder` and the reason. The images of a few identities per
     thread are in memory at a time.
 
-    A run that was broken off, be it by a full disk, goes on where it stopped when it is started again with the same
-    arguments: until all is done, everything is in `out/.pack`. Images that were changed, added or removed in folders
-    done by then are not noticed: `overwrite` starts anew.
+    An interrupted run, also one that ended because the disk was full, continues when it is started again with the same
+    arguments: until everything is done, all files are in `out/.pack`. Changes in folders packed before are not noticed:
+    `overwrite` starts anew.
 
     Args:
-        folder: has one sub-folder for each identity.
+        folder: has one subfolder of images per identity.
         out: folder of the files, made where missing.
-        size: height and width of the images; see `fit_image` for those of another size.
-        pairs: path of a list of pairs, see `read_pairs`, to be written as verification set `NAME.bin`.
-        random_pairs: number of pairs of the same and as many of different identities to draw from the images packed.
-        name: NAME; by default that of the pairs file, or of `folder` for random pairs.
+        size: height and width of the images, in pixels; see `fit_image` for images of another size.
+        pairs: path of a list of pairs, see `read_pairs`, to write as verification set `NAME.bin`.
+        random_pairs: number of pairs of the same, and as many of different identities to draw from the packed images.
+        name: NAME; by default that of the list of pairs, or of `folder` for random pairs.
         seed: of the random pairs.
         overwrite: whether files of an earlier run may be replaced. A run started with it continues without it.
-        min_images: identities of which fewer can be read are left out.
-        landmarks: path of a file of points to align the faces by, see `Landmarks`; an image without is skipped.
+        min_images: identities with fewer readable images are skipped.
+        landmarks: path of a file of points to align the faces by, see `Landmarks`; images not listed there are skipped.
         num_workers: threads that read and decode. The files do not depend on it.
-        progress: wraps the iteration over identities still to do, to show how far it is.
-
-    Returns:
-        Packed.
+        progress: wraps the iteration over the identities left to do.
 
     Raises:
-        InputError: wrong arguments or pairs, a folder that is not as above, files that exist, no readable image;
-            another program writes to `out`. Nothing gets its final name then.
-        OSError: naming the file, if one cannot be written.
+        InputError: arguments or pairs are wrong, `folder` is not as above, files exist, no image is readable, another
+            program is writing to `out`. No file gets its final name then.
+        OSError: a file cannot be written; the error names it.
     """
     if size < MIN_SIZE:
         raise InputError(f"--size {size}: at least {MIN_SIZE} pixels")
@@ -89,13 +90,7 @@ def pack(
     source = ImageFolder(folder, size, points)
     _make_output(folder, out)
     verification_set = _verification_name(folder, pairs, name) if pairs or random_pairs else None
-    arguments = {
-        "version": _VERSION,
-        "folder": os.path.realpath(folder),
-        "size": size,
-        "min_images": min_images,
-        "landmarks": points and points.digest,
-    }
+    arguments = _arguments(folder, size, min_images, points)
     with contextlib.ExitStack() as stack:
         stack.enter_context(Lock(os.path.join(out, LOCK)))
         _check_free(out, ["train.rec", verification_set], overwrite)
@@ -103,12 +98,7 @@ def pack(
         unfinished = stack.enter_context(UnfinishedPack(out, arguments, source.people, overwrite))
         _pack_people(unfinished, source, min_images, num_workers, progress)
         packed, counts = _summary(unfinished.done, source.others)
-        try:
-            _check_packed(folder, packed, counts, min_images, random_pairs)
-        except InputError:
-            unfinished.remove()  # the images must change, which the next run would not notice
-            _write_skipped(out, packed.skipped)
-            raise
+        _check_packed(unfinished, source, packed, counts, min_images, random_pairs, out)
         records = unfinished.finish()
         if random_pairs:
             listed_pairs = _pairs_of_records(records, counts, random_pairs, seed)
@@ -116,11 +106,22 @@ def pack(
     return packed
 
 
+def _arguments(folder, size, min_images, points):
+    """All that decides what is written, to recognize an unfinished run."""
+    return {
+        "version": _VERSION,
+        "folder": os.path.realpath(folder),
+        "size": size,
+        "min_images": min_images,
+        "landmarks": points and points.digest,
+    }
+
+
 def _pack_people(unfinished, source, min_images, num_workers, progress):
     """Pack the identities that are not done yet."""
     done, people = len(unfinished.done), source.people
     if done:
-        log.info("going on with %s: %d of %d identities are there already", unfinished.folder, done, len(people))
+        log.info("continuing %s: %d of %d identities are done", unfinished.folder, done, len(people))
     results = ordered_map(source.images_of, people[done:], num_workers)
     with contextlib.closing(results):
         for person, (images, skipped) in zip(progress(people[done:]), results):
@@ -134,20 +135,25 @@ def _pack_people(unfinished, source, min_images, num_workers, progress):
 
 
 def _summary(done, others):
-    """Packed, and the number of images of each identity that is stored."""
+    """Packed, and the number of images of each stored identity."""
     stored = [each for each in done if each.num_images]
     counts = [each.num_images for each in stored]
     skipped = others + [tuple(pair) for each in done for pair in each.skipped]
     return Packed(sum(counts), [each.name for each in stored], skipped, len(done) - len(stored)), counts
 
 
-def _check_packed(folder, packed, counts, min_images, random_pairs):
+def _check_packed(unfinished, source, packed, counts, min_images, random_pairs, out):
     """Raise InputError unless there are images, and enough of them for the pairs."""
-    if not packed.identities:
-        path, reason = packed.skipped[0]
-        what = "readable image" if min_images <= 1 else f"identity of {min_images} readable images"
-        raise InputError(f"{folder}: not one {what}, see skipped.txt; the first is {path}: {reason}")
-    check_enough_pairs(counts, random_pairs)
+    try:
+        if not packed.identities:
+            path, reason = packed.skipped[0]
+            what = "readable image" if min_images <= 1 else f"identity with {min_images} readable images"
+            raise InputError(f"{source.path}: no {what}, see skipped.txt; the first of them is {path}: {reason}")
+        check_enough_pairs(counts, random_pairs)
+    except InputError:
+        unfinished.remove()  # the user must change images, which the next run would not notice
+        _write_skipped(out, packed.skipped)
+        raise
 
 
 def _publish(unfinished, out, packed, size, verification_set, pairs):
@@ -168,24 +174,24 @@ def _publish(unfinished, out, packed, size, verification_set, pairs):
 
 def _verification_name(folder, pairs, name):
     default = os.path.splitext(os.path.basename(pairs))[0] if pairs else os.path.basename(os.path.abspath(folder))
-    name = name or default
-    if os.path.basename(check_path(name, "--name")) != name or has_controls(name):
-        raise InputError(f"--name {name}: expected a name without folders")
-    return verification_file(name)
+    chosen = name or default
+    if os.path.basename(check_path(chosen, "--name")) != chosen or has_controls(chosen):
+        raise InputError(f"--name {chosen}: expected a name without folders")
+    return verification_file(chosen)
 
 
-def _check_free(out, names, overwrite):
+def _check_free(out: str, names: List[Optional[str]], overwrite: bool) -> None:
     if overwrite or may_replace(out):
         return
-    for name in filter(None, names):
-        if os.path.exists(os.path.join(out, name)):
+    for name in names:
+        if name and os.path.exists(os.path.join(out, name)):
             raise InputError(f"{os.path.join(out, name)} exists: --overwrite replaces it")
 
 
 def _make_output(folder, out):
     inside = os.path.realpath(folder)
     if os.path.commonpath([inside, os.path.realpath(out)]) == inside:
-        raise InputError(f"{out} is inside {folder}, where every folder is an identity: choose another")
+        raise InputError(f"{out} is inside {folder}, where every folder is an identity: choose another folder")
     try:
         os.makedirs(out, exist_ok=True)
     except OSError as error:
@@ -196,9 +202,11 @@ def _make_output(folder, out):
 
 def _pairs_of_file(path, source):
     """Encoded images and issame of the pairs in a file."""
-    images, encoded, issame = [], {}, []
-    for line, names, same in read_pairs(path, source.path):
-        for image in names:
+    images: List[bytes] = []
+    encoded: Dict[str, bytes] = {}
+    issame: List[bool] = []
+    for line, paths, same in read_pairs(path, source.path):
+        for image in paths:
             try:
                 if image not in encoded:
                     encoded[image] = source.read(os.path.relpath(image, source.path))
@@ -210,7 +218,7 @@ def _pairs_of_file(path, source):
 
 
 def _pairs_of_records(path, counts, random_pairs, seed):
-    """Encoded images and issame of pairs drawn from a record file with `counts` images of the identities."""
+    """Encoded images and issame of pairs drawn from a record file with `counts` images per identity."""
     records = RecordFile(path)
     pairs, issame = draw_pairs(counts, random_pairs, seed)
     return [records.read(records.keys[image])[0] for pair in pairs for image in pair], issame

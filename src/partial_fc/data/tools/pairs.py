@@ -1,7 +1,8 @@
-"""Pairs of images to verify on: read from a list, or drawn at random."""
+"""Pairs of images for verification: read from a list, or drawn at random."""
 
 import math
 import os
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -14,30 +15,33 @@ from ..images.folder import IMAGE_ENDINGS
 _LABELS = {"1": True, "true": True, "0": False, "-1": False, "false": False}
 
 
-def read_pairs(path, folder):
-    """Pairs of a list, see `text_lists`, with a pair in each line, in LFW's form or with the paths of the images.
+def read_pairs(path: str, folder: str) -> List[Tuple[int, Tuple[str, str], bool]]:
+    """Pairs of a list, one per line, in the form of LFW or with the paths of the images.
 
-    `NAME i j` is a pair of the same identity and `NAME1 i NAME2 j` one of two, image i being `NAME/NAME_000i.*`, with
-    one of the endings of images. `PATH1 PATH2 LABEL`, or the label first, is one of the same identity where the label
-    is 1, and of two where it is 0 or -1; paths start from the folder. Fields are separated by tabs, commas or spaces.
+    `NAME i j` is a pair of the same identity and `NAME1 i NAME2 j` one of different identities; image i is the file
+    `NAME/NAME_000i.*` with the ending of an image format. `PATH1 PATH2 LABEL`, or the label first, is a pair of the
+    same identity if the label is 1, and of different ones if it is 0 or -1; paths are relative to the folder. Fields
+    are separated by tabs, commas or spaces; see `lists.text`.
 
-    A first line of numbers announces the pairs: the number of folds and of pairs of each kind in a fold, as in LFW's
-    pairs.txt, or one number, of the pairs of each kind or of all.
+    A first line of numbers announces the number of pairs: folds, and pairs of each kind per fold, as in LFW's
+    pairs.txt; or one number, the pairs of each kind or all pairs.
 
     Args:
         path: of the file.
-        folder: has the folders NAME, and the paths.
+        folder: that has the folders NAME, and that paths start from.
 
     Returns:
-        List of (line number, paths of the two images, whether they are of the same identity), in the file's order.
+        (line number, paths of the two images, whether they show the same identity) of each pair, in order.
 
     Raises:
-        InputError: naming the line, where it is not of this form or an image is missing, or other pairs are announced.
+        InputError: a line has another form, an image is missing, or the announced number is another; the message names
+            the line.
     """
-    pairs, images, announced, first = [], _Images(folder), None, None
+    pairs: List[Tuple[int, Tuple[str, str], bool]] = []
+    images, announced, first = _Images(folder), None, 0
     for number, line in text_lines(path, f"--pairs {path}"):
         try:
-            if first is None:
+            if not first:
                 first, announced = number, _announced(line)
             if number != first or not announced:
                 pairs.append((number, *_pair(line, images)))
@@ -47,14 +51,14 @@ def read_pairs(path, folder):
         raise InputError(f"{path}: has no pairs")
     if announced and len(pairs) not in announced:
         raise InputError(
-            f"{path}, line {first}: announces {announced[0]} pairs, but {len(pairs)} follow: add what is missing, or "
+            f"{path}, line {first}: announces {announced[0]} pairs, but {len(pairs)} follow: add the missing ones, or "
             "remove this line"
         )
     return pairs
 
 
 def _announced(line):
-    """The possible numbers of pairs that the first line announces; None where it is a pair."""
+    """Numbers of pairs that the first line may announce; None if it is a pair."""
     for fields in ways_to_split(line):
         numbers = _numbers(fields, 1)
         if numbers and len(numbers) == 2:
@@ -65,7 +69,7 @@ def _announced(line):
 
 
 def _pair(line, images):
-    """Paths of the images and whether they are of the same identity."""
+    """Paths of the two images, and whether they show the same identity."""
     for fields in ways_to_split(line):
         if len(fields) == 3 and _numbers(fields[1:]):
             name, first, second = fields
@@ -81,7 +85,7 @@ def _pair(line, images):
 
 
 def _numbers(fields, low=0):
-    """Whole numbers, list; None where the fields are others."""
+    """The fields as integers from `low` on; None if they are something else."""
     try:
         return whole_numbers(fields, low)
     except ValueError:
@@ -91,10 +95,12 @@ def _numbers(fields, low=0):
 class _Images:
     """Finds images by name and number; each folder is listed once."""
 
-    def __init__(self, folder):
-        self._folder, self._listed = folder, {}
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._listed: Dict[str, Dict[str, List[str]]] = {}
 
-    def path(self, name, number):
+    def path(self, name: str, number: int) -> str:
+        """Path of an image by name and number; raises ValueError unless there is exactly one."""
         stem = name_key(f"{name}_{int(number):04d}")
         folder = find_path(self._folder, name)
         if name not in self._listed:
@@ -108,8 +114,8 @@ class _Images:
             raise ValueError(f"{' and '.join(found)} in {folder} are both image {number} of {name}: remove one")
         return os.path.join(folder, found[0])
 
-    def at(self, name):
-        """Path of the image at a path in the folder."""
+    def at(self, name: str) -> str:
+        """Path of the image at a path relative to the folder; raises ValueError if there is none."""
         path = find_path(self._folder, name)
         if not os.path.isfile(path):
             raise ValueError(f"no image {path}")
@@ -117,8 +123,8 @@ class _Images:
 
 
 def _images_by_stem(folder):
-    """Names of the images in a folder, in lists by name without ending; what lies beside an image is left out."""
-    images = {}
+    """Names of the images in a folder, by name without ending."""
+    images: Dict[str, List[str]] = {}
     for name in sorted(os.listdir(folder)):
         stem, ending = os.path.splitext(name)
         if ending.lower() in IMAGE_ENDINGS:
@@ -126,47 +132,51 @@ def _images_by_stem(folder):
     return images
 
 
-def check_enough_pairs(counts, num_pairs):
-    """Raise InputError unless there are so many different pairs of each kind, see `draw_pairs`."""
-    counts = np.asarray(counts, np.int64)
-    same, different = _same(counts).sum(), _different(counts).sum()
+def check_enough_pairs(counts: Sequence[int], num_pairs: int) -> None:
+    """Raise InputError unless so many pairs of each kind can be made, see `draw_pairs`."""
+    numbers = np.asarray(counts, np.int64)
+    same, different = _same(numbers).sum(), _different(numbers).sum()
     if num_pairs > min(same, different):
         raise InputError(
             f"--random-pairs {num_pairs}: the readable images make {same} pairs of the same identity and {different} "
-            f"of different ones, of which {num_pairs} each are wanted: ask for {min(same, different)} or fewer"
+            f"of different ones, fewer than {num_pairs} of each: ask for {min(same, different)} or fewer"
         )
 
 
-def draw_pairs(counts, num_pairs, seed):
+def draw_pairs(counts: Sequence[int], num_pairs: int, seed: int) -> Tuple[List[Tuple[int, int]], np.ndarray]:
     """Draw pairs without replacement.
 
-    Those of the same identity come from all identities equally often, as far as their images go; those of different
-    identities from all such pairs of images.
+    Pairs of the same identity are drawn from all identities equally often, as far as their images suffice; pairs of
+    different identities from all such pairs of images.
 
     Args:
-        counts: (n,) number of images of each identity; images are numbered through, identity by identity.
-        num_pairs: how many pairs of each kind.
+        counts: number of images of each identity, (n,); images are numbered identity by identity.
+        num_pairs: number of pairs of each kind.
         seed: the pairs are a function of it and of the other arguments.
 
     Returns:
-        List of 2 num_pairs pairs of image numbers, and bool (2 num_pairs,) issame, which alternates so that every
-        fold holds both kinds.
+        2 num_pairs pairs of image numbers, and issame, bool (2 num_pairs,), which alternates so that every fold has
+        both kinds.
 
     Raises:
         InputError: fewer pairs can be made, see `check_enough_pairs`.
     """
     check_enough_pairs(counts, num_pairs)
-    random, counts = generator(seed, "pairs"), np.asarray(counts, np.int64)
+    random, numbers = generator(seed, "pairs"), np.asarray(counts, np.int64)
+    same = _draw_same(random, numbers, num_pairs)
+    different = _draw_different(random, numbers, num_pairs)
+    return [pair for both in zip(same, different) for pair in both], np.arange(2 * num_pairs) % 2 == 0
+
+
+def _draw_same(random, counts, num_pairs):
     starts = np.cumsum(counts) - counts
-    same = [
+    pairs = [
         tuple(int(starts[person]) + image for image in _pair_below(int(index)))
         for person, share in enumerate(_shares(random, _same(counts), num_pairs))
         if share
         for index in random.choice(_same(counts[person]), share, replace=False)
     ]
-    same = [same[index] for index in random.permutation(num_pairs)]  # a fold is not to hold a few identities only
-    different = _draw_different(random, counts, num_pairs)
-    return [pair for both in zip(same, different) for pair in both], np.arange(2 * num_pairs) % 2 == 0
+    return [pairs[index] for index in random.permutation(num_pairs)]  # so that a fold has many identities
 
 
 def _draw_different(random, counts, num_pairs):
@@ -193,7 +203,7 @@ def _different(counts):
 
 
 def _shares(random, available, total):
-    """`total` shared out equally, as far as what is `available` (n,) goes; chance decides who gets the remainder."""
+    """Equal shares of `total`, each at most what is `available` (n,); the remainder is assigned at random."""
     shares = np.zeros_like(available)
     while total:
         left = np.flatnonzero(shares < available)
