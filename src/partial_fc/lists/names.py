@@ -40,7 +40,7 @@ class Names:
         names: set or dictionary of names.
     """
 
-    def __init__(self, names: Collection[str]):
+    def __init__(self, names: Collection[str]) -> None:
         self._names = names
         self._others: Dict[str, List[str]] = {}
         for name in (name for name in names if not name.isascii() or "\\" in name):

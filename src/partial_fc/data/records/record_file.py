@@ -54,19 +54,7 @@ class RecordFile:
 
     def __init__(self, path: str, tolerant: bool = False) -> None:
         self.path, self.index_path = path, index_path(path)
-        if not os.path.isfile(path):
-            raise InputError(
-                f"{path}: no such file. A data set is a pair train.rec, train.idx; training looks for it where "
-                "--rec PATH/train.rec says, and for the presets' in $PARTIAL_FC_DATA, or else in data/"
-            )
-        if not os.path.isfile(self.index_path):
-            raise InputError(f"{self.index_path}: no such file: `partial-fc data index {path}` makes it")
-        for name in (path, self.index_path):
-            refuse_pointer(name)
-        try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        self._file = _open(path, self.index_path)
         size = os.fstat(self._file).st_size
         try:
             self.positions = read_index(self.index_path, size)
@@ -75,24 +63,27 @@ class RecordFile:
             raise InputError(f"{error}; `partial-fc data index {path} --overwrite` rebuilds it") from error
         # enough for one read of most records: images of one data set differ little in length
         self._at_once = min(READ_AT_ONCE, 2 * size // max(len(self.positions), 1) + _LEAST_AT_ONCE)
-        self.ranges: Optional[range] = None
-        self.problem: Optional[str] = None
-        self.num_identities: Optional[int] = None
-        try:
-            self.ranges = identity_ranges(self)
-        except InputError as error:
-            if not tolerant:
-                raise InputError(f"{error}; `partial-fc data merge --on-bad-record skip` saves the images") from error
-            self.problem = str(error)
+        self.ranges, self.problem = self._find_ranges(tolerant)
         self.keys = self._images()
         if not len(self.keys):
             raise InputError(f"{path}: no images in this file")
+        self.num_identities = self._count_identities()
+
+    def _find_ranges(self, tolerant: bool) -> Tuple[Optional[range], Optional[str]]:
+        """Numbers of the records with ranges, and what is wrong with record 0."""
+        try:
+            return identity_ranges(self), None
+        except InputError as error:
+            if not tolerant:
+                raise InputError(f"{error}; `partial-fc data merge --on-bad-record skip` saves the images") from error
+            return None, str(error)
+
+    def _count_identities(self) -> Optional[int]:
         if self.ranges is not None:
-            self.num_identities = len(self.ranges)
-        else:
-            refuse_detection(self)
-            stated = read_property(os.path.dirname(path))
-            self.num_identities = stated[0] if stated else None
+            return len(self.ranges)
+        refuse_detection(self)
+        stated = read_property(os.path.dirname(self.path))
+        return stated[0] if stated else None
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):
@@ -197,6 +188,23 @@ class RecordFile:
         if self.problem:
             return keys[(keys > 0) & (keys < end_of_images(self))]
         return keys if self.ranges is None else keys[(keys > 0) & (keys < self.ranges.start)]
+
+
+def _open(path, index):
+    """Descriptor of a record file; raises InputError unless it and its index are there."""
+    if not os.path.isfile(path):
+        raise InputError(
+            f"{path}: no such file. A data set is a pair train.rec, train.idx; training looks for it where "
+            "--rec PATH/train.rec says, and for those of the presets in $PARTIAL_FC_DATA, or else in data/"
+        )
+    if not os.path.isfile(index):
+        raise InputError(f"{index}: no such file: `partial-fc data index {path}` makes it")
+    for name in (path, index):
+        refuse_pointer(name)
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def read_property(folder: str) -> Optional[Tuple[int, int, int]]:
