@@ -1,7 +1,6 @@
 """The command `partial-fc doctor`."""
 
 import json
-import signal
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from ..doctor.hosts import ask, check_ssh, compare
 from ..doctor.launchers import check_ranks
 from ..doctor.software import check_software, missing
 from ..doctor.storage import check_storage
-from ..errors import InputError
+from ..errors import INTERRUPTED, PROBLEMS_FOUND, WRONG_INPUT, InputError
 from ..output.closed_pipe import quiet_pipe
 from ..output.printable import print_lines, print_message
 from .parser import Parser
@@ -52,11 +51,11 @@ def main(argv=None):
         examination = Examination(args)
     except InputError as error:
         print_message(f"error: {error}")
-        return 2
+        return WRONG_INPUT
     try:
         return examination.run()
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return INTERRUPTED
 
 
 def _accept():
@@ -146,4 +145,4 @@ class Examination:
             print(json.dumps(dict(troubles=troubles, warnings=warnings, findings=found, facts=self._facts)))
         else:
             print_lines([f"{troubles} trouble{'s' * (troubles != 1)}, {warnings} warning{'s' * (warnings != 1)}"])
-        return 1 if troubles else 0
+        return PROBLEMS_FOUND if troubles else 0
