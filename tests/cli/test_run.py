@@ -23,8 +23,8 @@ def test_status_is_that_of_the_command(returned, status, capsys):
 @pytest.mark.parametrize(
     "error, status, line",
     [
-        (InputError("a.rec: damaged"), 1, "error: a.rec: damaged\n"),
-        (OSError(28, "No space left on device", "f.npy"), 1, "error: [Errno 28] No space left on device: 'f.npy'\n"),
+        (InputError("a.rec: damaged"), 2, "error: a.rec: damaged\n"),
+        (OSError(28, "No space left on device", "f.npy"), 75, "error: [Errno 28] No space left on device: 'f.npy'\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )

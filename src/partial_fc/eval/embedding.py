@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -122,17 +123,17 @@ class Embedder:
             check_size(symbol, shape)
             arguments, outputs, states = symbol.infer_shape(data=shape)
         except (InputError, mx.base.MXNetError) as error:
-            raise InputError(f"--model {self.name}: cannot take images of {size} pixels: {cause(error)}") from error
+            raise InputError(f"`model` {self.name}: cannot take images of {size} pixels: {cause(error)}") from error
         expected = dict(zip(symbol.list_arguments(), arguments), **dict(zip(symbol.list_auxiliary_states(), states)))
         for name, parameter in self._model.parameters.items():
             if expected.get(name, parameter.shape) != parameter.shape and name != "data":
                 raise InputError(
-                    f"--model {self.name}: its parameter {name} has shape {parameter.shape}, images of {size} pixels "
+                    f"`model` {self.name}: its parameter {name} has shape {parameter.shape}, images of {size} pixels "
                     f"(height x width) would need {expected[name]}: it was trained on another size (give images of "
-                    "that, or --size), or symbol and parameters are not of one network"
+                    "that, or use `size`), or symbol and parameters are not of one network"
                 )
         if outputs[0][0] != shape[0]:
-            raise InputError(f"--model {self.name}: its output {outputs[0]} has no row for each of {shape[0]} images")
+            raise InputError(f"`model` {self.name}: its output {outputs[0]} has no row for each of {shape[0]} images")
 
 
 def check_finite(embeddings, name):
@@ -171,39 +172,42 @@ def read_ahead(read, parts, num_workers=0):
             yield batch
 
 
-def open_embedders(args, ctx, sizes):
-    """List of an Embedder for each `--model` of the arguments, see `arguments.add_model`.
+class ModelOptions(NamedTuple):
+    """How models are opened: `layer` and `operators` as `load_model` has them, the others as `Embedder` has them."""
 
-    Args:
-        sizes: (H, W) of the images that they are to embed.
+    layer: Optional[str] = None
+    operators: Sequence[str] = ()
+    bgr: bool = False
+    scaling: Optional[Tuple[float, float]] = None
+    batch_size: int = BATCH_SIZE
+
+
+def open_embedders(
+    names: Sequence[str], ctx: mx.Context, sizes: Iterable[Tuple[int, int]], options: ModelOptions
+) -> List[Embedder]:
+    """Embedders of several models, which all take images of these sizes (H, W); all are opened before one computes.
 
     Raises:
         InputError: see `open_embedder`; a model does not take images of such a size.
     """
-    embedders = [open_embedder(name, args, ctx) for name in args.model]
+    embedders = [open_embedder(name, ctx, options) for name in names]
     for embedder in embedders:
         for size in sizes:
             embedder.check_size(size)
     return embedders
 
 
-def open_embedder(name, args, ctx):
-    """The Embedder of one model; the log says how its pixels are scaled, and why.
-
-    Raises:
-        InputError: as `load_model`; one of `--mean` and `--scale` without the other.
-    """
-    if (args.mean is None) != (args.scale is None):
-        raise InputError("--mean and --scale belong together: the network is given (pixel - MEAN) * SCALE")
-    model = load_model(name, args.layer, args.allow_operator)
-    embedder = Embedder(model, ctx, args.batch_size, args.bgr, None if args.mean is None else (args.mean, args.scale))
-    why = f"since its symbol begins with {model.begins_with}; --mean and --scale change that"
-    log.info("%s: the network is given %s", name, pixel_words(embedder.settings, why))
+def open_embedder(name: str, ctx: mx.Context, options: ModelOptions) -> Embedder:
+    """The Embedder of one model; the log says how its pixels are scaled, and why. Raises InputError as `load_model`."""
+    model = load_model(name, options.layer, options.operators)
+    embedder = Embedder(model, ctx, options.batch_size, options.bgr, options.scaling)
+    why = f"because its symbol begins with {model.begins_with}; mean and scale override this"
+    log.info("%s: the network gets %s", name, pixel_words(embedder.settings, why))
     return embedder
 
 
-def pixel_words(settings, why):
-    """What the settings of an Embedder give to the network, and `why`, if it was guessed."""
+def pixel_words(settings: Dict[str, Any], why: str) -> str:
+    """The pixels that a network gets, by the settings of its Embedder, and `why`, if that was guessed."""
     mean, scale = settings["mean"], settings["scale"]
     pixels = "pixels as they are" if (mean, scale) == _AS_THEY_ARE else f"(pixel - {mean:g}) * {scale:g}"
-    return f"{pixels}, {'as --mean and --scale say' if settings['scaling'] == 'given' else why}"
+    return f"{pixels}, {'as mean and scale say' if settings['scaling'] == 'given' else why}"

@@ -59,7 +59,7 @@ def load_model(name, layer=None, operators=()):
             not belong together; no such layer.
     """
     symbol_path, params_path = model_paths(name)
-    check_model_exists(name, "--model")
+    check_model_exists(name, "`model`")
     refuse_pointer(symbol_path)
     symbol = load_symbol(symbol_path, operators)
     parameters = {key: array.astype("float32", copy=False) for key, array in read_parameters(params_path).items()}
@@ -80,7 +80,7 @@ def _output(symbol, layer, path):
     if layer is None:
         if len(symbol.list_outputs()) > 1:
             raise InputError(
-                f"{path}: has the outputs {', '.join(symbol.list_outputs())}: choose the embeddings with --layer"
+                f"{path}: has the outputs {', '.join(symbol.list_outputs())}: choose the embeddings with `layer`"
             )
         return symbol
     variables = {*symbol.list_arguments(), *symbol.list_auxiliary_states()}
@@ -88,7 +88,7 @@ def _output(symbol, layer, path):
     for name in (layer, layer + "_output"):
         if name in outputs:
             return inner[name]
-    raise InputError(f"--layer {layer}: {path} has no such output; its last ones are {', '.join(outputs[-8:])}")
+    raise InputError(f"`layer` {layer}: {path} has no such output; its last ones are {', '.join(outputs[-8:])}")
 
 
 def _check_surplus(symbol, parameters, symbol_path, params_path):

@@ -82,7 +82,7 @@ def test_text(folder, capsys):
 def test_json_and_damage(folder, capsys):
     assert commands.main(["info", folder, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == info(folder)
-    assert commands.main(["info", os.path.join(folder, "nowhere")]) == 1
+    assert commands.main(["info", os.path.join(folder, "nowhere")]) == 2
     assert "nowhere/train.rec: no such file" in capsys.readouterr().err
 
 
@@ -95,7 +95,7 @@ def test_pictures(folder, tmp_path):
         picture = cv2.imread(str(tmp_path / "new" / "pictures" / name))
         assert picture.shape[1] >= 800 and picture.std() > 10
     (tmp_path / "file").write_text("")
-    assert commands.main(["info", folder, "--pictures", str(tmp_path / "file" / "pictures")]) == 1
+    assert commands.main(["info", folder, "--pictures", str(tmp_path / "file" / "pictures")]) == 2
 
 
 def cells_of_color(picture, color):

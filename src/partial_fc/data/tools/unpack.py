@@ -7,11 +7,12 @@ from ...distributed.lock import LOCK, Lock
 from ...errors import InputError
 from ...files import atomic_path
 from ..parallel import ordered_map
+from ..records.data_set import record_path
 from ..records.record_file import RecordFile
 from .copying import ONE_BY_ONE
 
 
-def unpack(folders, out, progress=iter, reading=ONE_BY_ONE):
+def unpack(sources, out, progress=iter, reading=ONE_BY_ONE):
     """Write every image of record files, byte for byte, as `out/id_LABEL/LABEL_N.jpg`.
 
     N counts all images from 0 on, through all the record files. Labels of a record file are raised by the number of
@@ -19,7 +20,7 @@ def unpack(folders, out, progress=iter, reading=ONE_BY_ONE):
     by starting it again.
 
     Args:
-        folders: with `train.rec` and `train.idx` each.
+        sources: folders with `train.rec` and `train.idx`, or paths of record files.
         out: folder of the identities' folders.
         progress: wraps the iteration over N, a `range`, to show how far it is.
         reading: Reading; its threads write, too. What can be read is written, be it an image or not.
@@ -30,7 +31,7 @@ def unpack(folders, out, progress=iter, reading=ONE_BY_ONE):
     Raises:
         InputError: a missing or damaged record file, a label that is no identity; another program writes to `out`.
     """
-    files = [_open(folder, reading.tolerant) for folder in folders]
+    files = [_open(source, reading.tolerant) for source in sources]
     with Lock(os.path.join(out, LOCK)):
         return _unpack(files, out, progress, reading)
 
@@ -81,10 +82,10 @@ class _Writer:
         return label, met
 
 
-def _open(folder, tolerant):
-    path = os.path.join(folder, "train.rec")
+def _open(source, tolerant):
+    path = record_path(source)
     if not os.path.isfile(path):
-        raise InputError(f"{path}: no such file; --include names folders that have it")
+        raise InputError(f"{path}: no such file; a source is a folder with train.rec, or a .rec file")
     return RecordFile(path, tolerant)
 
 
