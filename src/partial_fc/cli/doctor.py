@@ -1,6 +1,7 @@
 """The command `partial-fc doctor`."""
 
 import json
+import signal
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from ..doctor.hosts import ask, check_ssh, compare
 from ..doctor.launchers import check_ranks
 from ..doctor.software import check_software, missing
 from ..doctor.storage import check_storage
-from ..errors import INTERRUPTED, PROBLEMS_FOUND, WRONG_INPUT, InputError
+from ..errors import InputError
 from ..output.closed_pipe import quiet_pipe
 from ..output.printable import print_lines, print_message
 from .parser import Parser
@@ -51,11 +52,11 @@ def main(argv=None):
         examination = Examination(args)
     except InputError as error:
         print_message(f"error: {error}")
-        return WRONG_INPUT
+        return 2
     try:
         return examination.run()
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return 128 + signal.SIGINT
 
 
 def _accept():
@@ -145,4 +146,4 @@ class Examination:
             print(json.dumps(dict(troubles=troubles, warnings=warnings, findings=found, facts=self._facts)))
         else:
             print_lines([f"{troubles} trouble{'s' * (troubles != 1)}, {warnings} warning{'s' * (warnings != 1)}"])
-        return PROBLEMS_FOUND if troubles else 0
+        return 1 if troubles else 0

@@ -86,6 +86,15 @@ def test_json_and_damage(folder, capsys):
     assert "nowhere/train.rec: no such file" in capsys.readouterr().err
 
 
+def test_json_in_a_file_stands_beside_the_text(folder, tmp_path, capsys):
+    path = tmp_path / "facts.json"
+    assert commands.main(["info", folder, f"--json={path}"]) == 0
+    assert json.loads(path.read_text()) == info(folder) and "images of" in capsys.readouterr().out
+    assert commands.main(["info", folder, "--json", str(tmp_path / "no" / "facts.json")]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: --json ") and not printed.out
+
+
 def test_pictures(folder, tmp_path):
     with open(os.path.join(folder, "identities.txt"), "wb") as file:
         file.write(b"a $\\frac$ that is no formula\n\xff\n" + b"name\n" * 6)

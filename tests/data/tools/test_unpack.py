@@ -188,6 +188,8 @@ def test_pack_unpack_pack(tmp_path):
 def test_command(folders, tmp_path, capsys):
     assert commands.main(["unpack", *folders, str(tmp_path / "out"), "--workers", "2"]) == 0
     assert files(tmp_path / "out") == {**FIRST, **SECOND}
+    assert commands.main(["unpack", os.path.join(folders[0], "train.rec"), str(tmp_path / "one")]) == 0
+    assert files(tmp_path / "one") == FIRST
     assert commands.main(["unpack", "nowhere", str(tmp_path / "out")]) == 2
     assert "error: nowhere/train.rec: no such file" in capsys.readouterr().err
 
