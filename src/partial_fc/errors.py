@@ -5,7 +5,7 @@ import os
 import re
 import signal
 
-# Exit statuses of every command, beside 0. The table in docs/reliability.md explains them.
+# Exit statuses of all commands, other than 0. The table in docs/reliability.md explains them.
 PROBLEMS_FOUND = 1  # `data check` and `doctor` have run, and have found something wrong
 WRONG_INPUT = 2  # as argparse has it: an argument or a file; the same command would fail again
 FAILED = 75  # as sysexits.h has it (EX_TEMPFAIL): a disk, a rank or a host; the same command may succeed later
@@ -73,11 +73,11 @@ def exit_status(error: BaseException) -> int:
 def cause(error: BaseException) -> str:
     """The message of an exception in one line, without its type.
 
-    MXNet's messages are tracebacks: what stays is the sentence of the check that failed, with the operator, or else
-    with the file of MXNet that checks it. Of other messages the lines are joined.
+    MXNet's messages are tracebacks: only the sentence of the failed check is kept, with the operator, or else with the
+    place in MXNet's source. The lines of other messages are joined.
 
     Returns:
-        str; the name of the exception's type where it has no message.
+        str; the name of the exception's type if it has no message.
     """
     sentences, place = [], None
     for line in map(str.strip, str(error).splitlines()):

@@ -74,7 +74,7 @@ def test_every_argument_has_a_help_text():
 def test_every_help_ends_with_an_example_that_can_be_parsed():
     wrong = []
     for name, command in commands():
-        words = shlex.split((command.epilog or "").partition("example:")[2])
+        words = shlex.split((command.epilog or "").partition("example:")[2].replace("\\\n", " "))
         if words[: len(name.split())] != name.split():
             wrong.append(f"{name}: its help has no example of it, but {command.epilog!r}")
             continue

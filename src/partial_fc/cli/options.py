@@ -29,13 +29,17 @@ def add_workers(command: Options, what: str) -> None:
 
 
 def add_overwrite(command: Options, what: str) -> None:
-    """Add --overwrite, which replaces `what`, results that exist already."""
-    command.add_argument("--overwrite", action="store_true", help=f"start anew and replace {what} that exist already")
+    """Add --overwrite, which replaces existing results: `what`, in the plural."""
+    command.add_argument(
+        "--overwrite", action="store_true", help=f"replace existing {what}; nothing is replaced by default"
+    )
 
 
 def add_seed(command: Options, what: str) -> None:
     """Add --seed, of `what` is random."""
-    command.add_argument("--seed", type=int, default=0, metavar="N", help=f"seed of {what}: the same gives the same")
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="N", help=f"seed of {what}; equal seeds give equal results"
+    )
 
 
 def add_json(command: Options) -> None:

@@ -23,20 +23,20 @@ _AS_THEY_ARE, _USUAL = (0.0, 1.0), (127.5, 0.0078125)
 
 
 class Embedder:
-    """A model on a device. Memory is bounded by the batch: images beyond it take turns, and fewer are padded.
+    """A model on a device. Batches have a fixed size, which bounds the memory; the last one is padded.
 
     Args:
         model: Model.
         ctx: MXNet context.
         batch_size: images that the device computes at once.
-        bgr: whether the model was trained on blue, green, red; images are given as RGB all the same.
-        scaling: mean and scale (floats), the network is given (x - mean) * scale of pixels x, 0..255; None: as the
+        bgr: whether the model was trained on blue, green, red; `embed` takes RGB in any case.
+        scaling: mean and scale (floats): the network gets (x - mean) * scale of pixels x, 0..255; None: what the
             beginning of its symbol suggests, see `load_model`.
 
     Attributes:
         name: of the model, PREFIX,EPOCH.
-        settings: dictionary of what JSON holds: `mean`, `scale`, and whether the `scaling` is `given` or `guessed`.
-        checksum: of the model's files, and of what else the embeddings depend on: equal ones give equal embeddings.
+        settings: values for JSON by name: `mean`, `scale`, and `scaling`, which is `given` or `guessed`.
+        checksum: of the model's files and of all settings that change the embeddings.
         batch_size: as given.
     """
 
@@ -51,14 +51,14 @@ class Embedder:
         self._size = self._module = None
 
     def embed(self, images, mirror=False):
-        """Embeddings, not normalised, as the network gives them.
+        """Embeddings as the network computes them, not normalized.
 
         Args:
             images: (n, H, W, 3) uint8 RGB.
             mirror: of the mirror images instead.
 
         Returns:
-            (n, D) float32; outputs of more axes are flattened. Values that are not finite are the caller's to refuse.
+            (n, D) float32; outputs of more axes are flattened. Callers apply `check_finite` to them.
 
         Raises:
             InputError: images of a size that the model does not take.
@@ -92,7 +92,7 @@ class Embedder:
     def _forward(self, part):
         padded = np.zeros((self.batch_size,) + part.shape[1:], np.uint8)
         padded[: len(part)] = part
-        # Bytes travel to the device, floats are made there.
+        # Bytes are copied to the device and converted to floats there.
         data = mx.nd.array(padded, ctx=self._ctx, dtype="uint8").transpose((0, 3, 1, 2)).astype("float32")
         if self._scaling != _AS_THEY_ARE:
             mean, scale = self._scaling
@@ -149,8 +149,8 @@ def image_batches(read, count, batch_size, num_workers=0):
     Args:
         read: function from an index below `count` to an image, (H, W, 3) uint8; all of one size. Threads call it.
         count: number of images.
-        batch_size: images a batch.
-        num_workers: threads; 0: the cores there are.
+        batch_size: images per batch.
+        num_workers: threads; 0: as many as usable cores.
 
     Yields:
         index of a batch's first image, and the images, (n, H, W, 3) uint8.
@@ -161,7 +161,7 @@ def image_batches(read, count, batch_size, num_workers=0):
 
 
 def read_ahead(read, parts, num_workers=0):
-    """As `image_batches`, for batches that are given as ranges of indices; yields range and images."""
+    """As `image_batches`, for batches in `parts`, ranges of indices; yields range and images."""
 
     def load(part):
         return part, np.stack([read(index) for index in part])

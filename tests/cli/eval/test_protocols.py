@@ -146,4 +146,4 @@ def test_real_ranks(tmp_path, capsys, embed):
     succeed(run([*start, "--keep", str(tmp_path), "--json", str(tmp_path / "out.json")], PYTHONPATH=ROOT + "/src"))
     assert json.loads((tmp_path / "out.json").read_text()) == expected
     process = run(start, PYTHONPATH=ROOT + "/src")
-    assert process.returncode and process.stdout.count("several ranks need --keep DIR") == 1
+    assert process.returncode == 2 and process.stdout.count("several ranks need --keep DIR") == 1

@@ -13,16 +13,22 @@ if TYPE_CHECKING:
 _MODEL = "PREFIX-symbol.json and PREFIX-EPOCH.params; EPOCH is 0 by default"
 
 
-def add_model(command: argparse.ArgumentParser, required: bool = True, several: bool = True) -> None:
-    """Add --model and the options of `model_options`; `several`: whether --model takes several models."""
+def add_model(command: argparse.ArgumentParser, several: bool = True, instead: str = "") -> None:
+    """Add --model and the options of `model_options`.
+
+    Args:
+        command: to add them to.
+        several: whether --model takes several models.
+        instead: option that may replace --model; empty: none, --model is required.
+    """
     group = command.add_argument_group("model")
     more: Dict[str, Any] = dict(nargs="+", action="extend", default=[]) if several else {}
     text = f"{_MODEL}; several models are compared" if several else _MODEL
     group.add_argument(
         "--model",
         metavar="PREFIX[,EPOCH]",
-        required=required,
-        help=text if required else f"{text} (default: none, see --features)",
+        required=not instead,
+        help=f"{text} (default: none, see {instead})" if instead else text,
         **more,
     )
     group.add_argument(

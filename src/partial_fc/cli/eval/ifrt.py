@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--flip", action="store_true", help="add the embedding of the mirror image; published results do not"
     )
-    add_model(command, required=False)
+    add_model(command, instead="--features")
     add_keep(command)
     add_output(command)
 

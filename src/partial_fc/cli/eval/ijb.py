@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
         "as in the script of Partial FC behind the published results; `raw`, as they are, as in arcface_torch. Of "
         "--features, it changes those with --halves only",
     )
-    add_model(command, required=False)
+    add_model(command, instead="--features")
     add_keep(command)
     add_output(command)
 

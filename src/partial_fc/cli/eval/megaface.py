@@ -22,8 +22,8 @@ these, from aligned images or from the features of the development kit.
 Lists are the kit's JSON files, such as facescrub_features_list.json and megaface_features_list.json_1000000_1. Images
 in the noise lists, as InsightFace published them, are left out of both."""
 _EXAMPLE = """\
-partial-fc eval megaface --probe-list facescrub_features_list.json
-    --distractor-list megaface_features_list.json_1000000_1 --probe-features feature_out/facescrub
+partial-fc eval megaface --probe-list facescrub_features_list.json \\
+    --distractor-list megaface_features_list.json_1000000_1 --probe-features feature_out/facescrub \\
     --distractor-features feature_out/megaface --ending _r100.bin"""
 
 
@@ -51,7 +51,7 @@ def add(commands: Any) -> None:
         "and DIR/templatelists (default: not written)",
     )
     add_fit(command)
-    add_model(command, required=False)
+    add_model(command, instead="--probe-features")
     add_keep(command)
     add_output(command)
 
