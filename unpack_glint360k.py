@@ -1,6 +1,7 @@
 """Extract the images of Glint360K: `python unpack_glint360k.py --include DIR[,DIR] --output OUT`.
 
-The same as `partial-fc data unpack`, from a checkout that is not installed.
+The options are those of the published script; the work is that of `partial-fc data unpack`. It runs in a checkout that
+is not installed.
 """
 
 import os
@@ -8,10 +9,10 @@ import sys
 
 
 def main():
-    """Become `partial-fc data unpack`."""
+    """Become the library's command."""
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "src")
     paths = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "partial_fc", "data", "unpack", *sys.argv[1:]]
+    command = [sys.executable, "-m", "partial_fc.cli.data.unpack", *sys.argv[1:]]
     os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": paths})
 
 

@@ -1,12 +1,19 @@
-"""Errors a user can mend, which the command line prints without a traceback; what any error says; exit statuses."""
+"""Errors that a user can correct, the text of any error, and the exit statuses of all commands."""
 
 import errno
 import os
 import re
+import signal
 
-# argparse's for wrong arguments: the same run would fail again. The other: it may do better when it is started again.
-WRONG_INPUT, FAILED = 2, 75
-# What is wrong with a disk or a system, not with a path.
+# Exit statuses of all commands, other than 0. The table in docs/reliability.md explains them.
+PROBLEMS_FOUND = 1  # `data check` and `doctor` have run, and have found something wrong
+WRONG_INPUT = 2  # as argparse has it: an argument or a file; the same command would fail again
+FAILED = 75  # as sysexits.h has it (EX_TEMPFAIL): a disk, a rank or a host; the same command may succeed later
+INTERRUPTED = 128 + signal.SIGINT  # Ctrl-C; 128 + the signal's number, as in a shell
+CLOSED_PIPE = 128 + signal.SIGPIPE  # the reader of the output has ended, as after `| head`
+STOPPED = 128 + signal.SIGTERM  # a signal asked the training to end, and it has saved a checkpoint
+
+# Errors of a disk or a system rather than of a path.
 _OF_THE_SYSTEM = (
     errno.EIO,
     errno.ENOSPC,
@@ -16,6 +23,17 @@ _OF_THE_SYSTEM = (
     errno.EMFILE,
     errno.ENFILE,
     errno.ENOMEM,
+)
+# What is wrong with a path, whoever reports it.
+_OF_A_PATH = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.EROFS,
 )
 _TRACEBACK = re.compile(r'(Traceback \(most recent call last\):|File "(?P<file>[^"]+)", line (?P<line>\d+))$')
 _PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] (?P<file>\S+):(?P<line>\d+): ")
@@ -41,22 +59,25 @@ class CollectiveError(InputError):
 
 
 def exit_status(error: BaseException) -> int:
-    """Exit status of a run that an error ends; what a full or broken disk has caused is no wrong input."""
+    """Exit status of a command that an error ends: WRONG_INPUT, or FAILED where a full or broken disk is the cause.
+
+    An OSError about a path, such as one that does not exist or must not be written to, is wrong input.
+    """
     if isinstance(error, CollectiveError):
         return error.status
     if isinstance(error, InputError):
         return FAILED if getattr(error.__cause__, "errno", None) in _OF_THE_SYSTEM else WRONG_INPUT
-    return FAILED
+    return WRONG_INPUT if isinstance(error, OSError) and error.errno in _OF_A_PATH else FAILED
 
 
 def cause(error: BaseException) -> str:
     """The message of an exception in one line, without its type.
 
-    MXNet's messages are tracebacks: what stays is the sentence of the check that failed, with the operator, or else
-    with the file of MXNet that checks it. Of other messages the lines are joined.
+    MXNet's messages are tracebacks: only the sentence of the failed check is kept, with the operator, or else with the
+    place in MXNet's source. The lines of other messages are joined.
 
     Returns:
-        str; the name of the exception's type where it has no message.
+        str; the name of the exception's type if it has no message.
     """
     sentences, place = [], None
     for line in map(str.strip, str(error).splitlines()):

@@ -21,14 +21,13 @@ from .cli.train_arguments import from_command_line
 from .distributed.hosts import check_gloo, mpi_settings
 from .distributed.launch_command import read_command
 from .distributed.restarts import Restarts
-from .distributed.signals import STOPPED_STATUS
-from .errors import WRONG_INPUT, InputError, exit_status
+from .errors import STOPPED, WRONG_INPUT, InputError, exit_status
 from .limits import prepare_launch
 from .output.printable import print_message
 
 _LIBC = ctypes.CDLL(None)
 # Exit statuses after which the same run would fail again, or was to end.
-_FINAL = (WRONG_INPUT, STOPPED_STATUS)
+_FINAL = (WRONG_INPUT, STOPPED)
 _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _TRAINER = "partial_fc.train"  # of the command line of a rank
 _PATIENCE = 60  # seconds that a launcher has for its end, once a rank has reported the cause
@@ -53,7 +52,7 @@ def main(argv=None):
         return _run(command, args.restarts, Restarts(command, config) if args.restarts else None)
     except (InputError, OSError) as error:
         print_message(f"error: {error}")
-        return WRONG_INPUT if isinstance(error, FileNotFoundError) else exit_status(error)  # the launcher's own name
+        return exit_status(error)
 
 
 def _check(command):
@@ -76,7 +75,7 @@ def _run(command, left, restarts):
         if launcher.last_word or not launcher.stopped:
             print_message(launcher.last_word or f"error: {command.name} ended with status {status}{launcher.raised}")
         if not left or status in _FINAL or launcher.stopped:
-            return STOPPED_STATUS if (launcher.last_word or "").startswith("stopped: ") else status
+            return STOPPED if (launcher.last_word or "").startswith("stopped: ") else status
         try:
             command = restarts.next_command()
         except InputError as error:

@@ -98,8 +98,8 @@ def test_damaged_files_are_named_and_nothing_is_written(harm, message, tmp_path)
 
 def test_number_of_classes_is_asked_for(tmp_path, capsys):
     originals(tmp_path / "old", 31, 4)
-    assert main(["import", str(tmp_path / "old"), str(tmp_path / "out")]) == 1
-    assert "error: --num-classes N: needed" in capsys.readouterr().err
+    assert main(["import", str(tmp_path / "old"), str(tmp_path / "out")]) == 2
+    assert "error: --num-classes N is needed" in capsys.readouterr().err
 
 
 def test_numpy_there_and_back(tmp_path):
@@ -134,7 +134,7 @@ def test_centers_that_are_there_are_not_overwritten(tmp_path, capsys):
     save(tmp_path, 1)
     np.save(tmp_path / "a.npy", np.ones((2, 3)))
     before = read(tmp_path)
-    assert main(["import", str(tmp_path / "a.npy"), str(tmp_path)]) == 1
+    assert main(["import", str(tmp_path / "a.npy"), str(tmp_path)]) == 2
     assert "has centers-*.safetensors already" in capsys.readouterr().err
     assert all(np.array_equal(array, expected) for array, expected in zip(read(tmp_path), before))
 
@@ -162,7 +162,7 @@ def test_map_command_by_labels_and_by_names(tmp_path):
     (tmp_path / "old.txt").write_text("".join(f"person {label}\n" for label in range(NUM_CLASSES)))
     (tmp_path / "new.txt").write_text("person 30\nsomebody else\nperson 7\n")
     names = [str(tmp_path / "old.txt"), str(tmp_path / "new.txt")]
-    assert main(["map", str(tmp_path), str(tmp_path / "b"), "--identities", *names]) == 0
+    assert main(["map", str(tmp_path), str(tmp_path / "b"), "--names", *names]) == 0
     for by_labels, by_names, expected in zip(read(tmp_path / "a"), read(tmp_path / "b"), values):
         assert np.array_equal(by_labels[[0, 2]], expected[[30, 7]]) and np.array_equal(by_labels, by_names)
 

@@ -62,7 +62,7 @@ def test_families_of_commands(command, message, tmp_path, capsys):
     arguments = {"data": ["info", "nowhere"], "eval": ["embed", str(tmp_path / "f.npy"), "--images", str(tmp_path)]}
     (tmp_path / "a.jpg").write_bytes(encode_jpeg(face(0, 0)))
     further = ["--model", "nowhere"] if command == "eval" else []
-    assert main([command, *arguments[command], *further]) == 1
+    assert main([command, *arguments[command], *further]) == 2
     printed = capsys.readouterr()
     assert printed.err.startswith("error: ") and message in printed.err
 

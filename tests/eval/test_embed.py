@@ -105,7 +105,7 @@ def test_is_not_computed_twice(data):
     assert [on_ranks(folder, 2), on_ranks(folder, 2), on_ranks(folder, 2, overwrite=True)] == [45, 0, 45]
     (folder / "f.txt").unlink()
     with pytest.raises(
-        CollectiveError, match="f.npy exists, of other images or another model: --overwrite replaces it"
+        CollectiveError, match="f.npy exists, of other images or another model: `overwrite` replaces it"
     ):
         on_ranks(folder, 1)
 
@@ -168,15 +168,15 @@ def test_ranks_with_other_models_are_told(data):
     "wrong, message",
     [
         (["no/f.npy", "--rec", "train.rec"], "error: no/f.npy: there is no folder"),
-        (["f.txt", "--rec", "train.rec"], "error: f.txt: the name has to end in .npy"),
-        (["f.npy"], "error: give --images FOLDER, or --list FILE"),
-        (["f.npy", "--rec", "train.rec", "--images", "."], "error: give --images FOLDER"),
+        (["f.txt", "--rec", "train.rec"], "error: f.txt: the name must end in .npy"),
+        (["f.npy"], "error: --images DIR, or --list FILE"),
+        (["f.npy", "--rec", "train.rec", "--images", "."], "error: --images DIR, or"),
         (["f.npy", "--rec", "train.rec", "--size", "8"], "error: --model m: its parameter fc1_weight"),
     ],
 )
 def test_wrong_arguments_are_one_line(data, capsys, monkeypatch, wrong, message):
     monkeypatch.chdir(data[0])
-    assert main(["embed", *wrong, "--model", "m"]) == 1
+    assert main(["embed", *wrong, "--model", "m"]) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith(message)
 
 
@@ -229,13 +229,13 @@ def test_skipped_images_after_a_kill(with_bad_images, capsys):
     assert len((folder / "f.skipped.txt").read_text().splitlines()) == 4
     capsys.readouterr()
     assert main(["embed", str(folder / "f.npy"), *skip]) == 0
-    assert "have been computed already" in capsys.readouterr().err
+    assert "computed already, of these images" in capsys.readouterr().err
 
 
 def skipping(folder, images, skip_bad, comm, **options):
     own = Embedder(load_model(str(folder / "m")), batch_size=3)
     source = FileImages(str(folder / "images"), images, SIZE, skip_bad=skip_bad)
-    return embed(source, own, str(folder / "f.npy"), comm, skip_bad=skip_bad, **options)
+    return embed(source, own, str(folder / "f.npy"), comm, on_bad_image="skip" if skip_bad else "error", **options)
 
 
 def test_a_run_that_stopped_at_a_bad_image_goes_on_with_skip(with_bad_images):
@@ -245,9 +245,9 @@ def test_a_run_that_stopped_at_a_bad_image_goes_on_with_skip(with_bad_images):
         skipping(folder, images, False, Communicator())
     assert skipping(folder, images, True, Communicator()) == 44 - 2 * 8  # blocks of 8
     assert len(np.load(folder / "f.npy")) == 42
-    with pytest.raises(CollectiveError, match="f.npy: an earlier run has skipped 2 bad images: --on-bad-image skip"):
+    with pytest.raises(CollectiveError, match="f.npy: an earlier run skipped 2 bad images: `on_bad_image` skip"):
         skipping(folder, images, False, Communicator())
-    with pytest.raises(CollectiveError, match="not one of 2 images can be used; the first: .*20.jpg: damaged"):
+    with pytest.raises(CollectiveError, match="none of 2 images can be used; the first: .*20.jpg: damaged"):
         skipping(folder, ["20.jpg", "22.jpg"], True, Communicator(), overwrite=True)
 
 
@@ -266,8 +266,8 @@ def test_features_of_another_scaling_are_others(with_bad_images, capsys):
     }
     capsys.readouterr()
     assert main(["embed", str(folder / "f.npy"), *arguments, "--mean", "0", "--scale", "1"]) == 0
-    assert "have been computed already" in capsys.readouterr().err
-    assert main(["embed", str(folder / "f.npy"), *arguments, *own]) == 1
+    assert "computed already, of these images" in capsys.readouterr().err
+    assert main(["embed", str(folder / "f.npy"), *arguments, *own]) == 2
     assert "f.npy exists, of other images or another model" in capsys.readouterr().err
     assert main(["embed", str(folder / "f.npy"), *arguments, *own, "--overwrite"]) == 0
     assert np.abs(np.load(folder / "f.npy") - expected).max() > 1

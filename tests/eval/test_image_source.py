@@ -30,9 +30,9 @@ def test_what_is_passed_over_is_counted(folder, caplog):
         (folder / "b" / "c" / f"{number}.heic").touch()
     assert images_below(str(folder)) == ["a.jpg", "b/9.JPG", "b/10.jpg", "b/c/1.jpg"]
     assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
-        "passed over 7 whose endings are not those of images: b/notes.txt, b/c/0.heic, b/c/1.heic, b/c/2.heic, "
+        "skipped 7 files with other endings than images: b/notes.txt, b/c/0.heic, b/c/1.heic, b/c/2.heic, "
         "b/c/3.heic and 2 more",
-        "passed over 1 leading to folders that are read already: b/c/loop",
+        "skipped 1 links to folders that were read already: b/c/loop",
     ]
 
 
@@ -64,7 +64,7 @@ def test_bad_images_that_are_skipped(folder):
     (folder / "a.jpg").write_bytes(b"no image")
     source = FileImages(str(folder), ["missing.jpg", "a.jpg", "b/10.jpg"], skip_bad=True)
     assert source.size == (32, 32) and next(iter(source.states())) == "missing"
-    with pytest.raises(InputError, match="not one of 2 images can be read; the first: .*missing.jpg: cannot be read"):
+    with pytest.raises(InputError, match="none of 2 images can be read; the first: .*missing.jpg: cannot be read"):
         FileImages(str(folder), ["missing.jpg", "a.jpg"], skip_bad=True)
 
 
@@ -77,7 +77,7 @@ def test_wrong_sources_are_named(folder):
     with pytest.raises(InputError, match="nowhere: cannot be read"):
         listed_images("nowhere")
     (folder / "list").write_text("\n")
-    with pytest.raises(InputError, match="list: has no paths of images"):
+    with pytest.raises(InputError, match="list: lists no images"):
         listed_images(str(folder / "list"))
     source = FileImages(str(folder), ["a.jpg", "missing.jpg", "b/notes.txt"])
     with pytest.raises(InputError, match="missing.jpg: cannot be read: No such file"):

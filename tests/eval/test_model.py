@@ -69,12 +69,12 @@ def test_other_outputs(tmp_path):
     second = mx.sym.FullyConnected(first, num_hidden=4, name="second")
     assert load_model(save(tmp_path, second)).symbol.list_outputs() == ["second_output"]
     prefix = save(tmp_path, mx.sym.Group([first, second]))
-    with pytest.raises(InputError, match="outputs first_output, second_output: choose the embeddings with --layer"):
+    with pytest.raises(InputError, match="outputs first_output, second_output: choose the embeddings with `layer`"):
         load_model(prefix)
     for layer in ("first", "first_output"):
         assert load_model(prefix, layer).symbol.list_outputs() == ["first_output"]
     for layer in ("third", "data", "first_weight"):
-        with pytest.raises(InputError, match=f"--layer {layer}: .*first_output, second_output"):
+        with pytest.raises(InputError, match=f"`layer` {layer}: .*first_output, second_output"):
             load_model(prefix, layer)
 
 

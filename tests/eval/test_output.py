@@ -9,7 +9,8 @@ import pytest
 
 from partial_fc.cli.eval import arguments
 from partial_fc.cli.eval.results import write_results
-from partial_fc.eval.output import Curve, Histogram, Result, far_name, results_csv, results_json, table
+from partial_fc.eval.output import Result, results_csv, results_json, table
+from partial_fc.eval.roc import Curve, Histogram
 
 FIGURES = {"pairs": 20, "accuracy": 0.98765, "threshold": 1.598, "tar": {"1e-1": 0.5, "1e-6": None}}
 
@@ -24,11 +25,6 @@ def parsed(*argv):
     parser = argparse.ArgumentParser()
     arguments.add_output(parser)
     return parser.parse_args([str(each) for each in argv])
-
-
-@pytest.mark.parametrize("far, name", [(1e-6, "1e-6"), (0.0001, "1e-4"), (0.1, "1e-1"), (0.0025, "2.5e-3")])
-def test_names_of_false_accept_rates(far, name):
-    assert far_name(far) == name
 
 
 def test_json_is_an_object_or_a_list():

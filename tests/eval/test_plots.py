@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from partial_fc.eval import plots
-from partial_fc.eval.output import Curve, Histogram, Result
+from partial_fc.eval.output import Result
+from partial_fc.eval.roc import Curve, Histogram
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_how_embeddings_are_added_stands_beside_published_results(embeddings, wo
     text = report([ijb_of(embeddings)])
     assert rows(text)[0] == ["Model", "Embeddings are added", "TAR at FAR 1e-4"]
     assert [row[1] for row in rows(text)[2:]] == [words, "normalized", "normalized"]
-    assert "- m: the network is given (pixel - 127.5) * 0.0078125, as --mean and --scale say" in text
+    assert "- m: the network gets (pixel - 127.5) * 0.0078125, as mean and scale say" in text
 
 
 def test_verification_is_for_people():

@@ -1,10 +1,11 @@
+import logging
 import math
 
 import numpy as np
 import pytest
 
 from partial_fc.errors import InputError
-from partial_fc.eval.roc import FARS, STEP, Roc, ScoreCounts, roc_of_counts
+from partial_fc.eval.roc import FARS, STEP, Roc, ScoreCounts, far_name, histogram_of_counts, roc_of_counts, tar_figures
 
 
 def slow_tar(scores, issame, far):
@@ -137,3 +138,28 @@ def test_equal_cosines_that_are_rounded_differently_stay_together():
 def test_what_is_no_cosine_is_not_counted(bad):
     with pytest.raises(InputError, match="1 scores are not"):
         ScoreCounts.of(np.array([0, bad, 1]))
+
+
+def test_tar_figures_tell_why_not(caplog):
+    caplog.set_level(logging.INFO, logger="partial_fc")
+    roc = Roc.from_scores(np.arange(1100.0), np.arange(1100) >= 1000)
+    assert tar_figures(roc, (1e-2, 1e-3, 1e-4, 1e-6), "model") == {"1e-2": 1.0, "1e-3": 1.0, "1e-4": None, "1e-6": None}
+    (message,) = caplog.messages
+    assert message == "model: no TAR at FAR 1e-4, 1e-6: FAR 0.0001 needs 10,000 impostor pairs, there are 1,000"
+    caplog.clear()
+    assert tar_figures(roc, (1e-1,), "model") == {"1e-1": 1.0} and not caplog.messages
+    far, tar = roc.curve()
+    assert len(far) == len(tar) and tar[-1] == 1
+
+
+def test_histograms_count_every_score_where_it_is():
+    scores = np.random.RandomState(0).uniform(-1, 1, 10**4).astype(np.float32)
+    edges, same, different = histogram_of_counts(ScoreCounts.of(scores[:100]), ScoreCounts.of(scores[100:]))
+    assert len(edges) == len(same) + 1 and np.allclose(np.diff(edges), 1 / 128, rtol=1e-9)
+    np.testing.assert_array_equal(same, np.histogram(scores[:100].astype(float), edges)[0])
+    np.testing.assert_array_equal(different, np.histogram(scores[100:].astype(float), edges)[0])
+
+
+@pytest.mark.parametrize("far, name", [(1e-6, "1e-6"), (0.0001, "1e-4"), (0.1, "1e-1"), (0.0025, "2.5e-3")])
+def test_names_of_false_accept_rates(far, name):
+    assert far_name(far) == name

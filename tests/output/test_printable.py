@@ -95,7 +95,7 @@ def test_errors_of_commands(evil, capsys):
     class Arguments:
         run = fail
 
-    assert run(Arguments) == 1
+    assert run(Arguments) == 2
     printed = capsys.readouterr().err
     assert harmless(printed) and printed.startswith("error: list: ") and printed.count("\nerror") == 0
 

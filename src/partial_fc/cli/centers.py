@@ -1,125 +1,160 @@
-"""The commands `partial-fc centers ...`, the same as `python -m partial_fc.cli.centers ...`."""
+"""The commands `partial-fc centers ...`."""
 
+import argparse
 import logging
-import sys
+from typing import Any, Optional, Sequence
 
-from ..data.progress import progress
+from ..errors import InputError
 from ..output.closed_pipe import quiet_pipe
-from .data.arguments import positive
-from .parser import Parser
-from .run import run
+from .options import add_seed, shown
+from .parser import Parser, positive
+from .run import add_command, run
 
 log = logging.getLogger("partial_fc")
 
-_CENTERS = "folder with centers-*.safetensors: a checkpoint, or the OUT of a command here"
+_CENTERS = "folder with centers-*.safetensors: a checkpoint, or the OUT of a command of `centers`"
+_OUT = "folder of the new centers, which has none yet"
+_MAP = """\
+Make centers for another set of identities: identities in both sets keep their center and its momentum, new ones get
+initial values."""
 
 
-def parser():
+def parser() -> Parser:
     """Parser of the commands."""
     result = Parser(
         prog="partial-fc centers",
-        description="Convert class centers. What import and map make, `train --centers OUT` "
-        "starts from, beside the backbone that --pretrained names.",
+        description="Convert class centers. `partial-fc train --centers OUT` starts from what import and map write, "
+        "beside the backbone of --pretrained.",
+        example="partial-fc centers export models/faces/checkpoints/update-000010000 OUT --numpy",
     )
     commands = result.add_subparsers(dest="centers_command", required=True, metavar="COMMAND")
-    command = commands.add_parser("import", help="from the published system's files, or NumPy's")
-    command.add_argument(
-        "source",
-        metavar="SOURCE",
-        help="folder with RANK_centers.param and RANK_centers_mom.param, or a file "
-        "NAME.npy, with NAME_mom.npy beside it if there is momentum",
-    )
-    command.add_argument("out", metavar="OUT", help="folder for the centers")
-    command.add_argument(
-        "--num-classes",
-        type=positive,
-        metavar="N",
-        help="true number of classes, for RANK_centers.param: the last ranks have rows beyond it",
-    )
-    command.set_defaults(run=_import)
-    command = commands.add_parser("export", help="to the published system's files, or NumPy's")
-    command.add_argument("source", metavar="SOURCE", help=_CENTERS)
-    command.add_argument("out", metavar="OUT", help="folder for the new files")
-    form = command.add_mutually_exclusive_group(required=True)
-    form.add_argument(
-        "--ranks", type=positive, metavar="S", help="as RANK_centers.param and RANK_centers_mom.param for S ranks"
-    )
-    form.add_argument("--numpy", action="store_true", help="as centers.npy and centers_mom.npy")
-    command.set_defaults(run=_export)
-    command = commands.add_parser(
-        "map",
-        help="for another set of identities",
-        description="Centers for another set of identities: those that "
-        "stay keep center and momentum, the others start anew.",
-    )
-    command.add_argument("source", metavar="SOURCE", help=_CENTERS)
-    command.add_argument("out", metavar="OUT", help="folder for the centers")
-    which = command.add_mutually_exclusive_group(required=True)
-    which.add_argument("--labels", metavar="FILE", help="text file, on each line a new label and the old one it was")
-    which.add_argument(
-        "--identities", nargs=2, metavar=("OLD", "NEW"), help="the identities.txt of both sets: equal names stay"
-    )
-    command.add_argument("--num-classes", type=positive, metavar="N", help="of the new set, with --labels")
-    command.add_argument("--seed", type=int, default=0, help="of the centers that start anew (%(default)s)")
-    command.set_defaults(run=_map)
+    _add_import(commands)
+    _add_export(commands)
+    _add_map(commands)
     return result
 
 
 @quiet_pipe
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run a command; returns the exit status."""
     return run(parser().parse_args(argv))
 
 
-def _import(args):
+def _add_import(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "import",
+        _import,
+        help="from files of the published system or NumPy",
+        description="Convert centers from the files of the published system, or from NumPy's.",
+        example="partial-fc centers import OLD data/centers --num-classes 85742",
+    )
+    command.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="folder with RANK_centers.param and RANK_centers_mom.param, or a file NAME.npy, with NAME_mom.npy beside "
+        "it if there is momentum",
+    )
+    command.add_argument("out", metavar="OUT", help=_OUT)
+    command.add_argument(
+        "--num-classes",
+        type=positive,
+        metavar="N",
+        help="true number of classes, needed for RANK_centers.param, whose last ranks have more rows than classes "
+        "(default: the rows of NAME.npy)",
+    )
+
+
+def _add_export(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "export",
+        _export,
+        help="to files of the published system or NumPy",
+        description="Convert centers to the files of the published system, or to NumPy's.",
+        example="partial-fc centers export models/faces/checkpoints/update-000010000 OUT --ranks 8",
+    )
+    command.add_argument("source", metavar="SOURCE", help=_CENTERS)
+    command.add_argument("out", metavar="OUT", help="folder of the new files")
+    form = command.add_mutually_exclusive_group(required=True)
+    form.add_argument(
+        "--ranks",
+        type=positive,
+        metavar="N",
+        help="write RANK_centers.param and RANK_centers_mom.param for N ranks (default: see --numpy)",
+    )
+    form.add_argument("--numpy", action="store_true", help="write centers.npy and centers_mom.npy")
+
+
+def _add_map(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "map",
+        _map,
+        help="to another set of identities",
+        description=_MAP,
+        example="partial-fc centers map CHECKPOINT data/centers --names old/identities.txt new/identities.txt",
+    )
+    command.add_argument("source", metavar="SOURCE", help=_CENTERS)
+    command.add_argument("out", metavar="OUT", help=_OUT)
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--labels", metavar="FILE", help="text file: on each line a new label and its old one (default: see --names)"
+    )
+    which.add_argument(
+        "--names",
+        nargs=2,
+        metavar=("OLD", "NEW"),
+        help="identities.txt of both sets: identities of the same name keep their center (default: see --labels)",
+    )
+    command.add_argument(
+        "--num-classes",
+        type=positive,
+        metavar="N",
+        help="number of classes of the new set, needed with --labels (default: the lines of NEW)",
+    )
+    add_seed(command, "the initial values")
+
+
+def _import(args: argparse.Namespace) -> None:
     from ..checkpoint.convert_centers import import_numpy, import_original
-    from ..errors import InputError
 
     if args.source.endswith(".npy"):
-        import_numpy(args.source, args.out, _blocks)
+        import_numpy(args.source, args.out, shown("blocks"))
     elif args.num_classes is None:
-        raise InputError("--num-classes N: needed, the last ranks' files have rows of no class")
+        raise InputError("--num-classes N is needed: the files of the last ranks have more rows than classes")
     else:
-        import_original(args.source, args.out, args.num_classes, lambda paths: progress(paths, "files"))
-    _tell(args.out)
+        import_original(args.source, args.out, args.num_classes, shown("files"))
+    _log_centers(args.out)
 
 
-def _export(args):
+def _export(args: argparse.Namespace) -> None:
     from ..checkpoint.convert_centers import export_numpy, export_original
 
     if args.numpy:
-        export_numpy(args.source, args.out, _blocks)
+        export_numpy(args.source, args.out, shown("blocks"))
     else:
-        export_original(args.source, args.out, args.ranks, lambda ranks: progress(ranks, "ranks"))
-    log.info("written: %s", args.out)
+        export_original(args.source, args.out, args.ranks, shown("ranks"))
+    log.info("wrote %s", args.out)
 
 
-def _map(args):
+def _map(args: argparse.Namespace) -> None:
     from ..checkpoint.convert_centers import map_centers
     from ..checkpoint.label_map import match_identities, read_label_map
-    from ..errors import InputError
 
     if args.labels is None:
-        pairs, num_classes = match_identities(*args.identities)
+        pairs, num_classes = match_identities(*args.names)
     elif args.num_classes is None:
-        raise InputError("--num-classes N: needed with --labels")
+        raise InputError("--num-classes N is needed with --labels")
     else:
         pairs, num_classes = read_label_map(args.labels), args.num_classes
-    map_centers(args.source, args.out, num_classes, pairs, args.seed, _blocks)
-    log.info("%d identities stay, %d start anew", len(pairs), num_classes - len(pairs))
-    _tell(args.out)
+    map_centers(args.source, args.out, num_classes, pairs, args.seed, shown("blocks"))
+    log.info("%d identities keep their center, %d are new", len(pairs), num_classes - len(pairs))
+    _log_centers(args.out)
 
 
-def _blocks(blocks):
-    return progress(blocks, "blocks")
-
-
-def _tell(out):
+def _log_centers(out: str) -> None:
     from ..checkpoint.center_files import CenterFiles
 
     centers = CenterFiles(out)
     log.info("%s: centers of %d classes, size %d", out, centers.num_classes, centers.embedding_size)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from typing import List, Optional
 
 from .. import __version__
 from ..errors import InputError
@@ -15,34 +16,37 @@ from .train_arguments import parser as train_parser
 
 
 @quiet_pipe
-def main(argv=None):
-    """Run the command line; returns the exit status."""
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run the command line; returns the exit status, see errors.py."""
     argv = sys.argv[1:] if argv is None else argv
     commands = {"train": _train, "data": data, "eval": evaluate, "centers": centers, "doctor": doctor}
     if argv and argv[0] in commands:
         return commands[argv[0]](argv[1:])
-    _parser().parse_args(argv)
+    parser().parse_args(argv)
     return 0
 
 
-def _train(argv):
-    with contextlib.suppress(InputError):  # wrong arguments are the trainer's to name, on all ranks
-        train_parser().parse_args(argv)  # --help ends here: it need not wait for MXNet
+def _train(argv: List[str]) -> int:
+    with contextlib.suppress(InputError):  # the trainer reports wrong arguments, on all ranks
+        train_parser().parse_args(argv)  # prints --help without waiting for MXNet
     from .train import main as train
 
     return train(argv)
 
 
-def _parser():
-    result = Parser(prog="partial-fc", description="Partial FC for MXNet and Horovod.")
+def parser() -> Parser:
+    """Parser of the names of the commands."""
+    result = Parser(
+        prog="partial-fc", description="Partial FC for MXNet and Horovod.", example="partial-fc train --help"
+    )
     result.add_argument("--version", action="version", version=__version__)
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, meaning in (
         ("train", "train a model"),
-        ("data", "make and take apart data sets"),
-        ("eval", "measure trained models"),
+        ("data", "make data sets and take them apart"),
+        ("eval", "evaluate trained models"),
         ("centers", "convert class centers"),
-        ("doctor", "find out what is wrong with this machine"),
+        ("doctor", "check whether hosts can train"),
     ):
         commands.add_parser(name, help=meaning, add_help=False)
     return result

@@ -5,9 +5,6 @@ import signal
 SAVE, STOP = 1, 2
 _MEANING = {signal.SIGUSR1: SAVE, signal.SIGTERM: SAVE | STOP}
 
-# What a shell reports for a process that SIGTERM has ended.
-STOPPED_STATUS = 128 + signal.SIGTERM
-
 
 class Stopped(Exception):
     """The run was asked to end, and has saved what it needs to go on."""

@@ -1,1 +1,1 @@
-"""Measures of trained networks, by the protocols of the field; the commands `eval ...`."""
+"""Evaluation of trained networks by the protocols of face recognition."""

@@ -6,70 +6,77 @@ import hashlib
 import logging
 import os
 import time
+from typing import Any, Callable, Dict, Iterable, Sequence
 
 import numpy as np
 
 from ..data.records.data_set import write_lines, write_reasons
+from ..distributed.communicator import Communicator
 from ..errors import InputError
 from ..files import read_json, write_json
 from ..limits import usable_cores
-from .embedding import check_finite, read_ahead
+from .embedding import Embedder, check_finite, read_ahead
+from .image_source import Images
 from .unfinished_features import UnfinishedFeatures
 
 log = logging.getLogger("partial_fc")
 
 _NAMED = 5
-_VERSION = 1  # of what is written: files of another are not taken for the same
+_VERSION = 1  # of the files: those of another version are computed again
+
+Function = Callable[[np.ndarray], np.ndarray]
 
 
-def embed(source, embedder, out, comm, flip=False, overwrite=False, skip_bad=False, unit=False):
-    """Write `OUT.npy`, (n, D) float32, of n images; `OUT.txt`, what each row is of; `OUT.json`, of which model.
+def embed(
+    source: Images,
+    embedder: Embedder,
+    out: str,
+    comm: Communicator,
+    flip: bool = False,
+    overwrite: bool = False,
+    on_bad_image: str = "error",
+    unit: bool = False,
+) -> int:
+    """Write `OUT.npy`, (n, D) float32, of n images; `OUT.txt`, a line per row; `OUT.json`, the model and the images.
 
-    Where the files are there and were computed by the same model from the same images, nothing is done. A run that was
-    killed goes on where it stopped, with any number of ranks. Ranks take blocks of images in turns; on several hosts
-    they need a common folder. Memory does not grow with n, but for the names of the images.
+    If these files exist and are of the same model and images, nothing is done. An interrupted run continues, with any
+    number of ranks. Ranks take turns at blocks of images; on several hosts they need a common folder. Memory does not
+    grow with n, except for the names of the images.
 
-    Where bad images are skipped, they have no row and no line in `OUT.txt`: `OUT.skipped.txt` lists them with the
-    reasons. What is written does not depend on the number of ranks, nor on how often a run was started.
+    Bad images that are skipped have no row and no line in `OUT.txt`: `OUT.skipped.txt` lists them with the reasons. The
+    files do not depend on the number of ranks, nor on how often a run was interrupted.
 
     Args:
-        source: FileImages or RecordImages, the same on every rank.
-        embedder: Embedder, of the same model on every rank.
+        source: images, the same on every rank.
+        embedder: of the same model on every rank.
         out: path of `OUT.npy`.
         comm: communicator.
         flip: whether to add the embeddings of the mirror images.
-        overwrite: whether to compute all anew and replace files of other images or another model.
+        overwrite: whether to start anew and replace files of other images or another model.
+        on_bad_image: `error` or `skip`, for images that cannot be read or have another size.
         unit: with `flip`, whether both embeddings are divided by their norms before they are added.
-        skip_bad: whether to skip images that cannot be read or are of another size; else they are an error.
 
     Returns:
         Number of images that were computed now, by all ranks.
 
     Raises:
         CollectiveError: on every rank: images that cannot be read, embeddings that are not finite, files that cannot be
-            written or are not to be replaced, other images or models on other ranks; not one image that can be read;
-            images that an earlier run has skipped and this one is not to.
+            written or must not be replaced, other images or models on other ranks; no image that can be read; images
+            that an earlier run skipped, without `skip` now.
     """
+    skip_bad = on_bad_image == "skip"
     with comm.raise_on_all_ranks():
-        shape = len(source.lines), embedder.embedding_size(source.size)
-        arguments = {
-            "version": _VERSION,
-            "model": embedder.checksum,
-            "flip": "unit" if flip and unit else flip,
-            "images": shape[0],
-            "embedding_size": shape[1],
-            "image_size": list(source.size),
-            "names": _digest(source.lines),
-        }
+        arguments = _arguments(source, embedder, flip, unit)
     _compare(arguments, comm)
+    shape = arguments["images"], arguments["embedding_size"]
     with contextlib.closing(UnfinishedFeatures(out, shape)) as unfinished:
-        there = False
+        done = False
         with comm.raise_on_all_ranks():
             if comm.rank == 0:
                 arguments["states"] = _digest(source.states())
-                there = _prepare(unfinished, out, arguments, overwrite, skip_bad)
-        if any(comm.all_gather_object(there)):
-            log.info("%s: these images and this model have been computed already", out)
+                done = _prepare(unfinished, out, arguments, overwrite, skip_bad)
+        if any(comm.all_gather_object(done)):
+            log.info("%s: computed already, of these images and this model", out)
             return 0
         start = time.perf_counter()
         with comm.raise_on_all_ranks():
@@ -79,17 +86,32 @@ def embed(source, embedder, out, comm, flip=False, overwrite=False, skip_bad=Fal
             if comm.rank == 0:
                 _publish(unfinished, out, source.lines, {**arguments, **embedder.settings})
     count, seconds = sum(map(len, blocks)), time.perf_counter() - start
-    log.info("%s: %d x %d features; %d images now, %.0f a second", out, *shape, count, count / seconds)
+    log.info("%s: %d x %d features; computed %d images now, %.0f images/s", out, *shape, count, count / seconds)
     return count
 
 
-def _prepare(unfinished, out, arguments, overwrite, skip_bad):
-    """Lock the output and make the unfinished files; returns whether all is there already."""
-    if not overwrite and _is_there(out, arguments, skip_bad):
+def _arguments(source: Images, embedder: Embedder, flip: bool, unit: bool) -> Dict[str, Any]:
+    """What the features depend on, as values for JSON, except for the content of the images."""
+    return {
+        "version": _VERSION,
+        "model": embedder.checksum,
+        "flip": "unit" if flip and unit else flip,
+        "images": len(source.lines),
+        "embedding_size": embedder.embedding_size(source.size),
+        "image_size": list(source.size),
+        "names": _digest(source.lines),
+    }
+
+
+def _prepare(
+    unfinished: UnfinishedFeatures, out: str, arguments: Dict[str, Any], overwrite: bool, skip_bad: bool
+) -> bool:
+    """Lock the output and make the unfinished files; returns whether the final ones exist already."""
+    if not overwrite and _is_done(out, arguments, skip_bad):
         return True
     check_name(out)
     unfinished.lock()
-    if not overwrite and _is_there(out, arguments, skip_bad):  # another run has just ended
+    if not overwrite and _is_done(out, arguments, skip_bad):  # another run has just ended
         return True
     _check_free(out, unfinished.matches(arguments) or overwrite)
     unfinished.prepare(arguments, anew=overwrite)
@@ -97,33 +119,33 @@ def _prepare(unfinished, out, arguments, overwrite, skip_bad):
     return False
 
 
-def text_path(out):
+def text_path(out: str) -> str:
     """`OUT.txt` of `OUT.npy`."""
     return os.path.splitext(out)[0] + ".txt"
 
 
-def skipped_path(out):
+def skipped_path(out: str) -> str:
     """`OUT.skipped.txt` of `OUT.npy`."""
     return os.path.splitext(out)[0] + ".skipped.txt"
 
 
-def _json_path(out):
+def _json_path(out: str) -> str:
     return os.path.splitext(out)[0] + ".json"
 
 
-def _digest(lines):
+def _digest(lines: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for line in lines:
         digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
     return digest.hexdigest()
 
 
-def _compare(arguments, comm):
+def _compare(arguments: Dict[str, Any], comm: Communicator) -> None:
     others = comm.all_gather_object(arguments)
     comm.agree(None if arguments == others[0] else "was started with other images or another model than rank 0")
 
 
-def _is_there(out, arguments, skip_bad):
+def _is_done(out: str, arguments: Dict[str, Any], skip_bad: bool) -> bool:
     try:
         found = read_json(_json_path(out))
     except InputError:  # there is none, or it is damaged
@@ -136,36 +158,48 @@ def _is_there(out, arguments, skip_bad):
     return True
 
 
-def _check_none_skipped(path, skipped):
+def _check_none_skipped(path: str, skipped: int) -> None:
     if skipped:
         raise InputError(
-            f"{path}: an earlier run has skipped {skipped} bad images: --on-bad-image skip accepts that, --overwrite "
-            "computes all anew"
+            f"{path}: an earlier run skipped {skipped} bad images: `on_bad_image` skip accepts that, `overwrite` "
+            "starts anew"
         )
 
 
-def check_name(out):
-    """Raise InputError unless `out` ends in `.npy` and its folder is there."""
+def check_name(out: str) -> None:
+    """Raise InputError unless `out` ends in `.npy` and its folder exists."""
     if not out.endswith(".npy"):
-        raise InputError(f"{out}: the name has to end in .npy")
+        raise InputError(f"{out}: the name must end in .npy")
     parent = os.path.dirname(os.path.abspath(out))
     if not os.path.isdir(parent):
         raise InputError(f"{out}: there is no folder {parent}")
 
 
-def _check_free(out, may_replace):
+def _check_free(out: str, may_replace: bool) -> None:
     for path in (out, text_path(out), _json_path(out), skipped_path(out)):
         if os.path.exists(path) and not may_replace:
-            raise InputError(f"{path} exists, of other images or another model: --overwrite replaces it")
+            raise InputError(f"{path} exists, of other images or another model: `overwrite` replaces it")
 
 
-def _function(embedder, flip, unit):
+def _function(embedder: Embedder, flip: bool, unit: bool) -> Function:
     return functools.partial(embedder.embed_with_mirror, unit=unit) if flip else embedder.embed
 
 
-def _compute(source, function, unfinished, blocks, comm, size, skip_bad):
-    """This rank's share of the blocks. After each the ranks agree, so that all end soon after one that cannot go on."""
-    own, bad = blocks[comm.rank :: comm.world_size], {}
+def _compute(
+    source: Images,
+    function: Function,
+    unfinished: UnfinishedFeatures,
+    blocks: Sequence[range],
+    comm: Communicator,
+    size: int,
+    skip_bad: bool,
+) -> None:
+    """Compute this rank's share of the blocks, in batches of `size` images.
+
+    The ranks agree after each block, so that all of them end soon after one that fails.
+    """
+    own = blocks[comm.rank :: comm.world_size]
+    bad: Dict[int, str] = {}
     parts = [range(start, min(start + size, rows.stop)) for rows in own for start in range(rows.start, rows.stop, size)]
     workers = max(1, usable_cores() // comm.local_size)
     read = _skipping(source, bad) if skip_bad else source.read
@@ -179,10 +213,10 @@ def _compute(source, function, unfinished, blocks, comm, size, skip_bad):
                     unfinished.write(rows, np.concatenate(features), {row: bad[row] for row in rows if row in bad})
 
 
-def _skipping(source, bad):
-    """`source.read` that notes in `bad`, by its row, why an image cannot be read, and returns a black one for it."""
+def _skipping(source: Images, bad: Dict[int, str]) -> Callable[[int], np.ndarray]:
+    """`source.read`, which returns a black image for a bad one, and puts the reason into `bad`, by row."""
 
-    def read(row):
+    def read(row: int) -> np.ndarray:
         try:
             return source.read(row)
         except InputError as error:
@@ -192,19 +226,19 @@ def _skipping(source, bad):
     return read
 
 
-def _checked(source, part, features, bad):
+def _checked(source: Images, part: range, features: np.ndarray, bad: Dict[int, str]) -> np.ndarray:
     features[[place for place, row in enumerate(part) if row in bad]] = 0
     check_finite(features, lambda place: source.lines[part[place]])
     return features
 
 
-def _publish(unfinished, out, lines, about):
+def _publish(unfinished: UnfinishedFeatures, out: str, lines: Sequence[str], about: Dict[str, Any]) -> None:
     bad = unfinished.skipped()
     if len(bad) == len(lines):
-        raise InputError(f"not one of {len(bad)} images can be used; the first: {bad[0]}")
+        raise InputError(f"none of {len(bad)} images can be used; the first: {bad[0]}")
     for path in (out, skipped_path(out)):
         if os.path.exists(path):
-            os.remove(path)  # never beside files of another run
+            os.remove(path)  # must not stand beside files of another run
     if bad:
         write_reasons(skipped_path(out), ((lines[row], reason) for row, reason in bad.items()))
         log.warning("skipped %d of %d images, see %s:", len(bad), len(lines), skipped_path(out))

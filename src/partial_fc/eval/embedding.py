@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -22,20 +23,20 @@ _AS_THEY_ARE, _USUAL = (0.0, 1.0), (127.5, 0.0078125)
 
 
 class Embedder:
-    """A model on a device. Memory is bounded by the batch: images beyond it take turns, and fewer are padded.
+    """A model on a device. Batches have a fixed size, which bounds the memory; the last one is padded.
 
     Args:
         model: Model.
         ctx: MXNet context.
         batch_size: images that the device computes at once.
-        bgr: whether the model was trained on blue, green, red; images are given as RGB all the same.
-        scaling: mean and scale (floats), the network is given (x - mean) * scale of pixels x, 0..255; None: as the
+        bgr: whether the model was trained on blue, green, red; `embed` takes RGB in any case.
+        scaling: mean and scale (floats): the network gets (x - mean) * scale of pixels x, 0..255; None: what the
             beginning of its symbol suggests, see `load_model`.
 
     Attributes:
         name: of the model, PREFIX,EPOCH.
-        settings: dictionary of what JSON holds: `mean`, `scale`, and whether the `scaling` is `given` or `guessed`.
-        checksum: of the model's files, and of what else the embeddings depend on: equal ones give equal embeddings.
+        settings: values for JSON by name: `mean`, `scale`, and `scaling`, which is `given` or `guessed`.
+        checksum: of the model's files and of all settings that change the embeddings.
         batch_size: as given.
     """
 
@@ -50,14 +51,14 @@ class Embedder:
         self._size = self._module = None
 
     def embed(self, images, mirror=False):
-        """Embeddings, not normalised, as the network gives them.
+        """Embeddings as the network computes them, not normalized.
 
         Args:
             images: (n, H, W, 3) uint8 RGB.
             mirror: of the mirror images instead.
 
         Returns:
-            (n, D) float32; outputs of more axes are flattened. Values that are not finite are the caller's to refuse.
+            (n, D) float32; outputs of more axes are flattened. Callers apply `check_finite` to them.
 
         Raises:
             InputError: images of a size that the model does not take.
@@ -91,7 +92,7 @@ class Embedder:
     def _forward(self, part):
         padded = np.zeros((self.batch_size,) + part.shape[1:], np.uint8)
         padded[: len(part)] = part
-        # Bytes travel to the device, floats are made there.
+        # Bytes are copied to the device and converted to floats there.
         data = mx.nd.array(padded, ctx=self._ctx, dtype="uint8").transpose((0, 3, 1, 2)).astype("float32")
         if self._scaling != _AS_THEY_ARE:
             mean, scale = self._scaling
@@ -122,17 +123,17 @@ class Embedder:
             check_size(symbol, shape)
             arguments, outputs, states = symbol.infer_shape(data=shape)
         except (InputError, mx.base.MXNetError) as error:
-            raise InputError(f"--model {self.name}: cannot take images of {size} pixels: {cause(error)}") from error
+            raise InputError(f"`model` {self.name}: cannot take images of {size} pixels: {cause(error)}") from error
         expected = dict(zip(symbol.list_arguments(), arguments), **dict(zip(symbol.list_auxiliary_states(), states)))
         for name, parameter in self._model.parameters.items():
             if expected.get(name, parameter.shape) != parameter.shape and name != "data":
                 raise InputError(
-                    f"--model {self.name}: its parameter {name} has shape {parameter.shape}, images of {size} pixels "
+                    f"`model` {self.name}: its parameter {name} has shape {parameter.shape}, images of {size} pixels "
                     f"(height x width) would need {expected[name]}: it was trained on another size (give images of "
-                    "that, or --size), or symbol and parameters are not of one network"
+                    "that, or use `size`), or symbol and parameters are not of one network"
                 )
         if outputs[0][0] != shape[0]:
-            raise InputError(f"--model {self.name}: its output {outputs[0]} has no row for each of {shape[0]} images")
+            raise InputError(f"`model` {self.name}: its output {outputs[0]} has no row for each of {shape[0]} images")
 
 
 def check_finite(embeddings, name):
@@ -148,8 +149,8 @@ def image_batches(read, count, batch_size, num_workers=0):
     Args:
         read: function from an index below `count` to an image, (H, W, 3) uint8; all of one size. Threads call it.
         count: number of images.
-        batch_size: images a batch.
-        num_workers: threads; 0: the cores there are.
+        batch_size: images per batch.
+        num_workers: threads; 0: as many as usable cores.
 
     Yields:
         index of a batch's first image, and the images, (n, H, W, 3) uint8.
@@ -160,7 +161,7 @@ def image_batches(read, count, batch_size, num_workers=0):
 
 
 def read_ahead(read, parts, num_workers=0):
-    """As `image_batches`, for batches that are given as ranges of indices; yields range and images."""
+    """As `image_batches`, for batches in `parts`, ranges of indices; yields range and images."""
 
     def load(part):
         return part, np.stack([read(index) for index in part])
@@ -171,39 +172,42 @@ def read_ahead(read, parts, num_workers=0):
             yield batch
 
 
-def open_embedders(args, ctx, sizes):
-    """List of an Embedder for each `--model` of the arguments, see `arguments.add_model`.
+class ModelOptions(NamedTuple):
+    """How models are opened: `layer` and `operators` as `load_model` has them, the others as `Embedder` has them."""
 
-    Args:
-        sizes: (H, W) of the images that they are to embed.
+    layer: Optional[str] = None
+    operators: Sequence[str] = ()
+    bgr: bool = False
+    scaling: Optional[Tuple[float, float]] = None
+    batch_size: int = BATCH_SIZE
+
+
+def open_embedders(
+    names: Sequence[str], ctx: mx.Context, sizes: Iterable[Tuple[int, int]], options: ModelOptions
+) -> List[Embedder]:
+    """Embedders of several models, which all take images of these sizes (H, W); all are opened before one computes.
 
     Raises:
         InputError: see `open_embedder`; a model does not take images of such a size.
     """
-    embedders = [open_embedder(name, args, ctx) for name in args.model]
+    embedders = [open_embedder(name, ctx, options) for name in names]
     for embedder in embedders:
         for size in sizes:
             embedder.check_size(size)
     return embedders
 
 
-def open_embedder(name, args, ctx):
-    """The Embedder of one model; the log says how its pixels are scaled, and why.
-
-    Raises:
-        InputError: as `load_model`; one of `--mean` and `--scale` without the other.
-    """
-    if (args.mean is None) != (args.scale is None):
-        raise InputError("--mean and --scale belong together: the network is given (pixel - MEAN) * SCALE")
-    model = load_model(name, args.layer, args.allow_operator)
-    embedder = Embedder(model, ctx, args.batch_size, args.bgr, None if args.mean is None else (args.mean, args.scale))
-    why = f"since its symbol begins with {model.begins_with}; --mean and --scale change that"
-    log.info("%s: the network is given %s", name, pixel_words(embedder.settings, why))
+def open_embedder(name: str, ctx: mx.Context, options: ModelOptions) -> Embedder:
+    """The Embedder of one model; the log says how its pixels are scaled, and why. Raises InputError as `load_model`."""
+    model = load_model(name, options.layer, options.operators)
+    embedder = Embedder(model, ctx, options.batch_size, options.bgr, options.scaling)
+    why = f"because its symbol begins with {model.begins_with}; mean and scale override this"
+    log.info("%s: the network gets %s", name, pixel_words(embedder.settings, why))
     return embedder
 
 
-def pixel_words(settings, why):
-    """What the settings of an Embedder give to the network, and `why`, if it was guessed."""
+def pixel_words(settings: Dict[str, Any], why: str) -> str:
+    """The pixels that a network gets, by the settings of its Embedder, and `why`, if that was guessed."""
     mean, scale = settings["mean"], settings["scale"]
     pixels = "pixels as they are" if (mean, scale) == _AS_THEY_ARE else f"(pixel - {mean:g}) * {scale:g}"
-    return f"{pixels}, {'as --mean and --scale say' if settings['scaling'] == 'given' else why}"
+    return f"{pixels}, {'as mean and scale say' if settings['scaling'] == 'given' else why}"

@@ -28,7 +28,7 @@ class Model(NamedTuple):
         name: PREFIX,EPOCH as the user gave it.
         symbol: from `data` (b, 3, H, W) to one output, its first axis b.
         parameters: float32 NDArrays by name, arguments and auxiliary states together.
-        scales_input: whether the symbol itself expects pixels 0..255; else it is to be given (x - 127.5) / 128.
+        scales_input: whether the symbol expects pixels 0..255; otherwise it expects (x - 127.5) / 128.
         checksum: hexadecimal, of both files and of the name of the output.
         begins_with: names of the operators that take the pixels, which `scales_input` is concluded from.
     """
@@ -51,14 +51,14 @@ def load_model(name, layer=None, operators=()):
     Args:
         name: `PREFIX`, epoch 0, or `PREFIX,EPOCH`.
         layer: name of an inner output to take instead, with or without `_output`.
-        operators: names of operators that the symbol may hold beside those of networks, see `load_symbol`.
+        operators: names of further operators to allow in the symbol, see `load_symbol`.
 
     Raises:
         InputError: naming the file, where one is missing or damaged; no input `data`; symbol and parameters that do
             not belong together; no such layer.
     """
     symbol_path, params_path = model_paths(name)
-    check_model_exists(name, "--model")
+    check_model_exists(name, "`model`")
     refuse_pointer(symbol_path)
     symbol = load_symbol(symbol_path, operators)
     parameters = {key: array.astype("float32", copy=False) for key, array in read_parameters(params_path).items()}
@@ -79,7 +79,7 @@ def _output(symbol, layer, path):
     if layer is None:
         if len(symbol.list_outputs()) > 1:
             raise InputError(
-                f"{path}: has the outputs {', '.join(symbol.list_outputs())}: choose the embeddings with --layer"
+                f"{path}: has the outputs {', '.join(symbol.list_outputs())}: choose the embeddings with `layer`"
             )
         return symbol
     variables = {*symbol.list_arguments(), *symbol.list_auxiliary_states()}
@@ -87,13 +87,13 @@ def _output(symbol, layer, path):
     for name in (layer, layer + "_output"):
         if name in outputs:
             return inner[name]
-    raise InputError(f"--layer {layer}: {path} has no such output; its last ones are {', '.join(outputs[-8:])}")
+    raise InputError(f"`layer` {layer}: {path} has no such output; its last ones are {', '.join(outputs[-8:])}")
 
 
 def _check_surplus(symbol, parameters, symbol_path, params_path):
-    """Parameters that the symbol does not have may be those of a classification layer that was cut off.
+    """Raise InputError for convolutions that the symbol lacks: the parameters are of another, larger network.
 
-    Convolutions are of another network, of whose stages only the beginnings would be used.
+    Other parameters that it lacks may be those of a classification layer that was cut off.
     """
     known = {*symbol.list_arguments(), *symbol.list_auxiliary_states()}
     surplus = [name for name in parameters if name not in known]
@@ -136,7 +136,7 @@ def _first_weights(symbol):
 
 
 def _first_operators(symbol):
-    """Names of the operators that take the images, behind those that leave the range of their pixels as it is."""
+    """Names of the first operators that the images reach, except for those that keep the range of pixels."""
     nodes = json.loads(symbol.tojson())["nodes"]
     users = collections.defaultdict(set)
     for each, node in enumerate(nodes):

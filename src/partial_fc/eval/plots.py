@@ -1,22 +1,23 @@
 """Pictures of results: ROC curves over the logarithm of the false accept rate, and distributions of scores."""
 
+from typing import Any, Iterator, Sequence, Tuple
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..files import atomic_path
 from ..pictures.labels import Labels, name_lines
+from .output import Result
+from .roc import Histogram
 
 _COLUMNS = 80  # of text below or above a panel
 _LINE = 0.17  # inches
-_STYLES = ("-", "--", ":", "-.")  # one for every ten curves, as many as there are colors
+_STYLES = ("-", "--", ":", "-.")  # another one after every ten curves, since there are ten colors
 
 
-def draw_roc(path, results):
+def draw_roc(path: str, results: Sequence[Result]) -> None:
     """Write a PNG with the curves of all results, and their names below.
-
-    Args:
-        path: of the PNG.
-        results: list of output.Result.
 
     Raises:
         OSError: if it cannot be written.
@@ -40,10 +41,11 @@ def draw_roc(path, results):
     _save(figure, path)
 
 
-def draw_histograms(path, results):
-    """Write a PNG with the scores of the pairs of same and of different people, a panel for each result.
+def draw_histograms(path: str, results: Sequence[Result]) -> None:
+    """Write a PNG with the scores of the pairs of same and of different people, a panel per result.
 
-    Args, raises: as `draw_roc`.
+    Raises:
+        OSError: if it cannot be written.
     """
     named = list(_named(results, "histograms"))
     labels = Labels.of(name for name, _ in named)
@@ -52,28 +54,32 @@ def draw_histograms(path, results):
     figure = Figure(figsize=(9, height), dpi=120, layout="constrained")
     panels = figure.subplots(max(len(named), 1), sharex=True, squeeze=False)[:, 0]
     for panel, (name, histogram) in zip(panels, named):
-        for counts, label in ((histogram.different, "different people"), (histogram.same, "same person")):
-            total = counts.sum()
-            if total:
-                density = counts / total / np.diff(histogram.edges)
-                panel.stairs(density, histogram.edges, fill=True, alpha=0.5, label=f"{label}, {total:,} pairs")
         labels.apply(panel.set_title("", loc="left", fontsize=10), name, _COLUMNS)
-        panel.set_ylabel("density")
-        panel.set_yticks([])
-        if panel.patches:
-            panel.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
+        _draw_histogram(panel, histogram)
     panels[-1].set_xlabel("cosine similarity")
     _save(figure, path)
 
 
-def _named(results, attribute):
-    """(name, curve or histogram) of all results; the data set is named where there are several."""
+def _draw_histogram(panel: Axes, histogram: Histogram) -> None:
+    for counts, label in ((histogram.different, "different people"), (histogram.same, "same person")):
+        total = counts.sum()
+        if total:
+            density = counts / total / np.diff(histogram.edges)
+            panel.stairs(density, histogram.edges, fill=True, alpha=0.5, label=f"{label}, {total:,} pairs")
+    panel.set_ylabel("density")
+    panel.set_yticks([])
+    if panel.patches:
+        panel.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
+
+
+def _named(results: Sequence[Result], attribute: str) -> Iterator[Tuple[str, Any]]:
+    """(name, curve or histogram) of all results; the name includes the data set if there are several."""
     several_sets = len({result.data for result in results}) > 1
     for result in results:
         for inner, thing in getattr(result, attribute).items():
             yield ", ".join(filter(None, (result.model, result.data if several_sets else "", inner))), thing
 
 
-def _save(figure, path):
+def _save(figure: Figure, path: str) -> None:
     with atomic_path(path) as unfinished:
         figure.savefig(unfinished, format="png")

@@ -1,23 +1,26 @@
-"""A report in Markdown for people: what was measured beside what was published."""
+"""A report in Markdown: measured results beside published ones."""
 
 import os
 import re
 import urllib.parse
+from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
 
 from ..output.printable import escaped
 from .embedding import pixel_words
-from .output import flat, text
-from .protocols.published import published
+from .output import Result, flat, text
+from .protocols.published import Published, published
+
+_Row = Tuple[str, str, Dict[str, str]]
 
 _EXPLANATION = (
-    "Shares are in percent; ± is the standard deviation over the folds. TAR at FAR 1e-4 is the share of the pairs of "
-    "the same person that are accepted where one in 10,000 pairs of different people is. `-`: too few pairs to say, or "
-    "not published."
+    "Accuracies and rates are in percent; ± is the standard deviation over the folds. TAR at FAR 1e-4 is the share of "
+    "the pairs of the same person that are accepted by a threshold that accepts at most one in 10,000 pairs of "
+    "different people. `-`: too few pairs, or not published."
 )
 _GROUPS = {"verification": "Mirror images", "ifrt": "Group", "ijb": "Embeddings are added"}  # columns that name rows
-# What Markdown and HTML take for more than text: `_` and `.` only where they begin or end something.
+# Characters with a meaning in Markdown or HTML; `_` and `.` have one in some places only.
 _MARKS = re.compile(r"[\\`*\[\]<>|&~$#!]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.|(?<=\w)@(?=\w)", re.IGNORECASE)
-_GUESSED = "as the beginning of its symbol suggests"
+_GUESSED = "because of the beginning of its symbol"
 _LABELS = {
     "auc": "AUC",
     "xnorm": "Mean norm",
@@ -27,12 +30,12 @@ _LABELS = {
 }
 
 
-def report(results, folder=".", pictures=()):
-    """Markdown (str): for each data set a table of the models, those published below those measured.
+def report(results: Sequence[Result], folder: str = ".", pictures: Sequence[str] = ()) -> str:
+    """A report in Markdown: for each data set a table of the models, published ones below measured ones.
 
     Args:
-        results: list of output.Result.
-        folder: of the report, to which the paths of pictures are made relative.
+        results: to report.
+        folder: of the report; paths of pictures are relative to it.
         pictures: paths of PNGs to show.
     """
     lines = ["# Evaluation", "", _EXPLANATION]
@@ -45,13 +48,13 @@ def report(results, folder=".", pictures=()):
     return "\n".join(lines) + "\n"
 
 
-def _table(own, others):
-    """Lines of a table: a row for each group of each model, those of a group together, and columns with a figure."""
+def _table(own: Sequence[Result], others: Sequence[Published]) -> List[str]:
+    """Lines of a table: a row per group and model, those of a group together; columns without figures are left out."""
     rows = [row for each in own for row in _rows(each.model, each)]
     columns = list(dict.fromkeys(label for _, _, figures in rows for label in figures))
     rows += [row for each in others for row in _rows(f"published: {each.model}", each)]
     columns = [label for label in columns if any(figures.get(label, "-") != "-" for _, _, figures in rows)]
-    groups = list(dict.fromkeys(name for _, name, _ in rows))  # in the order of those measured
+    groups = list(dict.fromkeys(name for _, name, _ in rows))  # measured ones first, in their order
     rows.sort(key=lambda row: groups.index(row[1]))
     named = groups != [""]
     header = ["Model", *[_GROUPS.get(own[0].protocol, "")] * named]
@@ -64,8 +67,8 @@ def _table(own, others):
     return ["| " + " | ".join(map(_escaped, line)) + " |" for line in lines]
 
 
-def _rows(model, result):
-    """Tuples of the model, what a row is of, and the figures as text by label, one for each group of a result."""
+def _rows(model: str, result: Union[Result, Published]) -> Iterator[_Row]:
+    """For each group of a result: the model, the name of the group, and the figures as text by label."""
     for name, figures in (result.groups or {"": result.figures}).items():
         figures = flat(figures)
         yield (
@@ -79,27 +82,27 @@ def _rows(model, result):
         )
 
 
-def _label(key):
+def _label(key: str) -> str:
     if key.startswith("tar "):
         return f"TAR at FAR {key[4:]}"
     return _LABELS.get(key, key[:1].upper() + key[1:])
 
 
-def _text(key, value, deviation):
+def _text(key: str, value: Any, deviation: Any) -> str:
     shown = f"{value:,}" if isinstance(value, int) else text(key, value)
     return shown if deviation is None else f"{shown} ± {text(key, deviation)}"
 
 
-def _settings(results):
-    """Lines on how the models were given their images."""
+def _settings(results: Sequence[Result]) -> List[str]:
+    """Lines on how pixels were scaled for the models."""
     lines = [
-        f"- {_escaped(each.model)}: the network is given {pixel_words(each.settings, _GUESSED)}"
+        f"- {_escaped(each.model)}: the network gets {pixel_words(each.settings, _GUESSED)}"
         for each in results
         if "mean" in each.settings
     ]
     return ["", *dict.fromkeys(lines)] if lines else []
 
 
-def _escaped(cell):
-    """A cell or name that shows in Markdown as it is."""
+def _escaped(cell: str) -> str:
+    """Text that Markdown shows as it is."""
     return _MARKS.sub(r"\\\g<0>", escaped(cell))

@@ -3,10 +3,9 @@
 import contextlib
 import functools
 import os
-import signal
 import sys
 
-_STATUS = 128 + signal.SIGPIPE
+from ..errors import CLOSED_PIPE
 
 
 def quiet_pipe(main):
@@ -24,7 +23,7 @@ def quiet_pipe(main):
                 sys.stdout.flush()  # else Python does at its end, and reports a closed pipe
         except BrokenPipeError:
             _discard(sys.stdout)
-            return _STATUS
+            return CLOSED_PIPE
 
     return quiet
 

@@ -13,7 +13,7 @@ from partial_fc.distributed.lock import LOCK, Lock
 from helpers.glint360k import archive, split
 
 COMMANDS = {
-    "unpack": ["unpack", "--include", "source", "--output", "out"],
+    "unpack": ["unpack", "source", "out"],
     "merge": ["merge", "source", "out", "--overwrite"],
     "split": ["split", "source", "rest", "out", "--share", "0.5", "--overwrite"],
     "shuffle": ["shuffle", "source", "out", "--overwrite"],
@@ -41,7 +41,7 @@ def test_a_second_program_is_refused(name, folder, capsys):
         split(folder / "out", archive())
     before = sorted(os.listdir("out"))
     with Lock(os.path.join("out", LOCK)):
-        assert (centers if name == "import" else commands.main)(COMMANDS[name]) == 1
+        assert (centers if name == "import" else commands.main)(COMMANDS[name]) == 2
         assert "out: another run is at work there: process" in capsys.readouterr().err
         assert sorted(os.listdir("out")) == sorted([LOCK, *before]) and LOCK not in os.listdir()
     assert sorted(os.listdir("out")) == before

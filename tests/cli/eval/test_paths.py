@@ -39,7 +39,7 @@ def here(tmp_path, monkeypatch):
 
 
 def failure(capsys, *arguments):
-    assert main([*map(str, arguments)]) == 1
+    assert main([*map(str, arguments)]) == 2
     return capsys.readouterr().err.splitlines()[-1]
 
 

@@ -24,7 +24,7 @@ def figures(capsys, *arguments):
 
 def failure(capsys, *arguments):
     """The error of a command that must fail."""
-    assert main(list(map(str, arguments))) == 1
+    assert main(list(map(str, arguments))) == 2
     return capsys.readouterr().err
 
 
@@ -64,9 +64,9 @@ def test_ifrt(tmp_path, capsys, embed):
     message = failure(capsys, "ifrt", "--features", saved, "--list", tmp_path / "list")
     assert "16 rows of features for 15 images" in message
     (keep / saved.with_suffix(".txt").name).unlink()
-    assert "there is no list of its images beside it" in failure(capsys, "ifrt", "--features", saved)
+    assert "is missing: name one with --list" in failure(capsys, "ifrt", "--features", saved)
     assert "--model needs --images" in failure(capsys, "ifrt", "--model", tmp_path / "m")
-    assert "give --model, or --features" in failure(capsys, "ifrt", "--images", tmp_path / "ifrt")
+    assert "--model, or --features, or both are needed" in failure(capsys, "ifrt", "--images", tmp_path / "ifrt")
 
 
 def test_megaface(tmp_path, capsys, embed):
@@ -82,8 +82,8 @@ def test_megaface(tmp_path, capsys, embed):
     assert {**again, "model": found["model"], "settings": found["settings"]} == found
     for wrong, message in (
         (images[:2], "--probe-images and --distractor-images belong together"),
-        ([], "give --model with images"),
-        (images[:4], "give --model with images"),
+        ([], "--model with images, or features, or both are needed"),
+        (images[:4], "--model with images, or features, or both are needed"),
         (images[4:], "--model belongs to --probe-images"),
         (kit, "files of features need --ending"),
         ([*kit, "--ending", "_m.bin", "--write-features", "x"], "--write-features is for one --model"),
@@ -107,7 +107,7 @@ def test_ijb(tmp_path, capsys, embed):
     assert figures(capsys, *common, "--features", tmp_path / "halves.npy")["settings"] == {"embeddings": "as saved"}
     np.save(tmp_path / "short.npy", features[:11])
     assert "11 rows of features for 12 images" in failure(capsys, *common, "--features", tmp_path / "short.npy")
-    assert "give --model, or --features" in failure(capsys, *common)
+    assert "--model, or --features, or both are needed" in failure(capsys, *common)
     message = failure(capsys, "ijb", tmp_path / "ijb", "--dataset", "IJBB", "--model", tmp_path / "m")
     assert "ijbb_face_tid_mid.txt: cannot be read" in message
 
@@ -146,4 +146,4 @@ def test_real_ranks(tmp_path, capsys, embed):
     succeed(run([*start, "--keep", str(tmp_path), "--json", str(tmp_path / "out.json")], PYTHONPATH=ROOT + "/src"))
     assert json.loads((tmp_path / "out.json").read_text()) == expected
     process = run(start, PYTHONPATH=ROOT + "/src")
-    assert process.returncode and process.stdout.count("several ranks need --keep DIR") == 1
+    assert process.returncode == 2 and process.stdout.count("several ranks need --keep DIR") == 1

@@ -171,7 +171,7 @@ def test_damaged_records_are_left_out(tmp_path, caplog):
 def test_files_without_records(tmp_path, content, message, capsys):
     if content is not None:
         (tmp_path / "train.rec").write_bytes(content)
-    assert commands.main(["index", str(tmp_path)]) == 1
+    assert commands.main(["index", str(tmp_path)]) == 2
     assert f"train.rec: {message}" in capsys.readouterr().err and not (tmp_path / "train.idx").exists()
 
 

@@ -209,10 +209,10 @@ def test_command(tmp_path, monkeypatch, caplog, capsys):
     assert told[0].endswith("release under test: 17091657 images of 360232 identities")
     assert told[1].endswith("--rec " + os.path.join(str(tmp_path), "glint360k", "train.rec"))
     for wrong in ("nowhere", str(tmp_path / "glint360k_00")):
-        assert commands.main(["glint360k", wrong]) == 1
+        assert commands.main(["glint360k", wrong]) == 2
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert commands.main(["glint360k", str(empty)]) == 1
+    assert commands.main(["glint360k", str(empty)]) == 2
     assert "neither train.rec with train.idx nor parts" in capsys.readouterr().err
 
 

@@ -124,7 +124,7 @@ def test_bad_images_are_in_no_pair(source, tmp_path, caplog):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ([], "give --people, --share or --identities"),
+        ([], "--people, --share or --identities is needed"),
         (["--people", "6"], "6 of the 6 identities"),
         (["--share", "1"], "--share 1: expected"),
         (["--people", "1"], "--random-pairs 3000: .* ask for"),
@@ -132,7 +132,7 @@ def test_bad_images_are_in_no_pair(source, tmp_path, caplog):
     ],
 )
 def test_wrong_arguments_write_nothing(source, tmp_path, capsys, arguments, message):
-    assert commands.main(["pairs", source, str(tmp_path / "out"), *arguments]) == 1
+    assert commands.main(["pairs", source, str(tmp_path / "out"), *arguments]) == 2
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
 
@@ -142,12 +142,12 @@ def test_nothing_is_overwritten_by_accident(source, tmp_path, capsys):
     for name in ("heldout.bin", "heldout-identities.txt", "train.rec"):
         (tmp_path / "out").mkdir(exist_ok=True)
         (tmp_path / "out" / name).write_text("mine")
-        assert commands.main(["pairs", source, out, "--share", "0.5", "--random-pairs", "2"]) == 1
+        assert commands.main(["pairs", source, out, "--share", "0.5", "--random-pairs", "2"]) == 2
         assert f"{name} exists: --overwrite replaces it" in capsys.readouterr().err
         assert (tmp_path / "out" / name).read_text() == "mine"
         os.remove(os.path.join(out, name))
     (tmp_path / "out" / "train.rec").write_text("mine")
-    assert commands.main(["pairs", source, source, "--share", "0.5", "--random-pairs", "2", "--overwrite"]) == 1
+    assert commands.main(["pairs", source, source, "--share", "0.5", "--random-pairs", "2", "--overwrite"]) == 2
     assert "is the folder of a source" in capsys.readouterr().err
     assert commands.main(["pairs", source, out, "--share", "0.5", "--random-pairs", "2", "--overwrite"]) == 0
     assert len(rest_of(out)) == 3

@@ -82,8 +82,17 @@ def test_text(folder, capsys):
 def test_json_and_damage(folder, capsys):
     assert commands.main(["info", folder, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == info(folder)
-    assert commands.main(["info", os.path.join(folder, "nowhere")]) == 1
+    assert commands.main(["info", os.path.join(folder, "nowhere")]) == 2
     assert "nowhere/train.rec: no such file" in capsys.readouterr().err
+
+
+def test_json_in_a_file_stands_beside_the_text(folder, tmp_path, capsys):
+    path = tmp_path / "facts.json"
+    assert commands.main(["info", folder, f"--json={path}"]) == 0
+    assert json.loads(path.read_text()) == info(folder) and "images of" in capsys.readouterr().out
+    assert commands.main(["info", folder, "--json", str(tmp_path / "no" / "facts.json")]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: --json ") and not printed.out
 
 
 def test_pictures(folder, tmp_path):
@@ -95,7 +104,7 @@ def test_pictures(folder, tmp_path):
         picture = cv2.imread(str(tmp_path / "new" / "pictures" / name))
         assert picture.shape[1] >= 800 and picture.std() > 10
     (tmp_path / "file").write_text("")
-    assert commands.main(["info", folder, "--pictures", str(tmp_path / "file" / "pictures")]) == 1
+    assert commands.main(["info", folder, "--pictures", str(tmp_path / "file" / "pictures")]) == 2
 
 
 def cells_of_color(picture, color):

@@ -289,11 +289,11 @@ def test_nested_folders_are_named_with_their_images(folder, tmp_path, log):
     (folder / "p10" / "empty").mkdir()
     out = str(tmp_path / "out")
     assert commands.main(["pack", str(folder), out, "--size", "32"]) == 0
-    text = "images in this nested folder that were not taken: %d; move them to the folder of their identity"
+    text = "skipped %d images in this nested folder; move them to the folder of their identity"
     assert log.getvalue().splitlines() == [
         f"{folder}/p1/holiday/2019: {text % 3}",
         f"{folder}/p2/more: {text % 1}",
-        "4 images in 2 nested folders were not taken",
+        "skipped 4 images in 2 nested folders",
         f"{out}: 16 images of 3 identities; skipped files: 4, identities: 0, see skipped.txt",
     ]
     lines = (tmp_path / "out" / "skipped.txt").read_text().splitlines()
@@ -308,7 +308,7 @@ def test_long_lists_are_cut_short_in_the_log(folder, tmp_path, log):
 
 
 def test_command_tells_errors(folder, tmp_path, log, capsys):
-    assert commands.main(["pack", str(tmp_path / "nowhere"), str(tmp_path / "out")]) == 1
+    assert commands.main(["pack", str(tmp_path / "nowhere"), str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == f"error: {tmp_path}/nowhere: no such folder\n"
     pairs = ["pack", str(folder), str(tmp_path / "out"), "--pairs", "pairs.txt", "--random-pairs", "3"]
     for arguments in (pairs, ["pack", str(folder)], [], pairs[:3] + ["--random-pairs", "0"]):
@@ -339,4 +339,6 @@ def test_arguments_and_help_without_mxnet():
     environment = {**os.environ, "PYTHONPATH": SRC}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
     assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("usage: partial-fc data pack") and "no test of it" in " ".join(run.stdout.split())
+    assert run.stdout.startswith("usage: partial-fc data pack") and "do not verify a model with them" in " ".join(
+        run.stdout.split()
+    )

@@ -174,7 +174,7 @@ def test_damaged_data_set_is_mended(damaged, out, tmp_path, caplog):
 def test_too_many_bad_records_are_no_data_set(damaged, out, capsys):
     path, _ = damaged
     for command in (["merge", path, out], ["shuffle", path, out], ["split", "--share", "0.3", path, out, out + "2"]):
-        assert commands.main([*command, "--on-bad-record", "skip", "--bad-record-share", "0.16"]) == 1
+        assert commands.main([*command, "--on-bad-record", "skip", "--bad-record-share", "0.16"]) == 2
         assert "more than the maximum share bad_record_share=0.16" in capsys.readouterr().err
         assert not os.path.exists(os.path.join(out, "train.rec"))
 
@@ -292,10 +292,10 @@ def test_outputs_are_not_overwritten_by_accident(sources, tmp_path, capsys):
     write_records(os.path.join(str(tmp_path), "train.rec"), [[b"old"]])
     to_hold_out = ["split", "--share", "0.4", first, held]
     for arguments in (["merge", first, first], [*to_hold_out, first], ["shuffle", first, first]):
-        assert commands.main(arguments + ["--overwrite"]) == 1
+        assert commands.main(arguments + ["--overwrite"]) == 2
         assert "is the folder of a source" in capsys.readouterr().err
     for arguments in (["merge", *sources], to_hold_out, ["shuffle", first]):
-        assert commands.main([*arguments, str(tmp_path)]) == 1
+        assert commands.main([*arguments, str(tmp_path)]) == 2
         assert "train.rec exists: --overwrite replaces it" in capsys.readouterr().err
     assert images_of(str(tmp_path)) == [[b"old"]]
     assert commands.main(["merge", first, str(tmp_path), "--overwrite"]) == 0 and images_of(str(tmp_path)) == FIRST
@@ -303,5 +303,5 @@ def test_outputs_are_not_overwritten_by_accident(sources, tmp_path, capsys):
     assert sorted(images_of(out) + images_of(held)) == sorted(FIRST)
     assert commands.main(["shuffle", first, out, "--overwrite"]) == 0 and RecordFile(out + "/train.rec").ranges is None
     (tmp_path / "file").write_text("")
-    assert commands.main(["shuffle", first, str(tmp_path / "file" / "out")]) == 1
+    assert commands.main(["shuffle", first, str(tmp_path / "file" / "out")]) == 2
     assert "cannot be made" in capsys.readouterr().err

@@ -84,8 +84,8 @@ def test_damaged_records_are_skipped(folders, tmp_path, caplog, capsys):
     position = int(RecordFile(str(path)).positions[2])
     content = path.read_bytes()
     path.write_bytes(content[:position] + bytes(4) + content[position + 4 :])
-    arguments = ["unpack", "--include", ",".join(folders), "--output", str(tmp_path / "out"), "--on-bad-record", "skip"]
-    assert commands.main(arguments) == 1
+    arguments = ["unpack", *folders, str(tmp_path / "out"), "--on-bad-record", "skip"]
+    assert commands.main(arguments) == 2
     assert (
         "this makes 1 of 3 records bad, more than the maximum share bad_record_share=0.001:" in capsys.readouterr().err
     )
@@ -93,7 +93,7 @@ def test_damaged_records_are_skipped(folders, tmp_path, caplog, capsys):
     assert files(tmp_path / "out") == {**SECOND, **{name: FIRST[name] for name in FIRST if name != "id_0/0_1.jpg"}}
     told = [record.getMessage() for record in caplog.records]
     assert "record 2 cannot be read" in told[-3] and told[-1].endswith("out: 4 images of 4 identities")
-    assert commands.main([*arguments, "--bad-record-share", "0"]) == 1
+    assert commands.main([*arguments, "--bad-record-share", "0"]) == 2
     assert "more than the maximum share" in capsys.readouterr().err
 
 
@@ -156,7 +156,7 @@ def test_progress_is_over_the_images(folders, tmp_path):
 
 
 def test_errors_come_before_the_work(folders, tmp_path):
-    for name, hint in (("train.idx", ": `partial-fc data index "), ("train.rec", "; --include")):
+    for name, hint in (("train.idx", ": `partial-fc data index "), ("train.rec", "; a source is a folder")):
         os.remove(os.path.join(folders[1], name))
         with pytest.raises(InputError, match=rf"second.{name}: no such file{hint}"):
             unpack(folders, str(tmp_path / "out"))
@@ -188,10 +188,11 @@ def test_pack_unpack_pack(tmp_path):
 
 
 def test_command(folders, tmp_path, capsys):
-    arguments = ["--include", ",".join(folders), "--output", str(tmp_path / "out"), "--workers", "2"]
-    assert commands.main(["unpack", *arguments]) == 0
+    assert commands.main(["unpack", *folders, str(tmp_path / "out"), "--workers", "2"]) == 0
     assert files(tmp_path / "out") == {**FIRST, **SECOND}
-    assert commands.main(["unpack", "--include", "nowhere", "--output", str(tmp_path / "out")]) == 1
+    assert commands.main(["unpack", os.path.join(folders[0], "train.rec"), str(tmp_path / "one")]) == 0
+    assert files(tmp_path / "one") == FIRST
+    assert commands.main(["unpack", "nowhere", str(tmp_path / "out")]) == 2
     assert "error: nowhere/train.rec: no such file" in capsys.readouterr().err
 
 

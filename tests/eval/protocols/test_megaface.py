@@ -133,13 +133,13 @@ def test_files_of_features(tmp_path):
     [
         (b"", "0 bytes"),
         (b"x" * 15, "15 bytes"),
-        (struct.pack("<4i", 3, 1, 4, 5) + bytes(8), "has 24 bytes, 28"),
-        (struct.pack("<4i", 3, 1, 4, 5) + bytes(16), "has 32 bytes, 28"),
+        (struct.pack("<4i", 3, 1, 4, 5) + bytes(8), "has 24 bytes, 3 x 1 need 28"),
+        (struct.pack("<4i", 3, 1, 4, 5) + bytes(16), "has 32 bytes, 3 x 1 need 28"),
         (struct.pack("<4i", 2, 2, 8, 5) + bytes(16), "2 x 2"),
         (struct.pack("<4i", 2, 1, 4, 4) + bytes(8), "type 4"),
         (struct.pack("<4i", 0, 1, 4, 5), "0 x 1"),
         (struct.pack("<4i", -1, 1, 4, 5), "-1 x 1"),
-        (struct.pack("<4i", 2, 1, 8, 5) + bytes(16), "8 bytes a row"),
+        (struct.pack("<4i", 2, 1, 8, 5) + bytes(16), "8 bytes per row"),
     ],
 )
 def test_bad_files_of_features_are_named(tmp_path, content, message):
@@ -174,10 +174,10 @@ def test_noise_of_other_endings(tmp_path, caplog):
     names = [f"Ann Lee_{number}.png" for number in range(24)] + ["x/1.png", "7@N01.a/2.JPEG"]
     (tmp_path / "noise.txt").write_text("\r\n".join(names))
     assert open_template_list(path, str(tmp_path / "noise.txt")).paths == ["x/1.jpg"]
-    assert "names are of no image" not in caplog.text
+    assert "names match no image" not in caplog.text
     (tmp_path / "noise.txt").write_text("\n".join(["Bob_1.png", "7@N01.b/2", "x/1"]))
     assert open_template_list(path, str(tmp_path / "noise.txt")).paths == paths[:24] + paths[26:]
-    assert "noise.txt: 2 of 3 names are of no image of the list, one is '7@N01.b/2'" in caplog.text
+    assert "noise.txt: 2 of 3 names match no image, one is '7@N01.b/2'" in caplog.text
     assert [record.levelname for record in caplog.records if "no image" in record.message] == ["WARNING"]
 
 

@@ -88,7 +88,7 @@ def test_damaged_images_are_named(tmp_path):
     "arguments", [([], None, None), ([], "lfw", None), ([], None, "pairs.txt"), (["a"], "lfw", None)]
 )
 def test_what_is_missing(arguments):
-    with pytest.raises(InputError, match="give --bin FILE"):
+    with pytest.raises(InputError, match="`bin` FILE, or `images` FOLDER"):
         open_pair_sets(*arguments)
 
 

@@ -114,11 +114,11 @@ def test_pairs_of_one_kind_have_an_accuracy_and_no_curve(saved, capsys, kind):
 @pytest.mark.parametrize(
     "scales_input, words, why",
     [
-        (True, "pixels as they are", "since its symbol begins with _minus_scalar; --mean and --scale change that"),
+        (True, "pixels as they are", "because its symbol begins with _minus_scalar; mean and scale override this"),
         (
             False,
             "(pixel - 127.5) * 0.0078125",
-            "since its symbol begins with FullyConnected; --mean and --scale change",
+            "because its symbol begins with FullyConnected; mean and scale override",
         ),
     ],
 )
@@ -128,7 +128,7 @@ def test_scaling_is_told_and_can_be_given(saved, capsys, scales_input, words, wh
     arguments = ["--model", folder / "m", "--bin", folder / "val.bin"]
     assert main(["verification", *map(str, arguments), "--json"]) == 0
     printed = capsys.readouterr()
-    assert f"{folder}/m: the network is given {words}, {why}" in printed.err
+    assert f"{folder}/m: the network gets {words}, {why}" in printed.err
     settings = json.loads(printed.out)["settings"]
     assert settings["scaling"] == "guessed" and settings["scale"] == (1 if scales_input else 0.0078125)
     found = figures(capsys, *arguments, "--mean", 30, "--scale", 0.5)
@@ -146,15 +146,18 @@ def test_half_a_scaling(saved, capsys, arguments, message):
     assert message in error(capsys, "--model", saved[0] / "m", "--bin", saved[0] / "val.bin", *arguments)
 
 
-@pytest.mark.parametrize("arguments", [("--mean", "nan"), ("--scale", "0"), ("--scale", "inf")])
-def test_scalings_that_are_none(capsys, arguments):
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [(("--mean", "nan"), "expected "), (("--scale", "0"), "must not be 0"), (("--scale", "inf"), "expected ")],
+)
+def test_scalings_that_are_none(capsys, arguments, expected):
     with pytest.raises(SystemExit):
         main(["verification", "--model", "m", "--bin", "b", *arguments])
-    assert f"error: {arguments[0]}: expected " in capsys.readouterr().err
+    assert f"error: {arguments[0]}: {expected}" in capsys.readouterr().err
 
 
 def error(capsys, *arguments):
-    assert main(["verification", *map(str, arguments)]) == 1
+    assert main(["verification", *map(str, arguments)]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     return printed.err.splitlines()[-1]

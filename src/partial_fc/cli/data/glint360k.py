@@ -1,27 +1,35 @@
 """The command `partial-fc data glint360k`."""
 
+import argparse
 import logging
 import os
+from typing import Any
 
 from ...data.progress import byte_progress
+from ..run import add_command
 
 log = logging.getLogger("partial_fc")
 
+_GLINT360K = """\
+Unpack the download of Glint360K, and say which release it is, by the md5 sums that its pages publish. If DIR has no
+train.rec yet, it is unpacked from the archive's parts glint360k*. An interrupted run continues when it is started
+again."""
 
-def add(commands):
+
+def add(commands: Any) -> None:
     """Add the command to the sub-parsers."""
-    command = commands.add_parser(
+    command = add_command(
+        commands,
         "glint360k",
+        _run,
         help="unpack and check the download of Glint360K",
-        description="Tell which release of Glint360K the files in DIR are, by the md5 sums that its pages publish. "
-        "Where there is no train.rec yet, it is unpacked from the archive's parts glint360k*. Start a run that was "
-        "broken off again.",
+        description=_GLINT360K,
+        example="partial-fc data glint360k downloads/glint360k",
     )
-    command.add_argument("folder", metavar="DIR", help="has train.rec and train.idx, or the parts glint360k*")
-    command.set_defaults(run=_run)
+    command.add_argument("folder", metavar="DIR", help="folder with train.rec and train.idx, or with the parts")
 
 
-def _run(args):
+def _run(args: argparse.Namespace) -> None:
     from ...data.tools.glint360k import prepare
 
     folder, release = prepare(args.folder, byte_progress)

@@ -1,67 +1,77 @@
 """`partial-fc data info` and `check`."""
 
+import argparse
 import json
+import os
+from typing import Any
 
-from ...data.progress import progress
-from ...output.printable import print_lines
-from .arguments import SOURCE, positive
+from ...errors import PROBLEMS_FOUND, InputError
+from ..options import RECORDS, add_json, add_workers, check_file_to_write, check_folder_to_write, print_result, shown
+from ..parser import positive
+from ..run import add_command
+
+_CHECK = f"""\
+Read and decode every record, and compare labels, index and ranges of identities with each other. What does not prevent
+training, but may be unintended, is reported as a note: duplicates, gray images and the like.
+
+The exit status is {PROBLEMS_FOUND} if there are errors."""
 
 
-def add(commands):
+def add(commands: Any) -> None:
     """Add the commands to argparse's sub-parsers."""
-    _add_info(commands)
-    _add_check(commands)
-
-
-def _add_info(commands):
-    command = commands.add_parser(
+    command = add_command(
+        commands,
         "info",
-        help="what a data set holds",
-        description="Print how many images and identities a data set has, and of what size and kind they are.",
+        _info,
+        help="count images and identities of a data set",
+        description="Print how many images and identities a data set has, and of what size and kind the images are.",
+        example="partial-fc data info data/all --pictures pictures",
     )
-    command.add_argument("source", metavar="DIR", help=SOURCE)
+    command.add_argument("source", metavar="SOURCE", help=RECORDS)
     command.add_argument(
-        "--pictures", metavar="FOLDER", help="write histogram.png and contact-sheet.png, a row of images an identity"
+        "--pictures",
+        metavar="DIR",
+        help="write histogram.png and contact-sheet.png, one row of images per identity, there (default: no pictures)",
     )
-    command.add_argument("--json", action="store_true", help="print one JSON object")
-    command.set_defaults(run=_info)
-
-
-def _add_check(commands):
-    command = commands.add_parser(
+    add_json(command)
+    command = add_command(
+        commands,
         "check",
+        _check,
         help="find errors in a data set",
-        description="Read and decode every record, and compare labels, index and ranges of identities with each other. "
-        "What can be trained with, but may not be meant, is a note: duplicates, grey images and the like. The exit "
-        "status is 1 if there are errors.",
+        description=_CHECK,
+        example="partial-fc data check data/all --size 112",
     )
-    command.add_argument("source", metavar="DIR", help=SOURCE)
-    command.add_argument("--json", action="store_true", help="print one JSON object")
-    command.add_argument("--workers", type=positive, default=4, metavar="N", help="threads (%(default)s)")
+    command.add_argument("source", metavar="SOURCE", help=RECORDS)
     command.add_argument(
         "--size",
         type=positive,
         metavar="N",
-        help="height and width that images have to have (those in the file property, or else of the first image)",
+        help="height and width that all images must have, in pixels (default: those in the file property, or else of "
+        "the first image)",
     )
-    command.set_defaults(run=_check)
+    add_workers(command, "decode")
+    add_json(command)
 
 
-def _info(args):
+def _info(args: argparse.Namespace) -> None:
     from ...data.tools.info import info, info_text
 
+    check_file_to_write("--json", args.json)
+    check_folder_to_write("--pictures", args.pictures)
     facts = info(args.source, args.pictures)
-    print_lines([json.dumps(facts)] if args.json else info_text(facts))
+    print_result(info_text(facts), json.dumps(facts), args.json)
 
 
-def _check(args):
+def _check(args: argparse.Namespace) -> int:
+    from ...data.records.data_set import record_path
     from ...data.tools.check import BLOCK, check, check_text
 
-    facts = check(
-        args.source,
-        args.size and (args.size, args.size),
-        args.workers,
-        lambda blocks: progress(blocks, f"blocks of {BLOCK} images"),
-    )
-    print_lines([json.dumps(facts)] if args.json else check_text(facts))
-    return 1 if facts["errors"] else 0
+    check_file_to_write("--json", args.json)
+    path = record_path(args.source)
+    if not os.path.exists(path):  # wrong input, and not something wrong in a data set
+        raise InputError(f"{path}: no such file")
+    size = (args.size, args.size) if args.size else None
+    facts = check(args.source, size, args.workers, shown(f"blocks of {BLOCK} images"))
+    print_result(check_text(facts), json.dumps(facts), args.json)
+    return PROBLEMS_FOUND if facts["errors"] else 0

@@ -1,35 +1,68 @@
-"""The command `partial-fc data unpack`."""
+"""The command `partial-fc data unpack`, and that of the published system, unpack_glint360k.py."""
 
+import argparse
 import logging
+import sys
+from typing import Any, Optional, Sequence
 
-from ...data.progress import progress
-from .arguments import add_reading, reading
+from ...output.closed_pipe import quiet_pipe
+from ..options import RECORDS, shown
+from ..parser import Parser
+from ..run import add_command, run
+from .reading import add_reading, reading
 
 log = logging.getLogger("partial_fc")
 
+_UNPACK = """\
+Write every image as OUT/id_LABEL/LABEL_N.jpg, where N counts the images of all identities. Labels of the second source
+follow those of the first. Images that exist already are left as they are, so an interrupted run continues when it is
+started again."""
+_BAD = "it cannot be read, or its label is not that of an identity"
 
-def add(commands):
+
+def add(commands: Any) -> None:
     """Add the command to the sub-parsers."""
-    command = commands.add_parser(
+    command = add_command(
+        commands,
         "unpack",
+        _unpack,
         help="record files to folders of images",
-        description="Write every image as OUT/id_LABEL/LABEL_N.jpg, N counting all of them. Images that are there "
-        "already are left alone: start a run that was broken off again.",
+        description=_UNPACK,
+        example="partial-fc data unpack data/all images",
     )
-    command.add_argument(
+    command.add_argument("sources", nargs="+", metavar="SOURCE", help=RECORDS)
+    command.add_argument("out", metavar="OUT", help="folder of the images")
+    add_reading(command, _BAD)
+
+
+@quiet_pipe
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run unpack_glint360k.py, which has the options of the published system; returns the exit status."""
+    parser = Parser(
+        prog="unpack_glint360k.py",
+        description=_UNPACK,
+        example="python unpack_glint360k.py --include data/glint360k --output images",
+    )
+    parser.add_argument(
         "--include",
+        dest="sources",
         required=True,
-        metavar="DIR[,DIR]",
+        metavar="SOURCE[,SOURCE]",
         type=lambda text: text.split(","),
-        help="folders with train.rec and train.idx; labels of the second follow those of the first",
+        help=RECORDS,
     )
-    command.add_argument("--output", required=True, metavar="OUT", help="folder to write to")
-    add_reading(command, "one that cannot be read, or whose label is no identity")
-    command.set_defaults(run=_unpack)
+    parser.add_argument("--output", dest="out", required=True, metavar="OUT", help="folder of the images")
+    add_reading(parser, _BAD)
+    parser.set_defaults(run=_unpack)
+    return run(parser.parse_args(argv))
 
 
-def _unpack(args):
+def _unpack(args: argparse.Namespace) -> None:
     from ...data.tools.unpack import unpack
 
-    images, identities = unpack(args.include, args.output, lambda numbers: progress(numbers, "images"), reading(args))
-    log.info("%s: %d images of %d identities", args.output, images, identities)
+    images, identities = unpack(args.sources, args.out, shown("images"), reading(args))
+    log.info("%s: %d images of %d identities", args.out, images, identities)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,78 +1,128 @@
-"""What the arguments of the protocols share."""
+"""Options that the commands of `eval` share, and the values that the library takes for them."""
 
 import argparse
+from typing import TYPE_CHECKING, Any, Dict
 
-from ..data.arguments import positive
-from ..parser import number
+from ...errors import InputError
+from ..options import add_json, add_overwrite
+from ..parser import number, positive
 
-_MODEL = "PREFIX-symbol.json and PREFIX-EPOCH.params, epoch 0 by default"
+if TYPE_CHECKING:
+    from ...eval.embedding import ModelOptions
+
+_MODEL = "PREFIX-symbol.json and PREFIX-EPOCH.params; EPOCH is 0 by default"
 
 
-def add_model(command, required=True, several=True):
-    """Add the arguments that `embedding.open_embedders` and `device.choose_device` need; `several`: models at once."""
+def add_model(command: argparse.ArgumentParser, several: bool = True, instead: str = "") -> None:
+    """Add --model and the options of `model_options`.
+
+    Args:
+        command: to add them to.
+        several: whether --model takes several models.
+        instead: option that may replace --model; empty: none, --model is required.
+    """
     group = command.add_argument_group("model")
-    more = dict(nargs="+", action="extend", default=[]) if several else {}
+    more: Dict[str, Any] = dict(nargs="+", action="extend", default=[]) if several else {}
+    text = f"{_MODEL}; several models are compared" if several else _MODEL
     group.add_argument(
         "--model",
         metavar="PREFIX[,EPOCH]",
-        required=required,
-        help=_MODEL + "; several are set beside each other" if several else _MODEL,
+        required=not instead,
+        help=f"{text} (default: none, see {instead})" if instead else text,
         **more,
     )
-    group.add_argument("--layer", metavar="NAME", help="inner output of the symbol to take as embedding")
+    group.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="inner output of the symbol to take as embedding (default: fc1_output, or else the output of the symbol)",
+    )
     group.add_argument(
         "--allow-operator",
         metavar="NAME",
         action="append",
         default=[],
-        help="let the symbol hold this operator of MXNet, too; only for a file that you trust; repeatable",
+        help="also allow this operator of MXNet in the symbol; only for a file that you trust; may be repeated "
+        "(default: the operators of networks)",
     )
     group.add_argument("--bgr", action="store_true", help="the model was trained on blue, green, red")
     group.add_argument(
         "--mean",
         type=number,
         metavar="M",
-        help="with --scale: the network is given (pixel - M) * S of pixels 0..255; without both, pixels as they are, "
-        "or (pixel - 127.5) * 0.0078125 where the symbol begins with a convolution",
+        help="with --scale: the network gets (pixel - M) * S of pixels 0..255 (default: pixels as they are, or "
+        "(pixel - 127.5) * 0.0078125 if the symbol begins with a convolution)",
     )
-    group.add_argument("--scale", type=_nonzero, metavar="S", help="see --mean")
-    group.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="(%(default)s: a GPU if any)")
+    group.add_argument("--scale", type=_nonzero, metavar="S", help="see --mean (default: see --mean)")
     group.add_argument(
-        "--batch-size", type=positive, default=64, metavar="N", help="images computed at once (%(default)s)"
+        "--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute; auto: a GPU if there is one"
+    )
+    group.add_argument(
+        "--batch-size", type=positive, default=64, metavar="N", help="images per rank that are computed at once"
     )
 
 
-def _nonzero(text):
+def model_options(args: argparse.Namespace) -> "ModelOptions":
+    """The ModelOptions of the options of `add_model`; raises InputError for one of --mean and --scale alone."""
+    from ...eval.embedding import ModelOptions  # imports MXNet: --help need not wait for it
+
+    if (args.mean is None) != (args.scale is None):
+        raise InputError("--mean and --scale belong together: the network gets (pixel - MEAN) * SCALE")
+    scaling = None if args.mean is None else (args.mean, args.scale)
+    return ModelOptions(args.layer, args.allow_operator, args.bgr, scaling, args.batch_size)
+
+
+def _nonzero(text: str) -> float:
     value = number(text)
     if not value:
-        raise argparse.ArgumentTypeError("expected another number than 0, which would make all images the same")
+        raise argparse.ArgumentTypeError("must not be 0, which would make all images the same")
     return value
 
 
-def add_keep(command):
-    """Add the arguments that `protocol_features.embedded` needs beside those of `add_model`."""
+def add_images(command: argparse.ArgumentParser, images: str) -> None:
+    """Add --images and --list; `images` says what the folder has."""
+    command.add_argument("--images", metavar="DIR", help=f"{images} (default: none, see --list)")
+    command.add_argument(
+        "--list",
+        metavar="FILE",
+        help="a path per line, of an image in --images; without --images, relative to the current folder or absolute "
+        "(default: all images in --images)",
+    )
+
+
+def add_features(command: argparse.ArgumentParser, rows: str) -> None:
+    """Add --features, which stands for --model or is compared with it; `rows` says what a row is of."""
+    command.add_argument(
+        "--features",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help=f".npy files, {rows}; instead of --model or beside it (default: none)",
+    )
+
+
+def add_keep(command: argparse.ArgumentParser) -> None:
+    """Add --keep and --overwrite, for features that are computed from images."""
     group = command.add_argument_group(
-        "features of images", "As of `embed`: under horovodrun or mpirun, all ranks share the work."
+        "features of images", "Computed as by `embed`: under horovodrun or mpirun, all ranks share the work."
     )
     group.add_argument(
         "--keep",
         metavar="DIR",
-        help="keep them there: a run that was killed goes on, and none are computed twice; needed by several ranks",
+        help="keep them in this folder, so that an interrupted run continues, and none are computed twice; needed with "
+        "several ranks (default: a temporary folder)",
     )
-    group.add_argument("--overwrite", action="store_true", help="compute all anew, and replace what is in --keep")
+    add_overwrite(group, "features in --keep")
 
 
-def add_output(command):
-    """Add the arguments that `output.write_results` needs."""
+def add_output(command: argparse.ArgumentParser) -> None:
+    """Add the options of `results.write_results`."""
     group = command.add_argument_group("output", "Beside the table on the terminal.")
-    group.add_argument(
-        "--json",
-        nargs="?",
-        const="-",
-        metavar="FILE",
-        help="all figures: an object, for several results a list of them; without FILE on the terminal, for the table",
-    )
-    group.add_argument("--csv", metavar="FILE", help="all figures, a row for each result")
-    group.add_argument("--roc", metavar="FILE", help="PNG of TAR over the logarithm of FAR, all results in one")
-    group.add_argument("--histogram", metavar="FILE", help="PNG of the scores of same and of different people")
-    group.add_argument("--report", metavar="FILE", help="Markdown: the figures beside published ones")
+    add_json(group)
+    for name, meaning in (
+        ("csv", "all figures, one row per result"),
+        ("roc", "PNG of TAR over the logarithm of FAR, all results in one picture"),
+        ("histogram", "PNG of the scores of the same and of different people"),
+        ("report", "Markdown: the figures beside published ones"),
+    ):
+        group.add_argument(f"--{name}", metavar="FILE", help=f"{meaning} (default: not written)")

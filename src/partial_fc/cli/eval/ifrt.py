@@ -2,110 +2,90 @@
 
 import argparse
 import os
+from typing import TYPE_CHECKING, Any, Dict, Tuple
 
-from ..data.arguments import positive
-from .arguments import add_keep, add_model, add_output
+from ...errors import InputError
+from ..options import add_fit
+from ..run import add_command
+from .arguments import add_features, add_images, add_keep, add_model, add_output
+from .protocol import Protocol, check_model_or_features, run_protocol
+
+if TYPE_CHECKING:
+    from ...eval.features import ModelFeatures
+    from ...eval.image_source import Images
+    from ...eval.output import Result
+    from ...eval.protocols.ifrt import ImageGroups
 
 _IFRT = """\
 InsightFace's IFRT: true accept rates at false accept rates of 1e-6, 1e-5 and 1e-4 over all pairs of images of a group,
 for African, Caucasian, Indian and Asian, and over all pairs of all images. Pairs are counted exactly, by cosines in
 steps of 2^-16.
 
-Images are GROUP/IDENTITY/IMAGE, in --images or as lines of --list; features of --features are of the images in --list,
-row by row, by default in the list that `embed` wrote beside the file."""
+Images are GROUP/IDENTITY/IMAGE, in --images or as lines of --list. The rows of --features belong to the images of
+--list, by default the list that `embed` wrote beside the file."""
 
 
-def add(commands):
+def add(commands: Any) -> None:
     """Add the command to the sub-parsers."""
-    command = commands.add_parser(
+    command = add_command(
+        commands,
         "ifrt",
-        help="all pairs of each of four groups of people, and of all",
+        _ifrt,
+        help="all pairs of images of four groups of people, and of all",
         description=_IFRT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        example="partial-fc eval ifrt --images FOLDER --model PREFIX --keep features",
     )
-    command.add_argument("--images", metavar="FOLDER", help="has GROUP/IDENTITY/IMAGE")
+    add_images(command, "folder of GROUP/IDENTITY/IMAGE")
+    add_features(command, "a row per image")
+    add_fit(command)
     command.add_argument(
-        "--list",
-        metavar="FILE",
-        help="a path in each line, of an image in --images; without --images, from the current folder or anywhere else",
+        "--flip", action="store_true", help="add the embedding of the mirror image; published results do not"
     )
-    command.add_argument(
-        "--features",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="FILE",
-        help=".npy with a row for each image; instead of --model, or beside",
-    )
-    command.add_argument(
-        "--size",
-        type=positive,
-        metavar="N",
-        help="cut the middle square of every image and resize it to N x N pixels; without it, all images have to have "
-        "the size of the first",
-    )
-    command.add_argument(
-        "--flip", action="store_true", help="add the embedding of the mirror image; published results are without"
-    )
-    add_model(command, required=False)
+    add_model(command, instead="--features")
     add_keep(command)
     add_output(command)
-    command.set_defaults(run=_ifrt)
 
 
-def _ifrt(args):
-    # imports MXNet: --help need not wait for it
+def _ifrt(args: argparse.Namespace) -> int:
+    return run_protocol(args, _prepare)
+
+
+def _prepare(args: argparse.Namespace, rank: int) -> Protocol:
     from ...eval.image_source import FileImages, images_below, listed_images
-    from ...eval.on_all_ranks import on_all_ranks
     from ...eval.protocols.ifrt import count_pairs, ifrt_result, image_groups
-    from ...eval.protocols.protocol_features import embedded
     from ...eval.protocols.unit_features import UnitFeatures
-    from .paths import check_paths
-    from .results import write_results
 
-    def work(comm):
-        with comm.raise_on_all_ranks():
-            _check(args)
-            check_paths(args)
-            saved = [(path, *_saved(path, args.list)) for path in args.features]
-            sources = {}
-            if args.model:
-                paths = listed_images(args.list, args.images) if args.list else images_below(args.images)
-                groups = image_groups(paths, args.list or args.images)
-                sources["IFRT"] = FileImages(args.images, paths, args.size)
-        with embedded(args, sources, comm, args.flip) as computed:
-            if comm.rank:
-                return
-            found = [(*each, {}) for each in saved]
-            found += [(each.model, each.features[0], groups, each.settings) for each in computed]
-            results = []
-            for name, features, images, settings in found:
-                results.append(ifrt_result(count_pairs(UnitFeatures(features, name), images), name, settings))
-            write_results(results, args)
-
-    return on_all_ranks(work)
-
-
-def _check(args):
-    from ...errors import InputError
-
-    if not args.model and not args.features:
-        raise InputError("give --model, or --features, or both")
+    check_model_or_features(args)
     if args.model and not (args.images or args.list):
-        raise InputError("--model needs --images FOLDER, or --list FILE, or both")
+        raise InputError("--model needs --images DIR, or --list FILE, or both")
+    saved, groups = [], {}
+    for path in args.features:
+        each, groups[path] = _saved(path, args.list)
+        saved.append(each)
+    sources: Dict[str, Images] = {}
+    if args.model:
+        paths = listed_images(args.list, args.images) if args.list else images_below(args.images)
+        computed_groups = image_groups(paths, args.list or args.images)
+        sources["IFRT"] = FileImages(args.images, paths, args.size)
+
+    def measure(each: "ModelFeatures", is_saved: bool) -> "Result":
+        images = groups[each.model] if is_saved else computed_groups
+        counts = count_pairs(UnitFeatures(each.features[0], each.model), images)
+        return ifrt_result(counts, each.model, each.settings)
+
+    return Protocol(measure, sources, saved, args.flip)
 
 
-def _saved(path, listed):
+def _saved(path: str, listed: str) -> "Tuple[ModelFeatures, ImageGroups]":
     """Features of a file and the ImageGroups of its rows."""
-    from ...errors import InputError
     from ...eval.embed import text_path
-    from ...eval.features import read_features
+    from ...eval.features import ModelFeatures, read_features
     from ...eval.image_source import listed_images
     from ...eval.protocols.ifrt import image_groups
 
     if not listed:
         listed = text_path(path)
         if not os.path.exists(listed):
-            raise InputError(f"--features {path}: there is no list of its images beside it, {listed}: give --list FILE")
+            raise InputError(f"--features {path}: the list of its images, {listed}, is missing: name one with --list")
     paths = listed_images(listed)
-    return read_features(path, len(paths)), image_groups(paths, listed)
+    return ModelFeatures(path, [read_features(path, len(paths))], {}), image_groups(paths, listed)

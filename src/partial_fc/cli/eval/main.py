@@ -1,16 +1,24 @@
 """The commands `partial-fc eval ...`."""
 
+from typing import Optional, Sequence
+
 from ...output.closed_pipe import quiet_pipe
+from ..parser import Parser
 from ..run import family_parser, run
 from . import embed, ifrt, ijb, megaface, verification
 
 
-def parser():
+def parser() -> Parser:
     """Parser of the commands."""
-    return family_parser("eval", "Measure trained models.", (verification, ijb, megaface, ifrt, embed))
+    return family_parser(
+        "eval",
+        "Evaluate trained models.",
+        (verification, ijb, megaface, ifrt, embed),
+        "partial-fc eval verification --model models/faces-r50-cosface/model --bin lfw.bin",
+    )
 
 
 @quiet_pipe
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run a command; returns the exit status."""
     return run(parser().parse_args(argv))

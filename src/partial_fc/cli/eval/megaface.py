@@ -2,115 +2,123 @@
 
 import argparse
 import os
+from typing import TYPE_CHECKING, Any, Dict
 
-from ..data.arguments import positive
+from ...errors import InputError
+from ..options import add_fit
+from ..run import add_command
 from .arguments import add_keep, add_model, add_output
+from .protocol import Protocol, run_protocol
+
+if TYPE_CHECKING:
+    from ...eval.features import ModelFeatures
+    from ...eval.image_source import Images
+    from ...eval.output import Result
 
 _MEGAFACE = """\
 MegaFace: identification at rank 1 of FaceScrub's people among up to a million distractors, and verification against
-these, from aligned images or from the features of the development kit. Lists are the kit's JSON files, such as
-facescrub_features_list.json and megaface_features_list.json_1000000_1; images of the noise lists, as InsightFace
-published them, are taken out of both."""
+these, from aligned images or from the features of the development kit.
+
+Lists are the kit's JSON files, such as facescrub_features_list.json and megaface_features_list.json_1000000_1. Images
+in the noise lists, as InsightFace published them, are left out of both."""
+_EXAMPLE = """\
+partial-fc eval megaface --probe-list facescrub_features_list.json \\
+    --distractor-list megaface_features_list.json_1000000_1 --probe-features feature_out/facescrub \\
+    --distractor-features feature_out/megaface --ending _r100.bin"""
 
 
-def add(commands):
+def add(commands: Any) -> None:
     """Add the command to the sub-parsers."""
-    command = commands.add_parser(
+    command = add_command(
+        commands,
         "megaface",
+        _megaface,
         help="identification and verification among a million distractors",
         description=_MEGAFACE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        example=_EXAMPLE,
     )
     for kind, whose in (("probe", "FaceScrub's"), ("distractor", "MegaFace's")):
-        group = command.add_argument_group(f"{kind}s", f"{whose} images.")
-        group.add_argument(f"--{kind}-list", metavar="FILE", required=True, help='the kit\'s JSON: "path", "id"')
-        group.add_argument(f"--{kind}-noises", metavar="FILE", help="names of images to leave out, one a line")
-        group.add_argument(f"--{kind}-images", metavar="DIR", help="aligned images, where the list's paths start")
-        group.add_argument(
-            f"--{kind}-features", metavar="DIR", help="or the kit's files of features, DIR/PATH with --ending"
-        )
+        _add_kind(command, kind, whose)
     command.add_argument(
-        "--ending", metavar="TEXT", help="what the names of files of features add to the image's, such as _r100.bin"
+        "--ending",
+        metavar="TEXT",
+        help="ending of the names of files of features after that of the image, such as _r100.bin (default: none)",
     )
     command.add_argument(
         "--write-features",
         metavar="DIR",
         help="write the features of the images, and the lists without noise, for the kit: DIR/facescrub, DIR/megaface "
-        "and DIR/templatelists",
+        "and DIR/templatelists (default: not written)",
     )
-    command.add_argument(
-        "--size",
-        type=positive,
-        metavar="N",
-        help="cut the middle square of every image and resize it to N x N pixels; without it, all images have to have "
-        "the size of the first",
-    )
-    add_model(command, required=False)
+    add_fit(command)
+    add_model(command, instead="--probe-features")
     add_keep(command)
     add_output(command)
-    command.set_defaults(run=_megaface)
 
 
-def _megaface(args):
-    # imports MXNet: --help need not wait for it
+def _add_kind(command: argparse.ArgumentParser, kind: str, whose: str) -> None:
+    group = command.add_argument_group(f"{kind}s", f"{whose} images.")
+    group.add_argument(f"--{kind}-list", metavar="FILE", required=True, help='JSON of the kit: "path", "id"')
+    group.add_argument(
+        f"--{kind}-noises", metavar="FILE", help="names of images to leave out, one per line (default: none)"
+    )
+    group.add_argument(
+        f"--{kind}-images",
+        metavar="DIR",
+        help=f"aligned images; paths in the list are relative to DIR (default: none, see --{kind}-features)",
+    )
+    group.add_argument(
+        f"--{kind}-features",
+        metavar="DIR",
+        help="files of features of the kit, DIR/PATH with --ending, instead of images or beside them (default: none)",
+    )
+
+
+def _megaface(args: argparse.Namespace) -> int:
+    return run_protocol(args, _prepare)
+
+
+def _prepare(args: argparse.Namespace, rank: int) -> Protocol:
     from ...distributed.lock import LOCK, Lock
+    from ...eval.features import ModelFeatures
     from ...eval.image_source import FileImages
-    from ...eval.on_all_ranks import on_all_ranks
     from ...eval.protocols.megaface import megaface_result
-    from ...eval.protocols.megaface_files import FeatureFolder, write_for_kit
-    from ...eval.protocols.protocol_features import Computed, embedded
-    from .paths import check_paths
-    from .results import write_results
+    from ...eval.protocols.megaface_files import FeatureFolder, open_template_list, write_for_kit
 
-    def work(comm):
-        saved, sources = [], {}
-        with comm.raise_on_all_ranks():
-            _check(args)
-            check_paths(args)
-            lists = probes, distractors = _lists(args)
-            if args.model:
-                sources["facescrub"] = FileImages(args.probe_images, probes.paths, args.size)
-                sources["megaface"] = FileImages(args.distractor_images, distractors.paths, args.size)
-            if args.probe_features:
-                folders = args.probe_features, args.distractor_features
-                matrices = [FeatureFolder(folder, each.paths, args.ending) for folder, each in zip(folders, lists)]
-                saved.append(Computed(args.ending, matrices, {}))
-        with embedded(args, sources, comm, flip=True) as computed:
-            if comm.rank:
-                return
-            results = [
-                megaface_result(of_probes, probes.identities, of_distractors, name, settings=settings)
-                for name, (of_probes, of_distractors), settings in saved + computed
-            ]
-            if args.write_features:
-                with Lock(os.path.join(args.write_features, LOCK)):
-                    write_for_kit(args.write_features, lists, computed[0].features, args.ending)
-            write_results(results, args)
+    _check(args)
+    lists = probes, distractors = (
+        open_template_list(args.probe_list, args.probe_noises),
+        open_template_list(args.distractor_list, args.distractor_noises),
+    )
+    sources: Dict[str, Images] = {}
+    if args.model:
+        sources["facescrub"] = FileImages(args.probe_images, probes.paths, args.size)
+        sources["megaface"] = FileImages(args.distractor_images, distractors.paths, args.size)
+    saved = []
+    if args.probe_features:
+        folders = args.probe_features, args.distractor_features
+        matrices = [FeatureFolder(folder, each.paths, args.ending) for folder, each in zip(folders, lists)]
+        saved.append(ModelFeatures(args.ending, [*matrices], {}))
 
-    return on_all_ranks(work)
+    def measure(each: "ModelFeatures", is_saved: bool) -> "Result":
+        if args.write_features and not is_saved:
+            with Lock(os.path.join(args.write_features, LOCK)):
+                write_for_kit(args.write_features, lists, each.features, args.ending)
+        of_probes, of_distractors = each.features
+        return megaface_result(of_probes, probes.identities, of_distractors, each.model, settings=each.settings)
+
+    return Protocol(measure, sources, saved, flip=True)
 
 
-def _check(args):
-    from ...errors import InputError
-
+def _check(args: argparse.Namespace) -> None:
     for kind in ("images", "features"):
         if bool(getattr(args, f"probe_{kind}")) != bool(getattr(args, f"distractor_{kind}")):
             raise InputError(f"--probe-{kind} and --distractor-{kind} belong together")
     if not args.model and not args.probe_features:
-        raise InputError("give --model with images, or features, or both")
+        raise InputError("--model with images, or features, or both are needed")
     if bool(args.model) != bool(args.probe_images):
         raise InputError("--model belongs to --probe-images and --distractor-images")
     if (args.probe_features or args.write_features) and not args.ending:
         raise InputError("files of features need --ending")
     if args.write_features and len(args.model) != 1:
         raise InputError("--write-features is for one --model")
-
-
-def _lists(args):
-    """TemplateLists of probes and distractors, without noise."""
-    from ...eval.protocols.megaface_files import open_template_list
-
-    return (
-        open_template_list(args.probe_list, args.probe_noises),
-        open_template_list(args.distractor_list, args.distractor_noises),
-    )

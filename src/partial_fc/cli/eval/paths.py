@@ -1,27 +1,29 @@
 """Paths that the arguments of a command name, checked before anything is read, computed or drawn."""
 
+import argparse
 import os
+from typing import List
 
-from ...checkpoint.model_files import check_model_exists
 from ...errors import InputError
+from ..options import check_file_to_write, check_folder_to_write
 
-_FILES = ("bin", "list", "pairs", "probe_list", "probe_noises", "distractor_list", "distractor_noises")
+_FILES = ("bin", "list", "pairs", "features", "probe_list", "probe_noises", "distractor_list", "distractor_noises")
 _FOLDERS = ("images", "probe_images", "distractor_images", "probe_features", "distractor_features")
-_WRITTEN = ("json", "csv", "roc", "histogram", "report")
-_MADE = ("keep", "write_features")
+_WRITTEN_FILES = ("json", "csv", "roc", "histogram", "report")
+_WRITTEN_FOLDERS = ("keep", "write_features")
 
 
-def check_paths(args):
-    """Raise InputError for a path that is missing, or of another kind, or cannot be written; it names the option.
+def check_paths(args: argparse.Namespace) -> None:
+    """Raise InputError, which names the option, for a path that is missing, of the wrong kind, or cannot be written.
 
     Args:
-        args: parsed arguments of a command; those that it lacks are not looked at.
+        args: parsed arguments of a command; options that it lacks are not checked.
     """
+    from ...checkpoint.model_files import check_model_exists  # imports MXNet: --help need not wait for it
+
     for name, kind in [(name, "file") for name in _FILES] + [(name, "folder") for name in _FOLDERS]:
         for path in _paths(args, name):
             _check_input(_option(name), path, kind)
-    for path in _paths(args, "features"):
-        _check_input("--features", path, "file")
     for path in _paths(args, "rec"):
         if not os.path.exists(path):
             raise InputError(f"--rec {path}: no such file or folder")
@@ -29,28 +31,15 @@ def check_paths(args):
         _check_input("FOLDER", path, "folder")
     for name in _paths(args, "model"):
         check_model_exists(name, "--model")
-    check_outputs(args)
-
-
-def check_outputs(args):
-    """As `check_paths`, of the files and folders that the arguments name for results."""
-    for name in _WRITTEN:
+    for name in _WRITTEN_FILES:
         for path in _paths(args, name):
-            folder = os.path.dirname(os.path.abspath(path))
-            if path != "-" and (os.path.isdir(path) or not _is_writable(folder)):
-                raise InputError(
-                    f"{_option(name)} {path}: is a folder, or there is no folder {folder} that can be written to"
-                )
-    for name in _MADE:
+            check_file_to_write(_option(name), path)
+    for name in _WRITTEN_FOLDERS:
         for path in _paths(args, name):
-            nearest = os.path.abspath(path)
-            while not os.path.lexists(nearest):
-                nearest = os.path.dirname(nearest)
-            if not _is_writable(nearest):
-                raise InputError(f"{_option(name)} {path}: {nearest} is not a folder that can be written to")
+            check_folder_to_write(_option(name), path)
 
 
-def _check_input(option, path, kind):
+def _check_input(option: str, path: str, kind: str) -> None:
     right, wrong = (os.path.isfile, os.path.isdir) if kind == "file" else (os.path.isdir, os.path.isfile)
     if wrong(path):
         raise InputError(f"{option} {path}: is a {'folder' if kind == 'file' else 'file'}, not a {kind}")
@@ -58,15 +47,11 @@ def _check_input(option, path, kind):
         raise InputError(f"{option} {path}: no such {kind}")
 
 
-def _paths(args, name):
-    """What an argument names, a list; empty where there is none."""
+def _paths(args: argparse.Namespace, name: str) -> List[str]:
+    """The paths of an argument; none if it is missing or was not given."""
     found = getattr(args, name, None)
     return found if isinstance(found, list) else [found] if found else []
 
 
-def _option(name):
+def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def _is_writable(folder):
-    return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)

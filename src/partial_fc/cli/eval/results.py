@@ -1,43 +1,41 @@
-"""Where the results of a protocol go: to the terminal, and to the files that the arguments name."""
+"""Writes the results of a protocol: to the terminal, and to the files of the options of `add_output`."""
 
+import argparse
 import logging
 import os
+from typing import TYPE_CHECKING, Sequence
 
-from ...files import atomic_path
-from ...output.printable import print_lines
+from ..options import ON_TERMINAL, print_result, write_text
+
+if TYPE_CHECKING:
+    from ...eval.output import Result
 
 log = logging.getLogger("partial_fc")
 
 
-def write_results(results, args):
-    """Print a list of Result as table (or JSON) and write the files that the arguments of `add_output` name.
+def write_results(results: "Sequence[Result]", args: argparse.Namespace) -> None:
+    """Print results as a table or JSON, and write the files that the options of `add_output` name.
 
     Raises:
         OSError: naming the file, if it cannot be written.
     """
     from ...eval.output import results_csv, results_json, table
 
-    print_lines((results_json(results) if args.json == "-" else table(results)).split("\n"))
-    if args.json and args.json != "-":
-        _write(args.json, results_json(results) + "\n")
+    print_result(table(results).split("\n"), results_json(results), args.json)
     if args.csv:
-        _write(args.csv, results_csv(results))
+        write_text(args.csv, results_csv(results))
     if args.roc or args.histogram:
         from ...eval.plots import draw_histograms, draw_roc  # matplotlib takes a while to load
 
-        for path, draw in ((args.roc, draw_roc), (args.histogram, draw_histograms)):
-            if path:
-                draw(path, results)
-                log.info("wrote %s", path)
+        if args.roc:
+            draw_roc(args.roc, results)
+        if args.histogram:
+            draw_histograms(args.histogram, results)
     if args.report:
         from ...eval.report import report
 
         pictures = [path for path in (args.roc, args.histogram) if path]
-        _write(args.report, report(results, os.path.dirname(os.path.abspath(args.report)), pictures))
-
-
-def _write(path, content):
-    with atomic_path(path) as unfinished:
-        with open(unfinished, "w", encoding="utf-8", newline="\n") as file:
-            file.write(content)
-    log.info("wrote %s", path)
+        write_text(args.report, report(results, os.path.dirname(os.path.abspath(args.report)), pictures))
+    for path in (args.json, args.csv, args.roc, args.histogram, args.report):
+        if path and path != ON_TERMINAL:
+            log.info("wrote %s", path)

@@ -1,53 +1,71 @@
 """The command `partial-fc eval verification`."""
 
-from ..data.arguments import positive
-from .arguments import add_model, add_output
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from ..options import add_fit
+from ..run import add_command
+from .arguments import add_model, add_output, model_options
+from .paths import check_paths
+from .protocol import on_all_ranks
+from .results import write_results
+
+if TYPE_CHECKING:
+    from ...distributed.communicator import Communicator
 
 _VERIFICATION = """\
-InsightFace's protocol for LFW and sets like it: the embeddings of an image and of its mirror image are added and
-normalized, ten folds, each with the threshold that is best on the others."""
+InsightFace's protocol for LFW and similar sets: the embeddings of an image and of its mirror image are added and
+normalized; each of ten folds is judged by the threshold that is best on the others."""
 
 
-def add(commands):
+def add(commands: Any) -> None:
     """Add the command to the sub-parsers."""
-    command = commands.add_parser(
-        "verification", help="accuracy on pairs of faces: LFW, CFP-FP, AgeDB-30 ...", description=_VERIFICATION
+    command = add_command(
+        commands,
+        "verification",
+        _verification,
+        help="accuracy on pairs of faces: LFW, CFP-FP, AgeDB-30 ...",
+        description=_VERIFICATION,
+        example="partial-fc eval verification --model PREFIX --bin lfw.bin cfp_fp.bin",
     )
     command.add_argument(
-        "--bin", nargs="+", action="extend", default=[], metavar="FILE", help="verification sets of InsightFace's form"
+        "--bin",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="verification sets in InsightFace's format (default: none, see --pairs)",
     )
-    command.add_argument("--images", metavar="FOLDER", help="images of --pairs: FOLDER/NAME/NAME_0001.*, or the paths")
-    command.add_argument("--pairs", metavar="FILE", help="pairs in LFW's form, or lines PATH1 PATH2 LABEL")
     command.add_argument(
-        "--size",
-        type=positive,
-        metavar="N",
-        help="cut the middle square of every image and resize it to N x N pixels; without it, all images have to have "
-        "the size of the first",
+        "--images",
+        metavar="DIR",
+        help="folder of the images of --pairs: DIR/NAME/NAME_0001.*, or the paths in the list (default: none)",
     )
+    command.add_argument(
+        "--pairs",
+        metavar="FILE",
+        help="list of pairs in LFW's format, or lines PATH1 PATH2 LABEL (default: none, see --bin)",
+    )
+    add_fit(command)
     add_model(command)
     add_output(command)
-    command.set_defaults(run=_verification)
 
 
-def _verification(args):
-    # imports MXNet: --help need not wait for it
-    from ...device import choose_device
+def _verification(args: argparse.Namespace) -> int:
+    from ...device import choose_device  # these import MXNet: --help need not wait for it
     from ...eval.embedding import open_embedders
-    from ...eval.on_all_ranks import on_all_ranks
     from ...eval.protocols.pair_sets import open_pair_sets
     from ...eval.protocols.verification_protocol import measure
-    from .paths import check_paths
-    from .results import write_results
 
-    def work(comm):
+    def work(comm: "Communicator") -> None:
         with comm.raise_on_all_ranks():
             if comm.rank:  # few images: one rank is enough
                 return
+            options = model_options(args)
             check_paths(args)
             sets = open_pair_sets(args.bin, args.images, args.pairs, args.size)
             sizes = {pairs.size for pairs in sets}
-            embedders = open_embedders(args, choose_device(args.device, comm), sizes)
+            embedders = open_embedders(args.model, choose_device(args.device, comm), sizes, options)
             write_results([measure(embedder, pairs) for embedder in embedders for pairs in sets], args)
 
     return on_all_ranks(work)

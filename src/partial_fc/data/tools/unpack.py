@@ -10,12 +10,13 @@ from ...files import atomic_path
 from ..parallel import ordered_map
 from ..progress import Progress
 from ..records.bad_records import BadRecords
+from ..records.data_set import record_path
 from ..records.record_file import RecordFile
 from .copying import ONE_BY_ONE, Reading
 
 
 def unpack(
-    folders: Sequence[str], out: str, progress: Progress = iter, reading: Reading = ONE_BY_ONE
+    sources: Sequence[str], out: str, progress: Progress = iter, reading: Reading = ONE_BY_ONE
 ) -> Tuple[int, int]:
     """Write every image of record files, byte for byte, as `out/id_LABEL/LABEL_N.jpg`.
 
@@ -24,7 +25,7 @@ def unpack(
     is finished by starting it again.
 
     Args:
-        folders: with `train.rec` and `train.idx` each.
+        sources: folders with `train.rec` and `train.idx`, or paths of record files.
         out: folder of the identities' folders.
         progress: wraps the iteration over N, a `range`.
         reading: how records are read; its threads also write. The content of records is not decoded.
@@ -36,7 +37,7 @@ def unpack(
         InputError: a record file is missing or damaged, a label is not an identity, another program is writing to
             `out`.
     """
-    files = [_open(folder, reading.tolerant) for folder in folders]
+    files = [_open(source, reading.tolerant) for source in sources]
     with Lock(os.path.join(out, LOCK)):
         return _unpack(files, out, progress, reading)
 
@@ -88,10 +89,10 @@ class _Writer:
         return label, found
 
 
-def _open(folder, tolerant):
-    path = os.path.join(folder, "train.rec")
+def _open(source, tolerant):
+    path = record_path(source)
     if not os.path.isfile(path):
-        raise InputError(f"{path}: no such file; --include names folders that have it")
+        raise InputError(f"{path}: no such file; a source is a folder with train.rec, or a .rec file")
     return RecordFile(path, tolerant)
 
 

@@ -1,1 +1,1 @@
-"""Protocols of the field."""
+"""Protocols of face recognition: verification, IJB, MegaFace, IFRT."""

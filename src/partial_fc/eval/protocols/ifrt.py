@@ -1,34 +1,36 @@
 """InsightFace's IFRT: all images of a group against all others of it, and of all groups (ALL).
 
 Source: InsightFace, challenges/IFRT: "TAR is measured on all-to-all 1:1 protocol, with FAR less than 1e-6"; African
-against African only, and so on; ALL has the pairs of different groups as well. Each unordered pair of two different
-images counts once. (To count each in both orders, as the numbers of negative pairs given there do, changes no rate.)
+against African only, and so on; ALL also has the pairs of different groups. Each unordered pair of two different images
+counts once. (The numbers of negative pairs given there count both orders, which changes no rate.)
 """
 
 import contextlib
-from typing import List, NamedTuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ...data.progress import progress
 from ...errors import InputError
 from ..output import Result
-from ..roc import ScoreCounts, roc_of_counts
-from .accept_rates import roc_curve, score_histogram, tar_figures
+from ..roc import ScoreCounts, histogram_of_counts, roc_of_counts, tar_figures
 from .score_blocks import ROWS, map_scores
+from .unit_features import UnitFeatures
 
 GROUPS = ("African", "Caucasian", "Indian", "Asian")
 ALL = "ALL"
 FARS = (1e-6, 1e-5, 1e-4)
 
+Span = Tuple[int, int]  # first row and the end of a block
+
 
 class ImageGroups(NamedTuple):
-    """Whose image is in which row of the features, and to which group the person belongs.
+    """Person and group of each row of the features.
 
     Attributes:
         names: of the groups, those of IFRT first.
-        groups: (n,) int64, place in `names`.
-        identities: (n,) int64; no person is in two groups.
+        groups: (n,) int64, places in `names`.
+        identities: (n,) int64, numbers of people; nobody is in two groups.
     """
 
     names: List[str]
@@ -36,17 +38,18 @@ class ImageGroups(NamedTuple):
     identities: np.ndarray
 
 
-def image_groups(paths, name):
+def image_groups(paths: Sequence[str], name: str) -> ImageGroups:
     """ImageGroups of paths GROUP/IDENTITY/IMAGE; folders above these are ignored.
 
     Args:
-        paths: list of str.
+        paths: of the images.
         name: of the list, for messages.
 
     Raises:
         InputError: naming the image, for a path of another form.
     """
-    groups, identities = {group: place for place, group in enumerate(GROUPS)}, {}
+    groups = {group: place for place, group in enumerate(GROUPS)}
+    identities: Dict[Tuple[int, str], int] = {}
     of_image = np.empty((len(paths), 2), np.int64)
     for row, path in enumerate(paths):
         parts = path.strip().replace("\\", "/").split("/")[-3:]
@@ -57,17 +60,19 @@ def image_groups(paths, name):
     return ImageGroups(list(groups), of_image[:, 0], of_image[:, 1])
 
 
-def count_pairs(features, images, block_rows=ROWS, num_workers=0):
-    """How many pairs have which cosine, in each group and in all.
+def count_pairs(
+    features: UnitFeatures, images: ImageGroups, block_rows: int = ROWS, num_workers: int = 0
+) -> Dict[str, List[ScoreCounts]]:
+    """Numbers of pairs by cosine, in each group and over all images.
 
     Args:
-        features: UnitFeatures.
-        images: ImageGroups.
-        block_rows: at most this many images at once against as many others.
-        num_workers: threads; 0: the cores there are.
+        features: of the images.
+        images: their people and groups.
+        block_rows: maximum number of images to compare at once with as many others.
+        num_workers: threads; 0: as many as usable cores.
 
     Returns:
-        dictionary from the group's name, or ALL, to two ScoreCounts: pairs of the same person, and of different ones.
+        For each group, and ALL, two ScoreCounts: of the pairs of the same person, and of different people.
     """
     order = np.lexsort((images.identities, images.groups))  # a person's images are neighbours
     groups = images.groups[order]
@@ -75,14 +80,14 @@ def count_pairs(features, images, block_rows=ROWS, num_workers=0):
     blocks = _blocks(groups, block_rows)
     counts = {name: [ScoreCounts(), ScoreCounts()] for name in [*images.names, ALL]}
 
-    def couples():
+    def couples() -> Iterator[Tuple[np.ndarray, np.ndarray, Span, Span]]:
         for number, (start, stop) in enumerate(blocks):
             left = features.rows(order[start:stop])
             for other in blocks[number:]:
                 right = left if other[0] == start else features.rows(order[slice(*other)])
                 yield left, right, (start, stop), other
 
-    def count(scores, rows, columns):
+    def count(scores: np.ndarray, rows: Span, columns: Span) -> Tuple[Span, Span, Tuple[ScoreCounts, ScoreCounts]]:
         return rows, columns, _count(scores, run_ends, rows[0], columns[0])
 
     total = len(blocks) * (len(blocks) + 1) // 2
@@ -95,47 +100,48 @@ def count_pairs(features, images, block_rows=ROWS, num_workers=0):
     return counts
 
 
-def ifrt_result(counts, model, settings=None):
-    """`output.Result` of the counts of `count_pairs`; groups without pairs are left out. `settings`: see there.
+def ifrt_result(counts: Dict[str, List[ScoreCounts]], model: str, settings: Optional[Dict[str, Any]] = None) -> Result:
+    """Result of the counts of `count_pairs`; groups without pairs are left out.
 
     Figures: for each group TAR at FAR 1e-6, 1e-5, 1e-4, and the numbers of pairs.
 
     Raises:
-        InputError: there is no pair.
+        InputError: there are no pairs.
     """
     counts = {name: both for name, both in counts.items() if any(kind.total for kind in both)}
     if not counts:
         raise InputError(f"{model}: a single image makes no pairs")
-    figures, curves, histograms = {}, {}, {}
+    figures: Dict[str, Dict[str, Any]] = {}
+    curves, histograms = {}, {}
     for name, (genuine, impostor) in counts.items():
         roc = roc_of_counts(genuine, impostor)
         figures[name] = tar_figures(roc, FARS, f"{model}, {name}")
-        curves[name], histograms[name] = roc_curve(roc), score_histogram(genuine, impostor)
+        curves[name], histograms[name] = roc.curve(), histogram_of_counts(genuine, impostor)
     for name, both in counts.items():
         figures[f"{name} pairs"] = dict(zip(("same", "different"), (kind.total for kind in both)))
     groups = {name: {"tar": figures[name], "pairs": figures[f"{name} pairs"]} for name in counts}
     return Result("ifrt", "IFRT", model, figures, curves, histograms, settings or {}, groups)
 
 
-def _blocks(groups, block_rows):
-    """(start, stop) of blocks of rows; none has rows of two groups."""
+def _blocks(groups: np.ndarray, block_rows: int) -> List[Span]:
+    """Blocks of rows; none has rows of two groups."""
     edges = np.flatnonzero(np.diff(groups)) + 1
-    blocks = []
+    blocks: List[Span] = []
     for start, stop in zip([0, *edges], [*edges, len(groups)]):
         blocks += [(first, min(first + block_rows, stop)) for first in range(start, stop, block_rows)]
     return blocks
 
 
-def _run_ends(identities):
-    """For each row the end of the run of rows of the same identity that it is in."""
+def _run_ends(identities: np.ndarray) -> np.ndarray:
+    """(n,) int64: for each row the end of the run of rows of its identity."""
     edges = np.append(np.flatnonzero(np.diff(identities)) + 1, len(identities))
     return np.repeat(edges, np.diff(edges, prepend=0))
 
 
-def _count(scores, run_ends, row, column):
-    """ScoreCounts of the pairs of the same person and of different ones in a block that begins at `row`, `column`.
+def _count(scores: np.ndarray, run_ends: np.ndarray, row: int, column: int) -> Tuple[ScoreCounts, ScoreCounts]:
+    """ScoreCounts of the pairs of the same person and of different people in a block that begins at `row`, `column`.
 
-    The former are counted within all, and taken off: so each score is looked at in one place, as it was computed.
+    All pairs are counted, and those of the same person subtracted.
     """
     num_columns = scores.shape[1]
     same = [

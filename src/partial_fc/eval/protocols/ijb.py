@@ -1,12 +1,14 @@
 """1:1 verification of templates of IJB-B and IJB-C, as InsightFace's evaluation does it.
 
-A template is what is known of a person: still images, and videos of which there are several frames. Source: Whitelam et
-al., IARPA Janus Benchmark-B (2017) and Maze et al., -C (2018) for the protocol; InsightFace's evaluation/IJB for how
-features become templates: the embeddings of an image and of its mirror image are added; multiplied by the face
-detector's score; averaged over the frames of a medium; summed over the media; and normalized. Before they are added,
-embeddings are normalized in the script of Partial FC for MXNet, recognition/partial_fc/mxnet/evaluation/ijb.py, and
-not in arcface_torch's eval_ijbc.py nor in evaluation/IJB, where the norm counts as a measure of how good an image is.
+A template is a set of images of a person: still images, and frames of videos. Source: Whitelam et al., IARPA Janus
+Benchmark-B (2017) and Maze et al., -C (2018) for the protocol; InsightFace's evaluation/IJB for how features become
+templates: the embeddings of an image and of its mirror image are added; multiplied by the face detector's score;
+averaged over the frames of a medium; summed over the media; and normalized. The script of Partial FC for MXNet,
+recognition/partial_fc/mxnet/evaluation/ijb.py, normalizes the embeddings before it adds them; arcface_torch's
+eval_ijbc.py and evaluation/IJB do not, so that the norm weights an image by its quality.
 """
+
+from typing import Any, Dict, Optional
 
 import numpy as np
 
@@ -14,34 +16,34 @@ from ...data.progress import progress
 from ...errors import InputError
 from ..embedding import check_finite
 from ..output import Result
-from ..roc import FARS, Roc, ScoreCounts
-from .accept_rates import roc_curve, score_histogram, tar_figures
+from ..roc import FARS, Roc, ScoreCounts, histogram_of_counts, tar_figures
+from .ijb_lists import FaceList, TemplatePairs
 from .unit_features import unit_or_nan, unit_rows
 
 ADDED = {"unit": "normalized", "raw": "as they are", "as saved": "as saved"}  # words for reports
 _ROWS_AT_ONCE = 4096
 
 
-def pool_templates(features, faces, halves=False, unit=False):
-    """Features of templates, of features of images.
+def pool_templates(features: np.ndarray, faces: FaceList, halves: bool = False, unit: bool = False) -> np.ndarray:
+    """Features of templates from features of images.
 
     Args:
-        features: (n, D) float, which may be on the disk: the images of `faces`, in that order.
-        faces: FaceList.
-        halves: whether a row is the embedding of an image and then that of its mirror image, as InsightFace's scripts
-            save them; these are added.
+        features: (n, D) float, possibly on the disk, of the images of `faces`, in that order.
+        faces: the images and their templates.
+        halves: whether a row is the embedding of an image, followed by that of its mirror image, as InsightFace's
+            scripts save them; these are added.
         unit: whether the halves are divided by their norms first.
 
     Returns:
-        (t, D) float32 unit vectors (D / 2 of halves), in the order of `faces.template_ids`; one whose images' features
-        add up to nothing is a row of zeros.
+        (t, D) float32 unit vectors (D / 2 with `halves`), in the order of `faces.template_ids`; a row of zeros where
+        the features of a template add up to zero.
 
     Raises:
-        InputError: a feature is not finite, or halves of an odd D.
+        InputError: a feature is not finite, or `halves` of an odd D.
     """
     size = features.shape[1]
     if halves and size % 2:
-        raise InputError(f"features of {size} numbers are not those of an image and of its mirror image")
+        raise InputError(f"features of {size} numbers have no `halves`, of an image and of its mirror image")
     weights = faces.scores.astype(np.float64) / _images_of_medium(faces)
     sums = np.zeros((len(faces.template_ids), size // 2 if halves else size))
     for start in range(0, len(features), _ROWS_AT_ONCE):
@@ -50,18 +52,13 @@ def pool_templates(features, faces, halves=False, unit=False):
         check_finite(part, lambda place, start=start: faces.names[start + place])
         if halves:
             both = part[:, : size // 2], part[:, size // 2 :]
-            part = sum(map(unit_or_nan, both)) if unit else sum(both)
+            part = unit_or_nan(both[0]) + unit_or_nan(both[1]) if unit else both[0] + both[1]
         _add_rows(sums, faces.templates[rows], part * weights[rows, None])
     return unit_rows(sums, "templates")
 
 
-def compare_templates(templates, pairs):
-    """(p,) float32 cosines of pairs of templates.
-
-    Args:
-        templates: (t, D) float32 unit vectors.
-        pairs: TemplatePairs.
-    """
+def compare_templates(templates: np.ndarray, pairs: TemplatePairs) -> np.ndarray:
+    """(p,) float32 cosines of pairs of templates, (t, D) float32 unit vectors."""
     cosines = np.empty(len(pairs.first), np.float32)
     for start in progress(range(0, len(cosines), _ROWS_AT_ONCE), f"batches of {_ROWS_AT_ONCE} pairs"):
         rows = slice(start, start + _ROWS_AT_ONCE)
@@ -69,22 +66,24 @@ def compare_templates(templates, pairs):
     return cosines
 
 
-def ijb_result(cosines, pairs, dataset, model, settings=None):
-    """`output.Result`. Figures: numbers of pairs, `auc`, and TAR at FAR 1e-6 to 1e-1. `settings`: see there."""
+def ijb_result(
+    cosines: np.ndarray, pairs: TemplatePairs, dataset: str, model: str, settings: Optional[Dict[str, Any]] = None
+) -> Result:
+    """Result of (p,) float32 cosines of the pairs. Figures: numbers of pairs, `auc`, and TAR at FAR 1e-6 to 1e-1."""
     roc = Roc.from_scores(cosines, pairs.issame)
     figures = {
         "pairs": {"same": roc.num_genuine, "different": roc.num_impostor},
         "auc": roc.auc(),
         "tar": tar_figures(roc, FARS, f"{model} on {dataset}"),
     }
-    histogram = score_histogram(ScoreCounts.of(cosines[pairs.issame]), ScoreCounts.of(cosines[~pairs.issame]))
+    histogram = histogram_of_counts(ScoreCounts.of(cosines[pairs.issame]), ScoreCounts.of(cosines[~pairs.issame]))
     settings = settings or {}
     groups = {ADDED[settings["embeddings"]]: figures} if settings else {}
-    return Result("ijb", dataset, model, figures, {"": roc_curve(roc)}, {"": histogram}, settings, groups)
+    return Result("ijb", dataset, model, figures, {"": roc.curve()}, {"": histogram}, settings, groups)
 
 
-def _images_of_medium(faces):
-    """(n,) how many images of its template each image shares its medium with, itself among them."""
+def _images_of_medium(faces: FaceList) -> np.ndarray:
+    """(n,) int64: for each image the number of images of the same template and medium, itself included."""
     order = np.lexsort((faces.media, faces.templates))
     templates, media = faces.templates[order], faces.media[order]
     edges = np.flatnonzero((np.diff(templates) != 0) | (np.diff(media) != 0)) + 1
@@ -94,8 +93,8 @@ def _images_of_medium(faces):
     return result
 
 
-def _add_rows(sums, places, rows):
-    """`np.add.at(sums, places, rows)`, fast."""
+def _add_rows(sums: np.ndarray, places: np.ndarray, rows: np.ndarray) -> None:
+    """As `np.add.at(sums, places, rows)`, but fast."""
     order = np.argsort(places, kind="stable")
     places = places[order]
     starts = np.flatnonzero(np.diff(places, prepend=-1))

@@ -1,14 +1,14 @@
 """Files of MegaFace's development kit: features of an image, lists of images.
 
 A file of features is a matrix of OpenCV: four int32 (rows, columns, bytes from one row to the next, type) and the rows.
-A feature of D numbers has D rows of one column. (The kit's scripts/matio.py writes it so.)
+A feature of D numbers has D rows and one column, as the kit's scripts/matio.py writes it.
 """
 
 import json
 import logging
 import os
 import struct
-from typing import List, NamedTuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -24,25 +24,25 @@ from .unit_features import unit_rows
 log = logging.getLogger("partial_fc")
 
 _HEADER = struct.Struct("<4i")
-_TYPES = {5: np.dtype("<f4"), 6: np.dtype("<f8")}  # OpenCV's CV_32F, CV_64F
+_TYPES: Dict[int, np.dtype] = {5: np.dtype("<f4"), 6: np.dtype("<f8")}  # OpenCV's CV_32F, CV_64F
 _ROWS_AT_ONCE = 1024
-_LONGEST_FEATURE = 2**20  # bytes of its file
-_MOST_JSON = 2**28  # characters; the million distractors' list has 60 MB
-_THREADS = 8  # which mostly wait for the disk
+_LONGEST_FEATURE = 2**20  # bytes of a file
+_MOST_JSON = 2**28  # characters; the list of the million distractors has 60 MB
+_THREADS = 8  # they mostly wait for the disk
 
 
 class TemplateList(NamedTuple):
-    """Images, by paths in the folder of all, and whom they show."""
+    """Paths of images, relative to the folder of all, and the identity of each."""
 
     paths: List[str]
     identities: List[str]
 
 
-def read_template_list(path):
-    """TemplateList of a JSON file of the kit: `path`, and `id`; without the latter a path's folder is the identity.
+def read_template_list(path: str) -> TemplateList:
+    """TemplateList of a JSON file of the kit: `path` and `id`; without `id`, the folder of a path is the identity.
 
     Raises:
-        InputError: it cannot be read, or has another form, or a path that leads out of a folder.
+        InputError: it cannot be read, has another form, or has a path that leads out of the folder.
     """
     try:
         content = parse_json(read_text(path, _MOST_JSON))
@@ -57,20 +57,20 @@ def read_template_list(path):
         check_path(each, f"{path}: entry {number}")
     identities = content.get("id", [each.replace("\\", "/").rpartition("/")[0] for each in paths])
     if not isinstance(identities, list) or len(identities) != len(paths):
-        raise InputError(f"{path}: `id` is not a list as long as `path`, {len(paths)}")
+        raise InputError(f'{path}: "id" is not a list of {len(paths)} identities, as many as "path" has')
     if not {type(each) for each in identities} <= {str, int, float}:
-        raise InputError(f"{path}: `id` has other things than names and numbers")
+        raise InputError(f'{path}: "id" has values that are neither texts nor numbers')
     return TemplateList(paths, [str(each) for each in identities])
 
 
-def write_template_list(path, templates):
-    """Write a TemplateList as the kit reads it."""
+def write_template_list(path: str, templates: TemplateList) -> None:
+    """Write a TemplateList in the kit's form. Raises OSError naming the file."""
     with atomic_path(path) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
         json.dump({"id": templates.identities, "path": templates.paths}, file)
 
 
-def open_template_list(path, noises=None):
-    """TemplateList of a JSON file, less the images that a list of noise names by path or by the file's name.
+def open_template_list(path: str, noises: Optional[str] = None) -> TemplateList:
+    """TemplateList of a JSON file, without the images that the file `noises` lists, see `noise_among`.
 
     Raises:
         InputError: see `read_template_list`, `noise_among`; all images are noise.
@@ -83,14 +83,14 @@ def open_template_list(path, noises=None):
     if not kept:
         raise InputError(f"{noises}: all {len(templates.paths)} images of {path} are noise")
     log.info("%s: %d of %d images are noise", path, len(noise), len(templates.paths))
-    return TemplateList(*([column[place] for place in kept] for column in templates))
+    return TemplateList([templates.paths[place] for place in kept], [templates.identities[place] for place in kept])
 
 
-def read_feature(path):
+def read_feature(path: str) -> np.ndarray:
     """(D,) float array of a file of features.
 
     Raises:
-        InputError: it cannot be read, is cut off, or no single feature.
+        InputError: it cannot be read, is cut off, or does not hold one feature.
     """
     refuse_pointer(path)
     try:
@@ -98,51 +98,51 @@ def read_feature(path):
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if len(content) < _HEADER.size:
-        raise InputError(f"{path}: {len(content)} bytes are no matrix of OpenCV")
+        raise InputError(f"{path}: {len(content)} bytes are too few for a matrix of OpenCV")
     rows, columns, step, kind = _HEADER.unpack_from(content)
     if kind not in _TYPES or min(rows, columns) != 1 or step != columns * _TYPES[kind].itemsize:
         raise InputError(
-            f"{path}: a matrix of {rows} x {columns} of OpenCV's type {kind}, {step} bytes a row: expected one column "
-            "of float32 or float64 (types 5, 6)"
+            f"{path}: a matrix of {rows} x {columns} of OpenCV's type {kind}, {step} bytes per row: expected one "
+            "column of float32 or float64 (types 5, 6)"
         )
     if len(content) != _HEADER.size + rows * step:
-        raise InputError(f"{path}: has {len(content)} bytes, {_HEADER.size + rows * step} for its {rows} x {columns}")
+        raise InputError(f"{path}: has {len(content)} bytes, {rows} x {columns} need {_HEADER.size + rows * step}")
     return np.frombuffer(content, _TYPES[kind], offset=_HEADER.size)
 
 
-def write_feature(path, feature):
-    """Write (D,) float32 as a file of features; folders that lack are made."""
+def write_feature(path: str, feature: np.ndarray) -> None:
+    """Write (D,) float32 as a file of features; missing folders are made. Raises OSError naming the file."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with atomic_path(path, synced=False) as unfinished, open(unfinished, "wb") as file:
         file.write(_HEADER.pack(len(feature), 1, 4, 5) + np.asarray(feature, "<f4").tobytes())
 
 
 class FeatureFolder:
-    """Files of features as a matrix (n, D), of which slices of rows are read when they are asked for.
+    """Files of features as a matrix (n, D); rows are read from the files whenever they are sliced.
 
     Args:
         folder: of the files.
         paths: of the images.
-        ending: of the file's name after the image's, such as `_r100.bin`.
+        ending: that is appended to an image's path, such as `_r100.bin`.
 
     Attributes:
-        shape: (n, D), D as of the first file.
+        shape: (n, D); D is that of the first file.
 
     Raises:
         InputError: the first file cannot be read.
     """
 
-    def __init__(self, folder, paths, ending):
+    def __init__(self, folder: str, paths: Sequence[str], ending: str):
         self._folder, self._files = folder, [path + ending for path in paths]
         self.shape = len(paths), len(read_feature(find_path(folder, self._files[0])))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._files)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: slice) -> np.ndarray:
         return np.stack(list(ordered_map(self._read, self._files[rows], _THREADS)))
 
-    def _read(self, name):
+    def _read(self, name: str) -> np.ndarray:
         path = find_path(self._folder, name)
         feature = read_feature(path)
         if len(feature) != self.shape[1]:
@@ -150,13 +150,15 @@ class FeatureFolder:
         return feature
 
 
-def write_for_kit(folder, lists, features, ending):
-    """Write features, normalised, and lists as the kit's run_experiment.py wants them.
+def write_for_kit(
+    folder: str, lists: Tuple[TemplateList, TemplateList], features: Sequence[np.ndarray], ending: str
+) -> None:
+    """Write normalized features, and lists, as the kit's run_experiment.py reads them.
 
     Args:
-        folder: gets `facescrub/PATH` and `megaface/PATH`, with `ending`, and in `templatelists`
+        folder: of the new files: `facescrub/PATH` and `megaface/PATH`, each with `ending`, and in `templatelists`
             `facescrub_features_list.json` and `megaface_features_list.json_N_1` of the N distractors (`-s N`).
-        lists: TemplateLists of probes and distractors.
+        lists: of probes and distractors.
         features: of both, (n, D) and (m, D).
         ending: of the names of files of features.
 

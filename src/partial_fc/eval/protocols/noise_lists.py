@@ -1,7 +1,7 @@
-"""InsightFace's lists of noise: images of FaceScrub and MegaFace that show no face, or another person's."""
+"""InsightFace's lists of noise: images of FaceScrub and MegaFace without a face, or with another person's."""
 
 import logging
-from typing import List, Set
+from typing import Collection, Iterable, List, Set, Tuple
 
 from ...data.images.folder import IMAGE_ENDINGS
 from ...lists.names import name_key
@@ -13,7 +13,7 @@ _ENDINGS = {ending[1:] for ending in IMAGE_ENDINGS}
 
 
 def read_noises(path: str) -> Set[str]:
-    """Names in a list, see `text_lists`: of files, or paths in MegaFace, the last field between tabs in each line.
+    """Names of files, or paths in MegaFace: the last of the fields between tabs in each line, see `text_lines`.
 
     Lines that begin with # are comments. Raises InputError as `text_lines`.
     """
@@ -24,8 +24,8 @@ def read_noises(path: str) -> Set[str]:
 def noise_among(paths: List[str], noises: str) -> Set[int]:
     """Places in `paths` of the images that a list of noise names.
 
-    A name is that of a file or a path, with its ending or, where no image has that, another one's. Names that are of no
-    image are counted in a warning.
+    A name is that of a file, or a path. If no image has it, images that differ by the ending only are taken. Names
+    without an image are counted in a warning.
 
     Args:
         paths: of images.
@@ -42,15 +42,14 @@ def noise_among(paths: List[str], noises: str) -> Set[int]:
         places, found = places | more, found | {stems[stem] for stem in same}
     lost = names - found
     if lost:
-        log.warning(
-            "%s: %d of %d names are of no image of the list, one is %r", noises, len(lost), len(names), min(lost)
-        )
+        log.warning("%s: %d of %d names match no image, one is %r", noises, len(lost), len(names), min(lost))
     return places
 
 
-def _named(paths, names):
-    """Places of the paths that are, or whose file is, among the names; and which of these were found."""
-    places, found = set(), set()
+def _named(paths: Iterable[str], names: Collection[str]) -> Tuple[Set[int], Set[str]]:
+    """Places of the paths that are among the names, or whose file is; and the names that were found."""
+    places: Set[int] = set()
+    found: Set[str] = set()
     for place, path in enumerate(paths):
         for name in path, path.rpartition("/")[2]:
             if name in names:
@@ -59,11 +58,11 @@ def _named(paths, names):
     return places, found
 
 
-def _plain(name):
-    """FaceScrub's names are written with spaces in one place and with underscores in another."""
+def _plain(name: str) -> str:
+    """A name with underscores: FaceScrub's are written with spaces in some lists."""
     return name_key(name).replace(" ", "_")
 
 
-def _without_ending(name):
+def _without_ending(name: str) -> str:
     stem, _, ending = name.rpartition(".")
     return stem if stem and ending.lower() in _ENDINGS else name

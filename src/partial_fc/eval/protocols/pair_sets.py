@@ -1,7 +1,7 @@
 """Pairs of faces to verify: InsightFace's `.bin` files, or folders of images with a list of pairs."""
 
 import os
-from typing import List, NamedTuple, Optional, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
@@ -12,9 +12,11 @@ from ...data.tools.pairs import read_pairs
 from ...data.verification_set import load_verification_set
 from ...errors import InputError
 
+Image = Union[bytes, str]
+
 
 class PairSet(NamedTuple):
-    """Pairs of images, each different image once.
+    """Pairs of images; an image of several pairs is held once.
 
     Attributes:
         name: of the set.
@@ -22,34 +24,34 @@ class PairSet(NamedTuple):
         rows: (2P,) int64, places in `images` of the images of pair p at 2p and 2p+1.
         issame: (P,) bool.
         size: (height, width).
-        fits: whether images are cut and resized to that; otherwise they must have it.
+        fits: whether images are cut and resized to that size; otherwise they must have it.
     """
 
     name: str
-    images: List[Union[bytes, str]]
+    images: List[Image]
     rows: np.ndarray
     issame: np.ndarray
-    size: tuple
+    size: Tuple[int, int]
     fits: bool
 
-    def read(self, index):
+    def read(self, index: int) -> np.ndarray:
         """Image `index`, uint8 RGB (H, W, 3); raises InputError naming it."""
         return decode_face(_content(self.images[index]), self.size, self.fits, self.name_of(index))
 
-    def name_of(self, index):
-        """What messages call image `index`: its path, or the place where the set has it first."""
+    def name_of(self, index: int) -> str:
+        """Name of image `index` for messages: its path, or its first place in the set."""
         image = self.images[index]
         return image if isinstance(image, str) else f"{self.name}: image {int(np.argmax(self.rows == index))}"
 
 
-def decode_face(content, size, fits, name):
+def decode_face(content: bytes, size: Tuple[int, int], fits: bool, name: str) -> np.ndarray:
     """An encoded face as uint8 RGB (H, W, 3).
 
     Args:
         content: bytes.
         size: (H, W).
-        fits: whether the middle square of an image of another size is cut and resized, as `data pack` does; else such
-            an image is an error, since it was not aligned for a network of that size.
+        fits: whether the middle square of an image of another size is cut and resized, as `data pack` does; otherwise
+            such an image is an error, because it was not aligned for a network of that size.
         name: of the image, for the message.
 
     Raises:
@@ -63,7 +65,7 @@ def decode_face(content, size, fits, name):
         raise InputError(f"{name}: {error}") from error
 
 
-def face_size(content, name):
+def face_size(content: bytes, name: str) -> Tuple[int, int]:
     """(height, width) of an encoded image; raises InputError naming it."""
     try:
         width, height = image_header(content).size
@@ -72,41 +74,44 @@ def face_size(content, name):
     return height, width
 
 
-def open_pair_sets(bins, images, pairs, size=None):
-    """List of PairSet.
+def open_pair_sets(
+    bins: Sequence[str], images: Optional[str], pairs: Optional[str], size: Optional[int] = None
+) -> List[PairSet]:
+    """PairSets of `.bin` files, and of a list of pairs.
 
     Args:
         bins: paths of `.bin` files.
-        images, pairs: folder of images and path of a list of pairs, see `read_pairs`, or None.
+        images, pairs: folder of images and path of a list of pairs, see `read_pairs`; or neither.
         size: height and width to cut and resize all images to, or None.
 
     Raises:
-        InputError: no set, one of these two without the other, or files that cannot be read.
+        InputError: no set, one of `images` and `pairs` without the other, or files that cannot be read.
     """
     if bool(images) != bool(pairs) or not (bins or pairs):
-        raise InputError("give --bin FILE ..., or --images FOLDER with --pairs FILE, or both")
+        raise InputError("`bin` FILE, or `images` FOLDER with `pairs` FILE, or both are needed")
     sets = [_of_bin(path, size) for path in bins]
-    return sets + [_of_folder(images, pairs, size)] if pairs else sets
+    return [*sets, _of_folder(images, pairs, size)] if images and pairs else sets
 
 
-def _of_bin(path, size):
+def _of_bin(path: str, size: Optional[int]) -> PairSet:
     images, issame = load_verification_set(path)
     return _pair_set(os.path.splitext(path)[0], images, issame, size)
 
 
-def _of_folder(folder, pairs, size):
+def _of_folder(folder: str, pairs: str, size: Optional[int]) -> PairSet:
     listed = read_pairs(pairs, folder)
     paths = [path for _, both, _ in listed for path in both]
     return _pair_set(folder, paths, np.array([same for _, _, same in listed], bool), size)
 
 
-def _pair_set(path, images, issame, size: Optional[int]):
-    places = {}
+def _pair_set(path: str, images: Sequence[Image], issame: np.ndarray, size: Optional[int]) -> PairSet:
+    places: Dict[Image, int] = {}
     rows = np.array([places.setdefault(image, len(places)) for image in images], np.int64)
-    first = images[0] if isinstance(images[0], str) else f"{path}: image 0"
-    pixels = (size, size) if size else face_size(_content(images[0]), first)
+    first = images[0]
+    name = first if isinstance(first, str) else f"{path}: image 0"
+    pixels = (size, size) if size else face_size(_content(first), name)
     return PairSet(os.path.basename(os.path.abspath(path)), list(places), rows, issame, pixels, size is not None)
 
 
-def _content(image):
+def _content(image: Image) -> bytes:
     return image if isinstance(image, bytes) else read_image(image)

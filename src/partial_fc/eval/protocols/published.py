@@ -1,10 +1,10 @@
-"""Results that were published for Partial FC and the models it was compared with, to set one's own beside them.
+"""Published results of Partial FC and of the models it was compared with.
 
-Source: the README of InsightFace's `recognition/partial_fc` (github.com/deepinsight/insightface), whose tables belong
-to An et al., arXiv 2010.05222.
+Source: the tables in the README of InsightFace's `recognition/partial_fc` (github.com/deepinsight/insightface), which
+belong to An et al., arXiv 2010.05222.
 """
 
-from typing import Dict, NamedTuple, Optional
+from typing import Dict, NamedTuple, Optional, Tuple
 
 _GROUPS = ("African", "Caucasian", "Indian", "Asian", "ALL")
 
@@ -13,10 +13,10 @@ class Published(NamedTuple):
     """A published result.
 
     Attributes:
-        protocol: name of the command that measures the same.
-        data: name of the data set as in `output.Result`; None: the protocol has one only.
+        protocol: name of the command for the same protocol.
+        data: name of the data set as in `output.Result`; None: the only one of the protocol.
         model: network, training data, sample ratio.
-        figures: shares of one, by the names of `output.Result.columns`.
+        figures: fractions of 1, by the names of `output.Result.columns`.
     """
 
     protocol: str
@@ -25,20 +25,20 @@ class Published(NamedTuple):
     figures: Dict[str, float]
 
     @property
-    def groups(self):
-        """As `output.Result.groups`. The script of IJB-C's figures normalizes embeddings before it adds them."""
+    def groups(self) -> Dict[str, Dict[str, float]]:
+        """As `output.Result.groups`. The script behind the figures of IJB-C adds normalized embeddings."""
         if self.protocol == "ijb":
             return {"normalized": self.figures}
         if self.protocol != "ifrt":
             return {}
-        groups = {}
+        groups: Dict[str, Dict[str, float]] = {}
         for name, value in self.figures.items():
             group, far = name.split()
             groups.setdefault(group, {})[f"tar {far}"] = value
         return groups
 
 
-def _ifrt(model, *percents):
+def _ifrt(model: str, *percents: float) -> Published:
     return Published("ifrt", None, model, {f"{group} 1e-6": value / 100 for group, value in zip(_GROUPS, percents)})
 
 
@@ -54,6 +54,6 @@ PUBLISHED = (
 )
 
 
-def published(protocol, data):
-    """Tuple of what was Published for a protocol on a data set."""
+def published(protocol: str, data: str) -> Tuple[Published, ...]:
+    """The published results of a protocol on a data set."""
     return tuple(each for each in PUBLISHED if each.protocol == protocol and each.data in (None, data))

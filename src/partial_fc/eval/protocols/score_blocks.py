@@ -1,31 +1,34 @@
-"""Cosines of all rows of one matrix with all of another, block by block: the products are what takes the time."""
+"""Cosines of all rows of a matrix with all rows of another, block by block."""
 
 import threading
+from typing import Any, Callable, Generator, Iterable, Tuple
 
 import numpy as np
 
 from ...data.parallel import ordered_map
 from ...limits import usable_cores
 
-ROWS = 4096  # of a block: the more, the less often a row is read; ROWS² scores take 64 MiB for each thread
+ROWS = 4096  # of a block: with more, rows are read less often, but ROWS² scores take 64 MiB per thread
 
 
-def map_scores(function, blocks, num_workers=0):
-    """Results of a function of every block of scores, in order. Threads multiply and call it.
+def map_scores(
+    function: Callable[..., Any], blocks: Iterable[Tuple[Any, ...]], num_workers: int = 0
+) -> Generator[Any, None, None]:
+    """Results of a function of each block of scores, in order. Threads multiply the rows and call the function.
 
     Args:
-        function: of scores, float32 (m, n), which it may not keep, and of what else the block has.
-        blocks: iterable of tuples: unit rows (m, D) and (n, D), float32, and more for the function.
-        num_workers: threads; 0: the cores there are.
+        function: of scores, float32 (m, n), overwritten after the call, and of the rest of the block's tuple.
+        blocks: tuples of unit rows (m, D) and (n, D), float32, and further arguments for the function.
+        num_workers: threads; 0: as many as usable cores.
     """
     own = threading.local()
 
-    def work(block):
+    def work(block: Tuple[Any, ...]) -> Any:
         left, right, *more = block
         size = len(left) * len(right)
         buffer = getattr(own, "buffer", None)
         if buffer is None or len(buffer) < size:
-            buffer = own.buffer = np.empty(size, np.float32)  # kept: fresh memory costs as much as half of the product
+            buffer = own.buffer = np.empty(size, np.float32)  # reused: new memory costs half as much as the product
         scores = buffer[:size].reshape(len(left), len(right))
         np.matmul(left, right.T, out=scores)
         return function(scores, *more)

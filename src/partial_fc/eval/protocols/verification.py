@@ -1,12 +1,11 @@
-"""Are two faces the same person? InsightFace's k-fold protocol for verification accuracy.
+"""InsightFace's k-fold protocol for the accuracy of face verification.
 
-The embeddings of an image and of its mirror image are added and normalised; a pair counts as the same
-person where the squared Euclidean distance of its two embeddings is below a threshold. On each fold the
-threshold is used that is best on all the others, as in the protocol of Labeled Faces in the Wild (Huang et
-al. 2007).
+The embeddings of an image and of its mirror image are added and normalized; a pair is judged to be the same person if
+the squared Euclidean distance of its two embeddings is below a threshold. Each fold is judged by the threshold that is
+best on all other folds, as in the protocol of Labeled Faces in the Wild (Huang et al. 2007).
 """
 
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 
@@ -19,8 +18,8 @@ _ROWS_AT_ONCE = 1024
 class VerificationResult(NamedTuple):
     """Mean and standard deviation of the folds' accuracies, and the mean of the folds' thresholds.
 
-    `xnorm` is the mean norm of the network's embeddings, of images and of mirror images, before these are
-    added; None from `evaluate`, which does not see them.
+    `xnorm` is the mean norm of the network's embeddings, of images and mirror images, before they are added; None from
+    `evaluate`, which has only the sums.
     """
 
     accuracy: float
@@ -29,11 +28,11 @@ class VerificationResult(NamedTuple):
     xnorm: Optional[float] = None
 
 
-def evaluate(embeddings, issame, num_folds=NUM_FOLDS):
+def evaluate(embeddings: np.ndarray, issame: np.ndarray, num_folds: int = NUM_FOLDS) -> VerificationResult:
     """Accuracy of `embeddings` `(2P, D)`, rows 2p and 2p+1 being pair p, against `issame` `(P,)`.
 
-    Rows need not be normalised; a row of zeros stays zero. Raises ValueError on shapes that do not fit,
-    embeddings that are not finite, and as `evaluate_distances` does.
+    Rows need not be normalized; a row of zeros stays zero. Raises ValueError for shapes that do not fit, for embeddings
+    that are not finite, and as `evaluate_distances` does.
     """
     embeddings = np.asarray(embeddings)
     issame = _checked_pairs(len(embeddings), issame, num_folds)
@@ -42,11 +41,11 @@ def evaluate(embeddings, issame, num_folds=NUM_FOLDS):
     return evaluate_distances(pair_distances(embeddings, np.arange(len(embeddings))), issame, num_folds)
 
 
-def pair_distances(embeddings, rows):
-    """Squared distances `(P,)` float64, 0 to 4, of the normalised `embeddings` `(n, D)` of pairs of images.
+def pair_distances(embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Squared distances `(P,)` float64, 0 to 4, of the normalized `embeddings` `(n, D)` of pairs of images.
 
-    `rows`: `(2P,)` ints, those of pair p at 2p and 2p+1. Taken in blocks: the memory does not grow with D.
-    Raises ValueError for an embedding that is not finite, named by its place in `rows`.
+    `rows`: `(2P,)` ints, those of pair p at 2p and 2p+1. Pairs are computed in blocks to save memory. Raises ValueError
+    for an embedding that is not finite, named by its place in `rows`.
     """
     return np.concatenate(
         [
@@ -56,12 +55,12 @@ def pair_distances(embeddings, rows):
     )
 
 
-def evaluate_distances(distances, issame, num_folds=NUM_FOLDS):
+def evaluate_distances(distances: np.ndarray, issame: np.ndarray, num_folds: int = NUM_FOLDS) -> VerificationResult:
     """Accuracy by the `distances` `(P,)` of pairs, see `pair_distances`, against `issame` `(P,)`.
 
-    Folds are contiguous and differ by at most one pair, the longer ones first; of equally good thresholds
-    the lowest is taken; `num_folds` = 1 tests on the pairs the threshold was chosen on. A set of one kind
-    of pairs only is measured like any other. Raises ValueError for fewer pairs than folds.
+    Folds are contiguous and differ by at most one pair, the longer ones first. The lowest of equally good thresholds is
+    used. With `num_folds` = 1, the threshold is chosen and tested on the same pairs. A set may have pairs of one kind
+    only. Raises ValueError for fewer pairs than folds.
     """
     issame = _checked_pairs(2 * len(distances), issame, num_folds)
     folds = np.array_split(np.arange(len(issame)), num_folds)
@@ -73,12 +72,18 @@ def evaluate_distances(distances, issame, num_folds=NUM_FOLDS):
     return VerificationResult(float(accuracies.mean()), float(accuracies.std()), float(threshold))
 
 
-def verify(embed, images, issame, num_folds=NUM_FOLDS, batch_size=128):
+def verify(
+    embed: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    issame: np.ndarray,
+    num_folds: int = NUM_FOLDS,
+    batch_size: int = 128,
+) -> VerificationResult:
     """Accuracy of `embed`, a function from uint8 RGB `(n, H, W, 3)` to embeddings `(n, D)`, on pairs.
 
-    `images`: uint8 `(2P, H, W, 3)`, those of pair p at 2p and 2p+1; `issame`: `(P,)`. `embed` gets at most
-    `batch_size` (even) images a call, every image as it is and mirrored. Only distances are kept, so D may
-    be large. Raises ValueError as `evaluate` does.
+    `images`: uint8 `(2P, H, W, 3)`, those of pair p at 2p and 2p+1; `issame`: `(P,)`. `embed` gets every image and its
+    mirror image, at most `batch_size` (even) images per call. Only distances are kept, so D may be large. Raises
+    ValueError as `evaluate` does.
     """
     issame = _checked_pairs(len(images), issame, num_folds)
     if batch_size < 2 or batch_size % 2:
@@ -94,12 +99,12 @@ def verify(embed, images, issame, num_folds=NUM_FOLDS, batch_size=128):
     return result._replace(xnorm=float(np.mean(np.concatenate(norms))))
 
 
-def pixel_embeddings(images):
-    """Images `(n, H, W, 3)` as float32 embeddings `(n, H*W*3)` in [-1, 1]: the baseline without a network."""
+def pixel_embeddings(images: np.ndarray) -> np.ndarray:
+    """Images `(n, H, W, 3)` as float32 embeddings `(n, H*W*3)` in [-1, 1], the baseline of no network."""
     return ((np.asarray(images, dtype=np.float32) - 127.5) / 128).reshape(len(images), -1)
 
 
-def _checked_pairs(num_rows, issame, num_folds):
+def _checked_pairs(num_rows: int, issame: np.ndarray, num_folds: int) -> np.ndarray:
     issame = np.asarray(issame)
     if issame.ndim != 1 or issame.dtype.kind not in "biu" or num_rows != 2 * len(issame):
         raise ValueError(
@@ -111,15 +116,15 @@ def _checked_pairs(num_rows, issame, num_folds):
     return issame.astype(bool)
 
 
-def _checked_embeddings(embeddings, num_rows):
+def _checked_embeddings(embeddings: np.ndarray, num_rows: int) -> np.ndarray:
     embeddings = np.asarray(embeddings, dtype=np.float64)
     if embeddings.ndim != 2 or len(embeddings) != num_rows:
         raise ValueError(f"embed returned shape {embeddings.shape} for {num_rows} images")
     return embeddings
 
 
-def _pair_distances(embeddings, first_row):
-    """Squared distances `(n,)` between rows 2i and 2i+1 of `embeddings` `(2n, D)`, normalised, in float64."""
+def _pair_distances(embeddings: np.ndarray, first_row: int) -> np.ndarray:
+    """Squared distances `(n,)` between rows 2i and 2i+1 of `embeddings` `(2n, D)`, normalized, in float64."""
     embeddings = embeddings.astype(np.float64)
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)  # (2n, 1)
     if not np.isfinite(norms).all():
@@ -129,8 +134,8 @@ def _pair_distances(embeddings, first_row):
     return np.square(embeddings[0::2] - embeddings[1::2]).sum(axis=1)
 
 
-def _num_correct(distances, issame):
-    """How many pairs each threshold judges rightly, `(400,)`: the same person where distance < threshold."""
+def _num_correct(distances: np.ndarray, issame: np.ndarray) -> np.ndarray:
+    """`(400,)`: number of pairs that each threshold judges correctly; the same person if distance < threshold."""
     same_below = np.searchsorted(np.sort(distances[issame]), THRESHOLDS, side="left")
     different_below = np.searchsorted(np.sort(distances[~issame]), THRESHOLDS, side="left")
     return same_below + np.count_nonzero(~issame) - different_below

@@ -1,27 +1,29 @@
-"""What is measured of a model on pairs of faces: accuracy without and with mirror images, and what lies behind it."""
+"""Figures of a model on pairs of faces: accuracy, thresholds and accept rates, without and with mirror images."""
+
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
 from ...errors import InputError
-from ..embedding import check_finite, image_batches
-from ..output import Curve, Histogram, Result
-from ..roc import FARS, Roc
-from .accept_rates import tar_figures
+from ..embedding import Embedder, check_finite, image_batches
+from ..output import Result
+from ..roc import FARS, Histogram, Roc, tar_figures
+from .pair_sets import PairSet
 from .verification import evaluate_distances, pair_distances
 
 _SCORE_EDGES = np.linspace(-1, 1, 101)
 
 
-def measure(embedder, pairs):
-    """`output.Result` of an Embedder on a PairSet.
+def measure(embedder: Embedder, pairs: PairSet) -> Result:
+    """Result of a model on a set of pairs.
 
     Figures: `accuracy`, `accuracy_std` of the images as they are; `accuracy_flip`, `accuracy_flip_std` of the sums with
-    mirror images, as in training, and of these also `threshold`, `auc` and `tar`, None for false accept rates that the
-    pairs do not allow to tell; `threshold_no_flip`, `auc_no_flip`, `tar_no_flip` of the images as they are. `xnorm` is
-    the mean norm of the embeddings, of images and of mirror images, before they are added.
+    mirror images, as in training, and of these sums also `threshold`, `auc` and `tar`, None where there are too few
+    pairs for a false accept rate; `threshold_no_flip`, `auc_no_flip`, `tar_no_flip` of the images as they are. `xnorm`
+    is the mean norm of the embeddings, of images and mirror images, before they are added.
 
     Raises:
-        InputError: images that cannot be read or are of a size that the model does not take, embeddings that are not
+        InputError: images that cannot be read or have a size that the model does not take, embeddings that are not
             finite, fewer pairs than folds.
     """
     plain, mirrored = _embed(embedder, pairs)
@@ -31,7 +33,7 @@ def measure(embedder, pairs):
         accuracies = [evaluate_distances(each, pairs.issame) for each in distances]
     except ValueError as error:
         raise InputError(f"{embedder.name} on {pairs.name}: {error}") from error
-    scores = [1 - each / 2 for each in distances]  # cosines, in the order of the distances; 1/2 beside a row of zeros
+    scores = [1 - each / 2 for each in distances]  # cosines, in the order of the distances; 1/2 with a row of zeros
     rocs = [Roc.from_scores(each, pairs.issame) for each in scores]
     tars = [tar_figures(roc, FARS[::-1], name) for roc, name in zip(rocs, (f"{pairs.name} without flip", pairs.name))]
     without, added = (
@@ -51,15 +53,15 @@ def measure(embedder, pairs):
         pairs.name,
         embedder.name,
         _figures(common, without, added),
-        {"": Curve(*rocs[1].curve())},
+        {"": rocs[1].curve()},
         {"": histogram},
         embedder.settings,
         {"no": {**common, **without}, "added": {**common, **added}},
     )
 
 
-def _figures(common, without, added):
-    """What `measure` says, of the figures common to both ways and of each."""
+def _figures(common: Dict[str, Any], without: Dict[str, Any], added: Dict[str, Any]) -> Dict[str, Any]:
+    """The figures of `measure`: common ones, and those without and with mirror images."""
     return {
         "pairs": common["pairs"],
         "accuracy": without["accuracy"],
@@ -74,15 +76,16 @@ def _figures(common, without, added):
     }
 
 
-def _embed(embedder, pairs):
+def _embed(embedder: Embedder, pairs: PairSet) -> Tuple[np.ndarray, np.ndarray]:
     """Embeddings of the images and of their mirror images, (n, D) float64 each."""
-    plain, mirrored = [], []
+    plain: List[np.ndarray] = []
+    mirrored: List[np.ndarray] = []
     for start, images in image_batches(pairs.read, len(pairs.images), embedder.batch_size):
         for parts, mirror in ((plain, False), (mirrored, True)):
             parts.append(embedder.embed(images, mirror))
             check_finite(parts[-1], lambda place, start=start: pairs.name_of(start + place))
-    return tuple(np.concatenate(parts).astype(np.float64) for parts in (plain, mirrored))
+    return np.concatenate(plain).astype(np.float64), np.concatenate(mirrored).astype(np.float64)
 
 
-def _count(scores):
+def _count(scores: np.ndarray) -> np.ndarray:
     return np.histogram(np.clip(scores, -1, 1), _SCORE_EDGES)[0]

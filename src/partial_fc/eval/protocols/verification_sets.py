@@ -1,4 +1,4 @@
-"""The verification sets that a training measures itself on: NAME.bin beside its records."""
+"""The verification sets of a training run: NAME.bin beside its records."""
 
 import os
 from typing import Dict, Sequence, Tuple
@@ -12,7 +12,7 @@ from .verification import NUM_FOLDS
 
 
 def find_verification_sets(folder: str, names: Sequence[str]) -> Dict[str, str]:
-    """Paths of the sets in a folder, by name; raises InputError that names all which are missing."""
+    """Paths of the sets in a folder, by name; raises InputError naming all that are missing."""
     paths = {name: os.path.join(folder, name + ".bin") for name in names}
     missing = [path for path in paths.values() if not os.path.isfile(path)]
     if missing:
@@ -29,7 +29,7 @@ def open_verification_set(path: str, size: int) -> Tuple[np.ndarray, np.ndarray]
     """Images of a set, uint8 RGB (2P, size, size, 3), and issame, bool (P,).
 
     Raises:
-        InputError: naming the file, where it is damaged, holds an image that cannot be read, or has too few pairs.
+        InputError: naming the file, if it is damaged, has an image that cannot be read, or too few pairs.
     """
     images, issame = load_verification_set(path)
     if len(issame) < NUM_FOLDS:

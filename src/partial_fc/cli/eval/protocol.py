@@ -1,0 +1,86 @@
+"""How the commands of `eval` run: on all ranks, from images or saved features to results."""
+
+import argparse
+import logging
+import time
+from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Sequence
+
+from ...errors import CollectiveError, InputError
+from .arguments import model_options
+from .paths import check_paths
+from .results import write_results
+
+if TYPE_CHECKING:
+    from ...distributed.communicator import Communicator
+    from ...eval.features import ModelFeatures
+    from ...eval.image_source import Images
+    from ...eval.output import Result
+
+log = logging.getLogger("partial_fc")
+
+
+class Protocol(NamedTuple):
+    """A protocol, ready to compute.
+
+    Attributes:
+        measure: function from the features by a model, and whether they are saved ones, to its Result.
+        sources: images by name, whose features are computed by every --model.
+        saved: features from files.
+        flip, unit: see `embed`.
+    """
+
+    measure: "Callable[[ModelFeatures, bool], Result]"
+    sources: "Mapping[str, Images]"
+    saved: "Sequence[ModelFeatures]"
+    flip: bool
+    unit: bool = False
+
+
+def run_protocol(args: argparse.Namespace, prepare: "Callable[[argparse.Namespace, int], Protocol]") -> int:
+    """Run a protocol on all ranks; rank 0 measures and writes the results. Returns the exit status of this rank.
+
+    Args:
+        args: with the options of `add_model`, `add_keep` and `add_output`.
+        prepare: function from the arguments and the rank to the Protocol; it may raise InputError.
+    """
+    from ...device import choose_device  # these import MXNet: --help need not wait for it
+    from ...eval.embedding import open_embedders
+    from ...eval.features import embedded
+
+    def work(comm: "Communicator") -> None:
+        with comm.raise_on_all_ranks():
+            options = model_options(args)
+            check_paths(args)
+            protocol = prepare(args, comm.rank)
+            sizes = {source.size for source in protocol.sources.values()}
+            embedders = open_embedders(args.model, choose_device(args.device, comm), sizes, options)
+        features = embedded(embedders, protocol.sources, comm, args.keep, args.overwrite, protocol.flip, protocol.unit)
+        with features as computed:
+            if comm.rank == 0:
+                results = [protocol.measure(each, True) for each in protocol.saved]
+                results += [protocol.measure(each, False) for each in computed]
+                write_results(results, args)
+
+    return on_all_ranks(work)
+
+
+def on_all_ranks(work: "Callable[[Communicator], None]") -> int:
+    """Run `work` on this rank; only rank 0 logs, and prints an error that all ranks share. Returns the exit status."""
+    from ...distributed.collectives import connect
+
+    comm = connect(stalls=False)  # the others may wait long for what one rank does alone
+    log.setLevel(logging.WARNING if comm.rank else logging.INFO)
+    try:
+        work(comm)
+    except CollectiveError as error:
+        if comm.rank == 0:
+            raise
+        time.sleep(1)  # rank 0 prints the error first: the launcher ends all ranks as soon as one has ended
+        return error.status
+    return 0
+
+
+def check_model_or_features(args: argparse.Namespace) -> None:
+    """Raise InputError without --model and --features."""
+    if not args.model and not args.features:
+        raise InputError("--model, or --features, or both are needed")
