@@ -1,8 +1,10 @@
 """The demo data set: drawn faces, as record files and a verification set like those of real faces."""
 
+import logging
 import os
 import shutil
 import uuid
+from typing import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -12,13 +14,22 @@ from ..records.record_writer import write_records
 from ..verification_set import save_verification_set
 from .faces import render_face
 
+log = logging.getLogger("partial_fc")
+
 # The data are part of the demo: their seed is not the run's.
 _SEED = 0
 NUM_IDENTITIES, IMAGES_PER_IDENTITY = 350, 32
 _HELD_OUT, _HELD_OUT_IMAGES, _PAIRS_PER_KIND = 250, 6, 1500
 
 
-def make_demo(folder, image_size, progress=lambda identities: identities):
+def _logged(identities: Sequence[int]) -> Iterator[int]:
+    for identity in identities:
+        if identity % 100 == 0:
+            log.info("drawing the demo's faces: %d of %d identities", identity, len(identities))
+        yield identity
+
+
+def make_demo(folder: str, image_size: int, progress: Callable[[Sequence[int]], Iterable[int]] = _logged) -> None:
     """Make `train.rec`, `train.idx` and `demo.bin` in `folder`, unless it is there.
 
     The faces are drawn before anything is written: a process that is killed meanwhile leaves nothing. Processes that
@@ -27,7 +38,7 @@ def make_demo(folder, image_size, progress=lambda identities: identities):
     Args:
         folder: of the files.
         image_size: height and width.
-        progress: wraps the iteration over identities, to show how far it is.
+        progress: wraps the iteration over identities, to show how far it is; logs it by default.
     """
     if os.path.isdir(folder):
         return
