@@ -122,7 +122,7 @@ NETWORKS = ("demo", "r18", "r34", "r50", "r100", "r124", "r152", "r200")
 
 
 def get_config(loss, dataset, network):
-    """A fresh configuration; what stands further right overrides: common values, loss, data set, network.
+    """The values of a preset, fresh at every call: a data set overrides the loss, and the loss the common values.
 
     Raises:
         KeyError: there is no such loss, data set or network.

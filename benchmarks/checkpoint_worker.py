@@ -49,7 +49,7 @@ def _checkpoints(run, comm):
 
 
 def _found(run, comm, checkpoints):
-    found = find_checkpoint(run, comm, checkpoints)
+    found = find_checkpoint(run.settings(), comm, checkpoints)
     assert found
     return found
 
@@ -91,7 +91,7 @@ def measure_load(comm, arguments):
 
     def load(_):
         with _watched(extra):
-            restore(_found(run, comm, checkpoints), module, run, comm)
+            restore(_found(run, comm, checkpoints), module, run.settings(), comm)
 
     seconds = interleave(comm, dict(load=load), arguments["runs"], lambda number: (number,), "load")
     folder, _ = _found(run, comm, checkpoints)

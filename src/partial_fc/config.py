@@ -16,7 +16,7 @@ from .lists.names import check_path
 
 PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets.py")
 
-# What a preset is put together from, and the defaults.
+# The names that choose a preset, and their defaults.
 NAMES = {"loss": "cosface", "dataset": "demo", "network": "demo"}
 
 
@@ -36,12 +36,12 @@ class StartOptions(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A configuration, and what its run has found.
+    """A configuration, with values that are known only once its run has started.
 
     Attributes:
         config: as it was configured.
         models_root: folder of the results.
-        num_classes: identities of the data.
+        num_classes: identities in the data.
     """
 
     config: Config
@@ -57,7 +57,7 @@ def load_presets(path: str = "") -> ModuleType:
     """The preset file as a module of its own, run afresh at every call, not one of the library's modules.
 
     Raises:
-        InputError: it is no Python program, with the line.
+        InputError: it cannot be run, with the line and the exception.
     """
     spec = importlib.util.spec_from_file_location("partial_fc_presets", path or PRESETS)
     assert spec and spec.loader
@@ -138,7 +138,7 @@ def override(values: Dict[str, Any], assignments: Iterable[str]) -> None:
 
 
 def assign(values: Dict[str, Any], key: str, text: str, typed: str) -> None:
-    """Set one key from text; `typed` is what the user wrote, for errors. Raises InputError as `override`."""
+    """Set one key from text; errors begin with `typed`, the option as the user wrote it. Raises as `override`."""
     if key in NAMES:
         raise InputError(f"{typed}: presets depend on it; use --{key} {text}")
     if key not in KEYS:
@@ -155,7 +155,7 @@ def make_config(values: Mapping[str, Any], typed: Mapping[str, str] = MappingPro
     """The frozen configuration of values by key.
 
     Args:
-        typed: by key, what the user wrote (`--batch-size 0`); errors begin with it, or else with default.py.
+        typed: options as the user wrote them (`--batch-size 0`), by key; an error about another key names default.py.
 
     Raises:
         InputError: a missing or unknown key; a value that no run can start with.
@@ -172,7 +172,7 @@ def make_config(values: Mapping[str, Any], typed: Mapping[str, str] = MappingPro
 
 
 def _problems(entry: Key, value: Any) -> Iterator[str]:
-    """What keeps a run from starting with a value, as it follows the value in an error."""
+    """Reasons why no run can start with a value, as they follow the value in an error."""
     if not _is_of_kind(entry, value):
         yield f"must be {entry.values}"
     elif entry.choices and value not in entry.choices:
@@ -204,7 +204,7 @@ def own_records(config: Config) -> bool:
 
 
 def dataset_name(config: Config) -> str:
-    """Name of the data set, for people and folders: the preset's, or that of the folder of one's own records."""
+    """Name of the data set: the preset's, or for other records the name of their folder."""
     if preset(config.loss, config.dataset, config.network)["source"] == config.source:
         return config.dataset
     folder, file = os.path.split(os.path.abspath(config.rec))

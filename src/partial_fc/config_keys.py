@@ -160,7 +160,7 @@ class Key:
 
     @property
     def range(self) -> str:
-        """What a number must be, as it follows `must` in an error; empty if it may be any."""
+        """The range of a number, as it follows `must` in an error; empty if there is none."""
         if self.at_most is not None:
             low = f"[{self.at_least:g}" if self.above is None else f"({self.above:g}"
             return f"lie in {low}, {self.at_most:g}]"
@@ -180,7 +180,7 @@ class Key:
 
     @property
     def values(self) -> str:
-        """What values it takes, for people: `whole number, at least 1`."""
+        """Description of its values: `whole number, at least 1`."""
         kinds: Dict[Any, str] = {bool: "true or false", int: "whole number", float: "number", str: "text"}
         kinds.update({Tuple[int, ...]: "ascending list, as 1000,1500", Tuple[str, ...]: "list, as lfw,cfp_fp"})
         text = ", ".join(self.choices) or kinds[self.kind]

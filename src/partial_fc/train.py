@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any, Dict, Optional
 
-from .config import Config, Run, StartOptions, describe
+from .config import Config, Run, StartOptions, dataset_name, describe
 from .data.open import Reader, open_data
 from .device import choose_device
 from .distributed.communicator import Communicator
@@ -38,7 +38,7 @@ def train(
         options: of this start; None for the defaults.
 
     Returns:
-        The summary on rank 0, see `write_summary`; None on the others and for `io_only`.
+        The summary on rank 0, see `leave_results`; None on the others and for `io_only`.
 
     Raises:
         CollectiveError: on every rank, for wrong input on any of them, or a models root that another run uses.
@@ -94,7 +94,9 @@ def _train(config, comm, signals, options, models_root, lock, held):
         callbacks = [losses, Periodic(verification.measure, config.verbose, config.max_update), saver]
         with losses, contextlib.closing(reader.batches(losses.last.position)) as batches:
             start.module.fit(batches, schedule, config.max_update, callbacks, losses.last, saver.requests)
-    return leave_results(run, comm.world_size, losses, pixels, verification) if comm.rank == 0 else None
+    if comm.rank:
+        return None
+    return leave_results(run.settings(), dataset_name(config), comm.world_size, losses, pixels, verification)
 
 
 def _open_data(config: Config, comm: Communicator) -> Reader:

@@ -73,6 +73,10 @@ class _Run(NamedTuple):
         return dict(self.config)
 
 
+def checkpoints_in(folder, comm):
+    return Checkpoints(os.path.join(folder, "checkpoints"), comm, 2)
+
+
 def batches(comm, start=0):
     """This rank's part of global batches that are functions of the update; labels of all classes."""
     size = GLOBAL_BATCH_SIZE // comm.world_size
@@ -107,15 +111,15 @@ def state(module):
 
 def train(comm, folder, max_update, start_anew=False, **arguments):
     """Train from the newest checkpoint up to an update, and save there; returns losses, state and RunState."""
-    settings = run(folder, batch_size=GLOBAL_BATCH_SIZE // comm.world_size, max_update=max_update)
-    checkpoints = Checkpoints(os.path.join(folder, "checkpoints"), comm, 2)
-    found = None if start_anew else find_checkpoint(settings, comm, checkpoints)
+    this = run(folder, batch_size=GLOBAL_BATCH_SIZE // comm.world_size, max_update=max_update)
+    checkpoints = checkpoints_in(folder, comm)
+    found = None if start_anew else find_checkpoint(this.settings(), comm, checkpoints)
     module = face_module(comm, seed=0 if found is None else 5, **arguments)  # nothing may be left of initial values
     module.seed = module.head.bank.seed = 0
-    progress = restore(found, module, settings, comm) if found else RunState()
+    progress = restore(found, module, this.settings(), comm) if found else RunState()
     reports = []
     saver = Saver(
-        settings,
+        this,
         comm,
         module,
         checkpoints,
@@ -173,19 +177,19 @@ def saved(tmp_path_factory):
 @pytest.mark.parametrize("writers", [1, 2, 3, 4])
 def test_other_ranks_go_on(writers, readers, saved, tmp_path):
     def look(comm):
-        settings = run(saved[writers], sample_ratio=0.2)
-        found = find_checkpoint(settings, comm, Checkpoints(os.path.join(saved[writers], "checkpoints"), comm, 2))
+        this = run(saved[writers], sample_ratio=0.2)
+        found = find_checkpoint(this.settings(), comm, checkpoints_in(saved[writers], comm))
         module = face_module(comm, seed=9, sample_ratio=0.2)
-        restore(found, module, settings, comm)
+        restore(found, module, this.settings(), comm)
         return None, state(module), None
 
     def go_on(comm):
         os.makedirs(tmp_path, exist_ok=True)
-        settings = run(saved[writers], batch_size=GLOBAL_BATCH_SIZE // comm.world_size)
-        found = find_checkpoint(settings, comm, Checkpoints(os.path.join(saved[writers], "checkpoints"), comm, 2))
+        this = run(saved[writers], batch_size=GLOBAL_BATCH_SIZE // comm.world_size)
+        found = find_checkpoint(this.settings(), comm, checkpoints_in(saved[writers], comm))
         module = face_module(comm, seed=9)
         module.seed = 0
-        start, losses = restore(found, module, settings, comm).last, []
+        start, losses = restore(found, module, this.settings(), comm).last, []
         module.fit(batches(comm, 3), schedule, 23, [lambda report: losses.append(report.loss)], start)
         return losses
 
@@ -198,14 +202,9 @@ def test_other_ranks_go_on(writers, readers, saved, tmp_path):
 
 
 def _restored(comm, folder):
-    settings = run(folder)
+    this = run(folder)
     module = face_module(comm, seed=9)
-    restore(
-        find_checkpoint(settings, comm, Checkpoints(os.path.join(folder, "checkpoints"), comm, 2)),
-        module,
-        settings,
-        comm,
-    )
+    restore(find_checkpoint(this.settings(), comm, checkpoints_in(folder, comm)), module, this.settings(), comm)
     return module
 
 
@@ -224,8 +223,8 @@ def test_other_ranks_start_from_the_average_of_the_statistics(tmp_path):
 )
 def test_checkpoint_of_another_network_is_refused(key, value, saved):
     def find(comm):
-        checkpoints = Checkpoints(os.path.join(saved[2], "checkpoints"), comm, 2)
-        return find_checkpoint(run(saved[2], **{key: value}), comm, checkpoints)
+        checkpoints = checkpoints_in(saved[2], comm)
+        return find_checkpoint(run(saved[2], **{key: value}).settings(), comm, checkpoints)
 
     with pytest.raises(CollectiveError, match=f"checkpoint of update 3 has {key} .*, this run {value}"):
         Shards(2).run(find)
@@ -234,10 +233,10 @@ def test_checkpoint_of_another_network_is_refused(key, value, saved):
 @pytest.mark.parametrize("bias_decay", [True, False])
 def test_another_weight_decay_than_before_there_was_a_choice_is_reported(bias_decay, saved, caplog):
     def go_on(comm):
-        settings = run(saved[1], bias_decay=bias_decay, initializer="normal")
-        found = find_checkpoint(settings, comm, Checkpoints(os.path.join(saved[1], "checkpoints"), comm, 2))
+        this = run(saved[1], bias_decay=bias_decay, initializer="normal")
+        found = find_checkpoint(this.settings(), comm, checkpoints_in(saved[1], comm))
         assert "bias_decay" not in found.manifest["configuration"]
-        restore(found, face_module(comm), settings, comm)
+        restore(found, face_module(comm), this.settings(), comm)
 
     Shards(1).run(go_on)
     assert ("bias_decay changed to True (was False)" in caplog.text) == bias_decay

@@ -8,8 +8,9 @@ import pytest
 from partial_fc.cli.summary import print_summary
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.config import Run, dataset_name
+from partial_fc.training import summary as summary_file
 from partial_fc.training.module import UpdateStats
-from partial_fc.training.summary import write_summary
+from partial_fc.training.summary import leave_results
 
 FILES = dict(model="there/model", checkpoints="there/checkpoints", log="there/train.log", curves="there/curves.png")
 
@@ -20,6 +21,18 @@ def run(tmp_path):
     return Run(config, str(tmp_path), num_classes=77)
 
 
+@pytest.fixture(autouse=True)
+def other_files(monkeypatch):
+    """Curves have tests of their own."""
+    monkeypatch.setattr(summary_file, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(summary_file, "run_files", lambda _: FILES)
+
+
+def results_of(run, world_size, losses, pixels, verification):
+    losses.path = "losses.csv"
+    return leave_results(run.settings(), dataset_name(run.config), world_size, losses, pixels, verification)
+
+
 def summary_of(run):
     losses = SimpleNamespace(
         first=UpdateStats(1, 31.25, 2.0), last=UpdateStats(100, 1.5, 21.8049), images_per_second=1234.56
@@ -28,7 +41,7 @@ def summary_of(run):
         history=[(0, {"a": 0.5, "b": 0.6}), (50, {"a": 0.97, "b": 0.7}), (100, {"a": 0.95, "b": 0.9})],
         best={"a": (0.97, 50), "b": (0.9, 100)},
     )
-    return write_summary(run, 3, losses, {"a": 0.66, "b": 0.61}, verification, FILES)
+    return results_of(run, 3, losses, {"a": 0.66, "b": 0.61}, verification)
 
 
 def test_file_holds_what_is_returned(run, tmp_path):
@@ -137,7 +150,7 @@ def test_own_records_have_the_name_of_their_folder(tmp_path):
 def test_without_verification_sets(tmp_path, capsys):
     run = Run(from_command_line(["--set", "val_targets="]), str(tmp_path), num_classes=77)
     losses = SimpleNamespace(first=UpdateStats(1, 2.0, 1.0), last=UpdateStats(1, 2.0, 1.0), images_per_second=0.0)
-    summary = write_summary(run, 1, losses, {}, SimpleNamespace(history=[(0, {}), (1, {})], best={}), FILES)
+    summary = results_of(run, 1, losses, {}, SimpleNamespace(history=[(0, {}), (1, {})], best={}))
     assert summary["accuracy"] is None and summary["verification"] == {}
     print_summary(summary, run.config)
     assert "accuracy" not in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What a run prints at its end: results, where its files are, and what to try next."""
+"""The lines that a run prints at its end: results, paths of its files, and commands to try next."""
 
 import os
 import shlex

@@ -14,7 +14,7 @@ from .train_help import as_text, defaults, epilog, help_text
 _OPTIONS = [key for key, entry in KEYS.items() if entry.option]  # which stand for `--set key=value` of the same key
 # A command that repeats a run leaves out what belongs to one start, or follows from another key.
 _NOT_REPEATED = {"source", *(key for key, entry in KEYS.items() if entry.start)}
-# What other trainers call a key.
+# Names of keys in other trainers.
 _ELSEWHERE = {
     "epochs": "max_update",
     "steps": "max_update",
@@ -35,7 +35,7 @@ def from_command_line(argv: Sequence[str]) -> Config:
 
 
 def read_command_line(argv: Sequence[str]) -> Tuple[Config, StartOptions]:
-    """What the arguments of `partial-fc train` describe: a checked configuration, and options of this start.
+    """The configuration that the arguments of `partial-fc train` describe, checked, and the options of this start.
 
     Raises:
         InputError: wrong arguments; see also `config.preset`, `override` and `make_config`.
@@ -56,7 +56,7 @@ def read_command_line(argv: Sequence[str]) -> Tuple[Config, StartOptions]:
 def arguments(config: Config, **changed: Any) -> str:
     """The command line that describes a configuration, with other values of some keys, quoted for a shell.
 
-    What belongs to one start only, such as `resume` and `models_root`, is left out.
+    Keys of one start only, such as `resume` and `models_root`, are left out.
     """
     now = config.to_dict()
     base = preset(*(str(now[name]) for name in NAMES))

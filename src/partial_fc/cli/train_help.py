@@ -1,4 +1,4 @@
-"""What `partial-fc train --help` and docs/configuration.md say about the keys: both follow from their table.
+"""The text of `partial-fc train --help` and of docs/configuration.md, which follows from the table of keys.
 
 `python -m partial_fc.cli.train_help` prints docs/configuration.md.
 """
@@ -51,7 +51,7 @@ def _shown(value: Any) -> str:
 
 
 def help_text(entry: Key, default: str) -> str:
-    """What `--help` says about a key: `meaning (whole number, at least 1; updates; default: 20)`."""
+    """Help on a key: `meaning (whole number, at least 1; updates; default: 20)`."""
     details = [entry.values if entry.values != "text" else "", entry.unit, f"default: {default}"]
     return f"{entry.meaning} ({'; '.join(filter(None, details))})"
 

@@ -1,4 +1,4 @@
-"""What is logged, measured and kept while training runs."""
+"""Callbacks of training: the log of losses, TensorBoard, verification."""
 
 import csv
 import datetime

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from ..files import atomic_path
 from ..pictures.labels import name_lines
 
-# Long runs are drawn as so many groups of updates, which is as much as the width of the picture can show.
+# Long runs are drawn as this many groups of updates: the picture is not wide enough for more points.
 _GROUPS = 400
 _NAME_COLUMNS = 24
 

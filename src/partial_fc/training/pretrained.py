@@ -1,4 +1,4 @@
-"""What a new run starts from where it is configured: a model of the same network, and class centers."""
+"""Pretrained models and class centers that a new run starts from."""
 
 import contextlib
 import logging

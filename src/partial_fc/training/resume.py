@@ -3,12 +3,11 @@
 import functools
 import logging
 import os
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from ..checkpoint.center_files import centers_file, load_centers
 from ..checkpoint.checkpoints import Checkpoints, verified_manifest
 from ..checkpoint.model_files import load_arrays, load_parameters
-from ..config import Run
 from ..config_keys import KEYS
 from ..distributed.communicator import Communicator
 from ..errors import InputError
@@ -20,11 +19,11 @@ from .saving import MOMENTUM, PARAMETERS, statistics_file
 
 log = logging.getLogger("partial_fc")
 
-# What a checkpoint must have in common with the run that continues from it.
+# Keys that must be the same in a checkpoint and in the run that continues from it.
 _SAME = ("num_classes", "embedding_size", "network", "net_output", "image_size")
-# What may differ without a warning: it does not change how training continues.
+# Keys that may differ without a warning: they do not change how training continues.
 _MAY_DIFFER = {"initializer", *(key for key, entry in KEYS.items() if entry.start)}
-# What runs did before there was a key to choose it: checkpoints without the key are of such a run.
+# Values of keys that older checkpoints lack: what all runs did before there was the key.
 _BEFORE_THE_KEY = {"bias_decay": False}
 
 
@@ -40,16 +39,21 @@ class Checkpoint(NamedTuple):
     manifest: Dict[str, Any]
 
 
-def find_checkpoint(run: Run, comm: Communicator, checkpoints: Checkpoints) -> Optional[Checkpoint]:
-    """The checkpoint that `resume` of the configuration asks for; None for a run that starts anew.
+def find_checkpoint(settings: Mapping[str, Any], comm: Communicator, checkpoints: Checkpoints) -> Optional[Checkpoint]:
+    """The checkpoint that the key `resume` asks for; None for a new run.
+
+    Args:
+        settings: of this run, see `Run.settings`.
+        comm: communicator.
+        checkpoints: of its models root.
 
     Raises:
         CollectiveError: on every rank, if there is none at a path, if it is damaged, or of another network.
     """
-    resume = run.config.resume
+    resume = settings["resume"]
     if resume == "no":
         return None
-    needs = functools.partial(_needs, run, comm)
+    needs = functools.partial(_needs, settings, comm)
     if resume == "auto":
         newest = checkpoints.newest(needs)
         return newest and Checkpoint(*newest)
@@ -58,7 +62,7 @@ def find_checkpoint(run: Run, comm: Communicator, checkpoints: Checkpoints) -> O
     return Checkpoint(resume, manifest)
 
 
-def _needs(run: Run, comm: Communicator, manifest: Dict[str, Any]) -> List[str]:
+def _needs(settings: Mapping[str, Any], comm: Communicator, manifest: Dict[str, Any]) -> List[str]:
     """Names of the files that this rank reads from a checkpoint.
 
     Raises:
@@ -66,36 +70,36 @@ def _needs(run: Run, comm: Communicator, manifest: Dict[str, Any]) -> List[str]:
         InputError: if it is of other classes, embedding size or network.
     """
     check_about(manifest)
-    _check_fits(run, manifest)
+    _check_fits(settings, manifest)
     rank, old_size = comm.rank, manifest["world_size"]
     names = [PARAMETERS, MOMENTUM] if rank == 0 else []
     if comm.world_size == old_size and statistics_file(rank, old_size) in manifest["files"]:
         names.append(statistics_file(rank, old_size))
-    start, end = partition(run.num_classes, comm.world_size, rank)
+    start, end = partition(settings["num_classes"], comm.world_size, rank)
     for old_rank in range(old_size):
-        old = partition(run.num_classes, old_size, old_rank)
+        old = partition(settings["num_classes"], old_size, old_rank)
         if max(start, old.class_start) < min(end, old.class_end):
             names.append(centers_file(old_rank, old_size))
     return names
 
 
-def _check_fits(run: Run, manifest: Dict[str, Any]) -> None:
-    saved, now, resume = manifest["configuration"], run.settings(), run.config.resume
+def _check_fits(settings: Mapping[str, Any], manifest: Dict[str, Any]) -> None:
+    saved, resume, max_update = manifest["configuration"], settings["resume"], settings["max_update"]
     for key in _SAME:
-        if saved.get(key) != now[key]:
+        if saved.get(key) != settings[key]:
             raise InputError(
                 f"--resume {resume}: the checkpoint of update {manifest['num_update']} has {key} "
-                f"{str(saved.get(key)):.80}, this run {now[key]}: use the same, or start anew with --resume no and "
-                "another --models-root"
+                f"{str(saved.get(key)):.80}, this run {settings[key]}: use the same, or start a new run with "
+                "--resume no and another --models-root"
             )
-    if manifest["num_update"] > run.config.max_update:
+    if manifest["num_update"] > max_update:
         raise InputError(
-            f"--resume {resume}: the checkpoint is of update {manifest['num_update']}, max_update is "
-            f"{run.config.max_update}: raise it with --set max_update=N"
+            f"--resume {resume}: the checkpoint is of update {manifest['num_update']}, max_update is {max_update}: "
+            "raise it with --set max_update=N"
         )
 
 
-def restore(found: Checkpoint, module: FaceModule, run: Run, comm: Communicator) -> RunState:
+def restore(found: Checkpoint, module: FaceModule, settings: Mapping[str, Any], comm: Communicator) -> RunState:
     """Fill backbone, momentum and centers from a checkpoint, whatever number of ranks has written it.
 
     Returns:
@@ -115,9 +119,9 @@ def restore(found: Checkpoint, module: FaceModule, run: Run, comm: Communicator)
         if comm.world_size == manifest["world_size"] and module.aux_params:
             load_arrays(os.path.join(path, statistics_file(comm.rank, comm.world_size)), module.aux_params)
     if comm.rank == 0:
-        ranks, max_update = manifest["world_size"], run.config.max_update
+        ranks, max_update = manifest["world_size"], settings["max_update"]
         log.info("continuing from update %d, saved by %d ranks: %s", manifest["num_update"], ranks, path)
-        _log_differences(manifest, run, comm.world_size)
+        _log_differences(manifest, settings, comm.world_size)
         if manifest["num_update"] == max_update:
             log.warning("nothing is left to train: max_update is %d; raise it to continue", max_update)
     return RunState.from_json(manifest["progress"])
@@ -131,12 +135,12 @@ def _load_backbone(path: str, module: FaceModule) -> None:
     load_arrays(os.path.join(path, MOMENTUM), module.momentum)
 
 
-def _log_differences(manifest: Dict[str, Any], run: Run, world_size: int) -> None:
-    saved, settings = {**_BEFORE_THE_KEY, **manifest["configuration"]}, run.settings()
+def _log_differences(manifest: Dict[str, Any], settings: Mapping[str, Any], world_size: int) -> None:
+    saved = {**_BEFORE_THE_KEY, **manifest["configuration"]}
     for key in sorted(set(settings) - _MAY_DIFFER):
         if key in saved and saved[key] != settings[key]:
             log.warning("%s changed to %s (was %s)", key, settings[key], saved[key])
-    before, now = manifest["world_size"] * saved["batch_size"], world_size * run.config.batch_size
+    before, now = manifest["world_size"] * saved["batch_size"], world_size * settings["batch_size"]
     if before != now:
         log.warning(
             "images per update changed to %d (was %d): lr_steps and max_update still count updates", now, before

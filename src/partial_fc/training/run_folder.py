@@ -1,4 +1,4 @@
-"""The models root of a run: which folder it is, that no other run uses it, and where in it is what."""
+"""The models root of a run: the choice of the folder, its lock, and the paths of the files in it."""
 
 import contextlib
 import glob
@@ -33,7 +33,7 @@ class ChosenRoot(NamedTuple):
 
 
 def run_files(models_root: str) -> Dict[str, str]:
-    """Paths of what a run leaves, by name."""
+    """Paths of the files and folders that a run leaves, by name."""
     return {name: os.path.join(models_root, file) for name, file in _FILES.items()}
 
 
@@ -45,7 +45,7 @@ def choose_models_root(config: Config, options: StartOptions, comm: Communicator
     their folder.
 
     Raises:
-        CollectiveError: on every rank, if the folder that was asked for has the results of another run, and neither
+        CollectiveError: on every rank, if the folder named by --models-root has the results of another run, and neither
             `--resume auto` nor `--overwrite` is given.
     """
     may_change = not config.models_root and config.resume != "auto"
@@ -128,7 +128,7 @@ def _check_results(models_root: str, config: Config, options: StartOptions) -> N
 def open_models_root(
     run: Run, options: StartOptions, comm: Communicator, continues: bool, held: logging.handlers.MemoryHandler
 ) -> None:
-    """Make the folder of a run that can start, remove an earlier run's results, and write there what was logged.
+    """Make the folder of a run that can start, remove an earlier run's results there, and write its log there.
 
     Args:
         continues: whether the run continues from a checkpoint.

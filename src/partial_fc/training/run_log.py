@@ -27,7 +27,7 @@ def start_log(comm: Communicator) -> logging.handlers.MemoryHandler:
 
 
 def open_log(path: str, held: logging.handlers.MemoryHandler, append: bool) -> None:
-    """Log to a file from now on, after what was held.
+    """Log to a file, first the records that were held.
 
     Args:
         path: of the file.

@@ -1,4 +1,4 @@
-"""What a run has done so far, as the manifest of a checkpoint records it, and the check of such a manifest."""
+"""Progress of a run, as the manifest of a checkpoint records it, and the check of such a manifest."""
 
 from types import MappingProxyType
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -8,7 +8,7 @@ from .module import START, UpdateStats
 
 
 class RunState(NamedTuple):
-    """What a run has done so far, as a checkpoint records it.
+    """Progress of a run, as a checkpoint records it.
 
     Attributes:
         first, last: UpdateStats.

@@ -1,4 +1,4 @@
-"""When a run saves, and what it saves."""
+"""Checkpoints of a run: when they are saved, and with which files."""
 
 import functools
 import logging
@@ -68,7 +68,7 @@ class Saver:
         self._seconds = 0.0
 
     def requests(self) -> int:
-        """What this rank asks for at the next update, SAVE and STOP by bit; rank 0 keeps the time for all."""
+        """Requests of this rank for the next update, SAVE and STOP as bits; rank 0 keeps the time for all ranks."""
         minutes = (time.monotonic() - self._last) / 60
         due = self._comm.rank == 0 and 0 < self._config.save_minutes <= minutes
         return self._signals.take() | (SAVE if due else 0)

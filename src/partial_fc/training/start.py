@@ -1,4 +1,4 @@
-"""How a run starts: all ranks agree on what they start with, and the module is filled from a checkpoint or anew."""
+"""How a run starts: all ranks must have the same versions, settings and data; then the module is built and filled."""
 
 from typing import Dict, NamedTuple
 
@@ -24,7 +24,7 @@ class Start(NamedTuple):
     """A run that is ready to train.
 
     Attributes:
-        module: filled with what the run starts from.
+        module: with its initial parameters and centers.
         state: of the run so far.
         checkpoints: of the models root.
         continues: whether the run continues from a checkpoint.
@@ -52,9 +52,9 @@ def check_same_data(config: Config, reader: Reader, comm: Communicator) -> None:
 
 
 def start_module(run: Run, comm: Communicator, ctx: mx.Context) -> Start:
-    """Build the module of a run, and fill it from a checkpoint, or from what a new run starts with.
+    """Build the module of a run, and fill it from a checkpoint, or for a new run from a model or centers, if any.
 
-    What the run starts from is found and checked before anything is built.
+    Checkpoint, model and centers are found and checked before anything is built.
 
     Raises:
         CollectiveError: on every rank, for a checkpoint, model or centers that any of them cannot use; if the run does
@@ -62,10 +62,10 @@ def start_module(run: Run, comm: Communicator, ctx: mx.Context) -> Start:
     """
     checkpoints = Checkpoints(run_files(run.models_root)["checkpoints"], comm, run.config.keep_checkpoints)
     with comm.busy("the start", busy_timeout(run, comm.world_size)):
-        found = find_checkpoint(run, comm, checkpoints)
+        found = find_checkpoint(run.settings(), comm, checkpoints)
         if found:
             module = build(run, comm, ctx)
-            return Start(module, restore(found, module, run, comm), checkpoints, True)
+            return Start(module, restore(found, module, run.settings(), comm), checkpoints, True)
         with comm.raise_on_all_ranks():
             loaded = read_pretrained(run, comm.rank)
         module = build(run, comm, ctx)
