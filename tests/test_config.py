@@ -8,7 +8,7 @@ import pytest
 from partial_fc import config as configuration
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.cli.train_help import page
-from partial_fc.config import describe, get_config, load_presets, make_config, override
+from partial_fc.config import Run, describe, get_config, load_presets, make_config, override
 from partial_fc.config_keys import KEYS, SECTIONS, Config
 from partial_fc.errors import InputError
 
@@ -343,6 +343,13 @@ def test_describe_shows_every_key():
     lines = describe(make_config(config).to_dict()).splitlines()
     assert [line.split()[0] for line in lines] == sorted(config)
     assert "  batch_size       77" in lines and "  lr_steps         [10, 20]" in lines
+
+
+def test_settings_in_force_have_what_the_run_has_found():
+    config = from_command_line(["--batch-size", "7"])
+    settings = Run(config, "models/demo", 350).settings()
+    assert (config.num_classes, config.models_root) == (0, "")
+    assert settings == {**config.to_dict(), "num_classes": 350, "models_root": "models/demo"}
 
 
 def test_where_the_records_are(monkeypatch):

@@ -112,11 +112,13 @@ def _open_data(config: Config, comm: Communicator) -> Reader:
         last_batch=config.last_batch,
         on_bad_record=config.on_bad_record,
         bad_record_share=config.bad_record_share,
-        flip=config.flip,
-        color_jitter=config.color_jitter,
-        low_resolution=config.low_resolution,
-        jpeg_compression=config.jpeg_compression,
-        cutout=config.cutout,
+        augmentation=dict(
+            flip=config.flip,
+            color_jitter=config.color_jitter,
+            low_resolution=config.low_resolution,
+            jpeg_compression=config.jpeg_compression,
+            cutout=config.cutout,
+        ),
     )
 
 

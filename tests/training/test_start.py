@@ -8,14 +8,17 @@ import pytest
 
 from partial_fc.checkpoint.center_files import save_centers
 from partial_fc.cli.train_arguments import from_command_line
-from partial_fc.config import Run
+from partial_fc.config import Run, StartOptions
 from partial_fc.distributed.communicator import Communicator
-from partial_fc.errors import InputError
+from partial_fc.errors import CollectiveError, InputError
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.symbol import get_symbol
 from partial_fc.training import paths
 from partial_fc.training.paths import check_paths, check_records
 from partial_fc.training.pretrained import load_pretrained, read_pretrained
+from partial_fc.training.start import check_agreement
+
+from helpers.shards import Shards
 
 SIZE, EMBEDDING_SIZE = 112, 8
 
@@ -128,6 +131,15 @@ def test_model_of_other_shapes_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"pre_fc1_weight has shape \(8, .*, this network's has \(9, "):
         read_pretrained(run, rank=0)
     assert read_pretrained(run, rank=1) == {}  # rank 0 reads for all
+
+
+@pytest.mark.parametrize("option", StartOptions._fields)
+def test_ranks_must_start_with_the_same_options(option):
+    def start(comm):
+        check_agreement(config_of("demo"), StartOptions(**{option: comm.rank == 0}), comm)
+
+    with pytest.raises(CollectiveError, match=f"the setting of {option} is True here, False on rank 1"):
+        Shards(2).run(start)
 
 
 @pytest.fixture

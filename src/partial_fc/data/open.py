@@ -2,7 +2,8 @@
 
 import logging
 import os
-from typing import Any, Union
+from types import MappingProxyType
+from typing import Any, Mapping, Union
 
 from ..distributed.communicator import Communicator
 from ..errors import InputError
@@ -28,13 +29,11 @@ def open_data(
     image_size: int,
     batch_size: int,
     seed: int,
-    num_workers: int = 2,
-    last_batch: str = "drop",
     on_bad_record: str = "error",
-    bad_record_share: float = 0.001,
-    **augmentation: Any,
+    augmentation: Mapping[str, Any] = MappingProxyType({}),
+    **reading: Any,
 ) -> Reader:
-    """The reader that gives this rank its batches. All ranks call it together.
+    """The reader that gives this rank its batches; its `num_classes` is the number of identities.
 
     Args:
         source: `records`; `demo`, whose record file is drawn where it is missing; `synthetic`.
@@ -42,9 +41,6 @@ def open_data(
         num_classes: number of identities; 0: as many as the record file lists.
         augmentation: fields of `Augmentation`, by name.
         Others as `BatchReader`.
-
-    Returns:
-        reader, whose `num_classes` is the number of identities.
 
     Raises:
         CollectiveError: on every rank, for a record file that any of them cannot use.
@@ -56,20 +52,10 @@ def open_data(
             with comm.busy("drawing the demo", _SECONDS_TO_DRAW):
                 make_demo(os.path.dirname(rec), image_size)
     with comm.raise_on_all_ranks():
-        records = _open_records(rec, on_bad_record == "skip")
-        reader = BatchReader(
-            records,
-            image_size,
-            batch_size,
-            comm,
-            seed,
-            num_workers,
-            Augmentation(**augmentation),
-            last_batch,
-            num_classes or _listed_identities(records),
-            on_bad_record,
-            bad_record_share,
-        )
+        records = _open_records(rec, tolerant=on_bad_record == "skip")
+        reading.update(num_classes=num_classes or _listed_identities(records), on_bad_record=on_bad_record)
+        changes = Augmentation(**augmentation)
+        reader = BatchReader(records, image_size, batch_size, comm, seed, augmentation=changes, **reading)
         log.info("%s: %d images, %d updates per epoch", records.path, len(records.keys), reader.updates_per_epoch)
     return reader
 
