@@ -138,7 +138,7 @@ def test_ranks_must_start_with_the_same_options(option):
     def start(comm):
         check_agreement(config_of("demo"), StartOptions(**{option: comm.rank == 0}), comm)
 
-    with pytest.raises(CollectiveError, match=f"the setting of {option} is True here, False on rank 1"):
+    with pytest.raises(CollectiveError, match=f"rank 1: the setting of {option} is False here, True on rank 0"):
         Shards(2).run(start)
 
 
