@@ -156,7 +156,7 @@ def test_an_error_in_a_preset_file_is_named_with_its_line(old, new, message, edi
     "old, new, message",
     [
         ("batch_size=64", "batch_size=0", "batch_size=0: must be at least 1"),
-        ("batch_size=64", "batch_size='64'", "batch_size='64': must be whole number, at least 1"),
+        ("batch_size=64", "batch_size='64'", "batch_size='64': expected: whole number, at least 1"),
         ("net_output=", "net_output='GAP' or ", "net_output='GAP': must be one of FC, E"),
     ],
 )

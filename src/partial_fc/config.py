@@ -174,7 +174,7 @@ def make_config(values: Mapping[str, Any], typed: Mapping[str, str] = MappingPro
 def _problems(entry: Key, value: Any) -> Iterator[str]:
     """Reasons why no run can start with a value, as they follow the value in an error."""
     if not _is_of_kind(entry, value):
-        yield f"must be {entry.values}"
+        yield f"expected: {entry.values}"
     elif entry.choices and value not in entry.choices:
         yield f"must be one of {', '.join(entry.choices)}"
     elif entry.range and not entry.allows(value):
