@@ -1,60 +1,61 @@
 """Presets: `get_config(loss, dataset, network)` puts one loss, one data set and one network together.
 
-Edit this file, or override a key for one run with `--set key=value`. A key that is not here is an error.
+Edit this file, or override a key for one run with `--set key=value`. What each key means, and its unit and range, is in
+docs/configuration.md, and in `partial-fc train --help`.
 """
 
 from easydict import EasyDict
 
 
 def common():
-    """What every preset starts from: the hyper-parameters of the paper (arXiv 2010.05222, section 4)."""
+    """Values of every preset, unless it has its own: those of the paper (arXiv 2010.05222, section 4)."""
     return EasyDict(
         # model
         embedding_size=512,
-        net_output="FC",  # FC: BN-FC-BN; E: the same with dropout
+        net_output="FC",
         image_size=112,
-        pretrained="",  # PREFIX,EPOCH of a model to start from: PREFIX-EPOCH.params
-        initializer="normal",  # of the backbone's weights: normal, sigma 0.1, as published; or xavier
-        centers="",  # folder of class centers to start from: of a checkpoint, or made by `partial-fc centers`
+        pretrained="",
+        initializer="normal",
+        centers="",
         # optimization
         batch_size=64,  # images per rank
         backbone_lr=0.1,
-        memory_bank_lr=0.1,  # of the class centers
-        lr_steps=[],  # updates at which both learning rates are multiplied by lr_factor
+        memory_bank_lr=0.1,
+        lr_steps=[],
         lr_factor=0.1,
         momentum=0.9,
-        wd=5e-4,
-        bias_decay=True,  # wd acts on every parameter, as published; false: biases and betas are spared
-        max_update=0,  # updates to train for
-        sample_ratio=1.0,  # share of the class centers that takes part in an update
+        wd=5e-4,  # weight decay
+        bias_decay=True,
+        max_update=0,  # each data set has its own
+        sample_ratio=1.0,
         # data
-        source="records",  # records; demo: drawn where they are missing; synthetic: noise, random labels, no files
-        rec="",  # train.rec, with train.idx beside it; a preset's is in the folder $PARTIAL_FC_DATA, or else in data/
-        num_classes=0,  # identities; 0: as many as the record file lists
-        val_targets=[],  # verification sets: NAME.bin beside train.rec
-        num_workers=2,  # decoding threads per rank
-        last_batch="drop",  # of an epoch, if the images do not fill it: drop, or pad with the epoch's first ones
-        on_bad_record="error",  # error: stop; skip: take the next one instead, as long as no more are bad than
-        bad_record_share=0.001,  # this share of the images
-        # what is done to an image at random, see src/partial_fc/data/augmentation.py; 0: never
-        flip=True,  # one in two is mirrored
-        color_jitter=0.0,  # brightness, contrast and saturation change by up to this share; InsightFace: 0.125
-        low_resolution=0.0,  # share of the images that are shrunk and enlarged again
-        jpeg_compression=0.0,  # share that is compressed strongly; InsightFace: 0.5
-        cutout=0,  # side in pixels of a grey square in one image of two
-        # the run
+        source="records",
+        rec="",  # below $PARTIAL_FC_DATA, or data/
+        num_classes=0,
+        val_targets=[],
+        num_workers=2,
+        last_batch="drop",
+        on_bad_record="error",
+        bad_record_share=0.001,
+        # augmentation; 0: none
+        flip=True,
+        color_jitter=0.0,
+        low_resolution=0.0,
+        jpeg_compression=0.0,
+        cutout=0,
+        # run
         seed=0,
-        device="auto",  # cpu, gpu, or auto: GPUs if MXNet sees any
-        bank="device",  # where the class centers are: device, or host, from which a step's rows travel
-        bank_dir="",  # folder for files that hold them, if there are more than the host's memory can hold
-        models_root="",  # where model, checkpoints and logs go; empty: models/DATASET-NETWORK-LOSS, or ...-2, ...-3
-        frequent=20,  # updates between two lines of the log
-        verbose=2000,  # updates between two verifications
-        save_interval=10000,  # updates between two checkpoints; there is one at the end, too
-        save_minutes=0.0,  # and minutes between two, whatever comes first; 0: updates only
-        keep_checkpoints=2,  # checkpoints to keep
-        on_save_error="continue",  # a checkpoint that cannot be written (full disk): continue without, or stop
-        resume="no",  # no; auto: go on from the newest checkpoint of models_root, if there is one; or the path of one
+        device="auto",
+        bank="device",
+        bank_dir="",
+        models_root="",
+        frequent=20,
+        verbose=2000,
+        save_interval=10000,
+        save_minutes=0.0,
+        keep_checkpoints=2,
+        on_save_error="continue",
+        resume="no",
     )
 
 
@@ -121,7 +122,7 @@ NETWORKS = ("demo", "r18", "r34", "r50", "r100", "r124", "r152", "r200")
 
 
 def get_config(loss, dataset, network):
-    """A fresh configuration; what stands further right overrides: common values, loss, data set, network.
+    """The values of a preset, fresh at every call: a data set overrides the loss, and the loss the common values.
 
     Raises:
         KeyError: there is no such loss, data set or network.

@@ -10,12 +10,13 @@ import mxnet as mx
 import numpy as np
 
 from partial_fc.cli.train_arguments import from_command_line
+from partial_fc.config import Run
 from partial_fc.data.synthetic import SyntheticBatches
 from partial_fc.distributed.collectives import Communicator, connect
 from partial_fc.head.host_bank import HostBank
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.symbol import get_symbol
-from partial_fc.train import build
+from partial_fc.training.build import build
 from partial_fc.training.plan import memory_plan
 
 from .collectives_worker import calls
@@ -125,14 +126,15 @@ def _products(comm, ctx, runs, num_rows, global_batch_size, embedding_size):
 def measure_memory(comm, ctx, arguments):
     """Memory that a run takes, of the rank that takes most, as a share of what was planned."""
     config = from_command_line(arguments["memory"])
+    run = Run(config, config.models_root, config.num_classes)
     symbol = get_symbol(config.network, config.embedding_size, config.net_output)
-    planned = memory_plan(config, symbol, comm.world_size)
+    planned = memory_plan(run, symbol, comm.world_size)
     before = 0
     if ctx.device_type != "cpu":
         del planned["libraries"]
         mx.nd.ones((1,), ctx).wait_to_read()  # brings CUDA's own onto the device
         before = _used(ctx)
-    module = build(config, comm, ctx)
+    module = build(run, comm, ctx)
     batches = SyntheticBatches(config.num_classes, config.image_size, config.batch_size, comm)
     for num_update in range(3):
         module.update(batches.read(num_update), num_update, _LR, _LR)

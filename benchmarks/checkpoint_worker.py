@@ -4,19 +4,22 @@ import contextlib
 import glob
 import os
 import threading
+from typing import List
 
 import mxnet as mx
 
 from partial_fc.checkpoint.checkpoints import Checkpoints
 from partial_fc.cli.train_arguments import from_command_line
+from partial_fc.config import Run
 from partial_fc.data.synthetic import SyntheticBatches
 from partial_fc.distributed.collectives import connect
 from partial_fc.distributed.lock import LOCK, Lock
 from partial_fc.distributed.signals import Signals
-from partial_fc.train import build
+from partial_fc.training.build import build
 from partial_fc.training.module import UpdateStats
+from partial_fc.training.resume import find_checkpoint, restore
 from partial_fc.training.run_state import RunState
-from partial_fc.training.saving import Saver, find_checkpoint, restore
+from partial_fc.training.saving import Saver
 
 from .measure import interleave, progress, resident, spread, work
 
@@ -24,8 +27,8 @@ _UPDATES = 3
 _MB = 1e6
 
 
-def _config(arguments):
-    return from_command_line(
+def _run(arguments):
+    config = from_command_line(
         [
             "--dataset=100w",
             "--network=r18",
@@ -38,20 +41,28 @@ def _config(arguments):
             "--set=on_save_error=stop",
         ]
     )
+    return Run(config, config.models_root, config.num_classes)
 
 
-def _checkpoints(config, comm):
-    return Checkpoints(os.path.join(config.models_root, "checkpoints"), comm, config.keep_checkpoints)
+def _checkpoints(run, comm):
+    return Checkpoints(os.path.join(run.models_root, "checkpoints"), comm, run.config.keep_checkpoints)
+
+
+def _found(run, comm, checkpoints):
+    found = find_checkpoint(run.settings(), comm, checkpoints)
+    assert found
+    return found
 
 
 def measure_save(comm, arguments):
     """Seconds of an update, and of a checkpoint after it."""
-    config = _config(arguments)
-    module = build(config, comm, mx.cpu())
+    run = _run(arguments)
+    config = run.config
+    module = build(run, comm, mx.cpu())
     batch = next(SyntheticBatches(config.num_classes, config.image_size, config.batch_size, comm).batches())
     report = UpdateStats(1, 1.0, 1.0)
     lock = Lock(os.path.join(config.models_root, LOCK))
-    saver = Saver(config, comm, module, _checkpoints(config, comm), Signals(), lambda: RunState(report, report), lock)
+    saver = Saver(run, comm, module, _checkpoints(run, comm), Signals(), lambda: RunState(report, report), lock)
     calls = dict(
         update=lambda number: module.update(batch, number, 0.1, 0.1),
         save=lambda number: saver(report._replace(num_update=number + 1)),
@@ -70,19 +81,20 @@ def measure_save(comm, arguments):
 
 def measure_load(comm, arguments):
     """Seconds to find, check and load a checkpoint, and what a rank held more meanwhile."""
-    config = _config(arguments)
-    module = build(config, comm, mx.cpu())
-    checkpoints = _checkpoints(config, comm)
+    run = _run(arguments)
+    config = run.config
+    module = build(run, comm, mx.cpu())
+    checkpoints = _checkpoints(run, comm)
     module.head.bank.weight_mom[:] = 0  # zeros that were never written take no memory yet
     mx.nd.waitall()
-    extra = []
+    extra: List[float] = []
 
     def load(_):
         with _watched(extra):
-            restore(*find_checkpoint(config, comm, checkpoints), module, config, comm)
+            restore(_found(run, comm, checkpoints), module, run.settings(), comm)
 
     seconds = interleave(comm, dict(load=load), arguments["runs"], lambda number: (number,), "load")
-    folder, _ = find_checkpoint(config, comm, checkpoints)
+    folder, _ = _found(run, comm, checkpoints)
     return dict(
         num_classes=config.num_classes,
         ranks=comm.world_size,

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import os
 import re
@@ -6,7 +7,9 @@ import pytest
 
 from partial_fc import config as configuration
 from partial_fc.cli.train_arguments import from_command_line
-from partial_fc.config import check, describe, get_config, load_presets, override
+from partial_fc.cli.train_help import page
+from partial_fc.config import Run, describe, get_config, load_presets, make_config, override
+from partial_fc.config_keys import KEYS, SECTIONS, Config
 from partial_fc.errors import InputError
 
 PRESETS = load_presets()
@@ -17,15 +20,42 @@ def demo():
     return get_config("cosface", "demo", "demo")
 
 
-@pytest.mark.parametrize("loss, dataset, network", CHOICES)
-def test_every_combination(loss, dataset, network):
-    config = get_config(loss, dataset, network)
-    check(config)
-    assert (config.loss, config.dataset, config.network) == (loss, dataset, network)
-    margin = {key: value for key, value in PRESETS.LOSSES[loss].items() if key not in PRESETS.DATASETS[dataset]}
-    for key, value in {**margin, **PRESETS.DATASETS[dataset]}.items():
-        assert config[key] == value
-    assert set(config) >= set(PRESETS.common())
+def test_every_combination():
+    for loss, dataset, network in CHOICES:
+        values = PRESETS.get_config(loss, dataset, network)
+        config = make_config(values)
+        assert (config.loss, config.dataset, config.network) == (loss, dataset, network)
+        margin = {key: value for key, value in PRESETS.LOSSES[loss].items() if key not in PRESETS.DATASETS[dataset]}
+        for key, value in {**margin, **PRESETS.DATASETS[dataset]}.items():
+            assert config.to_dict()[key] == value, (loss, dataset, network, key)
+
+
+def test_the_preset_has_the_keys_of_the_table():
+    for dataset in PRESETS.DATASETS:
+        assert set(PRESETS.get_config("cosface", dataset, "r18")) == set(KEYS)
+
+
+def test_the_table_states_every_key():
+    assert list(KEYS) == [field.name for field in dataclasses.fields(Config)] and set(SECTIONS.values()) <= set(KEYS)
+    for entry in KEYS.values():
+        assert entry.meaning and entry.values, entry.name
+
+
+def test_the_documentation_is_what_the_table_prints():
+    root = os.path.dirname(os.path.realpath(configuration.PRESETS))
+    with open(os.path.join(root, "docs", "configuration.md")) as file:
+        assert file.read() == page(), "write it: python -m partial_fc.cli.train_help > docs/configuration.md"
+
+
+def test_a_configuration_is_frozen():
+    config = from_command_line(["--set", "lr_steps=10,20"])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.batch_size = 7
+    with pytest.raises(AttributeError):
+        config.lr_steps.append(7)
+    copy = config.to_dict()
+    copy["lr_steps"].append(7)
+    assert config.lr_steps == (10, 20)
 
 
 THREE = {"lfw", "cfp_fp", "agedb_30"}
@@ -86,15 +116,56 @@ def test_an_edited_preset_file_is_seen(tmp_path):
         assert load_presets(str(path)).get_config("cosface", "demo", "demo").batch_size == value
 
 
-@pytest.mark.parametrize("key", ["sample_ratio", "initializer", "cutout"])
-def test_a_preset_file_that_lacks_a_key_is_named(key, tmp_path, monkeypatch):
-    with open(configuration.PRESETS) as file:
-        lines = [line for line in file if not line.strip().startswith(key + "=")]
-    (tmp_path / "default.py").write_text("".join(lines))
-    monkeypatch.setattr(configuration, "PRESETS", str(tmp_path / "default.py"))
-    monkeypatch.setattr(configuration.load_presets, "__defaults__", (configuration.PRESETS,))
+@pytest.fixture
+def edited(tmp_path, monkeypatch):
+    """A preset file of the user's: function of how a line of the file is changed."""
+
+    def edit(change):
+        with open(configuration.PRESETS) as file:
+            lines = [change(line) for line in file]
+        (tmp_path / "default.py").write_text("".join(lines))
+        monkeypatch.setattr(configuration, "PRESETS", str(tmp_path / "default.py"))
+
+    return edit
+
+
+@pytest.mark.parametrize("key", ["sample_ratio", "initializer", "cutout", "rec"])
+def test_a_preset_file_that_lacks_a_key_is_named(key, edited):
+    edited(lambda line: "" if line.strip().startswith(key + "=") else line)
     with pytest.raises(InputError, match=f"default.py: lacks the key {key}, which this version needs"):
+        from_command_line(["--dataset", "100w"])  # which has no rec of its own
+
+
+def test_a_preset_file_with_a_key_of_its_own_is_named(edited):
+    edited(lambda line: line.replace("momentum=", "momentun=1, momentum="))
+    with pytest.raises(InputError, match="default.py: there is no key momentun; the nearest is momentum$"):
         from_command_line([])
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [("batch_size=64", "batch_size=", "SyntaxError: "), ("batch_size=64", "batch_size=many", "NameError: name 'many'")],
+)
+def test_an_error_in_a_preset_file_is_named_with_its_line(old, new, message, edited):
+    edited(lambda line: line.replace(old, new))
+    with pytest.raises(InputError, match=rf"default.py, line [1-9]\d*: {message}"):
+        from_command_line([])
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("batch_size=64", "batch_size=0", "batch_size=0: must be at least 1"),
+        ("batch_size=64", "batch_size='64'", "batch_size='64': expected: whole number, at least 1"),
+        ("net_output=", "net_output='GAP' or ", "net_output='GAP': must be one of FC, E"),
+    ],
+)
+def test_a_wrong_value_in_a_preset_file_is_named_with_the_file(old, new, message, edited):
+    edited(lambda line: line.replace(old, new))
+    with pytest.raises(InputError, match=f"default.py: {message}$"):
+        from_command_line([])
+    if "batch" in old:
+        assert from_command_line(["--batch-size", "8"]).batch_size == 8
 
 
 @pytest.mark.parametrize(
@@ -139,11 +210,11 @@ def test_override_reads_the_type_of_the_key(assignment, key, value):
 @pytest.mark.parametrize("text, value", [("true", True), ("False", False)])
 def test_override_of_a_boolean(text, value):
     config = demo()
-    config.flag = not value
-    override(config, [f"flag={text}"])
-    assert config.flag is value
-    with pytest.raises(InputError, match="--set flag=1: expected true or false"):
-        override(config, ["flag=1"])
+    config["bias_decay"] = not value
+    override(config, [f"bias_decay={text}"])
+    assert config["bias_decay"] is value
+    with pytest.raises(InputError, match="--set flip=1: expected true or false"):
+        override(config, ["flip=1"])
 
 
 def test_names_in_a_list_stay_names_though_one_looks_like_a_number():
@@ -182,7 +253,7 @@ def test_what_cannot_be_overridden(assignment, message):
 def test_command_line():
     config = from_command_line([])
     assert (config.dataset, config.network, config.loss) == ("demo", "demo", "cosface")
-    assert (config.models_root, config.resume, config.overwrite) == ("", "no", False)
+    assert (config.models_root, config.resume) == ("", "no")
     config = from_command_line("--network r18 --loss arcface --sample-ratio 0.1 --batch-size 7 --seed 3".split())
     assert (config.network, config.loss, config.loss_m2) == ("r18", "arcface", 0.5)
     assert (config.sample_ratio, config.batch_size, config.seed) == (0.1, 7, 3)
@@ -220,14 +291,24 @@ def test_wrong_command_line(arguments, message):
         ("sample_ratio", -0.5),
         ("device", "tpu"),
         ("lr_steps", [20, 10]),
+        ("lr_steps", [10.0, 20.0]),
+        ("lr_steps", 10),
+        ("val_targets", "lfw"),
+        ("batch_size", "64"),
+        ("batch_size", 64.0),
+        ("batch_size", True),
+        ("flip", 1),
+        ("wd", float("inf")),
+        ("wd", None),
+        ("rec", None),
     ],
 )
 def test_values_that_no_run_can_start_with(key, value):
     config = demo()
-    check(config)
+    make_config(config)
     config[key] = value
-    with pytest.raises(InputError, match=key):
-        check(config)
+    with pytest.raises(InputError, match=f"default.py: {key}="):
+        make_config(config)
 
 
 @pytest.mark.parametrize(
@@ -253,15 +334,22 @@ def test_other_values_that_no_run_can_start_with(assignment):
 def test_values_at_the_edge(key, value):
     config = demo()
     config[key] = value
-    check(config)
+    make_config(config)
 
 
 def test_describe_shows_every_key():
     config = demo()
-    config.batch_size, config.lr_steps = 77, [10, 20]
-    lines = describe(config).splitlines()
+    config.update(batch_size=77, lr_steps=[10, 20])
+    lines = describe(make_config(config).to_dict()).splitlines()
     assert [line.split()[0] for line in lines] == sorted(config)
     assert "  batch_size       77" in lines and "  lr_steps         [10, 20]" in lines
+
+
+def test_settings_in_force_have_what_the_run_has_found():
+    config = from_command_line(["--batch-size", "7"])
+    settings = Run(config, "models/demo", 350).settings()
+    assert (config.num_classes, config.models_root) == (0, "")
+    assert settings == {**config.to_dict(), "num_classes": 350, "models_root": "models/demo"}
 
 
 def test_where_the_records_are(monkeypatch):

@@ -16,7 +16,9 @@ from partial_fc.checkpoint.center_files import load_centers
 from partial_fc.checkpoint.checkpoints import _seal
 from partial_fc.cli.summary import print_summary
 from partial_fc.cli.train import main
-from partial_fc.cli.train_arguments import from_command_line
+from partial_fc.cli.train_arguments import from_command_line, read_command_line
+from partial_fc.config import Run
+from partial_fc.data import open as open_file
 from partial_fc.data.augmentation import Augmentation
 from partial_fc.data.batches import BatchReader
 from partial_fc.data.images.decoding import encode_jpeg
@@ -26,6 +28,7 @@ from partial_fc.distributed.lock import LOCK
 from partial_fc.distributed.signals import SAVE, STOP, Signals
 from partial_fc.errors import CollectiveError
 from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.training.build import build
 from partial_fc.training.module import FaceModule
 
 from helpers.faces import face, write_faces
@@ -56,10 +59,15 @@ def log():
     logger.setLevel(level)
 
 
+def train(arguments):
+    config, options = read_command_line(arguments)
+    return train_file.train(config, Communicator(), options=options)
+
+
 def run(data, folder, *assignments):
     arguments = [f"--set={each}" for each in (*SMALL.split(), f"rec={data}", *assignments)]
-    config = from_command_line(["--models-root", str(folder), *arguments])
-    print_summary(train_file.train(config, Communicator()), config)
+    config, options = read_command_line(["--models-root", str(folder), *arguments])
+    print_summary(train_file.train(config, Communicator(), options=options), config)
 
 
 def test_what_a_run_leaves_behind(data, tmp_path, capsys):
@@ -108,7 +116,7 @@ def test_seed_reaches_the_data(data, tmp_path, monkeypatch):
             seeds.append(self.seed)
             return super().batches(position)
 
-    monkeypatch.setattr(train_file, "BatchReader", Reader)
+    monkeypatch.setattr(open_file, "BatchReader", Reader)
     run(data, tmp_path, "seed=5", "val_targets=", "max_update=1")
     assert set(seeds) == {5}
 
@@ -144,7 +152,7 @@ def test_batch_of_one_image_is_refused_before_anything_is_made(data, tmp_path):
 def test_initial_weights_and_weight_decay_are_those_of_the_configuration(initializer, bias_decay, std):
     settings = (*SMALL.split(), "num_classes=6", "wd=0.25", f"initializer={initializer}", f"bias_decay={bias_decay}")
     config = from_command_line([f"--set={each}" for each in settings])
-    module = train_file.build(config, Communicator(), mx.cpu())
+    module = build(Run(config, "models", config.num_classes), Communicator(), mx.cpu())
     assert module.arg_params["pre_fc1_weight"].asnumpy().std() == pytest.approx(std, rel=0.05)
     decay = dict(zip(module.arg_params, map(module.module._optimizer._get_wd, range(len(module.arg_params)))))
     assert decay["stage1_conv_weight"] == 0.25
@@ -197,9 +205,7 @@ def test_start_that_fails_leaves_an_earlier_run_as_it_was(data, tmp_path):
     mx.nd.save(str(tmp_path / "other-0000.params"), {"arg:layer_weight": mx.nd.ones(3)})
     arguments = [f"--set={each}" for each in (*SMALL.split(), f"rec={data}", f"pretrained={tmp_path / 'other'},0")]
     with pytest.raises(CollectiveError, match="none of the weights"):
-        train_file.train(
-            from_command_line(["--models-root", str(tmp_path / "root"), "--overwrite", *arguments]), Communicator()
-        )
+        train(["--models-root", str(tmp_path / "root"), "--overwrite", *arguments])
     assert {name: os.stat(tmp_path / "root" / name).st_mtime_ns for name in os.listdir(tmp_path / "root")} == before
 
 
@@ -207,16 +213,16 @@ def test_start_that_fails_leaves_an_earlier_run_as_it_was(data, tmp_path):
 def test_wrong_paths_are_found_before_the_demo_is_drawn(wrong, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PARTIAL_FC_DATA", raising=False)
-    monkeypatch.setattr(train_file, "make_demo", lambda *_: pytest.fail("drawn"))
+    monkeypatch.setattr(open_file, "make_demo", lambda *_: pytest.fail("drawn"))
     (tmp_path / "file").write_text("")
     with pytest.raises(CollectiveError, match=f"^{wrong} file"):
-        train_file.train(from_command_line([wrong, "file"]), Communicator())
+        train([wrong, "file"])
     assert os.listdir(tmp_path) == ["file"]
 
 
 def test_own_records_have_their_own_name(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    train_file.train(from_command_line([f"--set={each}" for each in (*SMALL.split(), f"rec={data}")]), Communicator())
+    train([f"--set={each}" for each in (*SMALL.split(), f"rec={data}")])
     name = os.path.basename(os.path.dirname(data))
     assert os.listdir(tmp_path / "models") == [f"{name}-demo-cosface"]
     assert json.loads((tmp_path / "models" / f"{name}-demo-cosface" / "summary.json").read_text())["dataset"] == name
@@ -246,15 +252,16 @@ def test_record_zero_may_be_lost(data, tmp_path, capsys):
         run(damaged, tmp_path / "run", "on_bad_record=skip")
     run(damaged, tmp_path / "run", "on_bad_record=skip", "num_classes=6")
     printed = capsys.readouterr().out
-    assert re.search(r"train\.rec: record 0 cannot .*: images are taken to be all that come before", printed)
+    assert re.search(
+        r"train\.rec: record 0 cannot .*: all records before the last readable one are taken for images", printed
+    )
     assert "36 images" in printed and "Trained demo" in printed
 
 
 def test_only_the_input(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train_file.measure_input, "__defaults__", (0.1,))
     arguments = [f"--set={each}" for each in (*SMALL.split(), f"rec={data}")]
-    config = from_command_line(["--models-root", str(tmp_path), "--io-only", *arguments])
-    train_file.train(config, Communicator())
+    train(["--models-root", str(tmp_path), "--io-only", *arguments])
     assert "input alone, " in capsys.readouterr().out
     assert not os.listdir(tmp_path)
 
@@ -267,7 +274,7 @@ def test_keys_of_the_data_reach_the_reader(data, tmp_path, monkeypatch):
             super().__init__(*arguments, **named)
             made.append(self)
 
-    monkeypatch.setattr(train_file, "BatchReader", Reader)
+    monkeypatch.setattr(open_file, "BatchReader", Reader)
     run(
         data,
         tmp_path,

@@ -1,66 +1,89 @@
-"""The configuration of a run: a preset, and what the command line overrides."""
+"""The configuration of a run: a preset, and what the command line overrides, checked and frozen."""
 
+import contextlib
+import dataclasses
 import difflib
 import importlib.util
 import math
 import os
-from types import MappingProxyType
+import traceback
+from types import MappingProxyType, ModuleType
+from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Tuple
 
-from .errors import InputError
+from .config_keys import KEYS, Config, Key, Value
+from .errors import InputError, described
 from .lists.names import check_path
 
 PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets.py")
 
-NAMES = ("loss", "dataset", "network")
-_POSITIVE = (
-    "embedding_size",
-    "image_size",
-    "batch_size",
-    "max_update",
-    "frequent",
-    "verbose",
-    "save_interval",
-    "num_workers",
-    "keep_checkpoints",
-)
-_SHARES = ("bad_record_share", "color_jitter", "low_resolution", "jpeg_compression")
-_NOT_NEGATIVE = (
-    "num_classes",
-    "backbone_lr",
-    "memory_bank_lr",
-    "lr_factor",
-    "momentum",
-    "wd",
-    "loss_m2",
-    "loss_m3",
-    "cutout",
-    "save_minutes",
-)
-_ONE_OF = {
-    "source": ("records", "demo", "synthetic"),
-    "net_output": ("FC", "E"),
-    "initializer": ("normal", "xavier"),
-    "device": ("auto", "cpu", "gpu"),
-    "bank": ("device", "host"),
-    "last_batch": ("drop", "pad"),
-    "on_bad_record": ("error", "skip"),
-    "on_save_error": ("continue", "stop"),
-}
+# The names that choose a preset, and their defaults.
+NAMES = {"loss": "cosface", "dataset": "demo", "network": "demo"}
 
 
-def load_presets(path=PRESETS):
-    """The preset file as a module of its own, run afresh at every call, not one of the library's modules."""
-    spec = importlib.util.spec_from_file_location("partial_fc_presets", path)
+class StartOptions(NamedTuple):
+    """Options of one start, which are no part of the configuration: a run that continues has its own.
+
+    Attributes:
+        io_only: only read the images, and log how fast that is.
+        overwrite: remove another run's results in the models root.
+        break_lock: ignore the lock of a run that is over, on a host that cannot be asked.
+    """
+
+    io_only: bool = False
+    overwrite: bool = False
+    break_lock: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A configuration, with values that are known only once its run has started.
+
+    Attributes:
+        config: as it was configured.
+        models_root: folder of the results.
+        num_classes: identities in the data.
+    """
+
+    config: Config
+    models_root: str
+    num_classes: int
+
+    def settings(self) -> Dict[str, Value]:
+        """The configuration in force, by key: as the log shows it, and a checkpoint's manifest records it."""
+        return {**self.config.to_dict(), "models_root": self.models_root, "num_classes": self.num_classes}
+
+
+def load_presets(path: str = "") -> ModuleType:
+    """The preset file as a module of its own, run afresh at every call, not one of the library's modules.
+
+    Raises:
+        InputError: it cannot be run, with the line and the exception.
+    """
+    spec = importlib.util.spec_from_file_location("partial_fc_presets", path or PRESETS)
+    assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with naming_presets():
+        spec.loader.exec_module(module)
     return module
 
 
-def get_config(loss, dataset, network):
-    """The preset of the three names.
+@contextlib.contextmanager
+def naming_presets() -> Iterator[None]:
+    """A block that runs code of the preset file: an exception in it becomes an InputError with file and line."""
+    try:
+        yield
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if os.path.realpath(frame.filename) == os.path.realpath(PRESETS)]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else "?"
+        raise InputError(f"{os.path.realpath(PRESETS)}, line {line}: {described(error)}") from error
+
+
+def get_config(loss: str, dataset: str, network: str) -> Dict[str, Any]:
+    """The values of a preset by key, fresh at every call, as default.py has them.
 
     Raises:
-        InputError: an unknown name, with the ones there are.
+        InputError: an unknown name, with those there are.
     """
     presets = load_presets()
     for kind, name, known in (
@@ -70,19 +93,39 @@ def get_config(loss, dataset, network):
     ):
         if name not in known:
             raise InputError("--{} {}: unknown; one of {}".format(kind, name, ", ".join(known)))
-    return presets.get_config(loss, dataset, network)
+    with naming_presets():
+        return presets.get_config(loss, dataset, network)
 
 
-def preset(loss, dataset, network):
-    """As `get_config`, with the record file in its folder: $PARTIAL_FC_DATA, or else `data`."""
-    config = get_config(loss, dataset, network)
-    if config.rec:
-        config.rec = os.path.join(os.environ.get("PARTIAL_FC_DATA", "data"), config.rec)
-    return config
+def preset(loss: str, dataset: str, network: str) -> Dict[str, Any]:
+    """As `get_config`, with the record file in its folder: $PARTIAL_FC_DATA, or else `data`.
+
+    Raises:
+        InputError: an unknown name; keys of default.py that are not those of the table.
+    """
+    values = get_config(loss, dataset, network)
+    _check_keys(values)
+    if values["rec"]:
+        values["rec"] = os.path.join(os.environ.get("PARTIAL_FC_DATA", "data"), values["rec"])
+    return values
 
 
-def override(config, assignments):
-    """Apply `key=value` strings in order; the value is read as the type which the key has.
+def _check_keys(values: Mapping[str, Any]) -> None:
+    file = os.path.realpath(PRESETS)
+    for key in KEYS:
+        if key not in values:
+            raise InputError(f"{file}: lacks the key {key}, which this version needs")
+    for key in values:
+        if key not in KEYS:
+            raise InputError(f"{file}: there is no key {key}; the nearest is {_nearest(key)}")
+
+
+def _nearest(key: str) -> str:
+    return difflib.get_close_matches(key, KEYS, n=1, cutoff=0)[0]
+
+
+def override(values: Dict[str, Any], assignments: Iterable[str]) -> None:
+    """Apply `key=value` strings to the values of a preset, in order; a value is read as the type of its key.
 
     Raises:
         InputError: an unknown key, with the nearest known one; a value of another type.
@@ -91,88 +134,105 @@ def override(config, assignments):
         key, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"--set {assignment}: expected key=value")
-        assign(config, key, text, f"--set {assignment}")
+        assign(values, key, text, f"--set {assignment}")
 
 
-def assign(config, key, text, typed):
-    """Set one key from text; `typed` (str) is what the user wrote, for errors. Raises InputError as `override`."""
+def assign(values: Dict[str, Any], key: str, text: str, typed: str) -> None:
+    """Set one key from text; errors begin with `typed`, the option as the user wrote it. Raises as `override`."""
     if key in NAMES:
         raise InputError(f"{typed}: presets depend on it; use --{key} {text}")
-    if key not in config:
-        near = difflib.get_close_matches(key, config, n=1, cutoff=0)
-        raise InputError(f"{typed}: no such key; did you mean {near[0]}?")
+    if key not in KEYS:
+        raise InputError(f"{typed}: no such key; did you mean {_nearest(key)}?")
     if key == "rec":
-        config.source = "records"
+        values["source"] = "records"
     try:
-        config[key] = _parse(key, text, config[key])
+        values[key] = _parse(KEYS[key], text)
     except ValueError as error:
         raise InputError(f"{typed}: {error}") from None
 
 
-def own_records(config):
+def make_config(values: Mapping[str, Any], typed: Mapping[str, str] = MappingProxyType({})) -> Config:
+    """The frozen configuration of values by key.
+
+    Args:
+        typed: options as the user wrote them (`--batch-size 0`), by key; an error about another key names default.py.
+
+    Raises:
+        InputError: a missing or unknown key; a value that no run can start with.
+    """
+    _check_keys(values)
+    for key, entry in KEYS.items():
+        problem = next(_problems(entry, values[key]), None)
+        if problem:
+            where = typed.get(key) or f"{os.path.realpath(PRESETS)}: {key}={values[key]!r}"
+            raise InputError(f"{where}: {problem}")
+    for name in values["val_targets"]:
+        check_path(name, typed.get("val_targets", "val_targets").partition("=")[0])
+    return Config(**{key: _frozen(entry, values[key]) for key, entry in KEYS.items()})
+
+
+def _problems(entry: Key, value: Any) -> Iterator[str]:
+    """Reasons why no run can start with a value, as they follow the value in an error."""
+    if not _is_of_kind(entry, value):
+        yield f"expected: {entry.values}"
+    elif entry.choices and value not in entry.choices:
+        yield f"must be one of {', '.join(entry.choices)}"
+    elif entry.range and not entry.allows(value):
+        yield f"must {entry.range}"
+    elif entry.kind == Tuple[int, ...] and list(value) != sorted(value):
+        yield "must ascend"
+
+
+def _is_of_kind(entry: Key, value: Any) -> bool:
+    if entry.is_list:
+        (kind, _) = entry.kind.__args__
+        return isinstance(value, (list, tuple)) and all(type(item) is kind for item in value)
+    if entry.kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is entry.kind
+
+
+def _frozen(entry: Key, value: Any) -> Any:
+    if entry.is_list:
+        return tuple(value)
+    return float(value) if entry.kind is float else value
+
+
+def own_records(config: Config) -> bool:
     """Whether --rec names other records than the preset's."""
-    return config.rec != preset(config.loss, config.dataset, config.network).rec
+    return config.rec != preset(config.loss, config.dataset, config.network)["rec"]
 
 
-def dataset_name(config):
-    """Name of the data set, for people and folders: the preset's, or that of the folder of one's own records."""
-    if preset(config.loss, config.dataset, config.network).source == config.source:
+def dataset_name(config: Config) -> str:
+    """Name of the data set: the preset's, or for other records the name of their folder."""
+    if preset(config.loss, config.dataset, config.network)["source"] == config.source:
         return config.dataset
     folder, file = os.path.split(os.path.abspath(config.rec))
     name = os.path.splitext(file)[0]
     return os.path.basename(folder) or name if name == "train" else name
 
 
-def check(config, typed=MappingProxyType({})):
-    """Raise InputError for values that no run can start with.
-
-    Args:
-        typed: by key, what the user wrote (`--batch-size 0`); errors begin with it, or else with `key=value`.
-    """
-    for key, holds, expected in _rules(config):
-        if not holds:
-            raise InputError(f"{typed.get(key) or f'{key}={config[key]}'}: {expected}")
+def describe(settings: Mapping[str, Value]) -> str:
+    """Keys and values, one per line, in the order of the alphabet."""
+    width = max(map(len, settings))
+    return "\n".join(f"  {key:{width}} {settings[key]}" for key in sorted(settings))
 
 
-def _rules(config):
-    """(key, whether its value can be used, what it must be)."""
-    for key in _POSITIVE:
-        yield key, config[key] >= 1, "must be at least 1"
-    for key in _NOT_NEGATIVE:
-        yield key, config[key] >= 0, "must not be negative"
-    for key in _SHARES:
-        yield key, 0 <= config[key] <= 1, "must lie in [0, 1]"
-    for key in ("loss_s", "loss_m1"):
-        yield key, config[key] > 0, "must be positive"
-    for key, values in _ONE_OF.items():
-        yield key, config[key] in values, f"must be one of {', '.join(values)}"
-    yield "sample_ratio", 0 < config.sample_ratio <= 1, "must lie in (0, 1]"
-    yield "lr_steps", list(config.lr_steps) == sorted(config.lr_steps), "must ascend"
-    for name in config.val_targets:
-        check_path(name, "--set val_targets")
-
-
-def describe(config):
-    """All keys and values in force, one a line."""
-    width = max(map(len, config))
-    return "\n".join(f"  {key:{width}} {config[key]}" for key in sorted(config))
-
-
-def _parse(key, text, current):
-    """`text` as a value of the type of `current`, the key's value so far."""
-    if isinstance(current, bool):
+def _parse(entry: Key, text: str) -> Value:
+    """`text` as a value of the key's type; raises ValueError that says what was expected."""
+    if entry.kind is bool:
         if text.lower() not in ("true", "false"):
             raise ValueError("expected true or false")
         return text.lower() == "true"
-    if isinstance(current, (list, tuple)):
+    if entry.is_list:
         items = [item.strip() for item in text.strip("[]").split(",") if item.strip()]
-        return [_update(item) for item in items] if key == "lr_steps" else items
-    if isinstance(current, int):
+        return [_update(item) for item in items] if entry.kind == Tuple[int, ...] else items
+    if entry.kind is int:
         return whole_number(text)
-    return number(text) if isinstance(current, float) else text
+    return number(text) if entry.kind is float else text
 
 
-def _update(text):
+def _update(text: str) -> int:
     if not text.isdecimal():
         raise ValueError(f"expected updates, such as 1000,1500, not {text!r}")
     return int(text)

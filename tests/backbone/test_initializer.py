@@ -45,8 +45,7 @@ def constant_of(name):
 
 @pytest.mark.parametrize("network", PUBLISHED)
 def test_published_networks_begin_with_the_published_values(network):
-    config = configuration.get_config("cosface", "emore", network)
-    found = values(network, config.initializer)
+    found = values(network, configuration.get_config("cosface", "emore", network)["initializer"])
     weights = {name for name in found if name.endswith("_weight")}
     assert {"conv0_weight", "stage4_unit1_conv1sc_weight", "pre_fc1_weight"} < weights
     for name, array in found.items():

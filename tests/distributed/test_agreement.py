@@ -43,7 +43,11 @@ def test_compare_is_silent_where_all_agree():
 
 def test_paths_may_differ_between_hosts_and_nothing_else():
     first, second, third = (
-        settings(from_command_line(f"--rec {path}/x.rec --models-root {path} --bank-dir {path} --seed {seed}".split()))
+        settings(
+            from_command_line(
+                f"--rec {path}/x.rec --models-root {path} --bank-dir {path} --seed {seed}".split()
+            ).to_dict()
+        )
         for path, seed in (("a", "0"), ("b", "0"), ("a", "5"))
     )
     assert first == second != third

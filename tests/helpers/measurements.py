@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 from partial_fc.training.callbacks import LossLog
 from partial_fc.training.module import UpdateStats
@@ -34,8 +33,15 @@ class Ranks:
 
 
 def loss_log(folder, rank=0, frequent=4, max_update=10, board=None, other_waited=0.0):
-    config = SimpleNamespace(models_root=str(folder), frequent=frequent, max_update=max_update)
-    return LossLog(config, schedule, global_batch_size=6, comm=Ranks(rank, other_waited), board=board or Board())
+    return LossLog(
+        str(folder),
+        schedule,
+        frequent,
+        max_update,
+        global_batch_size=6,
+        comm=Ranks(rank, other_waited),
+        board=board or Board(),
+    )
 
 
 def reports(losses, seconds=0.5):

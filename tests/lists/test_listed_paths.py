@@ -193,7 +193,7 @@ def test_files_with_control_characters_are_not_written(name, tmp_path):
 def test_verification_sets_lie_beside_the_records(name):
     with pytest.raises(InputError, match="--set val_targets: the path .*lfw' may lead out"):
         from_command_line(["--set", f"val_targets=a,{name}"])
-    assert from_command_line(["--set", "val_targets=a,sub/lfw"]).val_targets == ["a", "sub/lfw"]
+    assert from_command_line(["--set", "val_targets=a,sub/lfw"]).val_targets == ("a", "sub/lfw")
 
 
 @pytest.mark.parametrize("name", ["../lfw", "..", "C:lfw", "x/lfw", "a\x1b[2J", "a\nb"])

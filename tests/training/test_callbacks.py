@@ -46,8 +46,7 @@ def test_other_ranks_write_nothing(tmp_path):
 
 def test_images_per_second_after_a_resume_are_those_of_this_run(tmp_path):
     before = UpdateStats(1, 9.0, 100.0), UpdateStats(50, 2.0, 1000.0)
-    config = SimpleNamespace(models_root=str(tmp_path), frequent=10, max_update=60)
-    with LossLog(config, lambda _: (0.1, 0.1), 6, Ranks(0, 0.0), Board(), *before) as log:
+    with LossLog(str(tmp_path), lambda _: (0.1, 0.1), 10, 60, 6, Ranks(0, 0.0), Board(), *before) as log:
         assert log.images_per_second == 0
         for number in range(51, 54):
             log(UpdateStats(number, 1.0, 1000.0 + 2 * (number - 50)))

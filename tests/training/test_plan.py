@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from partial_fc.cli.train_arguments import from_command_line
+from partial_fc.config import Run
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.errors import InputError
 from partial_fc.head.margin_softmax import MarginSoftmax
@@ -13,12 +14,13 @@ from partial_fc.symbol import get_symbol
 from partial_fc.training import plan
 
 
-def config_of(*arguments):
-    return from_command_line(["--dataset", "100w", "--network", "demo", *arguments])
+def run_of(*arguments):
+    config = from_command_line(["--dataset", "100w", "--network", "demo", *arguments])
+    return Run(config, "models", config.num_classes)
 
 
-def plan_of(config, world_size=4):
-    return plan.memory_plan(config, get_symbol(config.network, config.embedding_size), world_size)
+def plan_of(run, world_size=4):
+    return plan.memory_plan(run, get_symbol(run.config.network, run.config.embedding_size), world_size)
 
 
 def world(local_size=2, world_size=4):
@@ -28,17 +30,17 @@ def world(local_size=2, world_size=4):
 
 
 def test_centers_and_step():
-    needs = plan_of(config_of("--set", "num_classes=1000001"))
+    needs = plan_of(run_of("--set", "num_classes=1000001"))
     assert needs["centers"] == 2 * 4 * 250001 * 512 and needs["rows"] == 0
     logits, rows, embeddings = 4 * 256 * 250002, 4 * 250002 * 512, 4 * 256 * 512
     assert needs["step"] == logits + 2 * rows + 4 * embeddings
-    sampled = plan_of(config_of("--sample-ratio", "0.1"))
+    sampled = plan_of(run_of("--sample-ratio", "0.1"))
     assert sampled["centers"] == 2 * 4 * 250000 * 512 and sampled["step"] < 0.11 * needs["step"]
-    assert plan_of(config_of("--sample-ratio", "0.1", "--bank", "host"))["rows"] == 4 * 4 * 25001 * 512
+    assert plan_of(run_of("--sample-ratio", "0.1", "--bank", "host"))["rows"] == 4 * 4 * 25001 * 512
 
 
 def test_positives_are_counted_where_they_are_more_than_the_share():
-    needs = plan_of(config_of("--sample-ratio", "0.00001"))
+    needs = plan_of(run_of("--sample-ratio", "0.00001"))
     assert needs["step"] == 4 * 256 * 257 + 2 * 4 * 257 * 512 + 4 * 4 * 256 * 512
 
 
@@ -48,7 +50,7 @@ def test_step_is_what_the_head_keeps(sample_ratio):
     head.step(mx.nd.ones((8, 64)), head.choose(range(8), 0), 0.1)
     kept = sum(4 * head._workspace._memory[name].size for name in ("logits", "unit_weight", "grad_unit"))
     arguments = "--set", "num_classes=1000", "--set", "embedding_size=64", "--batch-size", "8"
-    needs = plan_of(config_of(*arguments, "--sample-ratio", str(sample_ratio)), world_size=1)
+    needs = plan_of(run_of(*arguments, "--sample-ratio", str(sample_ratio)), world_size=1)
     assert needs["step"] == kept + 4 * 4 * 8 * 64
 
 
@@ -57,7 +59,7 @@ def test_backbone_is_three_times_its_parameters_and_twice_its_activations(networ
     symbol, shape = get_symbol(network, 512), (8, 3, 112, 112)
     names, shapes = symbol.list_arguments(), symbol.infer_shape(data=shape)[0]
     parameters = sum(np.prod(each) for name, each in zip(names, shapes) if name != "data")
-    small, large = (plan_of(config_of("--network", network, "--batch-size", size))["backbone"] for size in ("8", "16"))
+    small, large = (plan_of(run_of("--network", network, "--batch-size", size))["backbone"] for size in ("8", "16"))
     assert 2 * small - large == pytest.approx(3 * 4 * parameters, rel=0.01)  # what does not grow with the batch
     outputs = symbol.get_internals()
     _, shapes, _ = outputs.infer_shape(data=shape)
@@ -77,15 +79,15 @@ def test_backbone_is_three_times_its_parameters_and_twice_its_activations(networ
     ],
 )
 def test_where_the_bank_is(arguments, expected):
-    assert plan.on_host(config_of(*arguments), 4) == expected
+    assert plan.on_host(run_of(*arguments), 4) == expected
 
 
 def test_arrays_that_mxnet_cannot_hold_are_an_error():
     with pytest.raises(InputError, match="logits of the global batch are more than an MXNet array can hold"):
-        plan_of(config_of("--batch-size", "2200"))
+        plan_of(run_of("--batch-size", "2200"))
     with pytest.raises(InputError, match="10000001 x 512 chosen centers are more"):
-        plan_of(config_of("--set", "num_classes=40000000", "--batch-size", "1"))
-    plan_of(config_of("--set", "num_classes=40000000", "--batch-size", "1", "--sample-ratio", "0.1"))
+        plan_of(run_of("--set", "num_classes=40000000", "--batch-size", "1"))
+    plan_of(run_of("--set", "num_classes=40000000", "--batch-size", "1", "--sample-ratio", "0.1"))
 
 
 GIB = 2**30
@@ -104,7 +106,7 @@ NEEDS = dict(centers=4 * GIB, rows=0, step=2 * GIB, backbone=GIB, libraries=GIB)
 )
 def test_all_ranks_of_a_host_must_fit(free, arguments, fits, monkeypatch):
     monkeypatch.setattr(plan, "available_memory", lambda: free * GIB)
-    check = lambda: plan.check_memory(NEEDS, config_of(*arguments), world(), mx.cpu())  # noqa: E731
+    check = lambda: plan.check_memory(NEEDS, run_of(*arguments), world(), mx.cpu())  # noqa: E731
     if fits:
         assert f"{free:.2f} GiB are free" in check()
         return
@@ -120,7 +122,7 @@ def test_all_ranks_of_a_host_must_fit(free, arguments, fits, monkeypatch):
 def test_memory_of_a_gpu(free, arguments, fits, monkeypatch):
     monkeypatch.setattr(plan, "available_memory", lambda: 100 * GIB)
     monkeypatch.setattr(mx.context, "gpu_memory_info", lambda device: (int(free * GIB), 0))
-    check = lambda: plan.check_memory(NEEDS, config_of(*arguments), world(), mx.gpu(1))  # noqa: E731
+    check = lambda: plan.check_memory(NEEDS, run_of(*arguments), world(), mx.gpu(1))  # noqa: E731
     if fits:
         assert "on gpu(1)" in check()
         return

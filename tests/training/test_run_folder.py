@@ -1,15 +1,16 @@
 """A models root has one run at a time; that run may have several ranks, on hosts with or without a common folder."""
 
 import os
+import threading
 
 import pytest
 
-from partial_fc.cli.train_arguments import from_command_line
+from partial_fc.cli.train_arguments import read_command_line
 from partial_fc.distributed.collectives import Communicator
 from partial_fc.distributed.lock import LOCK, Lock
 from partial_fc.errors import CollectiveError
 from partial_fc.training import run_folder
-from partial_fc.training.run_folder import choose_models_root, hold_models_root
+from partial_fc.training.run_folder import ChosenRoot, choose_models_root, hold_models_root
 
 from helpers.locks import leave
 from helpers.shards import Shards
@@ -22,12 +23,13 @@ def folder(tmp_path, monkeypatch):
 
 
 def configuration(*arguments):
-    return from_command_line([*arguments])
+    return read_command_line(arguments)
 
 
-def hold(config, comm=None):
+def hold(start, comm=None, chosen=None):
+    """The context of a (Config, StartOptions)."""
     comm = comm or Communicator()
-    return hold_models_root(config, comm, choose_models_root(config, comm))
+    return hold_models_root(chosen or choose_models_root(*start, comm), *start, comm)
 
 
 @pytest.mark.parametrize("arguments", [["--overwrite"], ["--resume", "auto"], []])
@@ -43,33 +45,33 @@ def test_a_second_start_is_refused(arguments, folder):
 
 
 def test_new_runs_without_a_name_take_the_next(folder):
-    first, second, third = configuration(), configuration(), configuration()
-    ready = choose_models_root(first, Communicator()), choose_models_root(second, Communicator())
-    with hold_models_root(first, Communicator(), ready[0]), hold_models_root(second, Communicator(), ready[1]):
-        with hold(third):
-            roots = [config.models_root for config in (first, second, third)]
+    first, second = (choose_models_root(*configuration(), Communicator()) for _ in range(2))
+    with hold(configuration(), chosen=first) as (one, _), hold(configuration(), chosen=second) as (two, _):
+        with hold(configuration()) as (three, _):
+            roots = [one, two, three]
             assert roots == ["models/demo-demo-cosface", "models/demo-demo-cosface-2", "models/demo-demo-cosface-3"]
     os.makedirs("models/demo-demo-cosface")
     open("models/demo-demo-cosface/losses.csv", "w").close()
-    again = configuration("--resume", "auto")
-    with hold(again), pytest.raises(CollectiveError, match="another run is at work there"):
-        assert again.models_root == "models/demo-demo-cosface"
-        with hold(configuration("--resume", "auto")):
-            pass
+    with hold(configuration("--resume", "auto")) as (again, _):
+        assert again == "models/demo-demo-cosface"
+        with pytest.raises(CollectiveError, match="another run is at work there"):
+            with hold(configuration("--resume", "auto")):
+                pass
 
 
 @pytest.mark.parametrize("arguments", [["--models-root", "models/demo-demo-cosface"], []])
 def test_results_that_came_after_the_name_was_chosen(arguments, folder):
-    config = configuration(*arguments)
-    may_change = choose_models_root(config, Communicator())
+    start = configuration(*arguments)
+    chosen = choose_models_root(*start, Communicator())
     os.makedirs("models/demo-demo-cosface")
     open("models/demo-demo-cosface/losses.csv", "w").close()
-    if may_change:
-        with hold_models_root(config, Communicator(), may_change):
-            assert config.models_root == "models/demo-demo-cosface-2"
+    assert chosen.may_change == (not arguments)
+    if chosen.may_change:
+        with hold(start, chosen=chosen) as (models_root, _):
+            assert models_root == "models/demo-demo-cosface-2"
     else:
         with pytest.raises(CollectiveError, match="has the results of another run"):
-            with hold_models_root(config, Communicator(), may_change):
+            with hold(start, chosen=chosen):
                 pass
 
 
@@ -87,16 +89,14 @@ def test_a_lock_of_another_host(folder, monkeypatch):
 
 
 def on_hosts(work, shared, monkeypatch):
-    """Call a function of (communicator, configuration, Lock) on four ranks of two hosts while the root is held."""
-    monkeypatch.setattr(
-        run_folder, "_lock", lambda config, run: Lock(os.path.join(config.folder_of_host, LOCK), run=run)
-    )
+    """Call a function of a Lock on four ranks of two hosts while the root is held."""
+    of_thread = threading.local()  # each rank is a thread
+    monkeypatch.setattr(run_folder, "_lock", lambda _, run: Lock(os.path.join(of_thread.folder, LOCK), run=run))
 
     def hold_and_work(comm):
         comm.local_rank, host = comm.rank % 2, comm.rank // 2
-        config = configuration("--models-root", "root")
-        config.folder_of_host = "root" if shared else f"root-{host}"
-        with hold_models_root(config, comm, False) as lock:
+        of_thread.folder = "root" if shared else f"root-{host}"
+        with hold(configuration("--models-root", "root"), comm, ChosenRoot("root", False)) as (_, lock):
             comm.all_gather_object(None)
             result = work(lock)
             comm.all_gather_object(None)

@@ -3,6 +3,7 @@
 import os
 import signal
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import mxnet as mx
 import numpy as np
@@ -22,8 +23,9 @@ from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
 from partial_fc.training import saving
 from partial_fc.training.module import START, FaceModule, UpdateStats
+from partial_fc.training.resume import find_checkpoint, restore
 from partial_fc.training.run_state import RunState
-from partial_fc.training.saving import Saver, find_checkpoint, restore
+from partial_fc.training.saving import Saver
 
 from helpers.locks import leave
 from helpers.shards import Shards
@@ -37,7 +39,8 @@ def not_held(folder):
     return Lock(os.path.join(str(folder), LOCK))
 
 
-def config(folder, **values):
+def run(folder, **values):
+    """A Run of a network of the tests' own, with the keys that matter here."""
     defaults = dict(
         num_classes=NUM_CLASSES,
         embedding_size=EMBEDDING_SIZE,
@@ -53,11 +56,25 @@ def config(folder, **values):
         resume="auto",
         models_root=str(folder),
     )
-    return _Config({**defaults, **values})
+    config = _Config({**defaults, **values})
+    return _Run(config, str(folder), config.num_classes)
 
 
 class _Config(dict):
     __getattr__ = dict.__getitem__
+
+
+class _Run(NamedTuple):
+    config: _Config
+    models_root: str
+    num_classes: int
+
+    def settings(self):
+        return dict(self.config)
+
+
+def checkpoints_in(folder, comm):
+    return Checkpoints(os.path.join(folder, "checkpoints"), comm, 2)
 
 
 def batches(comm, start=0):
@@ -94,15 +111,15 @@ def state(module):
 
 def train(comm, folder, max_update, start_anew=False, **arguments):
     """Train from the newest checkpoint up to an update, and save there; returns losses, state and RunState."""
-    settings = config(folder, batch_size=GLOBAL_BATCH_SIZE // comm.world_size, max_update=max_update)
-    checkpoints = Checkpoints(os.path.join(folder, "checkpoints"), comm, 2)
-    found = None if start_anew else find_checkpoint(settings, comm, checkpoints)
+    this = run(folder, batch_size=GLOBAL_BATCH_SIZE // comm.world_size, max_update=max_update)
+    checkpoints = checkpoints_in(folder, comm)
+    found = None if start_anew else find_checkpoint(this.settings(), comm, checkpoints)
     module = face_module(comm, seed=0 if found is None else 5, **arguments)  # nothing may be left of initial values
     module.seed = module.head.bank.seed = 0
-    progress = restore(*found, module, settings, comm) if found else RunState()
+    progress = restore(found, module, this.settings(), comm) if found else RunState()
     reports = []
     saver = Saver(
-        settings,
+        this,
         comm,
         module,
         checkpoints,
@@ -160,19 +177,19 @@ def saved(tmp_path_factory):
 @pytest.mark.parametrize("writers", [1, 2, 3, 4])
 def test_other_ranks_go_on(writers, readers, saved, tmp_path):
     def look(comm):
-        settings = config(saved[writers], sample_ratio=0.2)
-        found = find_checkpoint(settings, comm, Checkpoints(os.path.join(saved[writers], "checkpoints"), comm, 2))
+        this = run(saved[writers], sample_ratio=0.2)
+        found = find_checkpoint(this.settings(), comm, checkpoints_in(saved[writers], comm))
         module = face_module(comm, seed=9, sample_ratio=0.2)
-        restore(*found, module, settings, comm)
+        restore(found, module, this.settings(), comm)
         return None, state(module), None
 
     def go_on(comm):
         os.makedirs(tmp_path, exist_ok=True)
-        settings = config(saved[writers], batch_size=GLOBAL_BATCH_SIZE // comm.world_size)
-        found = find_checkpoint(settings, comm, Checkpoints(os.path.join(saved[writers], "checkpoints"), comm, 2))
+        this = run(saved[writers], batch_size=GLOBAL_BATCH_SIZE // comm.world_size)
+        found = find_checkpoint(this.settings(), comm, checkpoints_in(saved[writers], comm))
         module = face_module(comm, seed=9)
         module.seed = 0
-        start, losses = restore(*found, module, settings, comm).last, []
+        start, losses = restore(found, module, this.settings(), comm).last, []
         module.fit(batches(comm, 3), schedule, 23, [lambda report: losses.append(report.loss)], start)
         return losses
 
@@ -185,14 +202,9 @@ def test_other_ranks_go_on(writers, readers, saved, tmp_path):
 
 
 def _restored(comm, folder):
-    settings = config(folder)
+    this = run(folder)
     module = face_module(comm, seed=9)
-    restore(
-        *find_checkpoint(settings, comm, Checkpoints(os.path.join(folder, "checkpoints"), comm, 2)),
-        module,
-        settings,
-        comm,
-    )
+    restore(find_checkpoint(this.settings(), comm, checkpoints_in(folder, comm)), module, this.settings(), comm)
     return module
 
 
@@ -211,8 +223,8 @@ def test_other_ranks_start_from_the_average_of_the_statistics(tmp_path):
 )
 def test_checkpoint_of_another_network_is_refused(key, value, saved):
     def find(comm):
-        checkpoints = Checkpoints(os.path.join(saved[2], "checkpoints"), comm, 2)
-        return find_checkpoint(config(saved[2], **{key: value}), comm, checkpoints)
+        checkpoints = checkpoints_in(saved[2], comm)
+        return find_checkpoint(run(saved[2], **{key: value}).settings(), comm, checkpoints)
 
     with pytest.raises(CollectiveError, match=f"checkpoint of update 3 has {key} .*, this run {value}"):
         Shards(2).run(find)
@@ -221,13 +233,13 @@ def test_checkpoint_of_another_network_is_refused(key, value, saved):
 @pytest.mark.parametrize("bias_decay", [True, False])
 def test_another_weight_decay_than_before_there_was_a_choice_is_reported(bias_decay, saved, caplog):
     def go_on(comm):
-        settings = config(saved[1], bias_decay=bias_decay, initializer="normal")
-        found = find_checkpoint(settings, comm, Checkpoints(os.path.join(saved[1], "checkpoints"), comm, 2))
-        assert "bias_decay" not in found[1]["configuration"]
-        restore(*found, face_module(comm), settings, comm)
+        this = run(saved[1], bias_decay=bias_decay, initializer="normal")
+        found = find_checkpoint(this.settings(), comm, checkpoints_in(saved[1], comm))
+        assert "bias_decay" not in found.manifest["configuration"]
+        restore(found, face_module(comm), this.settings(), comm)
 
     Shards(1).run(go_on)
-    assert ("bias_decay is True now, it was False" in caplog.text) == bias_decay
+    assert ("bias_decay changed to True (was False)" in caplog.text) == bias_decay
     assert "initializer" not in caplog.text
 
 
@@ -245,7 +257,7 @@ def test_progress_comes_back(saved, caplog):
 
 
 class Checkpointless:
-    """Takes the place of Checkpoints; fails when told to."""
+    """Takes the place of Checkpoints; fails if `fail`."""
 
     def __init__(self, fail=False):
         self.saved, self.fail = [], fail
@@ -267,7 +279,7 @@ def saver_of(tmp_path, checkpoints, signals=None, rank=0, lock=None, **values):
     signals = signals or SimpleNamespace(take=lambda: 0)
     progress = RunState(START, START)
     lock = lock or not_held(tmp_path)
-    return Saver(config(tmp_path, **values), comm, module, checkpoints, signals, lambda: progress, lock)
+    return Saver(run(tmp_path, **values), comm, module, checkpoints, signals, lambda: progress, lock)
 
 
 def updates(saver, requests, count=10):
@@ -328,7 +340,7 @@ def test_what_cannot_be_saved(policy, requests, error, tmp_path, caplog):
         updates(saver, requests)
     assert caught.value.status == 75
     goes_on = policy == "continue" and not requests
-    assert ("NOT SAVED at update 8, the training continues: rank 0: disk full" in caplog.text) == goes_on
+    assert ("could not write there/8: rank 0: disk full; training continues" in caplog.text) == goes_on
 
 
 def test_a_run_whose_models_root_another_has_taken_over_ends(tmp_path):

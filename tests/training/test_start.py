@@ -8,12 +8,17 @@ import pytest
 
 from partial_fc.checkpoint.center_files import save_centers
 from partial_fc.cli.train_arguments import from_command_line
+from partial_fc.config import Run, StartOptions
 from partial_fc.distributed.communicator import Communicator
-from partial_fc.errors import InputError
+from partial_fc.errors import CollectiveError, InputError
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.symbol import get_symbol
-from partial_fc.training import start
-from partial_fc.training.start import check_paths, load_start, read_start
+from partial_fc.training import paths
+from partial_fc.training.paths import check_paths, check_records
+from partial_fc.training.pretrained import load_pretrained, read_pretrained
+from partial_fc.training.start import check_agreement
+
+from helpers.shards import Shards
 
 SIZE, EMBEDDING_SIZE = 112, 8
 
@@ -32,10 +37,14 @@ class Module:
         pass
 
 
-def config_of(network, *arguments):
+def config_of(network, *arguments, embedding_size=EMBEDDING_SIZE):
     return from_command_line(
-        ["--network", network, *arguments, f"--set=embedding_size={EMBEDDING_SIZE}", f"--set=image_size={SIZE}"]
+        ["--network", network, *arguments, f"--set=embedding_size={embedding_size}", f"--set=image_size={SIZE}"]
     )
+
+
+def run_of(*arguments, num_classes=6, **sizes):
+    return Run(config_of(*arguments, **sizes), "models", num_classes)
 
 
 def save(path, network, rename=lambda name: name, **more):
@@ -49,8 +58,8 @@ def save(path, network, rename=lambda name: name, **more):
 
 def start_from(path, network):
     module = Module(network)
-    config = config_of(network, "--pretrained", str(path))
-    load_start(config, Communicator(), module, read_start(config, rank=0))
+    run = run_of(network, "--pretrained", str(path))
+    load_pretrained(run, Communicator(), module, read_pretrained(run, rank=0))
     return module
 
 
@@ -71,7 +80,7 @@ def test_what_is_missing_and_surplus_is_listed(tmp_path, caplog):
     (_, _, found), (_, level, missing), (_, _, surplus) = caplog.record_tuples
     assert "26 of the network's 30 parameters" in found
     assert level == logging.WARNING and missing.endswith(": fc1_gamma, fc1_beta, fc1_moving_mean, fc1_moving_var")
-    assert surplus.endswith("not in this network, not used: fc7_weight")
+    assert surplus.endswith("skipping parameters that are not in this network: fc7_weight")
 
 
 def test_hundreds_of_names_are_shortened(tmp_path, caplog):
@@ -111,18 +120,26 @@ def test_model_with_nothing_in_common_is_refused(written, network, message, tmp_
 
 def test_centers_of_other_classes_begin_with_their_option(tmp_path):
     save_centers(str(tmp_path), MemoryBank(5, EMBEDDING_SIZE, Communicator()), 1)
-    config = config_of("demo", "--centers", str(tmp_path), "--set", "num_classes=6")
+    run = run_of("demo", "--centers", str(tmp_path), num_classes=6)
     with pytest.raises(InputError, match="^--centers .*: centers of 5 classes of size 8, this run has 6 of size 8"):
-        read_start(config, rank=0)
+        read_pretrained(run, rank=0)
 
 
 def test_model_of_other_shapes_is_refused(tmp_path):
     save(tmp_path / "m", "demo")
-    config = config_of("demo", "--pretrained", str(tmp_path / "m"))
-    config.embedding_size += 1
+    run = run_of("demo", "--pretrained", str(tmp_path / "m"), embedding_size=EMBEDDING_SIZE + 1)
     with pytest.raises(InputError, match=r"pre_fc1_weight has shape \(8, .*, this network's has \(9, "):
-        read_start(config, rank=0)
-    assert read_start(config, rank=1) == {}  # rank 0 reads for all
+        read_pretrained(run, rank=0)
+    assert read_pretrained(run, rank=1) == {}  # rank 0 reads for all
+
+
+@pytest.mark.parametrize("option", StartOptions._fields)
+def test_ranks_must_start_with_the_same_options(option):
+    def start(comm):
+        check_agreement(config_of("demo"), StartOptions(**{option: comm.rank == 0}), comm)
+
+    with pytest.raises(CollectiveError, match=f"rank 1: the setting of {option} is False here, True on rank 0"):
+        Shards(2).run(start)
 
 
 @pytest.fixture
@@ -189,20 +206,18 @@ def folder(tmp_path, monkeypatch):
 )
 def test_wrong_paths_begin_with_their_option(arguments, message, folder):
     config = from_command_line(arguments.split())
-    config.models_root = config.models_root or "models"
     before = sorted(os.listdir(folder))
     with pytest.raises(InputError) as error:
-        check_paths(config, rank=0)
+        check_paths(config, config.models_root or "models", rank=0)
     assert str(error.value).startswith(message) and sorted(os.listdir(folder)) == before
 
 
 @pytest.mark.parametrize("option", ["--bank-dir", "--models-root"])
 def test_folders_that_cannot_be_written_to(option, folder, monkeypatch):
-    monkeypatch.setattr(start.os, "access", lambda *_: False)  # root may write everywhere
+    monkeypatch.setattr(paths.os, "access", lambda *_: False)  # root may write everywhere
     config = from_command_line([option, "new/below", "--rec", "faces/train.rec"])
-    config.models_root = config.models_root or "models"
     with pytest.raises(InputError, match=f"{option} new/below: no permission to write to {folder}$"):
-        check_paths(config, rank=0)
+        check_paths(config, config.models_root or "models", rank=0)
 
 
 @pytest.mark.parametrize(
@@ -213,19 +228,24 @@ def test_folders_that_cannot_be_written_to(option, folder, monkeypatch):
         "--rec faces/train.rec",
         "--dataset 100w",
         "--bank-dir new/bank --models-root new/root",
-        "--io-only --resume nope",
     ],
 )
 def test_right_paths(arguments, folder):
     config = from_command_line(arguments.split())
-    config.models_root = config.models_root or "models"
-    check_paths(config, rank=0)
+    check_paths(config, config.models_root or "models", rank=0)
+
+
+def test_reading_images_only_needs_the_records_alone(folder):
+    config = from_command_line("--io-only --resume nope --dataset demo".split())
+    check_records(config)
+    with pytest.raises(InputError, match="--resume nope"):
+        check_paths(config, "models", rank=0)
 
 
 @pytest.mark.parametrize("start", ["--pretrained=nope", "--centers=nope"])
 def test_a_run_that_continues_does_not_need_what_it_began_with(start, tmp_path):
     config = config_of("demo", start, "--models-root", str(tmp_path / "root"), "--resume", "auto")
     with pytest.raises(InputError, match=start[:8]):
-        check_paths(config, rank=0)
+        check_paths(config, config.models_root, rank=0)
     (tmp_path / "root" / "checkpoints" / "update-000000003").mkdir(parents=True)
-    check_paths(config, rank=0)
+    check_paths(config, config.models_root, rank=0)

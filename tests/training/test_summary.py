@@ -7,20 +7,33 @@ import pytest
 
 from partial_fc.cli.summary import print_summary
 from partial_fc.cli.train_arguments import from_command_line
-from partial_fc.config import dataset_name
+from partial_fc.config import Run, dataset_name
+from partial_fc.training import summary as summary_file
 from partial_fc.training.module import UpdateStats
-from partial_fc.training.summary import write_summary
+from partial_fc.training.summary import leave_results
 
 FILES = dict(model="there/model", checkpoints="there/checkpoints", log="there/train.log", curves="there/curves.png")
 
 
 @pytest.fixture
-def config(tmp_path):
-    arguments = ["--models-root", str(tmp_path), "--sample-ratio", "0.25", "--set", "num_classes=77"]
-    return from_command_line([*arguments, "--set", "val_targets=a,b"])
+def run(tmp_path):
+    config = from_command_line(["--sample-ratio", "0.25", "--set", "val_targets=a,b"])
+    return Run(config, str(tmp_path), num_classes=77)
 
 
-def summary_of(config):
+@pytest.fixture(autouse=True)
+def other_files(monkeypatch):
+    """Curves have tests of their own."""
+    monkeypatch.setattr(summary_file, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(summary_file, "run_files", lambda _: FILES)
+
+
+def results_of(run, world_size, losses, pixels, verification):
+    losses.path = "losses.csv"
+    return leave_results(run.settings(), dataset_name(run.config), world_size, losses, pixels, verification)
+
+
+def summary_of(run):
     losses = SimpleNamespace(
         first=UpdateStats(1, 31.25, 2.0), last=UpdateStats(100, 1.5, 21.8049), images_per_second=1234.56
     )
@@ -28,11 +41,11 @@ def summary_of(config):
         history=[(0, {"a": 0.5, "b": 0.6}), (50, {"a": 0.97, "b": 0.7}), (100, {"a": 0.95, "b": 0.9})],
         best={"a": (0.97, 50), "b": (0.9, 100)},
     )
-    return write_summary(config, 3, losses, {"a": 0.66, "b": 0.61}, verification, FILES)
+    return results_of(run, 3, losses, {"a": 0.66, "b": 0.61}, verification)
 
 
-def test_file_holds_what_is_returned(config, tmp_path):
-    summary = summary_of(config)
+def test_file_holds_what_is_returned(run, tmp_path):
+    summary = summary_of(run)
     text = (tmp_path / "summary.json").read_text()
     assert json.loads(text) == summary and text.endswith("}\n")
     assert os.listdir(tmp_path) == ["summary.json"]
@@ -62,8 +75,8 @@ def test_file_holds_what_is_returned(config, tmp_path):
     )
 
 
-def test_failed_write_leaves_the_old_summary(config, tmp_path, monkeypatch):
-    summary_of(config)
+def test_failed_write_leaves_the_old_summary(run, tmp_path, monkeypatch):
+    summary_of(run)
     old = (tmp_path / "summary.json").read_text()
 
     def fail(*_, **__):
@@ -71,12 +84,12 @@ def test_failed_write_leaves_the_old_summary(config, tmp_path, monkeypatch):
 
     monkeypatch.setattr(json, "dump", fail)
     with pytest.raises(OSError, match="disk full"):
-        summary_of(config)
+        summary_of(run)
     assert (tmp_path / "summary.json").read_text() == old and os.listdir(tmp_path) == ["summary.json"]
 
 
-def test_printed_for_people(config, capsys):
-    print_summary(summary_of(config), config)
+def test_printed_for_people(run, capsys):
+    print_summary(summary_of(run), run.config)
     printed = capsys.readouterr().out
     for line in (
         "Trained demo on demo, ranks: 3",
@@ -95,7 +108,6 @@ def test_printed_for_people(config, capsys):
 def try_next(arguments, capsys):
     """Commands that the summary of a run names, as lists of words."""
     config = from_command_line(arguments)
-    config.num_classes = config.num_classes or 77  # as the records have it
     print_summary(dict(dict.fromkeys(NUMBERS, 1), network="", dataset="", verification={}, files=FILES), config)
     lines = capsys.readouterr().out.split("Try next:\n")[1].splitlines()
     assert all(line.startswith("      # ") for line in lines[1::2])
@@ -113,7 +125,8 @@ def test_what_to_try_next_are_commands_of_this_run(arguments, tmp_path, capsys):
     before = from_command_line(arguments)
     commands = [words for words in try_next([*arguments, *of_this_start], capsys) if words[:2] == ["bash", "run.sh"]]
     configs = [from_command_line(words[3:]) for words in commands]
-    changes = [{key: value for key, value in config.items() if value != before[key]} for config in configs]
+    before_values = before.to_dict()
+    changes = [{key: value for key, value in each.to_dict().items() if value != before_values[key]} for each in configs]
     assert {"pretrained": "there/model,0"} in changes
     assert ({"sample_ratio": 0.1} in changes) == (before.sample_ratio == 1)
     other = {"arcface": "cosface", "cosface": "arcface"}[before.loss]
@@ -129,15 +142,15 @@ def test_own_sets_are_to_be_evaluated(capsys):
 
 def test_own_records_have_the_name_of_their_folder(tmp_path):
     for path, name in (("my own/faces/train.rec", "faces"), ("other/asia.rec", "asia")):
-        config = from_command_line(["--models-root", str(tmp_path), "--rec", path, "--set", "val_targets="])
-        assert dataset_name(config) == name == summary_of(config)["dataset"]
+        config = from_command_line(["--rec", path, "--set", "val_targets="])
+        assert dataset_name(config) == name == summary_of(Run(config, str(tmp_path), 77))["dataset"]
     assert dataset_name(from_command_line(["--dataset", "emore", "--rec", "elsewhere/train.rec"])) == "emore"
 
 
-def test_without_verification_sets(config, capsys):
-    config.val_targets = []
+def test_without_verification_sets(tmp_path, capsys):
+    run = Run(from_command_line(["--set", "val_targets="]), str(tmp_path), num_classes=77)
     losses = SimpleNamespace(first=UpdateStats(1, 2.0, 1.0), last=UpdateStats(1, 2.0, 1.0), images_per_second=0.0)
-    summary = write_summary(config, 1, losses, {}, SimpleNamespace(history=[(0, {}), (1, {})], best={}), FILES)
+    summary = results_of(run, 1, losses, {}, SimpleNamespace(history=[(0, {}), (1, {})], best={}))
     assert summary["accuracy"] is None and summary["verification"] == {}
-    print_summary(summary, config)
+    print_summary(summary, run.config)
     assert "accuracy" not in capsys.readouterr().out

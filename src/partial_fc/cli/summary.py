@@ -1,14 +1,16 @@
-"""What a run prints at its end: results, where its files are, and what to try next."""
+"""The lines that a run prints at its end: results, paths of its files, and commands to try next."""
 
 import os
 import shlex
+from typing import Any, Iterator, Mapping, Tuple
 
+from ..config_keys import Config
 from ..output.printable import print_lines
 from .train_arguments import arguments
 
 
-def print_summary(summary, config):
-    """Print a summary of a run, and what to try next, for people."""
+def print_summary(summary: Mapping[str, Any], config: Config) -> None:
+    """Print the summary of a run, and commands to try next."""
     files = summary["files"]
     lines = ["", "Trained {network} on {dataset}, ranks: {ranks}".format(**summary)]
     rate = f", {summary['images_per_second']:.0f} images/s" * bool(summary["images_per_second"])
@@ -28,7 +30,7 @@ def print_summary(summary, config):
     print_lines(lines)
 
 
-def _accuracy(name, measured):
+def _accuracy(name: str, measured: Mapping[str, Any]) -> str:
     before = measured["accuracy_untrained"]  # unknown of a set that was added when the run continued
     before = "" if before is None else f"before training {before:.1%}, "
     return (
@@ -37,8 +39,8 @@ def _accuracy(name, measured):
     )
 
 
-def _next(config, files):
-    """Commands that follow from this run, and what each does."""
+def _next(config: Config, files: Mapping[str, str]) -> Iterator[Tuple[str, str]]:
+    """Commands to try after this run, with their meanings."""
     if config.sample_ratio == 1:
         yield _train(config, sample_ratio=0.1), "the same with a tenth of the class centers in each update"
     other = "arcface" if config.loss != "arcface" else "cosface"
@@ -51,8 +53,8 @@ def _next(config, files):
     elif config.val_targets and config.source == "records":
         sets = [os.path.join(os.path.dirname(config.rec), name + ".bin") for name in config.val_targets]
         command = ["partial-fc", "eval", "verification", "--model", files["model"], "--bin", *sets]
-        yield shlex.join(command), "AUC and TAR of this model, after: . setup-utils/env.sh; export PYTHONPATH=src"
+        yield shlex.join(command), "AUC and TAR of this model, after: . setup-utils/env.sh"
 
 
-def _train(config, **changed):
+def _train(config: Config, **changed: Any) -> str:
     return "bash run.sh -- " + arguments(config, **changed)

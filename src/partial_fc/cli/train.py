@@ -2,31 +2,36 @@
 
 import sys
 import time
+from typing import Optional, Sequence
 
+from ..distributed.communicator import Communicator
 from ..distributed.signals import Signals, Stopped
 from ..errors import INTERRUPTED, STOPPED, CollectiveError, InputError, exit_status
 from ..output.closed_pipe import quiet_pipe
 from ..output.printable import print_message
 from .summary import print_summary
-from .train_arguments import from_command_line
+from .train_arguments import read_command_line
 
 
 @quiet_pipe
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Train as the arguments say; returns the exit status."""
-    comm = config = problem = None
+    comm: Optional[Communicator] = None
+    described = problem = None
     try:
-        config = from_command_line(sys.argv[1:] if argv is None else argv)
+        described = read_command_line(sys.argv[1:] if argv is None else argv)
     except InputError as error:
         problem = str(error)
     from ..distributed.collectives import connect  # imports MXNet: wrong arguments and --help need not wait for it
     from ..train import train
 
     try:
-        comm = connect()
-        comm.agree(problem)
+        comm = connected = connect()
+        connected.agree(problem)
+        assert described  # otherwise there is a problem
+        config, options = described
         with Signals() as signals:
-            summary = train(config, comm, signals)
+            summary = train(config, connected, signals, options)
         if summary:
             print_summary(summary, config)
     except Stopped as stopped:
@@ -49,12 +54,12 @@ def main(argv=None):
     return 0
 
 
-def _last_words(comm, message):
-    """Rank 0 speaks for all, and first: the launcher ends the others as soon as one has ended."""
+def _last_words(comm: Optional[Communicator], message: str) -> None:
+    """Rank 0 prints for all, and ends first: the launcher kills the others as soon as one has ended."""
     from mxnet import nd
 
-    nd.waitall()  # what all ranks have begun together
-    if comm.rank:
+    nd.waitall()  # the collectives that all ranks have begun
+    if comm and comm.rank:
         time.sleep(1)
     else:
         print_message(message)

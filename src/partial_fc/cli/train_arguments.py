@@ -1,16 +1,20 @@
 """The arguments of `partial-fc train`, and the configuration that they describe."""
 
+import argparse
 import difflib
-import os
 import shlex
+from typing import Any, Dict, NoReturn, Sequence, Tuple
 
-from ..config import NAMES, PRESETS, assign, check, load_presets, override, preset
+from ..config import NAMES, StartOptions, assign, load_presets, make_config, override, preset
+from ..config_keys import KEYS, Config
 from ..errors import InputError
 from .parser import Parser, plain
+from .train_help import as_text, defaults, epilog, help_text
 
-# What belongs to one start of a run, or follows from another key.
-_OF_A_START = ("models_root", "resume", "overwrite", "break_lock", "io_only", "pretrained", "centers", "source")
-# What other trainers call a key.
+_OPTIONS = [key for key, entry in KEYS.items() if entry.option]  # which stand for `--set key=value` of the same key
+# A command that repeats a run leaves out what belongs to one start, or follows from another key.
+_NOT_REPEATED = {"source", *(key for key, entry in KEYS.items() if entry.start)}
+# Names of keys in other trainers.
 _ELSEWHERE = {
     "epochs": "max_update",
     "steps": "max_update",
@@ -23,83 +27,61 @@ _ELSEWHERE = {
     "scale": "loss_s",
 }
 _OF_THE_LAUNCHER = ("-np", "-H", "--hostfile", "--restarts")
-# Options that stand for `--set key=value` of the same key.
-_OPTIONS = {
-    "sample_ratio": "share of the class centers in an update, in (0, 1]",
-    "batch_size": "images per rank",
-    "pretrained": "PREFIX[,EPOCH] of a model of the same network to start from",
-    "rec": "record file of your own, PATH/train.rec, with train.idx beside it",
-    "on_bad_record": "what a record that cannot be used does: error, or skip up to bad_record_share of them",
-    "bank": "where the class centers are: device, or host, from which the rows of a step travel",
-    "bank_dir": "folder for files that hold the class centers, if the memory cannot",
-    "models_root": "folder for model, checkpoints and logs",
-    "resume": "auto: continue from the newest checkpoint in the models root; PATH of a checkpoint; or no",
-    "centers": "folder of class centers to start from",
-    "seed": "of everything random",
-}
 
 
-def from_command_line(argv):
-    """The configuration that the arguments of `partial-fc train` describe, checked.
+def from_command_line(argv: Sequence[str]) -> Config:
+    """The configuration of `read_command_line`."""
+    return read_command_line(argv)[0]
+
+
+def read_command_line(argv: Sequence[str]) -> Tuple[Config, StartOptions]:
+    """The configuration that the arguments of `partial-fc train` describe, checked, and the options of this start.
 
     Raises:
-        InputError: wrong arguments; see also `get_config`, `override` and `check`.
+        InputError: wrong arguments; see also `config.preset`, `override` and `make_config`.
     """
     args = parser().parse_args(argv)
-    config = preset(args.loss, args.dataset, args.network)
-    typed = {}
+    values = preset(*(getattr(args, name) for name in NAMES))
+    typed: Dict[str, str] = {}
     for key in _OPTIONS:
-        if getattr(args, key) is not None:
-            typed[key] = f"{_flag(key)} {getattr(args, key)}"
-            assign(config, key, getattr(args, key), typed[key])
-    override(config, args.set)
+        text = getattr(args, key)
+        if text is not None:
+            typed[key] = f"{KEYS[key].flag} {text}"
+            assign(values, key, text, typed[key])
+    override(values, args.set)
     typed.update({assignment.partition("=")[0]: f"--set {assignment}" for assignment in args.set})
-    config.io_only, config.overwrite, config.break_lock = args.io_only, args.overwrite, args.break_lock
-    try:
-        check(config, typed)
-    except (KeyError, AttributeError) as error:  # of an EasyDict: users edit the file of presets
-        key = str(error).split("'")[-2]
-        raise InputError(f"{os.path.realpath(PRESETS)}: lacks the key {key}, which this version needs") from error
-    return config
+    return make_config(values, typed), StartOptions(args.io_only, args.overwrite, args.break_lock)
 
 
-def arguments(config, **changed):
+def arguments(config: Config, **changed: Any) -> str:
     """The command line that describes a configuration, with other values of some keys, quoted for a shell.
 
-    What belongs to one start only, such as `resume` and `models_root`, is left out.
+    Keys of one start only, such as `resume` and `models_root`, are left out.
     """
-    base = preset(*(config[name] for name in NAMES))
-    own = [key for key in base if key not in (*NAMES, *_OF_A_START) and config[key] != base[key]]
-    defaults = {name: parser().get_default(name) for name in NAMES}
-    values = {name: config[name] for name in ("dataset", "network", "loss")}
-    values.update({key: _text(config[key]) for key in own if key != "num_classes" or base.num_classes})
-    values.update({key: _text(value) for key, value in changed.items()})
+    now = config.to_dict()
+    base = preset(*(str(now[name]) for name in NAMES))
+    values = {name: now[name] for name in ("dataset", "network", "loss")}
+    values.update({key: now[key] for key in KEYS if key not in _NOT_REPEATED and now[key] != base[key]})
+    values.update(changed)
     words = []
     for key, value in values.items():
-        if value != defaults.get(key):
-            words += [_flag(key), value] if key in (*_OPTIONS, *NAMES) else ["--set", f"{key}={value}"]
+        if value != NAMES.get(key):
+            has_option = KEYS[key].option or key in NAMES
+            words += [KEYS[key].flag, as_text(value)] if has_option else ["--set", f"{key}={as_text(value)}"]
     return shlex.join(words)
 
 
-def _text(value):
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _flag(key):
-    return "--" + key.replace("_", "-")
-
-
-def _key(option):
+def _key(option: str) -> str:
     return option.lstrip("-").replace("-", "_")
 
 
 class _TrainParser(Parser):
     """Raises its errors: every rank has them, and one prints them."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise InputError(plain(message))
 
-    def explain(self, word):
+    def explain(self, word: str) -> str:
         """Keys of the presets count as names of options, too."""
         option, equals, _ = word.partition("=")
         if not word.startswith("-"):
@@ -108,38 +90,46 @@ class _TrainParser(Parser):
         if option in _OF_THE_LAUNCHER:
             return f"{option}: an option of the launcher, before --: bash run.sh {option} ... -- ARGS"
         key = _key(option)
-        keys = {*load_presets().get_config("cosface", "demo", "demo"), *map(_key, self._option_string_actions)}
+        keys = {*KEYS, *map(_key, self._option_string_actions)}
         near = difflib.get_close_matches(_ELSEWHERE.get(key, key), sorted(keys), n=1)
         if not near:
             return super().explain(word)
-        has_option = _flag(near[0]) in self._option_string_actions
-        return f"{option}: no such option; the nearest is {_flag(near[0]) if has_option else f'--set {near[0]}=VALUE'}"
+        nearest = "--" + near[0].replace("_", "-")
+        has_option = nearest in self._option_string_actions
+        return f"{option}: no such option; the nearest is {nearest if has_option else f'--set {near[0]}=VALUE'}"
 
 
-def parser():
-    """Arguments of the trainer."""
-    result = _TrainParser(prog="partial-fc train", description="Train a face recognition model.")
-    presets = load_presets()
-    for name, default, what, known in (
-        ("dataset", "demo", "preset of default.py", presets.DATASETS),
-        ("network", "demo", "backbone", presets.NETWORKS),
-        ("loss", "cosface", "margin softmax", presets.LOSSES),
-    ):
-        result.add_argument(_flag(name), default=default, help=f"{what}: {', '.join(known)} (default: {default})")
-    for key, meaning in _OPTIONS.items():
-        result.add_argument(_flag(key), metavar=key.upper(), help=meaning)
-    result.add_argument("--io-only", action="store_true", help="only read the images, and log how fast that is")
-    result.add_argument("--overwrite", action="store_true", help="overwrite another run's results in the models root")
-    result.add_argument(
-        "--break-lock",
-        action="store_true",
-        help="use a models root whose lock names a run that is over, which this host cannot find out by itself",
+def parser() -> Parser:
+    """Parser of the trainer's arguments."""
+    result = _TrainParser(
+        prog="partial-fc train",
+        description="Train a face recognition model.",
+        epilog=epilog(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    presets, default = load_presets(), defaults()
+    for name, known in (("dataset", presets.DATASETS), ("network", presets.NETWORKS), ("loss", presets.LOSSES)):
+        meaning = f"{KEYS[name].meaning.partition(':')[0]}: {', '.join(known)} (default: {NAMES[name]})"
+        result.add_argument(KEYS[name].flag, default=NAMES[name], metavar=name.upper(), help=meaning)
+    for key in _OPTIONS:
+        result.add_argument(
+            KEYS[key].flag, metavar=key.upper(), help=help_text(KEYS[key], default[key]).replace("%", "%%")
+        )
+    _add_start_options(result)
     result.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="override a key of the preset, such as max_update=1000; repeat it for several keys",
+        help="override a key of the preset, such as max_update=1000; repeat it for several keys, see below",
     )
     return result
+
+
+def _add_start_options(result: argparse.ArgumentParser) -> None:
+    for option, meaning in (
+        ("--io-only", "only read the images, and log how fast that is, in images per second"),
+        ("--overwrite", "overwrite another run's results in the models root (default: nothing is overwritten)"),
+        ("--break-lock", "ignore the lock of the models root: once you know that the run which it names is over"),
+    ):
+        result.add_argument(option, action="store_true", help=meaning)

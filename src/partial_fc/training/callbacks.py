@@ -1,4 +1,4 @@
-"""What is logged, measured and kept while training runs."""
+"""Callbacks of training: the log of losses, TensorBoard, verification."""
 
 import csv
 import datetime
@@ -8,43 +8,53 @@ import os
 import socket
 import struct
 import time
+from types import MappingProxyType
+from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+import numpy as np
 from mxboard.proto.event_pb2 import Event, SessionLog
 from mxboard.record_writer import masked_crc32c
 from mxboard.summary import scalar_summary
 from tqdm import tqdm
 
-from ..eval.protocols.verification import verify
+from ..distributed.communicator import Communicator
+from ..eval.protocols.verification import pixel_embeddings, verify
+from ..eval.protocols.verification_sets import find_verification_sets, open_verification_set
 from ..files import atomic_path
 from ..output.log import AppendedFile
 from ..output.printable import escaped
-from .module import START
+from .module import START, FaceModule, UpdateStats
+from .run_state import RunState
+from .schedules import Schedule
 
 log = logging.getLogger("partial_fc")
 
 _WORTH_LOGGING = 0.05  # share of the time
 _COLUMNS = ["num_update", "loss"]  # of losses.csv
 
+# Verification sets by name: images, uint8 RGB (2P, H, W, 3), and issame, bool (P,).
+Sets = Mapping[str, Tuple[np.ndarray, np.ndarray]]
+
 
 class TensorBoard:
     """Scalars for TensorBoard, in an event file of rank 0, which replaces those of earlier runs.
 
-    When a run continues, earlier event files stay, and TensorBoard discards what they say of later updates.
+    When a run continues, earlier event files stay, and TensorBoard discards their scalars of later updates.
 
-    It is written without mxboard's `SummaryWriter`, whose thread dies when the disk is full and leaves the program
-    waiting: a file of numbers that cannot be written is no reason to end a training, see `AppendedFile`.
+    mxboard's `SummaryWriter` is not used: its thread dies when the disk is full, and the program hangs. A full disk is
+    no reason to end a training, see `AppendedFile`.
 
     Args:
         folder: of the event file.
         rank: of this process.
-        num_update: from which the run continues; 0: it starts.
+        num_update: from which the run continues; 0 for a new run.
 
     Raises:
-        OSError: if the file cannot be opened at the start; later that is reported in the log.
+        OSError: if the file cannot be opened at the start; later errors are logged.
     """
 
-    def __init__(self, folder, rank, num_update=0):
-        self._file = None
+    def __init__(self, folder: str, rank: int, num_update: int = 0):
+        self._file: Optional[AppendedFile] = None
         if rank == 0:
             for path in [] if num_update else glob.glob(os.path.join(glob.escape(folder), "events.out.tfevents.*")):
                 os.remove(path)
@@ -54,23 +64,23 @@ class TensorBoard:
             start = SessionLog(status=SessionLog.START)
             self._file.write(_framed(Event(wall_time=now, step=num_update + 1, session_log=start)))
 
-    def __enter__(self):
+    def __enter__(self) -> "TensorBoard":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self._file:
             self._file.close()
 
-    def add(self, num_update, scalars):
-        """Write floats by name."""
+    def add(self, num_update: int, scalars: Mapping[str, float]) -> None:
+        """Write scalars, by name."""
         if self._file:
             summaries = (scalar_summary(escaped(name), value) for name, value in scalars.items())
             events = (Event(wall_time=time.time(), step=num_update, summary=summary) for summary in summaries)
             self._file.write(b"".join(map(_framed, events)))
 
 
-def _framed(event):
-    """An event as TensorBoard reads it from a file: its length and a checksum of that, then itself and a checksum."""
+def _framed(event: Event) -> bytes:
+    """An event in TensorBoard's file format: length, checksum of the length, event, checksum of the event."""
     content = event.SerializeToString()
     length = struct.pack("<Q", len(content))
     return b"".join(
@@ -81,13 +91,14 @@ def _framed(event):
 class LossLog:
     """Writes every loss to `losses.csv`, and every `frequent` updates a line of the log and scalars, on rank 0.
 
-    The line also says if ranks waited for images for a good part of the time, and which of them waited longest.
-    `losses.csv` has the columns `num_update` and `loss`, with all digits of a float32; when a run continues, the rows
-    up to there are kept.
+    If ranks waited for images for 5 % of the time or more, the line names the rank that waited longest. `losses.csv`
+    has the columns `num_update` and `loss`, with all digits of a float32; a run that continues keeps the earlier rows.
 
     Args:
-        config: of the run.
-        schedule: function from the update to the learning rates of backbone and centers.
+        folder: of `losses.csv`.
+        schedule: of the learning rates.
+        frequent: updates between two lines of the log.
+        max_update: updates of the run.
         global_batch_size: images per update.
         comm: communicator.
         board: TensorBoard.
@@ -95,66 +106,77 @@ class LossLog:
 
     Attributes:
         path: of `losses.csv`.
-        first, last: the first UpdateStats, of the run that this one continues if there is one, and the last.
+        first, last: UpdateStats of the first update, in the run that this one continues if there is one, and the last.
     """
 
-    def __init__(self, config, schedule, global_batch_size, comm, board, first=None, last=START):
-        self.path = os.path.join(config.models_root, "losses.csv") if comm.rank == 0 else os.devnull
+    def __init__(
+        self,
+        folder: str,
+        schedule: Schedule,
+        frequent: int,
+        max_update: int,
+        global_batch_size: int,
+        comm: Communicator,
+        board: TensorBoard,
+        first: Optional[UpdateStats] = None,
+        last: UpdateStats = START,
+    ):
+        self.path = os.path.join(folder, "losses.csv") if comm.rank == 0 else os.devnull
         if comm.rank == 0:
             _begin_losses(self.path, last.num_update)
         self._file = AppendedFile(self.path, _row(_COLUMNS))
-        self._schedule, self._frequent, self._max_update = schedule, config.frequent, config.max_update
+        self._schedule, self._frequent, self._max_update = schedule, frequent, max_update
         self._global_batch_size, self._board = global_batch_size, board
         self.first, self.last = first, last
         self._comm, self._logged = comm, last  # at the last line of the log
-        self._own_first = None  # UpdateStats
+        self._own_first: Optional[UpdateStats] = None
         # disable=None: a bar on a terminal only
         disable = None if comm.rank == 0 else True
-        self._bar = tqdm(total=config.max_update, initial=last.num_update, unit="update", disable=disable, leave=False)
+        self._bar = tqdm(total=max_update, initial=last.num_update, unit="update", disable=disable, leave=False)
 
-    def __enter__(self):
+    def __enter__(self) -> "LossLog":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._bar.close()
         self._file.close()
 
-    def __call__(self, report):
-        self.first, self.last, self._own_first = self.first or report, report, self._own_first or report
-        logs = report.num_update % self._frequent == 0 or report.num_update == self._max_update
-        self._file.write(_row([report.num_update, f"{report.loss:.9g}"]))
+    def __call__(self, stats: UpdateStats) -> None:
+        self.first, self.last, self._own_first = self.first or stats, stats, self._own_first or stats
+        logs = stats.num_update % self._frequent == 0 or stats.num_update == self._max_update
+        self._file.write(_row([stats.num_update, f"{stats.loss:.9g}"]))
         self._bar.update()
         if logs:
-            self._log(report)
+            self._log(stats)
 
     @property
-    def images_per_second(self):
-        """Over all updates of this process but the first, which sets up MXNet's and Horovod's buffers."""
+    def images_per_second(self) -> float:
+        """Over all updates of this process except the first, which sets up MXNet's and Horovod's buffers."""
         first = self._own_first or self.last
         updates, seconds = self.last.num_update - first.num_update, self.last.seconds - first.seconds
         return self._global_batch_size * updates / seconds if updates else 0.0
 
-    def _log(self, report):
-        before, self._logged = self._logged, report
-        seconds = report.seconds - before.seconds
-        seconds_per_update = seconds / (report.num_update - before.num_update)
-        left = datetime.timedelta(seconds=round(seconds_per_update * (self._max_update - report.num_update)))
-        rate, lr = self._global_batch_size / seconds_per_update, self._schedule(report.num_update - 1)[0]
-        wait = self._wait(report.waited - before.waited, seconds)
+    def _log(self, stats: UpdateStats) -> None:
+        before, self._logged = self._logged, stats
+        seconds = stats.seconds - before.seconds
+        seconds_per_update = seconds / (stats.num_update - before.num_update)
+        left = datetime.timedelta(seconds=round(seconds_per_update * (self._max_update - stats.num_update)))
+        rate, lr = self._global_batch_size / seconds_per_update, self._schedule(stats.num_update - 1)[0]
+        wait = self._wait(stats.waited - before.waited, seconds)
         log.info(
             "update %d/%d  loss %.4f  lr %g  %.0f images/s  %s left%s",
-            report.num_update,
+            stats.num_update,
             self._max_update,
-            report.loss,
+            stats.loss,
             lr,
             rate,
             left,
             wait,
         )
-        self._board.add(report.num_update, {"loss": report.loss, "lr": lr, "images_per_second": rate})
+        self._board.add(stats.num_update, {"loss": stats.loss, "lr": lr, "images_per_second": rate})
 
-    def _wait(self, waited, seconds):
-        """What the log says about the seconds that the ranks waited for images; nothing if that is little."""
+    def _wait(self, waited: float, seconds: float) -> str:
+        """The end of a line: which rank waited longest for images; empty if none waited long."""
         waits = self._comm.all_gather_object(waited)
         share = max(waits) / seconds
         if share < _WORTH_LOGGING:
@@ -162,9 +184,9 @@ class LossLog:
         return f"  rank {waits.index(max(waits))} waited for images {share:.0%} of the time: try --set num_workers=N"
 
 
-def _begin_losses(path, num_update):
-    """A `losses.csv` with its head, and with the rows of an earlier one up to an update."""
-    kept = []
+def _begin_losses(path: str, num_update: int) -> None:
+    """Write a `losses.csv` with its head, and with the rows of an earlier one up to an update."""
+    kept: List[List[str]] = []
     if num_update and os.path.isfile(path):
         with open(path, newline="") as file:
             # The last line may not have been written in full.
@@ -173,13 +195,13 @@ def _begin_losses(path, num_update):
         csv.writer(file).writerows([_COLUMNS, *kept])
 
 
-def _row(cells):
-    """A row of `losses.csv`, bytes."""
+def _row(cells: Iterable[object]) -> bytes:
+    """A row of `losses.csv`."""
     return (",".join(map(str, cells)) + "\r\n").encode()
 
 
 class Periodic:
-    """Calls a function every so many updates and after the last one.
+    """Calls a function at an interval of updates, and after the last one.
 
     Args:
         action: function of the number of updates done.
@@ -187,12 +209,12 @@ class Periodic:
         max_update: updates of the run.
     """
 
-    def __init__(self, action, interval, max_update):
+    def __init__(self, action: Callable[[int], object], interval: int, max_update: int):
         self._action, self._interval, self._max_update = action, interval, max_update
 
-    def __call__(self, report):
-        if report.num_update % self._interval == 0 or report.num_update == self._max_update:
-            self._action(report.num_update)
+    def __call__(self, stats: UpdateStats) -> None:
+        if stats.num_update % self._interval == 0 or stats.num_update == self._max_update:
+            self._action(stats.num_update)
 
 
 class Verification:
@@ -200,21 +222,33 @@ class Verification:
 
     Args:
         module: FaceModule.
-        sets: by name, decoded images (2P, H, W, 3) and issame (P,).
+        sets: see `Sets`.
         board: TensorBoard.
         history, best: of the run that this one continues.
 
     Attributes:
         history: list of (num_update, {name: accuracy}).
-        best: by name, (accuracy, num_update) of the highest accuracy, of the first one if there are several.
+        best: by name, highest accuracy and the first update that reached it.
     """
 
-    def __init__(self, module, sets, board, history=(), best=()):
+    def __init__(
+        self,
+        module: FaceModule,
+        sets: Sets,
+        board: TensorBoard,
+        history: Sequence[Tuple[int, Dict[str, float]]] = (),
+        best: Mapping[str, Tuple[float, int]] = MappingProxyType({}),
+    ):
         self._module, self._sets, self._board = module, sets, board
         self.history, self.best = list(history), dict(best)
 
-    def measure(self, num_update):
-        """Accuracy on each set, by name; also the next entry of the history."""
+    @property
+    def complete(self) -> bool:
+        """Whether each set was measured at least once."""
+        return bool(self.history) and set(self._sets) <= set(self.best)
+
+    def measure(self, num_update: int) -> Dict[str, float]:
+        """Measure the accuracy on each set, by name, and append it to the history."""
         self._module.average_statistics()
         batch_size = 2 * self._module.batch_size * self._module.comm.world_size
         accuracies = {}
@@ -234,3 +268,19 @@ class Verification:
         self._board.add(num_update, {"accuracy/" + name: accuracy for name, accuracy in accuracies.items()})
         self.history.append((num_update, accuracies))
         return accuracies
+
+
+def open_sets(folder: str, names: Sequence[str], image_size: int) -> Sets:
+    """The verification sets NAME.bin of a folder; raises InputError for one that is missing or cannot be used."""
+    paths = find_verification_sets(folder, names)
+    return {name: open_verification_set(path, image_size) for name, path in paths.items()}
+
+
+def pixel_accuracies(sets: Sets) -> Dict[str, float]:
+    """Accuracy on each set of embeddings that are the pixels themselves: what a model should exceed."""
+    return {name: verify(pixel_embeddings, *pairs).accuracy for name, pairs in sets.items()}
+
+
+def state_of(losses: LossLog, verification: Verification) -> RunState:
+    """The RunState so far, as a checkpoint records it."""
+    return RunState(losses.first, losses.last, verification.history, verification.best)

@@ -1,17 +1,22 @@
 """The picture of a run: loss and accuracy over the updates."""
 
+from typing import Dict, Sequence, Tuple
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..files import atomic_path
 from ..pictures.labels import name_lines
 
-# Groups of updates that long runs are drawn as: more points than a picture of this width has room for.
+# Long runs are drawn as this many groups of updates: the picture is not wide enough for more points.
 _GROUPS = 400
 _NAME_COLUMNS = 24
 
 
-def draw_curves(path, losses_path, history, lr_steps):
+def draw_curves(
+    path: str, losses_path: str, history: Sequence[Tuple[int, Dict[str, float]]], lr_steps: Sequence[int]
+) -> None:
     """Write a PNG of the loss (mean, and range from the smallest to the largest) and of the verification accuracy.
 
     Args:
@@ -44,7 +49,7 @@ def draw_curves(path, losses_path, history, lr_steps):
         figure.savefig(unfinished, format="png")
 
 
-def _draw_loss(panel, losses_path):
+def _draw_loss(panel: Axes, losses_path: str) -> float:
     """Draw the loss; returns the last update."""
     num_updates, losses = np.genfromtxt(losses_path, delimiter=",", skip_header=1).reshape(-1, 2).T
     groups = np.array_split(losses, min(_GROUPS, len(losses)))

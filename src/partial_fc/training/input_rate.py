@@ -3,19 +3,22 @@
 import contextlib
 import logging
 import time
+from typing import Iterator, List, Tuple
+
+from ..data.batches import Batch
+from ..data.open import Reader
+from ..distributed.communicator import Communicator
 
 log = logging.getLogger("partial_fc")
 
 _SECONDS, _SECONDS_BETWEEN_LINES = 20, 5
 
 
-def measure_input(reader, comm, seconds=_SECONDS):
-    """Read batches for some seconds on every rank, each at its own pace, and log the rates of all of them.
+def measure_input(reader: Reader, comm: Communicator, seconds: float = _SECONDS) -> List[float]:
+    """Read batches for some seconds on every rank, each at its own pace, and log the images per second.
 
     Args:
-        reader: of batches, with `batches()` and `batch_size`.
-        comm: communicator.
-        seconds: to read for, in parts with a line of the log each; the batch begun before a part ends is finished.
+        seconds: to read for, with a line of the log every 5 seconds; a batch that was begun is finished.
 
     Returns:
         Images per second of each rank.
@@ -23,7 +26,7 @@ def measure_input(reader, comm, seconds=_SECONDS):
     Raises:
         CollectiveError: on every rank, for a record that cannot be used on any of them.
     """
-    images = read = 0
+    images, read = 0, 0.0
     with contextlib.closing(reader.batches()) as batches:
         with comm.raise_on_all_ranks():
             next(batches)  # starts the threads
@@ -44,14 +47,14 @@ def measure_input(reader, comm, seconds=_SECONDS):
     return rates
 
 
-def _ends(seconds):
+def _ends(seconds: float) -> List[float]:
     """Seconds at which a line of the log is due."""
     count = max(1, round(seconds / _SECONDS_BETWEEN_LINES))
     return [seconds * (part + 1) / count for part in range(count)]
 
 
-def _read(batches, batch_size, seconds):
-    """Images read and seconds taken; one batch at least."""
+def _read(batches: Iterator[Batch], batch_size: int, seconds: float) -> Tuple[int, float]:
+    """Read at least one batch; returns images read and seconds taken."""
     start, images = time.perf_counter(), 0
     while not images or time.perf_counter() - start < seconds:
         next(batches)

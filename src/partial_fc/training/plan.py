@@ -1,10 +1,13 @@
 """The memory that a run will take, computed before it starts."""
 
 import os
+from typing import Dict, Mapping, Tuple
 
 import mxnet as mx
 import numpy as np
 
+from ..config import Run
+from ..distributed.communicator import Communicator
 from ..errors import InputError
 from ..head.samplers import num_sample
 
@@ -13,8 +16,8 @@ LARGEST_ARRAY = 2**31 - 1
 # Python, MXNet and Horovod themselves, and the images that are read ahead.
 _LIBRARIES = 400 * 2**20
 _GIB = 2**30
-_SLOW_DISK = 10e6  # bytes a second
-_PATIENCE = 120  # seconds for the largest backbone
+_SLOW_DISK = 10e6  # bytes per second
+_BACKBONE_SECONDS = 120  # for the largest backbone
 # Folder, limit, use and reclaimable part of the use of a container, in both versions of Linux's control groups.
 _CGROUPS = (
     ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
@@ -22,35 +25,36 @@ _CGROUPS = (
 )
 
 
-def on_host(config, world_size):
-    """Whether the bank is on the host: as configured, or because a shard has more numbers than an NDArray can."""
-    shard = _num_local(config, world_size) * config.embedding_size
+def on_host(run: Run, world_size: int) -> bool:
+    """Whether the bank is on the host: as configured, or because a shard has more numbers than an NDArray can hold."""
+    config = run.config
+    shard = _num_local(run, world_size) * config.embedding_size
     return config.bank == "host" or bool(config.bank_dir) or shard > LARGEST_ARRAY
 
 
-def _num_local(config, world_size):
+def _num_local(run: Run, world_size: int) -> int:
     """Classes on the rank that has most."""
-    return -(-config.num_classes // world_size)
+    return -(-run.num_classes // world_size)
 
 
-def busy_timeout(config, world_size):
-    """Seconds in which a rank has read or written its centers and the backbone even on a slow disk, or made them."""
-    return _PATIENCE + 2 * 4 * _num_local(config, world_size) * config.embedding_size / _SLOW_DISK
+def busy_timeout(run: Run, world_size: int) -> float:
+    """Seconds in which a rank can read, write or make its centers and the backbone, even on a slow disk."""
+    return _BACKBONE_SECONDS + 2 * 4 * _num_local(run, world_size) * run.config.embedding_size / _SLOW_DISK
 
 
-def memory_plan(config, symbol, world_size):
-    """Bytes a rank needs, by what for: `centers`, `rows` (only of a bank on the host), `step`, `backbone`, `libraries`.
+def memory_plan(run: Run, symbol: mx.sym.Symbol, world_size: int) -> Dict[str, int]:
+    """Bytes that a rank needs, by purpose: `centers`, `rows` (of a bank on the host), `step`, `backbone`, `libraries`.
 
     Args:
-        config: of the run.
         symbol: the backbone.
         world_size: ranks.
 
     Raises:
         InputError: if an array of the step would be larger than MXNet can hold.
     """
+    config = run.config
     global_batch_size = config.batch_size * world_size
-    num_local = _num_local(config, world_size)
+    num_local = _num_local(run, world_size)
     positives = min(global_batch_size, num_local)
     num_rows = min(num_local, num_sample(num_local, positives, config.sample_ratio)) + 1
     embedding_size = config.embedding_size
@@ -58,7 +62,7 @@ def memory_plan(config, symbol, world_size):
     rows = 4 * num_rows * embedding_size
     plan = dict(
         centers=2 * 4 * num_local * embedding_size,
-        rows=4 * rows if on_host(config, world_size) else 0,  # centers and momentum, of this step and of the next
+        rows=4 * rows if on_host(run, world_size) else 0,  # centers and momentum, of this step and of the next
         step=4 * global_batch_size * num_rows + 2 * rows + 4 * 4 * global_batch_size * embedding_size,
         backbone=_backbone(symbol, (config.batch_size, 3, config.image_size, config.image_size)),
         libraries=_LIBRARIES,
@@ -66,7 +70,7 @@ def memory_plan(config, symbol, world_size):
     return plan
 
 
-def _check_arrays(global_batch_size, num_rows, embedding_size):
+def _check_arrays(global_batch_size: int, num_rows: int, embedding_size: int) -> None:
     for name, columns in (("logits of the global batch", global_batch_size), ("chosen centers", embedding_size)):
         if num_rows * columns > LARGEST_ARRAY:
             raise InputError(
@@ -75,7 +79,7 @@ def _check_arrays(global_batch_size, num_rows, embedding_size):
             )
 
 
-def _backbone(symbol, shape):
+def _backbone(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
     """Parameters three times (value, gradient, momentum); all activations, and as much again for gradients."""
     internals = symbol.get_internals()
     parameters = {*symbol.list_arguments(), *symbol.list_auxiliary_states()} - {"data"}
@@ -84,8 +88,8 @@ def _backbone(symbol, shape):
     return 4 * sum(size * (3 if name in parameters else 2) for name, size in sizes)
 
 
-def check_memory(plan, config, comm, ctx):
-    """Compare a `memory_plan` with what is there.
+def check_memory(plan: Mapping[str, int], run: Run, comm: Communicator, ctx: mx.Context) -> str:
+    """Compare a `memory_plan` with the free memory of the host and of the device.
 
     Returns:
         One line that says how much the run needs.
@@ -93,10 +97,10 @@ def check_memory(plan, config, comm, ctx):
     Raises:
         InputError: with the figures and what to change, if it cannot fit.
     """
-    needs = {"host": {}, "device": {}, "disk": {}}
+    needs: Dict[str, Dict[str, int]] = {"host": {}, "device": {}, "disk": {}}
     for name, size in plan.items():
-        needs[_place(name, config, comm, ctx)][name] = size
-    advice = "" if config.bank_dir else ", or --bank-dir DIR for the centers"
+        needs[_place(name, run, comm, ctx)][name] = size
+    advice = "" if run.config.bank_dir else ", or --bank-dir DIR for the centers"
     lines = [_compare(needs["host"], comm.local_size, "this host", available_memory(), advice)]
     if needs["device"]:
         free, _ = mx.context.gpu_memory_info(ctx.device_id)
@@ -104,13 +108,13 @@ def check_memory(plan, config, comm, ctx):
     return "; ".join(lines)
 
 
-def _place(name, config, comm, ctx):
-    if name == "centers" and on_host(config, comm.world_size):
-        return "disk" if config.bank_dir else "host"
+def _place(name: str, run: Run, comm: Communicator, ctx: mx.Context) -> str:
+    if name == "centers" and on_host(run, comm.world_size):
+        return "disk" if run.config.bank_dir else "host"
     return "host" if name == "libraries" or ctx.device_type == "cpu" else "device"
 
 
-def _compare(needs, num_ranks, place, available, advice):
+def _compare(needs: Mapping[str, int], num_ranks: int, place: str, available: int, advice: str) -> str:
     total = num_ranks * sum(needs.values())
     parts = ", ".join(f"{name} {size / _GIB:.2f}" for name, size in needs.items() if size)
     need = f"{num_ranks} ranks need {total / _GIB:.2f} GiB on {place} ({parts} each)"
@@ -120,19 +124,19 @@ def _compare(needs, num_ranks, place, available, advice):
     return line
 
 
-def available_memory():
+def available_memory() -> int:
     """Bytes of memory that this host has left, or this container may still take."""
     words = _read("/proc", "meminfo").split()
     available = 1024 * int(words[words.index("MemAvailable:") + 1])
-    for folder, limit, used, cache in _CGROUPS:
-        if os.path.exists(os.path.join(folder, limit)):
-            limit, used, statistics = (_read(folder, name).split() for name in (limit, used, "memory.stat"))
+    for folder, limit_file, used_file, cache in _CGROUPS:
+        if os.path.exists(os.path.join(folder, limit_file)):
+            limit, used, statistics = (_read(folder, name).split() for name in (limit_file, used_file, "memory.stat"))
             if limit[0].isdigit():  # not "max"
                 reclaimable = int(statistics[statistics.index(cache) + 1])
                 available = min(available, int(limit[0]) - int(used[0]) + reclaimable)
     return available
 
 
-def _read(folder, name):
+def _read(folder: str, name: str) -> str:
     with open(os.path.join(folder, name)) as file:
         return file.read()

@@ -1,123 +1,160 @@
-"""The models root of a run: which folder it is, that no other run uses it, and where in it is what."""
+"""The models root of a run: the choice of the folder, its lock, and the paths of the files in it."""
 
 import contextlib
 import glob
 import itertools
+import logging.handlers
 import os
 import shutil
 import uuid
+from typing import Dict, Iterator, NamedTuple, Optional, Tuple
 
-from ..config import dataset_name
+from ..config import Config, Run, StartOptions, dataset_name
+from ..distributed.communicator import Communicator
 from ..distributed.lock import LOCK, Held, Lock
 from ..errors import InputError
+from .run_log import open_log
 
 _FILES = dict(model="model", checkpoints="checkpoints", log="train.log", curves="curves.png")
 # Any of these shows that there was a run.
 _RESULTS = "checkpoints", "model-0000.params", "losses.csv", "summary.json"
 
 
-def run_files(models_root):
-    """Where a run leaves what, by name."""
+class ChosenRoot(NamedTuple):
+    """A models root before it is locked.
+
+    Attributes:
+        path: the same on every rank.
+        may_change: whether it is the default of a new run, which takes the next default if this one is taken.
+    """
+
+    path: str
+    may_change: bool
+
+
+def run_files(models_root: str) -> Dict[str, str]:
+    """Paths of the files and folders that a run leaves, by name."""
     return {name: os.path.join(models_root, file) for name, file in _FILES.items()}
 
 
-def choose_models_root(config, comm):
-    """Set `config.models_root`, the same on every rank.
+def choose_models_root(config: Config, options: StartOptions, comm: Communicator) -> ChosenRoot:
+    """The models root of a run, the same on every rank.
 
-    The default is `models/DATASET-NETWORK-LOSS`, or if that has the results of a run already, or a run is at work
-    there, the same with -2, -3 ... after it; `--resume auto` takes the last with results. One's own records have the
-    name of their folder for DATASET.
-
-    Returns:
-        Whether it is the default of a new run, and so may still change: see `hold_models_root`.
+    The default is `models/DATASET-NETWORK-LOSS`, with -2, -3 ... appended while that has the results of a run, or a run
+    is at work there; `--resume auto` takes the last one with results. For one's own records, DATASET is the name of
+    their folder.
 
     Raises:
-        CollectiveError: on every rank, if the folder that was asked for has the results of another run, and neither
+        CollectiveError: on every rank, if the folder named by --models-root has the results of another run, and neither
             `--resume auto` nor `--overwrite` is given.
     """
     may_change = not config.models_root and config.resume != "auto"
     with comm.raise_on_all_ranks():
-        default = config.models_root or (_default_root(config) if comm.rank == 0 else "")
-    config.models_root = comm.all_gather_object(default)[0]
+        own = config.models_root or (_default_root(config) if comm.rank == 0 else "")
+    models_root = comm.all_gather_object(own)[0]
     with comm.raise_on_all_ranks():
-        _check_results(config)
-        if config.overwrite and _lies_in(config.resume, config.models_root):
+        _check_results(models_root, config, options)
+        if options.overwrite and _lies_in(config.resume, models_root):
             raise InputError(f"--overwrite would remove what --resume {config.resume} starts from")
-    return may_change
+    return ChosenRoot(models_root, may_change)
 
 
 @contextlib.contextmanager
-def hold_models_root(config, comm, may_change):
-    """Context in which no other run uses `config.models_root`; gives this rank's Lock.
+def hold_models_root(
+    chosen: ChosenRoot, config: Config, options: StartOptions, comm: Communicator
+) -> Iterator[Tuple[str, Lock]]:
+    """Context in which no other run uses the models root; gives its path and this rank's Lock.
 
-    Rank 0 locks it, and where a host has a models root of its own, a rank of that host.
+    Rank 0 locks it, and on each host with a models root of its own, one rank of that host.
 
     Args:
-        config: with `models_root` as `choose_models_root` has set it; the next default, if a run is at work there.
-        comm: communicator.
-        may_change: what `choose_models_root` returned.
+        chosen: by `choose_models_root`; the next default is taken if it may change and a run is at work there.
 
     Raises:
         CollectiveError: on every rank, if another run is at work there, or has left results since it was chosen.
     """
     run = comm.all_gather_object(uuid.uuid4().hex)[0]
-    lock = None
+    lock: Optional[Lock] = None
+    models_root = chosen.path
     try:
         with comm.raise_on_all_ranks():
             if comm.rank == 0:
-                lock = _lock_first(config, run, may_change)
-        config.models_root = comm.all_gather_object(config.models_root)[0]
-        lock = lock or _lock(config, run)
+                models_root, lock = _lock_first(chosen, config, options, run)
+        models_root = comm.all_gather_object(models_root)[0]
+        lock = lock or _lock(models_root, run)
         comm.at_end(lock.release)
         with comm.raise_on_all_ranks():
             if comm.rank and comm.local_rank == 0:
-                lock.acquire(config.break_lock)
+                lock.acquire(options.break_lock)
         with comm.raise_on_all_ranks():
-            _check_results(config)
-        yield lock
+            _check_results(models_root, config, options)
+        yield models_root, lock
     finally:
         if lock:
             lock.release()
 
 
-def _lock_first(config, run, may_change):
-    """The Lock of the models root, after that was changed to the first default that is free if it may change."""
+def _lock_first(chosen: ChosenRoot, config: Config, options: StartOptions, run: str) -> Tuple[str, Lock]:
+    """Path and acquired Lock of the chosen root, or of the first free default if it may change."""
+    models_root = chosen.path
     while True:
-        lock = _lock(config, run)
+        lock = _lock(models_root, run)
         try:
-            lock.acquire(config.break_lock)
+            lock.acquire(options.break_lock)
         except Held:
-            if not may_change:
+            if not chosen.may_change:
                 raise
         else:
-            if not may_change or not _has_results(config.models_root):
-                return lock
+            if not chosen.may_change or not _has_results(models_root):
+                return models_root, lock
             lock.release()
-        config.models_root = _default_root(config)
+        models_root = _default_root(config)
 
 
-def _lock(config, run):
+def _lock(models_root: str, run: str) -> Lock:
     remedy = "start with --break-lock, once you are sure that it is"
     launch = os.environ.get("PARTIAL_FC_LAUNCH", "")
-    return Lock(os.path.join(config.models_root, LOCK), remedy, run, launch)
+    return Lock(os.path.join(models_root, LOCK), remedy, run, launch)
 
 
-def _check_results(config):
-    if _has_results(config.models_root) and config.resume != "auto" and not config.overwrite:
+def _check_results(models_root: str, config: Config, options: StartOptions) -> None:
+    if _has_results(models_root) and config.resume != "auto" and not options.overwrite:
         raise InputError(
-            f"--models-root {config.models_root}: has the results of another run: continue it with --resume auto, "
+            f"--models-root {models_root}: has the results of another run: continue it with --resume auto, "
             "overwrite it with --overwrite, or name another folder"
         )
 
 
+def open_models_root(
+    run: Run, options: StartOptions, comm: Communicator, continues: bool, held: logging.handlers.MemoryHandler
+) -> None:
+    """Make the folder of a run that can start, remove an earlier run's results there, and write its log there.
+
+    Args:
+        continues: whether the run continues from a checkpoint.
+        held: of `start_log`.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    auto = run.config.resume == "auto"
+    if options.overwrite and comm.local_rank == 0 and not (continues and auto):
+        _clear(run.models_root)
+    if comm.rank == 0:
+        try:
+            os.makedirs(run.models_root, exist_ok=True)
+            open_log(run_files(run.models_root)["log"], held, append=auto)
+        except OSError as error:
+            raise InputError(f"--models-root {run.models_root}: cannot write there: {error}") from error
+
+
 def has_checkpoints(models_root: str) -> bool:
-    """Whether a models root has the folder of any checkpoint, whole or not."""
+    """Whether a models root has the folder of any checkpoint, complete or not."""
     folder = run_files(models_root)["checkpoints"]
     return os.path.isdir(folder) and any(name.startswith("update-") for name in os.listdir(folder))
 
 
-def clear(models_root):
-    """Remove the results of a run, where they are to be overwritten."""
+def _clear(models_root: str) -> None:
     shutil.rmtree(run_files(models_root)["checkpoints"], ignore_errors=True)
     for pattern in (*_RESULTS, "events.out.tfevents.*"):
         for path in glob.glob(os.path.join(glob.escape(models_root), pattern)):
@@ -125,7 +162,7 @@ def clear(models_root):
                 os.remove(path)
 
 
-def _default_root(config):
+def _default_root(config: Config) -> str:
     base = os.path.join("models", "-".join((dataset_name(config), config.network, config.loss)))
     roots = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
     if config.resume == "auto":
@@ -134,10 +171,10 @@ def _default_root(config):
     return next(root for root in roots if not _has_results(root) and not Lock(os.path.join(root, LOCK)).is_held())
 
 
-def _has_results(models_root):
+def _has_results(models_root: str) -> bool:
     return any(os.path.exists(os.path.join(models_root, name)) for name in _RESULTS)
 
 
-def _lies_in(path, folder):
+def _lies_in(path: str, folder: str) -> bool:
     path, folder = (os.path.join(os.path.realpath(each), "") for each in (path, folder))
     return path.startswith(folder)

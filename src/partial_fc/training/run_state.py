@@ -1,14 +1,14 @@
-"""What a run has done so far, as the manifest of a checkpoint has it, and whether a manifest can be that of a run."""
+"""Progress of a run, as the manifest of a checkpoint records it, and the check of such a manifest."""
 
 from types import MappingProxyType
-from typing import Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..checkpoint.checkpoints import Damaged
 from .module import START, UpdateStats
 
 
 class RunState(NamedTuple):
-    """What a run has done so far, as a checkpoint records it.
+    """Progress of a run, as a checkpoint records it.
 
     Attributes:
         first, last: UpdateStats.
@@ -18,17 +18,18 @@ class RunState(NamedTuple):
 
     first: Optional[UpdateStats] = None
     last: UpdateStats = START
-    history: Sequence = ()
-    best: Mapping = MappingProxyType({})
+    history: Sequence[Tuple[int, Dict[str, float]]] = ()
+    best: Mapping[str, Tuple[float, int]] = MappingProxyType({})
 
-    def to_json(self):
-        """The same of types that JSON has."""
+    def to_json(self) -> Dict[str, Any]:
+        """The state in types that JSON has; of a run that has made an update."""
+        assert self.first is not None
         stats = dict(first=self.first._asdict(), last=self.last._asdict())
         return dict(stats, history=list(self.history), best=dict(self.best))
 
     @classmethod
-    def from_json(cls, saved):
-        """The RunState that `to_json` gave, after JSON has made lists of its tuples.
+    def from_json(cls, saved: Any) -> "RunState":
+        """Inverse of `to_json`, after JSON has made lists of its tuples.
 
         Raises:
             ValueError: `saved` is anything else.
@@ -41,7 +42,7 @@ class RunState(NamedTuple):
             raise ValueError(f"not the progress of a run ({error!r:.80})") from error
 
 
-def _stats(saved):
+def _stats(saved: Any) -> UpdateStats:
     saved = dict(saved)
     if "notes" in saved:  # as versions before 0.2 wrote it
         saved["requests"] = saved.pop("notes")
@@ -53,24 +54,24 @@ def _stats(saved):
     return stats
 
 
-def _accuracies(saved):
+def _accuracies(saved: Any) -> Dict[str, float]:
     return {name: _number(accuracy) for name, accuracy in saved.items()}
 
 
-def _counted(value):
+def _counted(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
-        raise ValueError(f"{value!r:.80} is no count")
+        raise ValueError(f"{value!r:.80} is not a count")
     return value
 
 
-def _number(value):
+def _number(value: Any) -> float:
     if type(value) not in (int, float):
-        raise ValueError(f"{value!r:.80} is no number")
+        raise ValueError(f"{value!r:.80} is not a number")
     return value
 
 
 def check_about(manifest: dict) -> None:
-    """Raise Damaged unless configuration, versions and progress of a manifest can be those of a run."""
+    """Raise Damaged if configuration, versions or progress of a manifest cannot be those of a run."""
     where = f"the checkpoint of update {manifest['num_update']}"
     for name in ("configuration", "versions"):
         if not isinstance(manifest.get(name), dict):

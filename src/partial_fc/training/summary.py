@@ -1,50 +1,74 @@
-"""The end of a run: what it reached, where its files are, what to try next."""
+"""The end of a run: `summary.json` with what it reached and where its files are, and the picture of its curves."""
 
 import json
 import os
+from typing import Any, Dict, Mapping, Sequence
 
-from ..config import dataset_name
 from ..files import atomic_path
+from .callbacks import LossLog, Verification
+from .curves import draw_curves
+from .run_folder import run_files
 
 
-def write_summary(config, ranks, losses, pixels, verification, files):
-    """Write `summary.json` into the models root; returns what is in it.
+def leave_results(
+    settings: Mapping[str, Any],
+    dataset: str,
+    world_size: int,
+    losses: LossLog,
+    pixels: Mapping[str, float],
+    verification: Verification,
+) -> Dict[str, Any]:
+    """Draw the curves, and write `summary.json` into the models root; returns its content.
 
     `accuracy_pixels`, `accuracy_untrained` (before the first update), `accuracy` and `accuracy_best`, which was reached
     at `best_update`, are those on the first verification set, null without one; `verification` has all sets.
 
     Args:
-        config: of the run.
-        ranks: number of ranks.
-        losses: LossLog after the last update.
+        settings: see `Run.settings`.
+        dataset: name of the data set.
+        world_size: ranks.
+        losses: after the last update.
         pixels: accuracy of raw pixels by verification set.
-        verification: Verification, whose history begins before the first update and ends after the last one.
-        files: paths by name.
+        verification: its history begins before the first update and ends after the last one.
+
+    Raises:
+        OSError: if they cannot be written.
     """
-    summary = {key: config[key] for key in ("network", "loss", "sample_ratio", "seed", "num_classes")}
-    summary.update(
-        dataset=dataset_name(config),
-        ranks=ranks,
+    files = run_files(settings["models_root"])
+    draw_curves(files["curves"], losses.path, verification.history, settings["lr_steps"])
+    summary = {key: settings[key] for key in ("network", "loss", "sample_ratio", "seed", "num_classes")}
+    summary.update(dataset=dataset, ranks=world_size, **_training(losses), files=files)
+    summary.update(_accuracies(settings["val_targets"], pixels, verification))
+    write_summary(settings["models_root"], summary)
+    return summary
+
+
+def write_summary(models_root: str, summary: Mapping[str, Any]) -> None:
+    """Replace `summary.json` in the models root; raises OSError, and leaves an earlier one, if it cannot be written."""
+    with atomic_path(os.path.join(models_root, "summary.json")) as path, open(path, "w") as file:
+        json.dump(summary, file, indent=2)
+        file.write("\n")
+
+
+def _training(losses: LossLog) -> Dict[str, Any]:
+    assert losses.first is not None
+    return dict(
         updates=losses.last.num_update,
         first_loss=losses.first.loss,
         last_loss=losses.last.loss,
         train_seconds=round(losses.last.seconds, 2),
         images_per_second=round(losses.images_per_second, 1),
-        files=files,
     )
-    measured = dict(
+
+
+def _accuracies(names: Sequence[str], pixels: Mapping[str, float], verification: Verification) -> Dict[str, Any]:
+    measured: Dict[str, Mapping[str, Any]] = dict(
         accuracy_pixels=pixels,
         accuracy_untrained=verification.history[0][1],
         accuracy=verification.history[-1][1],
         accuracy_best={name: accuracy for name, (accuracy, _) in verification.best.items()},
         best_update={name: num_update for name, (_, num_update) in verification.best.items()},
     )
-    first = config.val_targets[0] if config.val_targets else None
-    summary.update({key: by_set.get(first) for key, by_set in measured.items()})
-    summary["verification"] = {
-        name: {key: by_set.get(name) for key, by_set in measured.items()} for name in config.val_targets
-    }
-    with atomic_path(os.path.join(config.models_root, "summary.json")) as path, open(path, "w") as file:
-        json.dump(summary, file, indent=2)
-        file.write("\n")
-    return summary
+    of_sets = {name: {key: by_set.get(name) for key, by_set in measured.items()} for name in names}
+    first = of_sets[names[0]] if names else dict.fromkeys(measured)
+    return dict(first, verification=of_sets)

@@ -1,8 +1,10 @@
 """The data set of the demo: drawn faces, in a record file and a verification set like those of real faces."""
 
+import logging
 import os
 import shutil
 import uuid
+from typing import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -13,13 +15,22 @@ from ..records.record_writer import write_records
 from ..verification_set import save_verification_set
 from .faces import render_face
 
+log = logging.getLogger("partial_fc")
+
 # The data are part of the demo: they do not depend on the seed of the run.
 _SEED = 0
 NUM_IDENTITIES, IMAGES_PER_IDENTITY = 350, 32
 _HELD_OUT, _HELD_OUT_IMAGES, _PAIRS_PER_KIND = 250, 6, 1500
 
 
-def make_demo(folder: str, image_size: int, progress: Progress = iter) -> None:
+def _logged(identities: Sequence[int]) -> Iterator[int]:
+    for identity in identities:
+        if identity % 100 == 0:
+            log.info("drawing the demo's faces: %d of %d identities", identity, len(identities))
+        yield identity
+
+
+def make_demo(folder: str, image_size: int, progress: Progress = _logged) -> None:
     """Make `train.rec`, `train.idx` and `demo.bin` in `folder`, unless the folder exists.
 
     The faces are drawn before anything is written: a process that is killed meanwhile leaves nothing behind. Processes
@@ -29,7 +40,7 @@ def make_demo(folder: str, image_size: int, progress: Progress = iter) -> None:
     Args:
         folder: of the files.
         image_size: height and width of the images, in pixels.
-        progress: wraps the iteration over identities, to show progress.
+        progress: wraps the iteration over identities, to show progress; logs it by default.
 
     Raises:
         OSError: a file cannot be written; the error names it.

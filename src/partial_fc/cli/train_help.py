@@ -1,0 +1,87 @@
+"""The text of `partial-fc train --help` and of docs/configuration.md, which follows from the table of keys.
+
+`python -m partial_fc.cli.train_help` prints docs/configuration.md.
+"""
+
+import textwrap
+from typing import Any, Dict, Sequence
+
+from ..config import NAMES, load_presets, naming_presets
+from ..config_keys import KEYS, SECTIONS, Key
+
+_EXAMPLES = """examples:
+  partial-fc train
+      the demo, on one rank
+  bash run.sh -np 8 -- --dataset emore --network r50 --sample-ratio 0.1
+      a published setting on 8 ranks, with a tenth of the class centers in an update
+  bash run.sh -np 8 -- --rec faces/train.rec --network r18 --set val_targets= --set max_update=20000
+      images of your own"""
+
+_PAGE = """# Keys of the configuration
+
+A preset of [default.py](../default.py) gives each key a value. `--set KEY=VALUE` overrides it for one run; so does the
+option, where the first column has one. Lists are written as `--set lr_steps=20000,28000` or `--set val_targets=`.
+
+The defaults are those of `common()` in default.py, some of which losses and data sets replace by their own. Paths are
+relative to the current folder. `partial-fc train --help` prints the same.
+
+To add a key, write a line in [config_keys.py](../src/partial_fc/config_keys.py) and its value in `common()`, then
+`python -m partial_fc.cli.train_help > docs/configuration.md`.
+"""
+
+
+def as_text(value: Any) -> str:
+    """A value as `--set` takes it."""
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def defaults() -> Dict[str, str]:
+    """The default of each key, for people; that of a preset is its own where losses or data sets have one."""
+    presets = load_presets()
+    own = {key for group in (presets.LOSSES, presets.DATASETS) for each in group.values() for key in each}
+    with naming_presets():
+        common = presets.common()
+    found = {**NAMES, **{key: _shown(value) for key, value in common.items()}}
+    found.update({key: f"{found[key]}, or the preset's" if key in found else "the preset's" for key in own})
+    return {key: found.get(key, "none") for key in KEYS}
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else as_text(value) or "empty"
+
+
+def help_text(entry: Key, default: str) -> str:
+    """Help on a key: `meaning (whole number, at least 1; updates; default: 20)`."""
+    details = [entry.values if entry.values != "text" else "", entry.unit, f"default: {default}"]
+    return f"{entry.meaning} ({'; '.join(filter(None, details))})"
+
+
+def epilog() -> str:
+    """The end of `--help`: the keys that only `--set` reaches, with their meanings, and examples."""
+    lines = ["keys of --set KEY=VALUE, beside those that have an option, and their defaults:"]
+    for key, default in defaults().items():
+        if not KEYS[key].option and key not in NAMES:
+            text = f"{key:20}  {help_text(KEYS[key], default)}"
+            lines.append(textwrap.fill(text, 100, initial_indent="  ", subsequent_indent=24 * " "))
+    return "\n".join([*lines, "", _EXAMPLES])
+
+
+def page() -> str:
+    """The text of docs/configuration.md."""
+    names, starts = list(KEYS), [*map(list(KEYS).index, SECTIONS.values()), len(KEYS)]
+    parts = [names[start:end] for start, end in zip(starts, starts[1:])]
+    return _PAGE + "".join(f"\n## {title}\n\n{_table(part)}" for title, part in zip(SECTIONS, parts))
+
+
+def _table(names: Sequence[str]) -> str:
+    lines = ["| key | meaning | value | unit | default |", "|---|---|---|---|---|"]
+    for name in names:
+        entry = KEYS[name]
+        option = f"`{entry.flag}`, `{name}`" if entry.option else f"`{entry.flag}`" if name in NAMES else f"`{name}`"
+        cells = (option, entry.meaning, entry.values, entry.unit, defaults()[name])
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,200 @@
+"""The table of the configuration's keys: type, range or choices, unit and meaning of each.
+
+`--set`, the checks of presets, `partial-fc train --help` and docs/configuration.md follow from it. A new key is one
+line in `Config` and one in `common()` of default.py, which gives its value.
+"""
+
+import dataclasses
+from typing import Any, Dict, List, Literal, Optional, Tuple, Union, get_args, get_origin, get_type_hints
+
+Value = Union[bool, int, float, str, List[int], List[str]]
+
+
+def _key(meaning: str, unit: str = "", **more: Any) -> Any:
+    """A field of the table; `more` are other fields of `Key`."""
+    return dataclasses.field(metadata=dict(more, meaning=meaning, unit=unit))
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The configuration of a run, frozen; made and checked by `config.make_config`.
+
+    A `Literal` lists the choices; a tuple of int holds ascending updates, a tuple of str names of files.
+    """
+
+    # Preset
+    loss: str = _key("margin softmax: a key of LOSSES in default.py")
+    dataset: str = _key("data set with its schedule: a key of DATASETS in default.py")
+    network: str = _key("backbone: one of NETWORKS in default.py")
+    # Loss: s * (cos(m1 * theta + m2) - m3) for a sample's own class, s * cos(theta) for all others
+    loss_s: float = _key("scale s of the logits", above=0)
+    loss_m1: float = _key("factor m1 of the angle to the own class", above=0)
+    loss_m2: float = _key("margin m2 added to that angle", "radians", at_least=0)
+    loss_m3: float = _key("margin m3 subtracted from its cosine", at_least=0)
+    # Model
+    embedding_size: int = _key("size of an embedding", "numbers", at_least=1)
+    net_output: Literal["FC", "E"] = _key("output of the backbone: FC is BN-FC-BN; E is the same with dropout")
+    image_size: int = _key("height and width of the images", "pixels", at_least=1)
+    pretrained: str = _key("PREFIX[,EPOCH] of a model of the same network to start from", start=True, option=True)
+    initializer: Literal["normal", "xavier"] = _key(
+        "initial weights of the backbone: normal has a standard deviation of 0.1, as published"
+    )
+    centers: str = _key(
+        "folder of class centers to start from: a checkpoint, or made by `partial-fc centers`", start=True, option=True
+    )
+    # Optimization
+    batch_size: int = _key("images in a batch", "images per rank", at_least=1, option=True)
+    backbone_lr: float = _key("initial learning rate of the backbone", at_least=0)
+    memory_bank_lr: float = _key("initial learning rate of the class centers", at_least=0)
+    lr_steps: Tuple[int, ...] = _key("when both learning rates are multiplied by lr_factor", "updates")
+    lr_factor: float = _key("factor of both learning rates at each of lr_steps", at_least=0)
+    momentum: float = _key("momentum of both optimizers", at_least=0)
+    wd: float = _key("weight decay", at_least=0)
+    bias_decay: bool = _key("true: wd acts on all parameters, as published; false: not on biases and betas")
+    max_update: int = _key("length of the training", "updates", at_least=1)
+    sample_ratio: float = _key("share of the class centers in an update", above=0, at_most=1, option=True)
+    # Data
+    source: Literal["records", "demo", "synthetic"] = _key(
+        "images: records reads rec; demo draws rec where it is missing; synthetic is noise with random labels, no files"
+    )
+    rec: str = _key(
+        "record file PATH/train.rec, with train.idx beside it; a preset's is in $PARTIAL_FC_DATA, or data/", option=True
+    )
+    num_classes: int = _key("number of identities; 0: as many as the record file lists", "identities", at_least=0)
+    val_targets: Tuple[str, ...] = _key("verification sets: NAME.bin beside the record file")
+    num_workers: int = _key("decoding threads", "threads per rank", at_least=1)
+    last_batch: Literal["drop", "pad"] = _key(
+        "last batch of an epoch, if images do not fill it: drop it, or pad it with the epoch's first images"
+    )
+    on_bad_record: Literal["error", "skip"] = _key(
+        "on an unusable record: error stops; skip takes the next record, up to bad_record_share of them", option=True
+    )
+    bad_record_share: float = _key("maximum share of bad records to skip before failing", at_least=0, at_most=1)
+    # Augmentation
+    flip: bool = _key("mirror one image in two")
+    color_jitter: float = _key(
+        "change brightness, contrast and saturation by up to this share; InsightFace: 0.125", at_least=0, at_most=1
+    )
+    low_resolution: float = _key("share of images that are shrunk and enlarged again", at_least=0, at_most=1)
+    jpeg_compression: float = _key(
+        "share of images that are compressed to low JPEG quality; InsightFace: 0.5", at_least=0, at_most=1
+    )
+    cutout: int = _key("side of a gray square in one image in two; 0: none", "pixels", at_least=0)
+    # Run
+    seed: int = _key("seed of everything random", option=True)
+    device: Literal["auto", "cpu", "gpu"] = _key("device that computes; auto: GPUs if MXNet sees any")
+    bank: Literal["device", "host"] = _key(
+        "where the class centers are: on the device, or on the host, which sends each update's rows to the device",
+        option=True,
+    )
+    bank_dir: str = _key("folder for files that hold the class centers, if the host's memory cannot", option=True)
+    models_root: str = _key(
+        "folder for model, checkpoints and logs; empty: models/DATASET-NETWORK-LOSS, with -2, -3 ... if taken",
+        start=True,
+        option=True,
+    )
+    frequent: int = _key("interval between two lines of the log", "updates", at_least=1)
+    verbose: int = _key("interval between two verifications", "updates", at_least=1)
+    save_interval: int = _key("interval between two checkpoints; the end saves one, too", "updates", at_least=1)
+    save_minutes: float = _key("maximum time between two checkpoints; 0: no limit", "minutes", at_least=0)
+    keep_checkpoints: int = _key("checkpoints to keep", "checkpoints", at_least=1)
+    on_save_error: Literal["continue", "stop"] = _key(
+        "if a checkpoint cannot be written, such as on a full disk: continue training, or stop"
+    )
+    resume: str = _key(
+        "no; auto: continue from the newest checkpoint in the models root, if there is one; or PATH of a checkpoint",
+        start=True,
+        option=True,
+    )
+
+    def to_dict(self) -> Dict[str, Value]:
+        """Values by key, tuples as lists: what a checkpoint's manifest and the log have."""
+        values = {name: getattr(self, name) for name in KEYS}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+# Title of each section of the documentation, and its first key.
+SECTIONS = {
+    "Preset": "loss",
+    "Loss": "loss_s",
+    "Model": "embedding_size",
+    "Optimization": "batch_size",
+    "Data": "source",
+    "Augmentation": "flip",
+    "Run": "seed",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """An entry of the table.
+
+    Attributes:
+        kind: bool, int, float, str, Tuple[int, ...] (updates, ascending) or Tuple[str, ...] (names of files).
+        choices: the only values of a str; empty if there is no such list.
+        at_least, above, at_most: limits of a number; None where there is none.
+        start: whether it belongs to one start of a run: a run that continues, or is repeated, may have another value.
+        option: whether `partial-fc train` has an option of its own for it, see `flag`.
+    """
+
+    name: str
+    kind: Any
+    meaning: str
+    unit: str = ""
+    choices: Tuple[str, ...] = ()
+    at_least: Optional[float] = None
+    above: Optional[float] = None
+    at_most: Optional[float] = None
+    start: bool = False
+    option: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The option: `--batch-size`."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the value is a list: updates or names."""
+        return self.kind in (Tuple[int, ...], Tuple[str, ...])
+
+    @property
+    def range(self) -> str:
+        """The range of a number, as it follows `must` in an error; empty if there is none."""
+        if self.at_most is not None:
+            low = f"[{self.at_least:g}" if self.above is None else f"({self.above:g}"
+            return f"lie in {low}, {self.at_most:g}]"
+        if self.above is not None:
+            return "be positive" if not self.above else f"be above {self.above:g}"
+        if self.at_least is None:
+            return ""
+        return f"be at least {self.at_least:g}" if self.at_least else "not be negative"
+
+    def allows(self, value: float) -> bool:
+        """Whether a number is in the range."""
+        if self.above is not None and not value > self.above:
+            return False
+        if self.at_least is not None and not value >= self.at_least:
+            return False
+        return self.at_most is None or value <= self.at_most
+
+    @property
+    def values(self) -> str:
+        """Description of its values: `whole number, at least 1`."""
+        kinds: Dict[Any, str] = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+        kinds.update({Tuple[int, ...]: "ascending list, as 1000,1500", Tuple[str, ...]: "list, as lfw,cfp_fp"})
+        text = ", ".join(self.choices) or kinds[self.kind]
+        limits = self.range.replace("not be negative", "at least 0").replace("be ", "").replace("lie ", "")
+        return f"{text}, {limits}" if limits else text
+
+
+def _keys() -> Dict[str, Key]:
+    hints, found = get_type_hints(Config), {}
+    for field in dataclasses.fields(Config):
+        hint = hints[field.name]
+        choices = get_args(hint) if get_origin(hint) is Literal else ()
+        found[field.name] = Key(field.name, str if choices else hint, choices=choices, **field.metadata)
+    return found
+
+
+KEYS = _keys()

@@ -1,0 +1,69 @@
+"""Builds the module that a configuration describes: backbone, memory bank, loss, optimizer."""
+
+import logging
+
+import mxnet as mx
+
+from ..backbone.batch_norm import check_batch_norm
+from ..config import Config, Run
+from ..distributed.communicator import Communicator
+from ..head.bank import make_bank
+from ..head.margin_softmax import MarginSoftmax
+from ..head.optimizer import CenterSGD
+from ..head.partial_fc import PartialFC
+from ..symbol import get_symbol
+from .module import FaceModule
+from .plan import check_memory, memory_plan, on_host
+
+log = logging.getLogger("partial_fc")
+
+
+def check_network(config: Config, comm: Communicator) -> None:
+    """Raise CollectiveError, on every rank, for a network that cannot train with the batch size, before it is built."""
+    with comm.raise_on_all_ranks():
+        check_batch_norm(_symbol(config), (config.batch_size, 3, config.image_size, config.image_size))
+
+
+def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
+    """The FaceModule of a run, with its head.
+
+    Raises:
+        CollectiveError: on every rank, if the run cannot fit into the memory of any of them.
+    """
+    config, symbol = run.config, _symbol(run.config)
+    with comm.raise_on_all_ranks():
+        log.info("memory: %s", check_memory(memory_plan(run, symbol, comm.world_size), run, comm, ctx))
+    return FaceModule(
+        symbol,
+        _head(run, comm, ctx),
+        comm,
+        ctx,
+        config.batch_size,
+        config.image_size,
+        config.seed,
+        config.momentum,
+        config.wd,
+        config.initializer,
+        config.bias_decay,
+    )
+
+
+def _head(run: Run, comm: Communicator, ctx: mx.Context) -> PartialFC:
+    config = run.config
+    with comm.raise_on_all_ranks():
+        bank = make_bank(
+            run.num_classes,
+            config.embedding_size,
+            comm,
+            config.sample_ratio,
+            ctx,
+            config.seed,
+            on_host(run, comm.world_size),
+            config.bank_dir or None,
+        )
+    margin = MarginSoftmax(config.loss_s, config.loss_m1, config.loss_m2, config.loss_m3)
+    return PartialFC(bank, margin, CenterSGD(config.momentum, config.wd), comm)
+
+
+def _symbol(config: Config) -> mx.sym.Symbol:
+    return get_symbol(config.network, config.embedding_size, config.net_output)

@@ -1,0 +1,150 @@
+"""How a run continues from a checkpoint: which one, whether it fits, and what comes from it."""
+
+import functools
+import logging
+import os
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+
+from ..checkpoint.center_files import centers_file, load_centers
+from ..checkpoint.checkpoints import Checkpoints, verified_manifest
+from ..checkpoint.model_files import load_arrays, load_parameters
+from ..config_keys import KEYS
+from ..distributed.communicator import Communicator
+from ..errors import InputError
+from ..head.partition import partition
+from ..versions import versions
+from .module import FaceModule
+from .run_state import RunState, check_about
+from .saving import MOMENTUM, PARAMETERS, statistics_file
+
+log = logging.getLogger("partial_fc")
+
+# Keys that must be the same in a checkpoint and in the run that continues from it.
+_SAME = ("num_classes", "embedding_size", "network", "net_output", "image_size")
+# Keys that may differ without a warning: they do not change how training continues.
+_MAY_DIFFER = {"initializer", *(key for key, entry in KEYS.items() if entry.start)}
+# Values of keys that older checkpoints lack: what all runs did before there was the key.
+_BEFORE_THE_KEY = {"bias_decay": False}
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint of which no rank lacks anything.
+
+    Attributes:
+        path: of its folder.
+        manifest: see `Checkpoints.save`.
+    """
+
+    path: str
+    manifest: Dict[str, Any]
+
+
+def find_checkpoint(settings: Mapping[str, Any], comm: Communicator, checkpoints: Checkpoints) -> Optional[Checkpoint]:
+    """The checkpoint that the key `resume` asks for; None for a new run.
+
+    Args:
+        settings: of this run, see `Run.settings`.
+        comm: communicator.
+        checkpoints: of its models root.
+
+    Raises:
+        CollectiveError: on every rank, if there is none at a path, if it is damaged, or of another network.
+    """
+    resume = settings["resume"]
+    if resume == "no":
+        return None
+    needs = functools.partial(_needs, settings, comm)
+    if resume == "auto":
+        newest = checkpoints.newest(needs)
+        return newest and Checkpoint(*newest)
+    with comm.raise_on_all_ranks():
+        manifest = verified_manifest(resume, needs)
+    return Checkpoint(resume, manifest)
+
+
+def _needs(settings: Mapping[str, Any], comm: Communicator, manifest: Dict[str, Any]) -> List[str]:
+    """Names of the files that this rank reads from a checkpoint.
+
+    Raises:
+        Damaged: the manifest lacks what every run saves, or has it of another type.
+        InputError: if it is of other classes, embedding size or network.
+    """
+    check_about(manifest)
+    _check_fits(settings, manifest)
+    rank, old_size = comm.rank, manifest["world_size"]
+    names = [PARAMETERS, MOMENTUM] if rank == 0 else []
+    if comm.world_size == old_size and statistics_file(rank, old_size) in manifest["files"]:
+        names.append(statistics_file(rank, old_size))
+    start, end = partition(settings["num_classes"], comm.world_size, rank)
+    for old_rank in range(old_size):
+        old = partition(settings["num_classes"], old_size, old_rank)
+        if max(start, old.class_start) < min(end, old.class_end):
+            names.append(centers_file(old_rank, old_size))
+    return names
+
+
+def _check_fits(settings: Mapping[str, Any], manifest: Dict[str, Any]) -> None:
+    saved, resume, max_update = manifest["configuration"], settings["resume"], settings["max_update"]
+    for key in _SAME:
+        if saved.get(key) != settings[key]:
+            raise InputError(
+                f"--resume {resume}: the checkpoint of update {manifest['num_update']} has {key} "
+                f"{str(saved.get(key)):.80}, this run {settings[key]}: use the same, or start a new run with "
+                "--resume no and another --models-root"
+            )
+    if manifest["num_update"] > max_update:
+        raise InputError(
+            f"--resume {resume}: the checkpoint is of update {manifest['num_update']}, max_update is {max_update}: "
+            "raise it with --set max_update=N"
+        )
+
+
+def restore(found: Checkpoint, module: FaceModule, settings: Mapping[str, Any], comm: Communicator) -> RunState:
+    """Fill backbone, momentum and centers from a checkpoint, whatever number of ranks has written it.
+
+    Returns:
+        RunState of the run that saved it.
+
+    Raises:
+        CollectiveError: on every rank, if any cannot read it.
+    """
+    path, manifest = found
+    with comm.raise_on_all_ranks():
+        if comm.rank == 0:
+            _load_backbone(path, module)
+        load_centers(path, module.head.bank)
+    module.broadcast_parameters()
+    module.broadcast_momentum()
+    with comm.raise_on_all_ranks():
+        if comm.world_size == manifest["world_size"] and module.aux_params:
+            load_arrays(os.path.join(path, statistics_file(comm.rank, comm.world_size)), module.aux_params)
+    if comm.rank == 0:
+        ranks, max_update = manifest["world_size"], settings["max_update"]
+        log.info("continuing from update %d, saved by %d ranks: %s", manifest["num_update"], ranks, path)
+        _log_differences(manifest, settings, comm.world_size)
+        if manifest["num_update"] == max_update:
+            log.warning("nothing is left to train: max_update is %d; raise it to continue", max_update)
+    return RunState.from_json(manifest["progress"])
+
+
+def _load_backbone(path: str, module: FaceModule) -> None:
+    file = os.path.join(path, PARAMETERS)
+    missing, surplus = load_parameters(file, {**module.arg_params, **module.aux_params})
+    if missing or surplus:
+        raise InputError(f"{file}: not of this network, which {'lacks' if surplus else 'has'} {(surplus + missing)[0]}")
+    load_arrays(os.path.join(path, MOMENTUM), module.momentum)
+
+
+def _log_differences(manifest: Dict[str, Any], settings: Mapping[str, Any], world_size: int) -> None:
+    saved = {**_BEFORE_THE_KEY, **manifest["configuration"]}
+    for key in sorted(set(settings) - _MAY_DIFFER):
+        if key in saved and saved[key] != settings[key]:
+            log.warning("%s changed to %s (was %s)", key, settings[key], saved[key])
+    before, now = manifest["world_size"] * saved["batch_size"], world_size * settings["batch_size"]
+    if before != now:
+        log.warning(
+            "images per update changed to %d (was %d): lr_steps and max_update still count updates", now, before
+        )
+    for name, version in versions().items():
+        if manifest["versions"].get(name) != version:
+            log.warning("version of %s changed to %s (was %s)", name, version, manifest["versions"].get(name))
