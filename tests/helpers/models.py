@@ -4,6 +4,7 @@ import mxnet as mx
 import numpy as np
 
 from partial_fc.checkpoint.model_files import save_model
+from partial_fc.symbol import get_symbol
 from partial_fc.symbol.layers import image_input
 
 
@@ -31,6 +32,31 @@ def write_random_model(prefix, symbol, size=112):
     mx.random.seed(0)
     module.init_params(mx.init.Xavier())
     save_model(str(prefix), symbol, *module.get_params())
+
+
+def write_network(prefix, network, embedding_size=512, image_size=112, seed=0, **options):
+    """Write one of our networks with random parameters of the sizes that trained ones have, batch statistics too.
+
+    Gains that `fix_gamma` holds at 1 are stored as another number, as some published models have them.
+    """
+    symbol = get_symbol(network, embedding_size, **options)
+    random = np.random.RandomState(seed)
+    shapes, _, states = symbol.infer_shape(data=(1, 3, image_size, image_size))
+    arguments = dict(zip(symbol.list_arguments(), shapes))
+    del arguments["data"]
+    auxiliary = dict(zip(symbol.list_auxiliary_states(), states))
+    arrays = {name: mx.nd.array(_trained(random, name, shape)) for name, shape in {**arguments, **auxiliary}.items()}
+    save_model(
+        str(prefix), symbol, {name: arrays[name] for name in arguments}, {name: arrays[name] for name in auxiliary}
+    )
+
+
+def _trained(random, name, shape):
+    if len(shape) > 1:
+        return random.normal(0, np.sqrt(1.5 / np.prod(shape[1:])), shape)
+    if "relu" in name:
+        return random.uniform(0, 0.5, shape)
+    return random.uniform(0.5, 1.5, shape) if name.endswith(("gamma", "var")) else random.normal(0, 0.1, shape)
 
 
 def mobilefacenet(embedding_size=128):

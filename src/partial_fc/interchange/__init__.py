@@ -1,0 +1,1 @@
+"""Models in the forms of other systems: ONNX, and the PyTorch networks of InsightFace's arcface_torch."""
