@@ -97,7 +97,7 @@ class BatchReader:
         if comm.rank == 0:
             _warn_of_ranges(records)
 
-    def batches(self, position: int = 0) -> Iterator[Batch]:
+    def batches(self, position: int = 0) -> Generator[Batch, None, None]:
         """Yield the batches from a position on, endlessly; nothing before the position is read.
 
         Raises:

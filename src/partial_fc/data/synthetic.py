@@ -28,7 +28,7 @@ class SyntheticBatches:
         shape = (batch_size, image_size, image_size, 3)
         self.images = generator(seed, "noise", comm.rank).integers(0, 256, shape, dtype="uint8")
 
-    def batches(self, position: int = 0) -> Iterator[Batch]:
+    def batches(self, position: int = 0) -> Generator[Batch, None, None]:
         """Yield the batches from a position on, endlessly."""
         yield from map(self.read, itertools.count(position, self.global_batch_size))
 

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import uuid
-from typing import Callable, Iterable, Iterator, Sequence
+from typing import Iterable, Iterator
 
 import numpy as np
 
@@ -23,10 +23,10 @@ NUM_IDENTITIES, IMAGES_PER_IDENTITY = 350, 32
 _HELD_OUT, _HELD_OUT_IMAGES, _PAIRS_PER_KIND = 250, 6, 1500
 
 
-def _logged(identities: Sequence[int]) -> Iterator[int]:
+def _logged(identities: Iterable[int]) -> Iterator[int]:
     for identity in identities:
         if identity % 100 == 0:
-            log.info("drawing the demo's faces: %d of %d identities", identity, len(identities))
+            log.info("drawing the demo's faces: %d of %d identities", identity, NUM_IDENTITIES)
         yield identity
 
 
