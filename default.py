@@ -11,7 +11,7 @@ def common():
     return EasyDict(
         # model
         embedding_size=512,
-        net_output="FC",  # FC: BN-FC-BN; E: the same with dropout
+        net_output="FC",  # FC: BN-FC-BN; E: the same with dropout; others: docs/networks.md
         image_size=112,
         pretrained="",  # PREFIX,EPOCH of a model to start from: PREFIX-EPOCH.params
         initializer="normal",  # of the backbone's weights: normal, sigma 0.1, as published; or xavier
@@ -117,7 +117,13 @@ DATASETS = {
     "10000w": _synthetic(100000000),
 }
 
-NETWORKS = ("demo", "r18", "r34", "r50", "r100", "r124", "r152", "r200")
+_DEPTHS = 18, 34, 49, 50, 74, 90, 98, 99, 100, 101, 122, 124, 134, 136, 140, 152, 160, 200, 269
+NETWORKS = {
+    "demo": {},
+    "mobilefacenet": dict(net_output="GDC"),
+    **{f"r{depth}": {} for depth in _DEPTHS},
+    **{f"rx{depth}": {} for depth in (50, 101)},
+}
 
 
 def get_config(loss, dataset, network):
@@ -126,9 +132,7 @@ def get_config(loss, dataset, network):
     Raises:
         KeyError: there is no such loss, data set or network.
     """
-    if network not in NETWORKS:
-        raise KeyError(network)
     config = common()
-    config.update(LOSSES[loss], **DATASETS[dataset])
+    config.update(LOSSES[loss], **DATASETS[dataset], **NETWORKS[network])
     config.update(loss=loss, dataset=dataset, network=network)
     return config

@@ -231,7 +231,7 @@ def test_values_that_no_run_can_start_with(key, value):
 
 
 @pytest.mark.parametrize(
-    "assignment", ["lr_steps=soon", "lr_steps=10,soon", "network=r19", "net_output=GAP", "num_classes=-1", "loss_s=0"]
+    "assignment", ["lr_steps=soon", "lr_steps=10,soon", "network=r19", "net_output=Z", "num_classes=-1", "loss_s=0"]
 )
 def test_other_values_that_no_run_can_start_with(assignment):
     key = assignment.split("=")[0]

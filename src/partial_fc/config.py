@@ -38,7 +38,7 @@ _NOT_NEGATIVE = (
 )
 _ONE_OF = {
     "source": ("records", "demo", "synthetic"),
-    "net_output": ("FC", "E"),
+    "net_output": ("FC", "E", "F", "G", "H", "I", "J", "SFC", "GAP", "GNAP", "GDC"),
     "initializer": ("normal", "xavier"),
     "device": ("auto", "cpu", "gpu"),
     "bank": ("device", "host"),

@@ -65,6 +65,11 @@ def test_backbone_is_three_times_its_parameters_and_twice_its_activations(networ
     assert small - 3 * 4 * parameters > 6 * 4 * largest
 
 
+def test_images_that_a_network_does_not_take_are_an_error():
+    with pytest.raises(InputError, match="image_size: the network does not take images of 48x48: .*conv_6dw7_7"):
+        plan_of(config_of("--network", "mobilefacenet", "--set", "image_size=48"))
+
+
 @pytest.mark.parametrize(
     "arguments, expected",
     [

@@ -1,11 +1,12 @@
 """The memory that a run will take, computed before it starts."""
 
 import os
+from typing import Tuple
 
 import mxnet as mx
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, cause
 from ..head.samplers import num_sample
 
 # MXNet's stock wheel indexes the numbers of an array by int32.
@@ -60,7 +61,7 @@ def memory_plan(config, symbol, world_size):
         centers=2 * 4 * num_local * embedding_size,
         rows=4 * rows if on_host(config, world_size) else 0,  # centers and momentum, of this step and of the next
         step=4 * global_batch_size * num_rows + 2 * rows + 4 * 4 * global_batch_size * embedding_size,
-        backbone=_backbone(symbol, (config.batch_size, 3, config.image_size, config.image_size)),
+        backbone=backbone_memory(symbol, (config.batch_size, 3, config.image_size, config.image_size)),
         libraries=_LIBRARIES,
     )
     return plan
@@ -75,11 +76,25 @@ def _check_arrays(global_batch_size, num_rows, embedding_size):
             )
 
 
-def _backbone(symbol, shape):
-    """Parameters three times (value, gradient, momentum); all activations, and as much again for gradients."""
+def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
+    """Bytes that training a backbone needs.
+
+    Parameters three times (value, gradient, momentum); all activations, and as much again for gradients.
+
+    Args:
+        symbol: the backbone.
+        shape: (b, 3, H, W), the images of one rank in one update.
+
+    Raises:
+        InputError: the network does not take images of this size.
+    """
     internals = symbol.get_internals()
     parameters = {*symbol.list_arguments(), *symbol.list_auxiliary_states()} - {"data"}
-    _, shapes, _ = internals.infer_shape(data=shape)
+    try:
+        _, shapes, _ = internals.infer_shape(data=shape)
+    except mx.base.MXNetError as error:
+        height, width = shape[2:]
+        raise InputError(f"image_size: the network does not take images of {height}x{width}: {cause(error)}") from None
     sizes = zip(internals.list_outputs(), (int(np.prod(each, dtype=np.int64)) for each in shapes))
     return 4 * sum(size * (3 if name in parameters else 2) for name, size in sizes)
 
