@@ -102,7 +102,7 @@ def test_a_preset_file_that_lacks_a_key_is_named(key, tmp_path, monkeypatch):
     [
         (("nothing", "demo", "demo"), "--loss nothing", "arcface, cosface, softmax"),
         (("cosface", "nothing", "demo"), "--dataset nothing", "demo"),
-        (("cosface", "demo", "nothing"), "--network nothing", "demo, r18, r34"),
+        (("cosface", "demo", "nothing"), "--network nothing", "demo, mobilefacenet, r18, r34"),
     ],
 )
 def test_unknown_names_come_with_the_choices(names, option, known):
