@@ -1,10 +1,11 @@
 """The memory that a run will take, computed before it starts."""
 
+import math
 import os
+import re
 from typing import Tuple
 
 import mxnet as mx
-import numpy as np
 
 from ..errors import InputError, cause
 from ..head.samplers import num_sample
@@ -79,24 +80,27 @@ def _check_arrays(global_batch_size, num_rows, embedding_size):
 def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
     """Bytes that training a backbone needs.
 
-    Parameters three times (value, gradient, momentum); all activations, and as much again for gradients.
+    Parameters four times (value, gradient, momentum, and a copy in the layout that convolutions prefer), and the arrays
+    within the graph, as MXNet places them when it binds the symbol: many take turns in one place.
 
     Args:
-        symbol: the backbone.
+        symbol: the backbone, as it will be bound.
         shape: (b, 3, H, W), the images of one rank in one update.
 
     Raises:
         InputError: the network does not take images of this size.
     """
-    internals = symbol.get_internals()
-    parameters = {*symbol.list_arguments(), *symbol.list_auxiliary_states()} - {"data"}
+    names = symbol.list_arguments()
     try:
-        _, shapes, _ = internals.infer_shape(data=shape)
+        shapes, _, _ = symbol.infer_shape(data=shape)
     except mx.base.MXNetError as error:
         height, width = shape[2:]
         raise InputError(f"image_size: the network does not take images of {height}x{width}: {cause(error)}") from None
-    sizes = zip(internals.list_outputs(), (int(np.prod(each, dtype=np.int64)) for each in shapes))
-    return 4 * sum(size * (3 if name in parameters else 2) for name, size in sizes)
+    # On a CPU memory is reserved, not used, until a graph runs.
+    executor = symbol.simple_bind(mx.cpu(), {name: "null" if name == "data" else "write" for name in names}, data=shape)
+    (megabytes,) = re.findall(r"Total (\d+) MB allocated", executor.debug_str())
+    parameters = sum(math.prod(each) for name, each in zip(names, shapes) if name != "data")
+    return 4 * 4 * parameters + int(megabytes) * 2**20
 
 
 def check_memory(plan, config, comm, ctx):
