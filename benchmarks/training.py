@@ -83,7 +83,7 @@ def draw_pairs(images, draw_two):
     return lines
 
 
-def train(records, models_root, settings, sample_ratio, seed):
+def train(records, models_root, settings, sample_ratio, seed, network="demo"):
     """Train on two ranks with `run.sh` and verify on `heldout.bin`.
 
     Args:
@@ -92,6 +92,7 @@ def train(records, models_root, settings, sample_ratio, seed):
         settings: KEY=VALUE of the preset's keys.
         sample_ratio: share of the class centers in an update.
         seed: of the training.
+        network: the backbone.
 
     Returns:
         What is in `summary.json`.
@@ -100,6 +101,7 @@ def train(records, models_root, settings, sample_ratio, seed):
         subprocess.CalledProcessError: the training failed and has told why.
     """
     arguments = ["--rec", f"{records}/train.rec", "--sample-ratio", str(sample_ratio), "--seed", str(seed)]
+    arguments += ["--network", network]
     arguments += [f"--set={each}" for each in (*settings, "val_targets=heldout")]
     _run("bash", f"{ROOT}/run.sh", "-np", str(RANKS), "--", *arguments, "--models-root", models_root)
     with open(f"{models_root}/summary.json") as file:

@@ -157,7 +157,7 @@ def test_an_error_in_a_preset_file_is_named_with_its_line(old, new, message, edi
     [
         ("batch_size=64", "batch_size=0", "batch_size=0: must be at least 1"),
         ("batch_size=64", "batch_size='64'", "batch_size='64': expected: whole number, at least 1"),
-        ("net_output=", "net_output='GAP' or ", "net_output='GAP': must be one of FC, E"),
+        ("net_output=", "net_output='Z' or ", "net_output='Z': must be one of FC, E, F"),
     ],
 )
 def test_a_wrong_value_in_a_preset_file_is_named_with_the_file(old, new, message, edited):
@@ -173,7 +173,7 @@ def test_a_wrong_value_in_a_preset_file_is_named_with_the_file(old, new, message
     [
         (("nothing", "demo", "demo"), "--loss nothing", "arcface, cosface, softmax"),
         (("cosface", "nothing", "demo"), "--dataset nothing", "demo"),
-        (("cosface", "demo", "nothing"), "--network nothing", "demo, r18, r34"),
+        (("cosface", "demo", "nothing"), "--network nothing", "demo, mobilefacenet, r18, r34"),
     ],
 )
 def test_unknown_names_come_with_the_choices(names, option, known):
@@ -312,7 +312,7 @@ def test_values_that_no_run_can_start_with(key, value):
 
 
 @pytest.mark.parametrize(
-    "assignment", ["lr_steps=soon", "lr_steps=10,soon", "network=r19", "net_output=GAP", "num_classes=-1", "loss_s=0"]
+    "assignment", ["lr_steps=soon", "lr_steps=10,soon", "network=r19", "net_output=Z", "num_classes=-1", "loss_s=0"]
 )
 def test_other_values_that_no_run_can_start_with(assignment):
     key = assignment.split("=")[0]
