@@ -74,12 +74,12 @@ def _fastest(comm, candidates):
 class Problem:
     """What is measured: the centers of this rank, our head and the baseline on the same, and batches for both."""
 
-    def __init__(self, comm, num_classes, sample_ratio, embedding_size, global_batch_size):
+    def __init__(self, comm, num_classes, sample_ratio, embedding_size, global_batch_size, precision):
         self.comm, self.num_classes = comm, num_classes
         self.shape = (global_batch_size // comm.world_size, embedding_size)
         bank = MemoryBank(num_classes, embedding_size, comm, sample_ratio)
         margin = MarginSoftmax(s=64.0, m3=0.4)
-        self.head = PartialFC(bank, margin, CenterSGD(), comm)
+        self.head = PartialFC(bank, margin, CenterSGD(), comm, precision)
         self.baseline = PublishedHead(bank.weight.copy(), bank.partition.class_start, sample_ratio, margin, comm)
 
     def batch(self, number):

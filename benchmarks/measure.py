@@ -11,10 +11,12 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from typing import Dict, List
 
 import horovod
 import mxnet as mx
 
+from partial_fc.head.products import PRECISIONS
 from partial_fc.limits import usable_cores
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -23,11 +25,13 @@ _RANK = '. "$0/config.sh" && exec "$@"'  # in the environment of a rank that tra
 _WARM_UP = 2
 
 
-def parser(name, description, runs):
-    """Argument parser of a benchmark: `--json FILE`, and `--runs` with its default."""
+def parser(name, description, runs, precisions=False):
+    """Argument parser of a benchmark: `--json FILE`, `--runs` with its default, and `--precision` if it has several."""
     result = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     result.add_argument("--runs", type=int, default=runs, metavar="N", help=f"measured rounds ({runs})")
     result.add_argument("--json", metavar="FILE", help="write the results there, too")
+    if precisions:
+        result.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the products (float32)")
     return result
 
 
@@ -86,7 +90,7 @@ def interleave(comm, calls, runs, prepare=lambda number: (), title=None):
     Returns:
         seconds of every measured round by name, the same on every rank.
     """
-    seconds = {name: [] for name in calls}
+    seconds: Dict[str, List[float]] = {name: [] for name in calls}
     for number in range(_WARM_UP + runs):
         arguments = prepare(number)
         for name, call in calls.items():

@@ -223,8 +223,8 @@ def test_loss_that_is_not_finite_stops_and_names_the_update(value, monkeypatch):
     module = face_module()
     step = module.head.step
 
-    def broken(embeddings, choice, lr):
-        loss, grad = step(embeddings, choice, lr)
+    def broken(embeddings, choice, lr, defer):
+        loss, grad = step(embeddings, choice, lr, defer)
         return loss * 0 + value, grad
 
     monkeypatch.setattr(module.head, "step", broken)
