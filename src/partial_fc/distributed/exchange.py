@@ -1,7 +1,7 @@
 """What may go into a collective: arrays by name, in what groups, and in which layout."""
 
 import ctypes
-from typing import Dict, Iterator, List, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -49,8 +49,8 @@ def groups(arrays: Dict[str, mx.nd.NDArray]) -> Iterator[List[str]]:
     """Names of the arrays in groups of about 32 MB, each of one dtype and device.
 
     The order in which a sum over three or more ranks is taken depends on where in a message a number stands. Horovod
-    puts together what happens to be ready, unless it is told what belongs together: with groups, the same run gives the
-    same bits.
+    puts together whatever happens to be ready, unless the caller forms groups: with groups, the same run gives the same
+    bits.
     """
     opened = {}
     for name, array in arrays.items():
@@ -66,12 +66,29 @@ def groups(arrays: Dict[str, mx.nd.NDArray]) -> Iterator[List[str]]:
 
 
 def plain(array: mx.nd.NDArray) -> mx.nd.NDArray:
-    """An array in the layout of its shape, row by row; on a CPU, after the work on it is done.
+    """The array, in row-major layout once MXNet's engine reaches the next operation on it. Does not wait for anything.
 
-    oneDNN works in blocks: a convolution outside `autograd.record` rearranges its weight in place, and its result stays
-    so. MXNet's own operators know; Horovod would end the process. On a GPU there are no such layouts.
+    On a CPU, oneDNN works in blocks: a convolution outside `autograd.record` rearranges its weight in place, and its
+    result stays rearranged. MXNet's own operators take this into account; Horovod, which reads the memory, would end the
+    process. Whether an array is rearranged is known only when the work on it is done, so the engine is asked to look
+    then: an array that is row-major already is left as it is. On a GPU there are no such layouts.
     """
-    if array.context.device_type != "gpu":
+    if array.context.device_type == "gpu":
+        return array
+    if _reorder is None:
         array.wait_to_read()
-        check_call(_LIB.MXNDArrayGetData(array.handle, ctypes.byref(ctypes.c_void_p())))  # rearranges, if need be
+        check_call(_LIB.MXNDArrayGetData(array.handle, ctypes.byref(ctypes.c_void_p())))  # rearranges if necessary
+    else:
+        _reorder(array.handle)
     return array
+
+
+def _find_reorder() -> Optional[Callable[[ctypes.c_void_p], None]]:
+    """`mxnet::NDArray::Reorder2DefaultAsync() const`, which has no name in MXNet's C interface; None if it is missing."""
+    function = getattr(_LIB, "_ZNK5mxnet7NDArray20Reorder2DefaultAsyncEv", None)
+    if function is not None:
+        function.argtypes, function.restype = [ctypes.c_void_p], None
+    return function
+
+
+_reorder = _find_reorder()
