@@ -23,7 +23,7 @@ def main(argv=None):
     from ..train import train
 
     try:
-        comm = connect()
+        comm = connect(watch=True)
         comm.agree(problem)
         with Signals() as signals:
             summary = train(config, comm, signals)

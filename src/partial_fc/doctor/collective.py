@@ -15,7 +15,7 @@ _BYTES, _ROUNDS = 2**24, 5
 
 def main():
     """Measure; rank 0 prints `MARK` and one line of JSON."""
-    comm = connect()
+    comm = connect(watch=True)
     own_gpu = bool(mx.runtime.Features().is_enabled("CUDA")) and comm.local_rank < mx.context.num_gpus()
     on_gpus = all(comm.all_gather_object(own_gpu))
     result = dict(

@@ -11,7 +11,7 @@ log = logging.getLogger("partial_fc")
 
 def on_all_ranks(work):
     """Exit status of `work(comm)` on this rank; only rank 0 logs, and prints an error that all ranks share."""
-    comm = connect(stalls=False)  # what one rank does alone, the others wait for
+    comm = connect(watch=True, stalls=False)  # while one rank works alone, the others wait
     log.setLevel(logging.WARNING if comm.rank else logging.INFO)
     try:
         work(comm)
