@@ -172,7 +172,7 @@ class Watch:
         assert self._loop and self._writer
         self._loop.call_soon_threadsafe(self._writer.write, encode(message))
 
-    def _submit(self, coroutine: "Coroutine[Any, Any, _T]") -> "Future[_T]":
+    def _submit(self, coroutine: Coroutine[Any, Any, _T]) -> "Future[_T]":
         """Have the watch's thread run a coroutine."""
         if not self._loop:
             self._loop = asyncio.new_event_loop()
