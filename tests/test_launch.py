@@ -14,8 +14,7 @@ import pytest
 
 from partial_fc import launch
 from partial_fc.distributed import hosts
-from partial_fc.distributed.signals import STOPPED_STATUS
-from partial_fc.errors import FAILED, WRONG_INPUT, InputError
+from partial_fc.errors import FAILED, INTERRUPTED, PROBLEMS_FOUND, STOPPED, WRONG_INPUT, InputError
 from partial_fc.launch import main
 
 from helpers.paths import SRC
@@ -104,7 +103,9 @@ def test_restarts_are_as_the_table_of_exit_statuses_says(status, again, capfd, t
 
 
 def test_the_table_has_the_statuses_that_programs_end_with():
-    assert {0, 1, WRONG_INPUT, FAILED, 130, STOPPED_STATUS} <= {status for status, _ in table_of_statuses()}
+    assert {0, PROBLEMS_FOUND, WRONG_INPUT, FAILED, INTERRUPTED, STOPPED} <= {
+        status for status, _ in table_of_statuses()
+    }
 
 
 def test_what_argparse_says_of_a_command_line_comes_last(capfd):

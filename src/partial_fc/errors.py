@@ -1,12 +1,19 @@
-"""Errors a user can mend, which the command line prints without a traceback; what any error says; exit statuses."""
+"""Errors that a user can correct, the text of any error, and the exit statuses of all commands."""
 
 import errno
 import os
 import re
+import signal
 
-# argparse's for wrong arguments: the same run would fail again. The other: it may do better when it is started again.
-WRONG_INPUT, FAILED = 2, 75
-# What is wrong with a disk or a system, not with a path.
+# Exit statuses of every command, beside 0. The table in docs/reliability.md explains them.
+PROBLEMS_FOUND = 1  # `data check` and `doctor` have run, and have found something wrong
+WRONG_INPUT = 2  # as argparse has it: an argument or a file; the same command would fail again
+FAILED = 75  # as sysexits.h has it (EX_TEMPFAIL): a disk, a rank or a host; the same command may succeed later
+INTERRUPTED = 128 + signal.SIGINT  # Ctrl-C; 128 + the signal's number, as in a shell
+CLOSED_PIPE = 128 + signal.SIGPIPE  # the reader of the output has ended, as after `| head`
+STOPPED = 128 + signal.SIGTERM  # a signal asked the training to end, and it has saved a checkpoint
+
+# Errors of a disk or a system rather than of a path.
 _OF_THE_SYSTEM = (
     errno.EIO,
     errno.ENOSPC,

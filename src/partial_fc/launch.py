@@ -23,14 +23,13 @@ from .cli.train_arguments import from_command_line
 from .distributed.hosts import check_gloo, mpi_settings
 from .distributed.launch_command import Command, read_command
 from .distributed.restarts import Restarts
-from .distributed.signals import STOPPED_STATUS
-from .errors import WRONG_INPUT, InputError, exit_status
+from .errors import STOPPED, WRONG_INPUT, InputError, exit_status
 from .limits import prepare_launch
 from .output.printable import print_message
 
 _LIBC = ctypes.CDLL(None)
 # Exit statuses of runs that would fail again, or were asked to end.
-_FINAL = (WRONG_INPUT, STOPPED_STATUS)
+_FINAL = (WRONG_INPUT, STOPPED)
 _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _TRAINER = "partial_fc.train"  # in the command line of a rank
 _END_TIMEOUT = 60  # seconds in which a launcher should end once a rank has reported the cause
@@ -58,7 +57,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         prepare_launch()
         command = read_command(args.command)
         config = _check(command)
-        return _run(command, args.restarts, Restarts(command, config) if args.restarts else None)
+        restarts = Restarts(command, config.resume, config.models_root) if args.restarts else None
+        return _run(command, args.restarts, restarts)
     except (InputError, OSError) as error:
         print_message(f"error: {error}")
         return WRONG_INPUT if isinstance(error, FileNotFoundError) else exit_status(error)  # the launcher's own name
@@ -87,7 +87,7 @@ def _run(command: Command, left: int, restarts: Optional[Restarts]) -> int:
         if launcher.last_word or not launcher.stopped:
             print_message(launcher.last_word or f"error: {command.name} ended with status {status}{launcher.raised}")
         if restarts is None or not left or status in _FINAL or launcher.stopped:
-            return STOPPED_STATUS if (launcher.last_word or "").startswith("stopped: ") else status
+            return STOPPED if (launcher.last_word or "").startswith("stopped: ") else status
         try:
             command = restarts.next_command()
         except InputError as error:

@@ -3,8 +3,8 @@
 import sys
 import time
 
-from ..distributed.signals import STOPPED_STATUS, Signals, Stopped
-from ..errors import CollectiveError, InputError, exit_status
+from ..distributed.signals import Signals, Stopped
+from ..errors import STOPPED, CollectiveError, InputError, exit_status
 from ..output.closed_pipe import quiet_pipe
 from ..output.printable import print_message
 from .summary import print_summary
@@ -31,7 +31,7 @@ def main(argv=None):
             print_summary(summary, config)
     except Stopped as stopped:
         _last_words(comm, f"stopped: {stopped}")
-        return STOPPED_STATUS
+        return STOPPED
     except CollectiveError as error:
         _last_words(comm, f"error: {error}")
         return error.status

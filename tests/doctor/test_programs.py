@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from partial_fc.doctor.process import run
+from partial_fc.doctor.programs import run
 
 
 def test_output_of_a_program_that_is_well():
