@@ -118,7 +118,7 @@ def test_an_owner_of_whom_nothing_can_be_known(path):
     leave(path, time="2026-01-01T00:00:00Z")
     with pytest.raises(Held, match=r"process \d+ on b, since 2026-01-01T\S+; if it has ended, remove /\S+\.lock$"):
         Lock(path).acquire()
-    with pytest.raises(Held, match="over, start with --break-lock$"):
+    with pytest.raises(Held, match="ended, start with --break-lock$"):
         Lock(path, "start with --break-lock").acquire()
     lock = Lock(path)
     assert lock.acquire(force=True) and names(path) == [LOCK]
