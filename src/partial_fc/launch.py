@@ -5,10 +5,10 @@ python -m partial_fc.launch [--restarts K] -- mpirun [--hostfile FILE] ... bash 
 
 import argparse
 import contextlib
-import ctypes
-import functools
+import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,13 +27,21 @@ from .errors import STOPPED, WRONG_INPUT, InputError, exit_status
 from .limits import prepare_launch
 from .output.printable import print_message
 
-_LIBC = ctypes.CDLL(None)
+# Starts a program that Linux ends when this process is killed (prctl's PR_SET_PDEATHSIG), with the signals of a new
+# process. A preexec_fn of Popen would need a fork, at which MXNet, if it is loaded, stops and starts all its threads.
+_STARTER = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+if os.getppid() == int(sys.argv[1]):
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
 # Exit statuses of runs that would fail again, or were asked to end.
 _FINAL = (WRONG_INPUT, STOPPED)
 _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _TRAINER = "partial_fc.train"  # in the command line of a rank
 _END_TIMEOUT = 60  # seconds in which a launcher should end once a rank has reported the cause
-_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 _TAG = re.compile(rb"^{0}|{0}$".replace(b"{0}", rb"\[[0-9]+(,[0-9]+)?\]<stderr>:"))  # put by launchers at a rank's line
 # How a program of ours, or one whose command line argparse has read, reports its end.
 _WORD = re.compile(r"(?:[^:\s][^:]*: )?(error: .*)|(stopped: .*)")
@@ -135,14 +143,15 @@ class Launcher:
                 signal.signal(number, handler)
 
     def _run(self, words: Sequence[str]) -> int:
+        if not shutil.which(words[0]):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0])
         # In a session of its own: a terminal's Ctrl-C is for this process, which knows how to end a run.
         process = self._process = subprocess.Popen(
-            words,
+            [sys.executable, "-I", "-S", "-c", _STARTER, str(os.getpid()), *words],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,
             env={**os.environ, **mpi_settings(host.name for host in self._command.hosts)},
-            preexec_fn=functools.partial(_LIBC.prctl, _PR_SET_PDEATHSIG, signal.SIGTERM),  # if this process is killed
         )
         while self._early:
             self._forward(self._early.pop(0))
