@@ -5,11 +5,11 @@
 #
 # -np         number of ranks; default: one per core that may be used, at least 2 (with --hostfile: all its slots)
 # --hostfile  hosts and their slots, see setup-utils/hosts/; the checkout has the same path on each
-# --restarts  start a run that fails again, K times at most, from its last checkpoint; where the hosts share the models
-#             root, on those that are left
+# --restarts  start a failed run again, at most K times, from its last checkpoint; if the hosts share the models root, on
+#             those that still answer
 # ARGS        for the trainer, see `bash config.sh --help`; none: the demo
 #
-# Where there is no environment yet, it is installed first.
+# If there is no environment yet, it is installed first.
 set -euo pipefail
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 
@@ -51,8 +51,8 @@ else
     ranks=${ranks:-$((cores > 2 ? cores : 2))}
     options+=(-np "$ranks" --oversubscribe)
 fi
-export PARTIAL_FC_LAUNCH=${PARTIAL_FC_LAUNCH:-$HOSTNAME-$$-$(date +%s)} # of one launch, only one start runs at a time
-# What the user set for the libraries holds on every host.
+export PARTIAL_FC_LAUNCH=${PARTIAL_FC_LAUNCH:-$HOSTNAME-$$-$(date +%s)} # only one start of a launch runs at a time
+# Settings of the user for the libraries apply on every host.
 for name in $(compgen -e); do
     [[ ! $name =~ ^(HOROVOD|MXNET|OMP|OPENBLAS|MKL|DNNL|NCCL|PARTIAL_FC)_ ]] || options+=(-x "$name")
 done

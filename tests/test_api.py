@@ -1,4 +1,4 @@
-"""The public names: what docs/api.md lists, loaded when they are first used."""
+"""The public names: what docs/api.md documents, loaded on first use, with examples that run."""
 
 import inspect
 import os
@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 import partial_fc
@@ -14,28 +13,52 @@ import partial_fc
 from helpers.models import write_linear_model
 from helpers.paths import ROOT, SRC
 
+with open(os.path.join(ROOT, "docs", "api.md"), encoding="utf-8") as file:
+    TEXT = file.read()
+EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+
+
+def run(code, folder=None):
+    """The completed process of some code, with the package on its path."""
+    environment = {**os.environ, "PYTHONPATH": SRC}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=folder)
+
 
 def test_importing_the_package_loads_neither_mxnet_nor_horovod():
     code = "import partial_fc, sys; print(sorted({'mxnet', 'horovod', 'numpy'} & set(sys.modules)), dir(partial_fc)[0])"
-    environment = {**os.environ, "PYTHONPATH": SRC}
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment).stdout
-    assert printed.startswith("[]")
+    assert run(code).stdout.startswith("[]")
 
 
 @pytest.mark.parametrize("name", partial_fc.__all__)
 def test_public_names_are_documented(name):
     value = getattr(partial_fc, name)
     assert inspect.getdoc(value)
-    with open(os.path.join(ROOT, "docs", "api.md"), encoding="utf-8") as file:
-        text = file.read()
-    signature = re.search(rf"^\| `{name}(\(.*?\))?` \|", text, re.MULTILINE)
-    assert signature
-    if signature[1] and "..." not in signature[1]:
-        parameters = inspect.signature(value).parameters.values()
-        written = dict(part.partition("=")[::2] for part in signature[1][1:-1].split(", "))
-        for parameter in list(parameters)[: len(written)]:
-            assert parameter.name in written, parameter
-            assert written[parameter.name] in ("", str(parameter.default), repr(parameter.default), "5e-4"), parameter
+    row = re.search(rf"^\| `{name}(\(.*?\))?` \| (.+) \|$", TEXT, re.MULTILINE)
+    assert row and row[2].strip(), f"docs/api.md has no row that describes {name}"
+    if row[1] and "..." not in row[1]:
+        check_signature(value, dict(part.partition("=")[::2] for part in row[1][1:-1].split(", ")))
+
+
+def check_signature(function, written):
+    """All that a function requires is written, and what is written is a parameter of this default."""
+    parameters = inspect.signature(function).parameters
+    assert {name for name, parameter in parameters.items() if parameter.default is parameter.empty} <= set(written)
+    for name, default in written.items():
+        value = parameters[name].default
+        assert default == "" if value is inspect.Parameter.empty else default in (repr(value), "5e-4"), name
+
+
+def test_methods_of_a_communicator_and_of_the_head_are_documented():
+    documented = {}
+    for name, signature in re.findall(r"`([a-z_]+)\(([^)`]*)\)`", TEXT):
+        documented.setdefault(name, signature)
+    methods = dict(inspect.getmembers(partial_fc.Communicator, inspect.isfunction))
+    public = {name for name in methods if not name.startswith("_")}
+    assert public <= set(documented), public - set(documented)
+    for name in ("choose", "step"):
+        written = documented[name].split(", ")
+        parameters = list(inspect.signature(getattr(partial_fc.PartialFC, name)).parameters)[1:]
+        assert [part.partition("=")[0] for part in written] == parameters[: len(written)]
 
 
 def test_other_names_are_an_error():
@@ -43,9 +66,15 @@ def test_other_names_are_an_error():
         partial_fc.nothing  # noqa: B018
 
 
-def test_the_example_of_a_model_runs(tmp_path):
-    prefix = str(tmp_path / "model")
-    write_linear_model(prefix, 8)
-    embedder = partial_fc.Embedder(partial_fc.load_model(prefix))
-    images = np.random.RandomState(0).randint(0, 256, (3, 8, 8, 3)).astype(np.uint8)
-    assert embedder.embed(images).shape[0] == 3
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_examples_run_as_printed(number, tmp_path):
+    (tmp_path / "models" / "lfw").mkdir(parents=True)
+    write_linear_model(tmp_path / "models" / "lfw" / "model", 112)
+    process = run(EXAMPLES[number], tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert bool(process.stdout) == ("print(" in EXAMPLES[number])
+
+
+def test_the_examples_use_every_public_name():
+    unused = [name for name in partial_fc.__all__ if not any(name in example for example in EXAMPLES)]
+    assert unused == ["Communicator", "CollectiveError"]  # made by `connect`; raised on several ranks

@@ -54,14 +54,14 @@ def described(descr="'<f4'", order="False", shape="(2, 3)"):
 @pytest.mark.parametrize(
     "content, message",
     [
-        (header("{}", 2, 2**32 - 1), "its header is said to have 4294967295 bytes"),
+        (header("{}", 2, 2**32 - 1), "its header claims 4294967295 bytes"),
         (header("(" * 4000), "not a NumPy file of features"),
         (header("-" * 4000 + "1"), "not a NumPy file of features"),
-        (described(shape=f"({MANY}, {MANY})") + bytes(24), "24 bytes of numbers do not go with"),
+        (described(shape=f"({MANY}, {MANY})") + bytes(24), "24 bytes of numbers do not match"),
         (described(shape="(-2, -3)") + bytes(24), "expected floats in two dimensions"),
         (described(shape="(2.0, 3)") + bytes(24), "not a NumPy file of features"),
-        (described() + bytes(23), "23 bytes of numbers do not go with"),
-        (described() + bytes(25), "25 bytes of numbers do not go with"),
+        (described() + bytes(23), "23 bytes of numbers do not match"),
+        (described() + bytes(25), "25 bytes of numbers do not match"),
         (described("'|O'") + bytes(48), "object of shape"),
         (described("[('a', '<f4')]") + bytes(24), "expected floats"),
         (described("'<f4,<f4'", shape="(1, 3)") + bytes(24), "expected floats"),
@@ -194,12 +194,12 @@ LARGE_FILES = {
     "safetensors": (
         struct.pack("<Q", MANY - 9),
         "checkpoint.center_files import _read_shard as use",
-        "its header is said",
+        "its header claims",
     ),
     "index": (b"1\t0\n", "data.records.index import read_index as read\nuse = lambda path: read(path, 8)", "than 256"),
     "hosts": (b"a", "distributed.hosts import read_host_file as use", "has more than 1,048,576 characters"),
     "params": (struct.pack("<3Q", 0x112, 0, 2**50), "checkpoint.params_file import load_ndarrays as use", "announces"),
-    "npy": (described(shape="(3, 2)"), "eval.features import read_features as use", "do not go with"),
+    "npy": (described(shape="(3, 2)"), "eval.features import read_features as use", "do not match"),
 }
 
 

@@ -62,11 +62,13 @@ def test_a_launcher_without_a_word_of_a_rank(capfd):
 
 def test_a_launcher_that_does_not_end_is_ended(capfd, monkeypatch):
     """With what it has started, as horovodrun its mpirun."""
-    monkeypatch.setattr(launch, "_PATIENCE", 0.5)
+    monkeypatch.setattr(launch, "_END_TIMEOUT", 0.5)
     start = time.monotonic()
     status, lines = run('sleep 61.5 & echo "error: rank 1 (b): nothing heard" >&2; exec sleep 61.5', capfd)
     assert status == 137 and lines[-1] == "error: rank 1 (b): nothing heard" and time.monotonic() - start < 20
-    assert not [process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == ["sleep", "61.5"]]
+    wait_until(
+        lambda: ["sleep", "61.5"] not in [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
+    )
 
 
 def test_a_run_that_was_asked_to_end_is_not_started_again(capfd, tmp_path):
@@ -229,3 +231,39 @@ def wait_until(condition, seconds=20):
 def test_what_keeps_a_launcher_from_its_start(error, status, monkeypatch, capfd):
     monkeypatch.setattr(launch.Launcher, "run", lambda _: (_ for _ in ()).throw(error))
     assert run("true", capfd) == (status, [f"error: {error}"])
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 9), (signal.SIGUSR1, 0)])
+def test_a_signal_while_the_launcher_starts_is_not_lost(number, status, tmp_path, monkeypatch, capfd):
+    """Such a signal used to end this process alone, or went to nobody."""
+    start = subprocess.Popen
+
+    def start_slowly(*args, **options):
+        process = start(*args, **options)
+        if args[0][-1].endswith("/launcher"):
+            wait_until((tmp_path / "ready").exists)
+            os.kill(os.getpid(), number)
+        return process
+
+    monkeypatch.setattr(launch.subprocess, "Popen", start_slowly)
+    script = f"trap 'exit 9' TERM; touch {tmp_path}/ready; for i in {{1..20}}; do sleep 0.1; done"
+    assert main(["--", launcher(tmp_path, script)]) == status
+
+
+def test_the_handlers_of_signals_are_as_before_the_run(capfd):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    run("exit 3", capfd)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
+    with pytest.raises(FileNotFoundError):
+        launch.Launcher(launch.read_command(["/no/such/mpirun", "x"])).run()
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
+
+
+def test_a_launcher_starts_without_a_fork_and_with_the_signals_of_a_new_process(capfd):
+    """At a fork MXNet, where it is loaded, stops and starts its threads. Python itself ignores SIGPIPE and SIGXFSZ."""
+    forks = []
+    os.register_at_fork(before=lambda: forks.append(1))
+    status, (line,) = run("grep SigIgn /proc/$$/status >&2", capfd)
+    ignored = int(line.split()[1], 16)
+    assert status == 0 and not any(ignored >> (number - 1) & 1 for number in (signal.SIGPIPE, signal.SIGXFSZ))
+    assert not forks

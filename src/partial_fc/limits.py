@@ -1,4 +1,4 @@
-"""What a host, or the container that it is, lets a process use: cores, open files, room for temporary files.
+"""Limits of this host or container: cores, open files, space for temporary files.
 
 python -m partial_fc.limits        (prints the number of cores, for shell scripts)
 """
@@ -7,28 +7,28 @@ import os
 import resource
 import shutil
 import tempfile
-from typing import Iterator
+from typing import Iterator, List, Tuple
 
 from .errors import InputError
 from .output.printable import print_lines
 
-# Open MPI 4.1 hangs with 32 open files, without a word; 2 ranks need 48.
+# Open MPI 4.1 hangs silently with 32 open files; 2 ranks need 48.
 _LEAST_OPEN_FILES, _OPEN_FILES = 256, 65536
 _ROOM = 2**25  # bytes for launchers' sockets and shared memory; Open MPI hangs with 2 MiB and runs with 16
 _UNLIMITED = ("max", "-1")
 
 
 def usable_cores(root: str = "/") -> int:
-    """Cores that this process may use, at least 1: those of its affinity, or the whole ones of its container's quota.
+    """Cores that this process may use: those of its affinity, at most its container's quota rounded down, at least 1.
 
     Args:
-        root: folder in which `proc/self/cgroup` and `sys/fs/cgroup` lie.
+        root: folder that holds `proc/self/cgroup` and `sys/fs/cgroup`.
     """
     return max(1, int(min([len(os.sched_getaffinity(0)), *_quotas(root)])))
 
 
 def _quotas(root: str) -> Iterator[float]:
-    """CPUs that each control group, version 1 or 2, of this process and above it allows."""
+    """CPUs that the control groups of this process and their parents allow, version 1 or 2."""
     for mounted, path in _groups(os.path.join(root, "proc/self/cgroup")):
         while True:
             folder = os.path.join(root, "sys/fs/cgroup", mounted, path)
@@ -42,8 +42,8 @@ def _quotas(root: str) -> Iterator[float]:
             path = os.path.dirname(path)
 
 
-def _groups(listing: str) -> Iterator[tuple]:
-    """Where control groups are mounted, and this process's path there; in a container the path may lead nowhere."""
+def _groups(listing: str) -> Iterator[Tuple[str, str]]:
+    """Folder of each hierarchy of control groups, and this process's path in it, which a container may not see."""
     try:
         with open(listing) as file:
             lines = file.read().splitlines()
@@ -57,7 +57,7 @@ def _groups(listing: str) -> Iterator[tuple]:
             yield from ((mounted, path.strip("/")) for mounted in ("cpu", controllers))
 
 
-def _words(folder: str, name: str) -> list:
+def _words(folder: str, name: str) -> List[str]:
     try:
         with open(os.path.join(folder, name)) as file:
             return file.read().split()
@@ -65,18 +65,18 @@ def _words(folder: str, name: str) -> list:
         return []
 
 
-def prepare_launch():
-    """Raise the limit of open files as far as this user may, and look at what a launcher cannot do without.
+def prepare_launch() -> None:
+    """Raise the limit of open files as far as this user may, and check that launchers can run.
 
     Raises:
         InputError: a launcher would hang, or end without naming the cause: too few open files, or a folder for
-            temporary files that is missing, full or not to be written to.
+            temporary files that is missing, full or not writable.
     """
     _raise_open_files()
     _check_temporary_folder()
 
 
-def _raise_open_files():
+def _raise_open_files() -> None:
     soft, hard = (2**31 if limit == resource.RLIM_INFINITY else limit for limit in _open_files())
     wanted = max(soft, min(hard, _OPEN_FILES))
     if wanted > soft:
@@ -84,20 +84,20 @@ def _raise_open_files():
     if wanted < _LEAST_OPEN_FILES:
         raise InputError(
             f"at most {wanted} open files are allowed here, and a launcher needs {_LEAST_OPEN_FILES}: "
-            f"raise the limit, ulimit -n {_OPEN_FILES} (its hard limit, too: ulimit -Hn)"
+            f"raise the limit with ulimit -n {_OPEN_FILES} (and the hard limit with ulimit -Hn)"
         )
 
 
-def _open_files():
+def _open_files() -> Tuple[int, int]:
     return resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
-def _check_temporary_folder():
-    # as Open MPI looks for it; Python would pass over one that cannot be written to
+def _check_temporary_folder() -> None:
+    # as Open MPI chooses it; Python would skip a folder that is not writable
     set_by = next((name for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)), None)
     folder = os.environ[set_by] if set_by else "/tmp"
     shown = f"{set_by}={folder}" if set_by else folder
-    advice = "launchers keep their sockets there: set TMPDIR to a folder with room"
+    advice = "launchers keep their sockets there: set TMPDIR to a folder with free space"
     try:
         with tempfile.TemporaryDirectory(dir=folder):
             free = shutil.disk_usage(folder).free

@@ -1,35 +1,36 @@
-"""Stateless randomness: every random choice is a function of (seed, purpose, indices), never of what was drawn before.
+"""Stateless randomness: every random choice is a function of (seed, purpose, indices), never of earlier draws.
 
 A run therefore restarts bit for bit from its seed and its step, and neither the initial centers nor the order of the
-data depend on the number of ranks.
+data depends on the number of ranks.
 """
 
 import hashlib
+from typing import Sequence
 
 import numpy as np
 
 
-def random_key(seed, purpose, *indices):
-    """128-bit key of one random choice: a hash of the seed (int), the purpose (str) and its indices (ints)."""
+def random_key(seed: int, purpose: str, *indices: int) -> int:
+    """128-bit key of one random choice: a hash of the seed, the purpose and its indices."""
     name = "/".join([str(int(seed)), purpose] + [str(int(index)) for index in indices])
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=16).digest(), "little")
 
 
-def generator(seed, purpose, *indices):
+def generator(seed: int, purpose: str, *indices: int) -> np.random.Generator:
     """NumPy generator whose stream depends on the arguments alone (Philox: counter based, no warm-up)."""
     return np.random.Generator(np.random.Philox(key=random_key(seed, purpose, *indices)))
 
 
-def uniforms(seed, purpose, index, things, count):
-    """`count` random numbers for each of many things, a function of (seed, purpose, index) and the thing alone.
+def uniforms(seed: int, purpose: str, index: int, things: Sequence[int], count: int) -> np.ndarray:
+    """`count` random numbers for each thing, a function of (seed, purpose, index) and the thing alone.
 
     SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014), whose n-th number is a hash
-    of n: a generator for each thing would cost more than to decode an image.
+    of n: a generator for each thing would cost more than decoding an image.
 
     Args:
         seed, purpose, index: as in `random_key`.
         things: (n,) integers.
-        count: numbers a thing.
+        count: random numbers per thing.
 
     Returns:
         (n, count) float64, uniform in [0, 1).

@@ -1,15 +1,16 @@
-"""Versions of what a run's numbers depend on."""
+"""Versions of the packages that the results of a run depend on."""
 
 import platform
 from importlib import metadata
+from typing import Dict
 
 from . import __version__
 
 _PACKAGES = "mxnet", "horovod", "numpy", "mpi4py"
 
 
-def versions():
-    """Versions by name, of Python, ours and the packages that compute and communicate; None for one that is missing."""
+def versions() -> Dict[str, str]:
+    """Versions by name: of this package, Python, and the installed packages that compute and communicate."""
     found = {"partial_fc": __version__, "python": platform.python_version()}
     for distribution in metadata.distributions():
         name = (distribution.metadata["Name"] or "").lower()

@@ -45,7 +45,7 @@ def test_missing_file_is_told(tmp_path):
 
 
 def test_folder_without_files(tmp_path):
-    with pytest.raises(InputError, match=f"{tmp_path}: no centers there"):
+    with pytest.raises(InputError, match=f"{tmp_path}: has no centers"):
         load_centers(str(tmp_path), bank(1, 0))
 
 

@@ -136,7 +136,7 @@ def damage(path):
         (
             lambda path: path.write_text(path.read_text().replace('"num_update": 2', '"num_update": 7')),
             MANIFEST,
-            "manifest.json: not what was saved",
+            "manifest.json: changed since it was saved",
         ),
         (lambda path: path.write_text("[]"), MANIFEST, "manifest.json: not a manifest"),
         (lambda path: path.write_bytes(b"\xff\xfe"), MANIFEST, "manifest.json: not JSON"),
@@ -147,14 +147,14 @@ def test_damaged_checkpoint_is_named_and_the_one_before_is_used(harm, name, mess
     harm(tmp_path / "update-000000002" / name)
     path, manifest = newest(tmp_path)
     assert path.endswith("update-000000001") and manifest["num_update"] == 1
-    assert f"not used, not whole: {tmp_path}/update-000000002/{message}" in caplog.text
+    assert f"skipping incomplete checkpoint: {tmp_path}/update-000000002/{message}" in caplog.text
 
 
 def test_no_whole_one_is_an_error(tmp_path):
     save(tmp_path, updates=(1, 2))
     for number in (1, 2):
         damage(tmp_path / f"update-00000000{number}" / "part-0")
-    with pytest.raises(CollectiveError, match="none of 2 checkpoints is whole"):
+    with pytest.raises(CollectiveError, match="none of 2 checkpoints is complete"):
         newest(tmp_path)
 
 
@@ -205,7 +205,7 @@ def test_manifest_of_another_version_is_refused(tmp_path):
     save(tmp_path)
     path = tmp_path / "update-000000005" / MANIFEST
     path.write_text(json.dumps(dict(json.loads(path.read_text()), format=2)))
-    with pytest.raises(CollectiveError, match="of format 2"):
+    with pytest.raises(CollectiveError, match="has format 2"):
         newest(tmp_path)
 
 

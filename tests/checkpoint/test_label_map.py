@@ -38,7 +38,7 @@ def test_names_that_match_nothing(tmp_path, caplog):
 
 def test_name_that_is_there_twice(tmp_path):
     (tmp_path / "old").write_text("Ada\nEmmy\nAda\n")
-    with pytest.raises(InputError, match="'Ada' is there twice, for the labels 0 and 2"):
+    with pytest.raises(InputError, match="'Ada' is repeated, for the labels 0 and 2"):
         match_identities(str(tmp_path / "old"), str(tmp_path / "old"))
 
 

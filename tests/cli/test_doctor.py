@@ -68,7 +68,7 @@ def test_what_needs_mxnet_is_not_judged_without(well, capsys):
     well["here"] = facts_with(mxnet=error, horovod=None, trainer=error)
     assert main([]) == 1
     printed = capsys.readouterr().out
-    assert "not tried, since Horovod cannot be imported" in printed and printed.count("no mxnet") == 1
+    assert "not tested, since Horovod cannot be imported" in printed and printed.count("no mxnet") == 1
 
 
 def test_interrupt(well, monkeypatch):
@@ -84,10 +84,12 @@ def test_wrong_hosts(capsys):
     assert capsys.readouterr().err == "error: -H 'a:b': expected hosts such as ip1:8,ip2:8\n"
 
 
-def test_acceptance_needs_a_checkout(monkeypatch, capsys):
-    monkeypatch.setattr(commands, "checkout", lambda: None)
+@pytest.mark.parametrize("folder", [None, "a checkout without benchmarks"])
+def test_acceptance_needs_a_checkout(folder, monkeypatch, capsys):
+    monkeypatch.setattr(commands, "checkout", lambda: folder)
     assert main(["--gpu-acceptance"]) == 2
-    assert "run it in a checkout" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "runs benchmarks/acceptance.py, which is not part of the installed package: clone the" in printed
 
 
 @pytest.mark.parametrize("status", [0, 1])

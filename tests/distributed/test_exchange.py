@@ -1,10 +1,15 @@
 """What may go into a collective."""
 
+import ctypes
+import time
+
 import mxnet as mx
+import numpy as np
 import pytest
+from mxnet.base import _LIB, check_call
 
 from partial_fc.distributed.communicator import Communicator
-from partial_fc.distributed.exchange import groups
+from partial_fc.distributed.exchange import groups, plain
 from partial_fc.errors import InputError
 
 
@@ -43,3 +48,31 @@ def test_groups_are_of_one_type_and_of_about_32_megabytes():
             ["float164"],
         ]
     )
+
+
+def memory_of(array):
+    """View of the memory of a float32 array that is row-major now, whatever layout it is given later."""
+    pointer = ctypes.c_void_p()
+    check_call(_LIB.MXNDArrayGetData(array.handle, ctypes.byref(pointer)))
+    return np.ctypeslib.as_array(ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float)), array.shape)
+
+
+def test_a_rearranged_array_is_row_major_after_the_work_on_it_and_nothing_waits():
+    convolution, factor = mx.gluon.nn.Conv2D(32, 3, in_channels=16), mx.nd.ones((1200, 1200))
+    convolution.initialize()
+    weight = convolution.weight.data()
+    values, memory = weight.asnumpy(), memory_of(weight)
+    convolution(mx.nd.ones((8, 16, 12, 12))).wait_to_read()
+    assert not np.array_equal(memory, values), "the test needs a convolution that rearranges its weight"
+    assert plain(weight) is weight
+    mx.nd.waitall()
+    assert np.array_equal(memory, values)
+
+    start, slow = time.perf_counter(), factor
+    for _ in range(10):
+        slow = mx.nd.dot(slow, factor) / 1200
+    convolution(slow[:96].reshape((-1, 16, 10, 10)))  # rearranges it again, after that
+    plain(weight)
+    asked = time.perf_counter() - start
+    mx.nd.waitall()
+    assert np.array_equal(memory, values) and asked < (time.perf_counter() - start) / 2

@@ -143,9 +143,9 @@ def test_as_run_sh_has_it(tmp_path):
 @pytest.mark.parametrize(
     "words, message",
     [
-        ("mpirun -np 3 -H a:1,b:1 x", "-np 3: the hosts have room for 2 ranks"),
+        ("mpirun -np 3 -H a:1,b:1 x", "-np 3: the hosts have only 2 slots"),
         ("horovodrun -np 2 -H a,b x", "host a: horovodrun needs the number of ranks"),
-        ("horovodrun -np 2 -H me@a:2 x", "host me@a: horovodrun takes no user"),
+        ("horovodrun -np 2 -H me@a:2 x", "host me@a: horovodrun accepts no user"),
         ("horovodrun -np 2 --hostfile /nowhere x", "--hostfile /nowhere: No such file"),
         ("horovodrun -np 2 -H", "-H '': expected hosts"),
     ],

@@ -97,7 +97,7 @@ def test_folders_with_something_in_them_stay(path):
 def test_of_a_process_that_lives_and_then_was_killed(path):
     process = start(HOLD, path)
     process.stdout.readline()
-    with pytest.raises(Held, match=f"process {process.pid} .*wait for its end, or end it$"):
+    with pytest.raises(Held, match=f"process {process.pid} .*wait until it ends, or end it$"):
         Lock(path).acquire(force=True)  # what is known to run is not overridden
     process.kill()
     while open(f"/proc/{process.pid}/stat").read().rpartition(")")[2].split()[0] != "Z":
@@ -116,9 +116,9 @@ def test_a_process_of_the_same_number_that_started_later(path):
 
 def test_an_owner_of_whom_nothing_can_be_known(path):
     leave(path, time="2026-01-01T00:00:00Z")
-    with pytest.raises(Held, match=r"process \d+ on b, since 2026-01-01T\S+; if that is over, remove /\S+\.lock$"):
+    with pytest.raises(Held, match=r"process \d+ on b, since 2026-01-01T\S+; if it has ended, remove /\S+\.lock$"):
         Lock(path).acquire()
-    with pytest.raises(Held, match="over, start with --break-lock$"):
+    with pytest.raises(Held, match="ended, start with --break-lock$"):
         Lock(path, "start with --break-lock").acquire()
     lock = Lock(path)
     assert lock.acquire(force=True) and names(path) == [LOCK]
@@ -148,18 +148,18 @@ def test_what_the_kernel_knows_of_a_lock_is_proof(values, path, monkeypatch):
     leave(path, **{"boot": own.boot, "flock": True, "pid": 2**31 - 1, **values})
     with open(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(Held, match="wait for its end"):
+        with pytest.raises(Held, match="wait until it ends"):
             Lock(path).acquire()
     with Lock(path):
         pass
 
 
 def test_a_later_start_of_the_same_launch(path, monkeypatch):
-    monkeypatch.setattr(lock_file, "_PATIENCE", 0.5)
+    monkeypatch.setattr(lock_file, "_END_TIMEOUT", 0.5)
     leave(path)
     with pytest.raises(Held):
         Lock(path, launch="another").acquire()
-    with Lock(path, launch="a launch"), pytest.raises(Held, match="wait for its end"):
+    with Lock(path, launch="a launch"), pytest.raises(Held, match="wait until it ends"):
         Lock(path, launch="a launch").acquire()  # the earlier one is to have ended
 
 
@@ -219,7 +219,7 @@ def test_files_that_name_no_owner(content, path):
     os.makedirs(os.path.dirname(path))
     with open(path, "wb") as file:
         file.write(content)
-    with pytest.raises(Held, match="at work there: a program that does not say which; if that is over, remove /"):
+    with pytest.raises(Held, match="at work there: an unknown program; if it has ended, remove /"):
         Lock(path).acquire()
     with Lock(path + "2"):
         pass

@@ -18,7 +18,8 @@ grep -qx "$1" {0}/up || exit 255
 
 
 def restarts_of(command):
-    return Restarts(command, from_command_line(command.trainer_arguments))
+    config = from_command_line(command.trainer_arguments)
+    return Restarts(command, config.resume, config.models_root)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.distributed import restarts
 from partial_fc.distributed.hosts import Host
 from partial_fc.distributed.launch_command import Command
-from partial_fc.doctor.command_lines import ssh_command
+from partial_fc.doctor.programs import ssh_command
 from partial_fc.errors import InputError
 from partial_fc.launch import main as launch
 
@@ -98,7 +98,8 @@ def test_the_real_ssh_takes_it_for_a_name(name, tmp_path, monkeypatch):
     monkeypatch.setattr(restarts, "is_here", lambda name: False)
     program = ["bash", "config.sh", "--models-root", str(tmp_path)]
     command = Command("mpirun", [], None, (Host(name, 1),), program)
-    run = restarts.Restarts(command, from_command_line(command.trainer_arguments))
+    config = from_command_line(command.trainer_arguments)
+    run = restarts.Restarts(command, config.resume, config.models_root)
     with pytest.raises(InputError, match="does not answer"):
         run.next_command()
     assert not (tmp_path / "mark").exists()

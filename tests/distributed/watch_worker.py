@@ -37,7 +37,7 @@ if action == "progress":
         time.sleep(0.5)
 if action == "save":
     with watch.busy("saving update 7", 10):
-        with watch.waiting("a word of all ranks"):
+        with watch.waiting("a message of all ranks"):
             pass
         time.sleep(4)
 if action == "wait for progress":

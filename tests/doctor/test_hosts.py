@@ -5,7 +5,7 @@ import json
 import pytest
 
 from partial_fc.doctor import hosts
-from partial_fc.doctor.findings import OK, TROUBLE, WARNING
+from partial_fc.doctor.checklist import OK, TROUBLE, WARNING
 from partial_fc.doctor.hosts import ask, check_ssh
 
 from doctor.host_facts import FACTS
@@ -79,7 +79,7 @@ def test_clocks_apart(ssh):
 
 @pytest.mark.parametrize(
     "host, problem, advice",
-    [("bare", "config.sh: No such file", "the same folder"), ("old", "No module named", "git pull")],
+    [("bare", "config.sh: No such file", "the same path"), ("old", "No module named", "git pull")],
 )
 def test_host_without_the_checkout_or_with_an_old_one(host, problem, advice, ssh):
     facts, finding = ask(host, "models", None)

@@ -2,11 +2,10 @@
 
 import pytest
 
-from partial_fc.doctor.findings import OK, TROUBLE, WARNING, Finding, count, lines
-from partial_fc.doctor.gpus import check_gpus
+from partial_fc.doctor.checklist import OK, TROUBLE, WARNING, Finding, count, lines
+from partial_fc.doctor.hardware import check_gpus, check_storage
 from partial_fc.doctor.hosts import compare
 from partial_fc.doctor.software import check_software
-from partial_fc.doctor.storage import check_storage
 
 from doctor.host_facts import FACTS, GPU, facts_with, on_gpus
 
@@ -45,11 +44,11 @@ def test_all_is_well(facts):
         (facts_with(driver={"error": "Driver/library version mismatch"}), "GPUs", TROUBLE, "mismatch", "driver"),
         (facts_with(gpus=[GPU]), "GPUs", WARNING, "1 GPUs, but MXNet is built for the CPU", "--cuda cu112"),
         (on_gpus(mxnet=dict(cuda=True, gpu_memory=[])), "GPUs", TROUBLE, "sees 0 of 2", "CUDA_VISIBLE_DEVICES"),
-        (on_gpus(gpus=[{**GPU, "compute_capability": "9.0"}]), "GPU 0", TROUBLE, "9.0", "no code for it"),
+        (on_gpus(gpus=[{**GPU, "compute_capability": "9.0"}]), "GPU 0", TROUBLE, "9.0", "supports Maxwell"),
         (on_gpus(gpus=[GPU, {**GPU, "used_mib": "30000"}]), "GPU 1", WARNING, "30000 MiB", "nvidia-smi"),
         (on_gpus(horovod=dict(nccl=False, cuda=False)), "NCCL", WARNING, "host memory", "nvcc"),
         (facts_with(models_root={"error": "/: Read-only"}), "models root", TROUBLE, "Read-only", "--models-root"),
-        (facts_with(models_root=None), "models root", TROUBLE, "not tried", "--models-root"),
+        (facts_with(models_root=None), "models root", TROUBLE, "not tested", "--models-root"),
         (facts_with(models_root=dict(free=2**30)), "models root", WARNING, "1.0 GiB free", "make room"),
         (facts_with(models_root=dict(write_mb_s=3.0)), "models root", WARNING, "3 MB/s", "save_interval"),
         (
@@ -94,8 +93,8 @@ def test_ranks_of_a_host(facts, slots, status):
         (facts_with(mxnet=dict(cuda=True)), "versions", "CUDA in MXNet True, here False"),
         (facts_with(horovod=dict(version="0.27.0")), "versions", "Horovod 0.27.0, here 0.28.1"),
         (facts_with(mpirun=dict(version="mpirun (Open MPI) 5.0")), "versions", "MPI mpirun (Open MPI) 5.0, here"),
-        (facts_with(data=dict(index_digest="cd")), "same data", "train.idx is another one"),
-        (facts_with(data=dict(bytes=7)), "same data", "train.rec is another one"),
+        (facts_with(data=dict(index_digest="cd")), "same data", "train.idx differs"),
+        (facts_with(data=dict(bytes=7)), "same data", "train.rec differs"),
     ],
 )
 def test_what_differs_from_this_host(there, topic, message):

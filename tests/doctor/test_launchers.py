@@ -5,7 +5,7 @@ import json
 import pytest
 
 from partial_fc.doctor import collective, launchers
-from partial_fc.doctor.findings import OK, TROUBLE, WARNING
+from partial_fc.doctor.checklist import OK, TROUBLE, WARNING
 from partial_fc.doctor.launchers import check_ranks
 
 RESULT = dict(
@@ -51,7 +51,7 @@ def test_what_the_ranks_tell(change, status, message, program):
     "script, problem",
     [
         ("echo 'no route to host' >&2; exit 1", "no route to host"),
-        ("echo nothing", "the ranks told nothing"),
+        ("echo nothing", "the ranks reported nothing"),
         ("echo waiting; sleep 60", "no answer within 1 s"),
     ],
 )

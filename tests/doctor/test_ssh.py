@@ -10,7 +10,7 @@ import time
 import pytest
 
 from partial_fc.doctor import facts
-from partial_fc.doctor.findings import OK, TROUBLE
+from partial_fc.doctor.checklist import OK, TROUBLE
 from partial_fc.doctor.hosts import ask, check_ssh, compare
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")

@@ -31,7 +31,7 @@ def test_two_hosts_of_which_one_has_other_files(tmp_path):
     assert {"ssh", "clock", "MXNet", "data"} <= set(other)
     differing = other.pop("versions"), other.pop("same data")
     assert [finding["status"] for finding in differing] == ["trouble", "trouble"]
-    assert "code" in differing[0]["message"] and "train.idx is another one than here" in differing[1]["message"]
+    assert "code" in differing[0]["message"] and "train.idx differs from the one here" in differing[1]["message"]
     rest = [*other.values(), *(finding for found in findings.values() for finding in found)]
     assert not [finding for finding in rest if finding["status"] == "trouble"]
     assert ["2 ranks on 2 hosts" in finding["message"] for finding in findings["ranks"]] == [True, True]

@@ -14,7 +14,7 @@ from partial_fc.training.module import UpdateStats
 
 from helpers.measurements import loss_log, read_by_tensorboard, reports
 
-FULL, AGAIN = "NOT WRITTEN, the work continues: ", "written again: "
+FULL, AGAIN = "could not write ", "writing again: "
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_file_on_a_full_disk(tmp_path, full_disk, caplog):
     full_disk(20)
     for number in range(1000):
         file.write(b"%d\n" % number)
-    assert messages(caplog, "") == [f"{FULL}{tmp_path}/file: File too large"]
+    assert messages(caplog, "") == [f"{FULL}{tmp_path}/file: File too large; the program continues"]
     assert (tmp_path / "file").stat().st_size == 20
     full_disk(None)
     file.write(b"end\n")
@@ -118,7 +118,7 @@ def test_a_log_on_a_full_disk(tmp_path, full_disk, log, caplog, capsys):
     assert printed.err == "" and printed.out.splitlines() == [
         "first",
         updates[0],
-        f"{FULL}{tmp_path}/train.log: File too large",
+        f"{FULL}{tmp_path}/train.log: File too large; the program continues",
         *updates[1:],
         "last",
         f"{AGAIN}{tmp_path}/train.log",

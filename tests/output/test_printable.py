@@ -10,7 +10,7 @@ from partial_fc.cli.run import log, run
 from partial_fc.data.records.data_set import write_reasons
 from partial_fc.data.tools.pack import pack
 from partial_fc.distributed import watch
-from partial_fc.doctor.findings import TROUBLE, Finding, lines
+from partial_fc.doctor.checklist import TROUBLE, Finding, lines
 from partial_fc.errors import InputError
 from partial_fc.eval.output import Result, csv_cell, results_csv, table
 from partial_fc.eval.report import report

@@ -51,7 +51,7 @@ def test_restarts_go_on_from_the_last_checkpoint(tmp_path):
         settings = arguments(f"{tmp_path}/{name}", max_update=10, save_interval=3)
         output = succeed(run([*LAUNCHERS["run.sh"][:-1], *options, "--", *settings], cwd=tmp_path, **inject))
         losses.append((tmp_path / name / "models" / "losses.csv").read_text())
-    assert re.search(r"error: rank 1 \(.*\nstarting again from the last checkpoint; 0 more", output), output
+    assert re.search(r"error: rank 1 \(.*\nstarting again from the last checkpoint; restarts left: 0", output), output
     assert "continuing from update 6" in output and losses[0] == losses[1]
 
 

@@ -77,7 +77,7 @@ def test_results_that_came_after_the_name_was_chosen(arguments, folder):
 
 def test_a_lock_of_another_host(folder, monkeypatch):
     leave(os.path.join("root", LOCK))
-    with pytest.raises(CollectiveError, match="on b, since .* if that is over, start with --break-lock"):
+    with pytest.raises(CollectiveError, match="on b, since .* if it has ended, start with --break-lock"):
         with hold(configuration("--models-root", "root")):
             pass
     with hold(configuration("--models-root", "root", "--break-lock")):

@@ -182,7 +182,7 @@ def folder(tmp_path, monkeypatch):
         ),
         ("--pretrained root/x,²", "--pretrained root/x,²: no file root/x,²-0000.params"),
         ("--centers nope", "--centers nope: no such folder"),
-        ("--centers faces", "--centers faces: no centers there"),
+        ("--centers faces", "--centers faces: has no centers"),
         (
             "--centers root",
             "--centers root: has the centers of several checkpoints: name one of them, such as root/checkp",

@@ -1,47 +1,56 @@
-"""Class centers and their momentum as safetensors files, one a rank, which any number of ranks can read."""
+"""Class centers and their momentum as safetensors files, one per rank, which any number of ranks can read."""
 
 import glob
 import os
-from typing import NamedTuple
+from typing import Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
 from ..errors import InputError
+from ..head.memory_bank import MemoryBank
 from .tensor_file import open_tensors, write_tensors
 
-# Rows of centers, or of momentum, that are on their way at a time.
+# Bytes of centers, or of momentum, that are copied at a time.
 _BLOCK_BYTES = 2**24
 _NAMES = "weight", "weight_mom"
 
+Block = Tuple[int, np.ndarray, np.ndarray]  # number of the first row or class, weight (n, D), weight_mom (n, D)
 
-def centers_file(rank, world_size):
+
+def centers_file(rank: int, world_size: int) -> str:
     """Name of the file of one rank's centers."""
     return f"centers-{rank:05d}-of-{world_size:05d}.safetensors"
 
 
-def row_blocks(num_rows, embedding_size, start=0):
-    """Slices of range(start, num_rows), of 16 MB each."""
+def row_blocks(num_rows: int, embedding_size: int, start: int = 0) -> List[slice]:
+    """Slices of range(start, num_rows), of at most 16 MB each."""
     size = max(1, _BLOCK_BYTES // (4 * embedding_size))
     return [slice(first, min(first + size, num_rows)) for first in range(start, num_rows, size)]
 
 
-def write_centers(path, class_start, num_local, num_classes, embedding_size, blocks):
+def write_centers(
+    path: str, class_start: int, num_local: int, num_classes: int, embedding_size: int, blocks: Iterable[Block]
+) -> None:
     """Write `weight` and `weight_mom` (num_local, D) of the classes from `class_start` on.
 
     Args:
-        num_classes: of all files.
-        blocks: iterable of (first row, weight (n, D), weight_mom (n, D)), NumPy arrays, together all rows.
+        path: of the new file.
+        class_start: first class in it.
+        num_local: number of classes in it.
+        num_classes: number of classes in all files.
+        embedding_size: D.
+        blocks: together all rows.
 
     Raises:
-        OSError: naming the file, if it cannot be written.
+        OSError: the file cannot be written.
     """
     named = ((name, row, array) for row, *arrays in blocks for name, array in zip(_NAMES, arrays))
     metadata = {"class_start": str(class_start), "num_classes": str(num_classes)}
     write_tensors(path, dict.fromkeys(_NAMES, (num_local, embedding_size)), named, metadata)
 
 
-def save_centers(folder, bank, world_size):
-    """Write a bank's rows into the file of its rank; a bank without classes has none. See `write_centers`.
+def save_centers(folder: str, bank: MemoryBank, world_size: int) -> List[str]:
+    """Write the rows of a bank to the file of its rank, none for a bank without classes; raises as `write_centers`.
 
     Returns:
         Names of the files written.
@@ -57,11 +66,11 @@ def save_centers(folder, bank, world_size):
     return [name]
 
 
-def load_centers(folder, bank):
-    """Fill a bank from the files of any number of ranks; what is read but not yet stored is one block.
+def load_centers(folder: str, bank: MemoryBank) -> None:
+    """Fill a bank from the files of any number of ranks, one block at a time.
 
     Raises:
-        InputError: as `CenterFiles`; other numbers of classes or dimensions than the bank's.
+        InputError: as `CenterFiles`; the number of classes or dimensions is not the bank's.
     """
     files = CenterFiles(folder)
     files.check_size(bank.num_classes, bank.embedding_size)
@@ -70,7 +79,7 @@ def load_centers(folder, bank):
 
 
 class _Shard(NamedTuple):
-    """One file: its classes [start, end), of how many, and the size of the embeddings."""
+    """One file: its classes [start, end), the number of all classes, and the size of the embeddings."""
 
     start: int
     end: int
@@ -80,16 +89,16 @@ class _Shard(NamedTuple):
 
 
 class CenterFiles:
-    """The centers in a folder, by class, whatever ranks have written them. Files of some of the ranks will do.
+    """The centers in a folder, by class, for any number of ranks that wrote them. Some of the files may be missing.
 
     Attributes:
         num_classes, embedding_size: of all files.
 
     Raises:
-        InputError: no files, a damaged one, or those of several runs.
+        InputError: there are no files, a damaged one, or files of several runs.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str) -> None:
         self._folder = folder
         paths = glob.glob(os.path.join(glob.escape(folder), "centers-*-of-*.safetensors"))
         if not paths:
@@ -97,20 +106,20 @@ class CenterFiles:
         self._shards = sorted(map(_read_shard, paths))
         kinds = {(path.rpartition("-of-")[2], *kind) for _, _, path, *kind in self._shards}
         if len(kinds) > 1:
-            raise InputError(f"{folder}: centers of several runs; keep one run's")
+            raise InputError(f"{folder}: centers of several runs; keep only those of one")
         self.num_classes, self.embedding_size = self._shards[0][-2:]
 
-    def check_size(self, num_classes, embedding_size):
-        """Raise InputError if the centers are of another number of classes or dimensions."""
+    def check_size(self, num_classes: int, embedding_size: int) -> None:
+        """Raise InputError if the centers have another number of classes or dimensions."""
         if (self.num_classes, self.embedding_size) != (num_classes, embedding_size):
             raise InputError(
                 f"{self._folder}: centers of {self.num_classes} classes of size {self.embedding_size}, this run has "
-                f"{num_classes} of size {embedding_size}: of another data set or --set embedding_size; "
+                f"{num_classes} of size {embedding_size}: they belong to another data set or embedding_size; "
                 "`partial-fc centers map` makes centers for other identities"
             )
 
-    def blocks(self, start, stop):
-        """(first class, weight (n, D), weight_mom (n, D)) of the classes [start, stop), in order, at most 16 MB each.
+    def blocks(self, start: int, stop: int) -> Iterator[Block]:
+        """Blocks of the classes [start, stop), in order, at most 16 MB each.
 
         Raises:
             InputError: some of the classes are in none of the files.
@@ -120,14 +129,14 @@ class CenterFiles:
         if missing:
             raise InputError(
                 f"{self._folder}: {missing} of the classes [{start}, {stop}) are in none of its {len(parts)} files "
-                "centers-*.safetensors: bring those of all hosts together"
+                "centers-*.safetensors: copy those of all hosts into this folder"
             )
         for begin, end, shard in parts:
             if begin < end:
                 yield from self._blocks_of(shard, begin, end)
 
-    def take(self, classes):
-        """`weight` and `weight_mom` (n, D) of some classes, (n,) integers in any order; runs of them are read at once.
+    def take(self, classes: np.ndarray) -> List[np.ndarray]:
+        """`weight` and `weight_mom` (n, D) of classes (n,) in any order; consecutive classes are read together.
 
         Raises:
             InputError: some of the classes are in none of the files.
@@ -141,15 +150,15 @@ class CenterFiles:
                     array[run[start - first : start - first + len(rows)]] = rows
         return arrays
 
-    def _blocks_of(self, shard, begin, end):
+    def _blocks_of(self, shard: _Shard, begin: int, end: int) -> Iterator[Block]:
         with open_tensors(shard.path) as file:
             arrays = [file.get_slice(name) for name in _NAMES]
             for rows in row_blocks(end - shard.start, self.embedding_size, begin - shard.start):
                 yield (shard.start + rows.start, *(array[rows] for array in arrays))
 
 
-def _instead_of_centers(folder):
-    """What a folder without centers is, and what to do."""
+def _instead_of_centers(folder: str) -> str:
+    """What is wrong with a folder without centers, and what to do."""
     below = [
         path
         for inner in (".", "checkpoints")
@@ -162,10 +171,10 @@ def _instead_of_centers(folder):
         return f"has the centers of several checkpoints: name one of them, such as {newest}"
     if glob.glob(os.path.join(glob.escape(folder), "*_centers.param")):
         return "has centers of the published system: convert them with `partial-fc centers import`"
-    return "no centers there, files centers-*-of-*.safetensors"
+    return "has no centers, files centers-*-of-*.safetensors"
 
 
-def _read_shard(path):
+def _read_shard(path: str) -> _Shard:
     with open_tensors(path) as file:
         try:
             start, num_classes = (int(file.metadata()[key]) for key in ("class_start", "num_classes"))

@@ -1,9 +1,10 @@
-"""Class centers from and to other forms: of the published system, of NumPy, and of another set of identities."""
+"""Conversion of class centers: from and to files of the published system and of NumPy, and to other identities."""
 
 import contextlib
 import glob
 import os
 import re
+from typing import Any, Callable, Iterable, Iterator, Optional, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -13,38 +14,40 @@ from ..errors import InputError
 from ..files import atomic_path, naming
 from ..head.host_arrays import ndarray_over
 from ..head.memory_bank import fill_initial_centers
-from .center_files import CenterFiles, centers_file, row_blocks, write_centers
+from .center_files import Block, CenterFiles, centers_file, row_blocks, write_centers
 from .numpy_file import open_matrix
 from .params_file import load_ndarrays
 
 _NUMPY_FILES = "centers.npy", "centers_mom.npy"
 
+Progress = Callable[[Any], Iterable[Any]]  # wraps an iterable to show progress
 
-def import_original(folder, out, num_classes, progress=iter):
+
+def import_original(folder: str, out: str, num_classes: int, progress: Progress = iter) -> None:
     """Convert `{rank}_centers.param` and `{rank}_centers_mom.param` of the published system.
 
-    Its ranks have ceil(N / S) rows each, so that the last ones have rows of no class, which are left out. Without files
-    of momentum it is 0.
+    Its ranks have ceil(N / S) rows each, so the last ones have rows of no class, which are dropped. Without files of
+    momentum, the momentum is 0.
 
     Args:
         folder: of these files.
-        out: folder for the centers, which has none yet.
+        out: folder for the new files, which has no centers yet.
         num_classes: N, the true number of classes.
         progress: wraps the iteration over the ranks.
 
     Raises:
-        InputError: missing or damaged files, or a number of rows that does not go with the number of classes.
+        InputError: missing or damaged files, or a number of rows that does not match the number of classes.
     """
     paths = [os.path.join(folder, f"{rank}_centers.param") for rank in range(_count_originals(folder))]
     shape = _load_original(paths[0]).shape
     num_local = -(-num_classes // len(paths))
     if shape[0] != num_local:
         raise InputError(
-            f"{folder}: {len(paths)} files of {shape[0]} rows are of {len(paths) * (shape[0] - 1) + 1} to "
-            f"{len(paths) * shape[0]} classes, not of {num_classes}: name the true number, or find the missing files"
+            f"{folder}: {len(paths)} files of {shape[0]} rows have {len(paths) * (shape[0] - 1) + 1} to "
+            f"{len(paths) * shape[0]} classes, not {num_classes}: give the true number, or add the missing files"
         )
 
-    def blocks():
+    def blocks() -> Iterator[Block]:
         for rank, path in enumerate(progress(paths)):
             start = rank * num_local
             rows = max(0, min(num_local, num_classes - start))
@@ -56,7 +59,7 @@ def import_original(folder, out, num_classes, progress=iter):
     _write(out, num_classes, shape[1], blocks())
 
 
-def _count_originals(folder):
+def _count_originals(folder: str) -> int:
     """Number of ranks whose files are in a folder."""
     names = map(os.path.basename, glob.glob(os.path.join(glob.escape(folder), "*_centers.param")))
     ranks = sorted(int(match[1]) for match in (re.match(r"(\d+)_centers\.param$", name) for name in names) if match)
@@ -66,18 +69,23 @@ def _count_originals(folder):
     return len(ranks)
 
 
-def _load_original(path, shape=None):
+def _load_original(path: str, shape: Optional[Tuple[int, ...]] = None) -> np.ndarray:
     arrays = load_ndarrays(path)
     if len(arrays) != 1 or isinstance(arrays, dict):
-        raise InputError(f"{path}: not a file of one MXNet array without a name")
+        raise InputError(f"{path}: expected a file with one MXNet array without a name")
     values = arrays[0].asnumpy()
     if values.ndim != 2 or shape not in (None, values.shape):
-        raise InputError(f"{path}: of shape {values.shape}, expected {shape or 'two dimensions'}")
+        raise InputError(f"{path}: has shape {values.shape}, expected {shape or 'two dimensions'}")
     return _finite(path, values)
 
 
-def import_numpy(path, out, progress=iter):
-    """Convert NAME.npy (N, D), and NAME_mom.npy beside it if there is one; else the momentum is 0.
+def import_numpy(path: str, out: str, progress: Progress = iter) -> None:
+    """Convert NAME.npy (N, D), and NAME_mom.npy beside it if it exists; otherwise the momentum is 0.
+
+    Args:
+        path: of NAME.npy.
+        out: folder for the new files, which has no centers yet.
+        progress: wraps the iteration over the blocks.
 
     Raises:
         InputError: a file that is not a float array of two dimensions, or a momentum of another shape.
@@ -86,47 +94,47 @@ def import_numpy(path, out, progress=iter):
     mom_path = re.sub(r"\.npy$", "", path) + "_mom.npy"
     weight_mom = open_matrix(mom_path, "centers") if os.path.exists(mom_path) else None
     if weight_mom is not None and weight_mom.shape != weight.shape:
-        raise InputError(f"{mom_path}: of shape {weight_mom.shape}, the centers are of {weight.shape}")
+        raise InputError(f"{mom_path}: has shape {weight_mom.shape}, the centers have {weight.shape}")
 
-    def blocks():
+    def blocks() -> Iterator[Block]:
         for rows in progress(row_blocks(*weight.shape)):
             block = np.asarray(weight[rows], np.float32)
             mom = np.zeros_like(block) if weight_mom is None else np.asarray(weight_mom[rows], np.float32)
             yield rows.start, _finite(path, block, rows.start), _finite(mom_path, mom, rows.start)
 
-    _write(out, *weight.shape, blocks())
+    _write(out, weight.shape[0], weight.shape[1], blocks())
 
 
-def _finite(path, rows, start=0):
+def _finite(path: str, rows: np.ndarray, start: int = 0) -> np.ndarray:
     wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(wrong):
         raise InputError(f"{path}: row {start + wrong[0]} has numbers that are not finite")
     return rows
 
 
-def export_original(folder, out, world_size, progress=iter):
-    """Write `{rank}_centers.param` and `{rank}_centers_mom.param` as the published system would have them.
+def export_original(folder: str, out: str, world_size: int, progress: Progress = iter) -> None:
+    """Write `{rank}_centers.param` and `{rank}_centers_mom.param` of the published system.
 
-    Every rank gets ceil(N / S) rows; those of no class are what random initial centers would be, as there.
+    Every rank gets ceil(N / S) rows; as there, rows of no class are random initial centers.
 
     Args:
         folder: of centers, see CenterFiles.
         out: folder for the new files.
-        world_size: S, ranks that are to read them.
+        world_size: S, the number of ranks that will read them.
         progress: wraps the iteration over the ranks.
 
     Raises:
-        InputError: more numbers on a rank than an MXNet array can hold; classes that are missing.
+        InputError: more elements per rank than an MXNet array can hold; missing classes.
     """
     centers = CenterFiles(folder)
     num_local = -(-centers.num_classes // world_size)
     if num_local * centers.embedding_size >= 2**31:
-        raise InputError(f"{num_local} rows a rank are more than an MXNet array can hold: use more --ranks")
+        raise InputError(f"{num_local} rows per rank are more than an MXNet array can hold: use more --ranks")
     with _new_folder(out, "*_centers.param"):
         _write_original(centers, out, world_size, num_local, progress)
 
 
-def _write_original(centers, out, world_size, num_local, progress):
+def _write_original(centers: CenterFiles, out: str, world_size: int, num_local: int, progress: Progress) -> None:
     for rank in progress(range(world_size)):
         weight, weight_mom = (np.zeros((num_local, centers.embedding_size), np.float32) for _ in range(2))
         start, end = (min(edge * num_local, centers.num_classes) for edge in (rank, rank + 1))
@@ -140,11 +148,11 @@ def _write_original(centers, out, world_size, num_local, progress):
                 mx.nd.save(unfinished, ndarray_over(array))
 
 
-def export_numpy(folder, out, progress=iter):
-    """Write `centers.npy` and `centers_mom.npy`, float32 (N, D).
+def export_numpy(folder: str, out: str, progress: Progress = iter) -> None:
+    """Write `centers.npy` and `centers_mom.npy`, float32 (N, D); see `export_original` for the arguments.
 
     Raises:
-        InputError: classes that are missing.
+        InputError: missing classes.
     """
     centers = CenterFiles(folder)
     shape = centers.num_classes, centers.embedding_size
@@ -159,19 +167,21 @@ def export_numpy(folder, out, progress=iter):
                         file.write(np.ascontiguousarray(block[index]).data)
 
 
-def map_centers(folder, out, num_classes, pairs, seed=0, progress=iter):
-    """Centers for another set of identities: those that stay keep center and momentum, the others start anew.
+def map_centers(
+    folder: str, out: str, num_classes: int, pairs: np.ndarray, seed: int = 0, progress: Progress = iter
+) -> None:
+    """Write centers for other identities: those in both sets keep center and momentum, new ones get initial centers.
 
     Args:
         folder: of centers, see CenterFiles.
-        out: folder for the new ones, which has none yet.
-        num_classes: of the new set.
-        pairs: (n, 2) int64, new and old label of every identity that stays.
-        seed: of the initial centers of the others.
+        out: folder for the new files, which has no centers yet.
+        num_classes: number of identities in the new set.
+        pairs: (n, 2) int64, new and old label of every identity in both sets.
+        seed: of the initial centers.
         progress: wraps the iteration over the blocks.
 
     Raises:
-        InputError: a label out of range, or one that is in two pairs.
+        InputError: a label out of range or in two pairs.
     """
     centers = CenterFiles(folder)
     for column, name, count in ((0, "new", num_classes), (1, "old", centers.num_classes)):
@@ -180,11 +190,11 @@ def map_centers(folder, out, num_classes, pairs, seed=0, progress=iter):
         if len(wrong):
             raise InputError(f"label map: {name} label {wrong[0]} lies outside [0, {count})")
         if len(np.unique(labels)) < len(labels):
-            raise InputError(f"label map: {name} label {np.flatnonzero(np.bincount(labels) > 1)[0]} is there twice")
+            raise InputError(f"label map: {name} label {np.flatnonzero(np.bincount(labels) > 1)[0]} is repeated")
     old_labels = np.full(num_classes, -1)
     old_labels[pairs[:, 0]] = pairs[:, 1]
 
-    def blocks():
+    def blocks() -> Iterator[Block]:
         for rows in progress(row_blocks(num_classes, centers.embedding_size)):
             weight, weight_mom = (
                 np.zeros((rows.stop - rows.start, centers.embedding_size), np.float32) for _ in range(2)
@@ -198,17 +208,17 @@ def map_centers(folder, out, num_classes, pairs, seed=0, progress=iter):
     _write(out, num_classes, centers.embedding_size, blocks())
 
 
-def _write(out, num_classes, embedding_size, blocks):
-    """Write all centers as one file, which appears whole."""
+def _write(out: str, num_classes: int, embedding_size: int, blocks: Iterable[Block]) -> None:
+    """Write all centers as one file, which appears when it is complete."""
     with _new_folder(out, "centers-*.safetensors"), atomic_path(os.path.join(out, centers_file(0, 1))) as unfinished:
         write_centers(unfinished, 0, num_classes, num_classes, embedding_size, blocks)
 
 
 @contextlib.contextmanager
-def _new_folder(out, pattern):
-    """Context in which no other program writes to a folder that has no such files yet."""
+def _new_folder(out: str, pattern: str) -> Iterator[None]:
+    """Context with the lock of a folder that has no files of the pattern yet."""
     os.makedirs(out, exist_ok=True)
     with Lock(os.path.join(out, LOCK)):
         if glob.glob(os.path.join(glob.escape(out), pattern)):
-            raise InputError(f"{out}: has {pattern} already; name another folder")
+            raise InputError(f"{out}: already has {pattern}; name another folder")
         yield

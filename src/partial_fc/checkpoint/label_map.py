@@ -1,6 +1,7 @@
-"""Which labels of one set of identities are which of another."""
+"""Labels of the same identities in two data sets."""
 
 import logging
+from typing import Dict, Tuple
 
 import numpy as np
 
@@ -11,22 +12,24 @@ from ..lists.numbers import number_rows
 log = logging.getLogger("partial_fc")
 
 
-def read_label_map(path):
-    """Pairs (n, 2) int64 from a list with a new and an old label on each line, see `text_lists`.
+def read_label_map(path: str) -> np.ndarray:
+    """Pairs (n, 2) int64 from a list with a new and an old label on each line.
 
     Raises:
-        InputError: with the line's number, for any other line.
+        InputError: names a line of another form.
     """
     blocks = [rows for _, rows in number_rows(path, 2, "a new label and an old one, whole numbers")]
     return np.concatenate([np.empty((0, 2), np.int64), *blocks])
 
 
-def match_identities(old_path, new_path):
-    """Pairs (n, 2) int64 of the new and old label of every name that is in both of two `identities.txt`, and the number
-    of new names. Old names that are of no new identity are counted in a warning.
+def match_identities(old_path: str, new_path: str) -> Tuple[np.ndarray, int]:
+    """Match the names of two lists `identities.txt`. A warning counts the old names that are not in the new list.
+
+    Returns:
+        Pairs (n, 2) int64 of the new and the old label of every name that is in both, and the number of new names.
 
     Raises:
-        InputError: a name that is there twice, no name that is in both.
+        InputError: a name is repeated, or no name is in both lists.
     """
     old, new = (_labels_by_name(path) for path in (old_path, new_path))
     known = Names(old)
@@ -41,9 +44,9 @@ def match_identities(old_path, new_path):
     return np.array(pairs, np.int64).reshape(-1, 2), len(new)
 
 
-def _labels_by_name(path):
-    labels = {}
+def _labels_by_name(path: str) -> Dict[str, int]:
+    labels: Dict[str, int] = {}
     for label, name in enumerate(read_names(path)):
         if labels.setdefault(name, label) != label:
-            raise InputError(f"{path}: {name!r} is there twice, for the labels {labels[name]} and {label}")
+            raise InputError(f"{path}: {name!r} is repeated, for the labels {labels[name]} and {label}")
     return labels

@@ -4,7 +4,7 @@ import collections
 import glob
 import os
 import re
-from typing import Iterable, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 import mxnet as mx
 
@@ -13,7 +13,9 @@ from ..files import atomic_path, naming
 from .params_file import load_ndarrays
 from .tensor_file import open_tensors, write_tensors
 
-_SHOWN, _ALL_SHOWN = 3, 30  # names in an error; in the log, before they are shortened
+_SHOWN, _ALL_SHOWN = 3, 30  # most names in an error, and in the log
+
+Arrays = Mapping[str, mx.nd.NDArray]  # by name
 _RGB = 3
 
 
@@ -24,8 +26,8 @@ def model_paths(name: str) -> Tuple[str, str]:
     return f"{prefix}-symbol.json", f"{prefix}-{int(epoch):04d}.params"
 
 
-def check_model_exists(name: str, option: str):
-    """Raise InputError if one of the two files of the model is missing that the user named with an option.
+def check_model_exists(name: str, option: str) -> None:
+    """Raise InputError if one of the two files is missing of the model that the user named with an option.
 
     Args:
         name: PREFIX[,EPOCH].
@@ -35,30 +37,27 @@ def check_model_exists(name: str, option: str):
         check_exists(path, name, option)
 
 
-def check_exists(path: str, name: str, option: str):
-    """As `check_model_exists`, for one of `model_paths` only."""
+def check_exists(path: str, name: str, option: str) -> None:
+    """As `check_model_exists`, for one of its two files."""
     if os.path.isfile(path):
         return
     prefix = model_paths(name)[0][: -len("-symbol.json")]
     there = sorted(glob.glob(glob.escape(prefix) + "-*.params"))
     hint = f"; there is {', '.join(there[:_SHOWN])}" if there else ""
-    whole = re.fullmatch(r"(.+)-([0-9]{4,})\.params", name, re.DOTALL)
-    if whole:
-        hint = f"; for that file write {whole[1]},{int(whole[2])}"
+    file_name = re.fullmatch(r"(.+)-([0-9]{4,})\.params", name, re.DOTALL)
+    if file_name:
+        hint = f"; for that file write {file_name[1]},{int(file_name[2])}"
     raise InputError(
         f"{option} {name}: no file {path}{hint}: PREFIX[,EPOCH] stands for PREFIX-symbol.json and PREFIX-EPOCH.params, "
         "by default epoch 0"
     )
 
 
-def save_model(prefix, symbol, arg_params, aux_params):
+def save_model(prefix: str, symbol: mx.sym.Symbol, arg_params: Arrays, aux_params: Arrays) -> None:
     """Write `PREFIX-symbol.json` and `PREFIX-0000.params`, which `mx.model.load_checkpoint(PREFIX, 0)` reads.
 
-    Args:
-        arg_params, aux_params: NDArrays by name.
-
     Raises:
-        OSError: naming the file, if it cannot be written; an earlier one of that name is left as it was.
+        OSError: a file cannot be written; an earlier one of that name is left as it was.
     """
     arrays = {"arg:" + name: array for name, array in arg_params.items()}
     arrays.update({"aux:" + name: array for name, array in aux_params.items()})
@@ -70,37 +69,37 @@ def save_model(prefix, symbol, arg_params, aux_params):
             save(unfinished)
 
 
-def load_parameters(path, parameters):
+def load_parameters(path: str, parameters: Arrays) -> Tuple[List[str], List[str]]:
     """Copy the backbone's parameters from a `.params` file of MXNet.
 
     Args:
-        path: the file; names in it begin with `arg:` or `aux:`.
-        parameters: NDArrays to fill, by name without that beginning.
+        path: of the file, whose names begin with `arg:` or `aux:`.
+        parameters: to fill, by name without that prefix.
 
     Returns:
-        Names that the file lacks, and those that it has in surplus.
+        Names that the file lacks, and surplus names of the file.
 
     Raises:
-        InputError: an unreadable file, or a parameter of another shape; nothing is copied then.
+        InputError: an unreadable file, or a parameter of another shape; then nothing is copied.
     """
     loaded = read_parameters(path)
     copy_parameters(path, loaded, parameters)
     return [name for name in parameters if name not in loaded], [name for name in loaded if name not in parameters]
 
 
-def copy_parameters(path, loaded, parameters):
-    """Copy those of the NDArrays `loaded` by name, from the file `path`, that are also in `parameters`.
+def copy_parameters(path: str, loaded: Arrays, parameters: Arrays) -> None:
+    """Copy the arrays `loaded` from the file `path` whose names are also in `parameters`.
 
     Raises:
-        InputError: a parameter of another shape; nothing is copied then.
+        InputError: a parameter of another shape; then nothing is copied.
     """
     check_shapes(path, loaded, {name: array.shape for name, array in parameters.items()})
     for name in set(parameters) & set(loaded):
         loaded[name].copyto(parameters[name])
 
 
-def check_shapes(path, loaded, shapes):
-    """Raise InputError if one of the NDArrays `loaded` by name has another shape than `shapes` has for its name."""
+def check_shapes(path: str, loaded: Arrays, shapes: Mapping[str, Tuple[int, ...]]) -> None:
+    """Raise InputError if an array has another shape than `shapes` has for its name."""
     for name in shapes:
         if name in loaded and loaded[name].shape != shapes[name]:
             check_channels(path, name, loaded[name].shape, shapes[name])
@@ -111,11 +110,11 @@ def check_shapes(path, loaded, shapes):
 
 
 def why_not(needed: Iterable[str], held: Iterable[str]) -> str:
-    """What a file holds, and the nearest reason why it lacks parameters of a network.
+    """The likely reason why a file lacks parameters of a network, for an error.
 
     Args:
         needed: names of the network's parameters.
-        held: names of the file's.
+        held: names in the file.
     """
     needed, held = list(needed), list(held)
     text = f"the file holds {len(held)} parameters ({_some(held)}), the network has {len(needed)} ({_some(needed)})"
@@ -130,18 +129,18 @@ def why_not(needed: Iterable[str], held: Iterable[str]) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names for the log, one after the other; of very many only the first."""
+    """Names for the log, separated by commas; of very many only the first."""
     names = list(names)
     shown = names if len(names) <= _ALL_SHOWN else names[:_ALL_SHOWN]
     return ", ".join(shown) + (f" ... and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
 
 
-def _some(names):
+def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + " ..." * (len(names) > _SHOWN)
 
 
-def _common_prefix(names, others):
-    """What most of the names have in front of one of the others; None if that is no beginning of most."""
+def _common_prefix(names: Sequence[str], others: Set[str]) -> Optional[str]:
+    """The prefix without which most of the names are among the others; None if there is none."""
     found = collections.Counter(
         next((name[:start] for start in range(1, len(name)) if name[start:] in others), None) for name in names
     )
@@ -149,12 +148,12 @@ def _common_prefix(names, others):
     return prefix if 2 * count > len(names) else None
 
 
-def read_parameters(path):
-    """NDArrays of a `.params` file of MXNet, by name without the beginning `arg:` or `aux:`.
+def read_parameters(path: str) -> Dict[str, mx.nd.NDArray]:
+    """NDArrays of a `.params` file of MXNet, by name without the prefix `arg:` or `aux:`.
 
     Raises:
-        InputError: no such file, not one of named parameters, names without that beginning, or an array without
-            dimensions; see `load_ndarrays`.
+        InputError: no such file, arrays without names, names without that prefix, or an array without dimensions; see
+            also `load_ndarrays`.
     """
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such file; a model PREFIX,EPOCH has its parameters in PREFIX-EPOCH.params")
@@ -165,7 +164,7 @@ def read_parameters(path):
     if bare:
         raise InputError(
             f"{path}: {len(bare)} of {len(loaded)} names do not begin with arg: or aux:, such as {bare[0]}: it was "
-            "written by Gluon's save_parameters, or by hand; Gluon's `net.export(PREFIX)` writes such, and a symbol"
+            "written by Gluon's save_parameters, or by hand; Gluon's `net.export(PREFIX)` writes the right names"
         )
     for name, array in loaded.items():
         if not array.shape:
@@ -176,35 +175,35 @@ def read_parameters(path):
     return {name.partition(":")[2]: array for name, array in loaded.items()}
 
 
-def check_channels(path, name, shape, expected):
-    """Raise InputError if the weight of a convolution differs from what is expected in its input channels alone.
+def check_channels(path: str, name: str, shape: Tuple[int, ...], expected: Tuple[int, ...]) -> None:
+    """Raise InputError if a convolution's weight differs from the expected shape only in its input channels.
 
     Args:
         path: of the parameters.
         name: of the weight.
         shape: in the file.
-        expected: by the network, 0 where that is unknown.
+        expected: shape in the network, 0 where unknown.
     """
     if len(shape) == len(expected) == 4 and shape[0] == expected[0] and expected[1] == _RGB != shape[1]:
         images = "grey images" if shape[1] == 1 else f"images of {shape[1]} channels"
-        raise InputError(f"{path}: {name} has shape {shape}: it is of a network for {images}, and images here are RGB")
+        raise InputError(f"{path}: {name} has shape {shape}: it is of a network for {images}, but images here are RGB")
 
 
-def save_arrays(path, arrays):
-    """Write float32 NDArrays by name as safetensors, one after the other through the host's memory.
+def save_arrays(path: str, arrays: Arrays) -> None:
+    """Write float32 NDArrays as safetensors; only one at a time is copied to host memory.
 
     Raises:
-        OSError: naming the file, if it cannot be written.
+        OSError: the file cannot be written.
     """
     blocks = ((name, 0, array.asnumpy()) for name, array in arrays.items())
     write_tensors(path, {name: array.shape for name, array in arrays.items()}, blocks, {})
 
 
-def load_arrays(path, arrays):
-    """Fill NDArrays by name from a file of `save_arrays`.
+def load_arrays(path: str, arrays: Arrays) -> None:
+    """Fill NDArrays from a file of `save_arrays`.
 
     Raises:
-        InputError: a damaged file, or one of other names or shapes; nothing is copied then.
+        InputError: a damaged file, or other names or shapes in it; then nothing is copied.
     """
     with open_tensors(path) as file:
         kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}
@@ -213,6 +212,6 @@ def load_arrays(path, arrays):
             raise InputError(f"{path}: holds {', '.join(sorted(set(kinds.values())))}, expected float32 only")
         for name, shape in {**shapes, **{name: array.shape for name, array in arrays.items()}}.items():
             if shapes.get(name) != shape or name not in arrays:
-                raise InputError(f"{path}: {name} is not as in this network, {shapes.get(name)} instead of {shape}")
+                raise InputError(f"{path}: {name} has shape {shapes.get(name)}, this network's has {shape}")
         for name, array in arrays.items():
             array[:] = file.get_tensor(name)

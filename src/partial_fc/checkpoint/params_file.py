@@ -1,14 +1,14 @@
-"""MXNet's container of arrays, `.params`: its sizes are compared with the file's before MXNet loads it.
+"""MXNet's file of arrays, `.params`: its sizes are checked against the size of the file before MXNet loads it.
 
-MXNet asks for whatever memory a file announces: 92 bytes can claim 2^31 dimensions. The form: the number 0x112, a
-reserved one, the number of arrays and each of them, then the number of names and each of them. An array is a mark of
-its version, the kind of storage, the shape, the device that it was on, the type of its numbers and the numbers.
+MXNet allocates whatever a file announces: 92 bytes can claim 2^31 dimensions. The format: the number 0x112, a reserved
+one, the number of arrays and the arrays, then the number of names and the names. An array is a number for its version,
+the kind of storage, the shape, the device, the type of its elements and the elements.
 """
 
 import math
 import os
 import struct
-from typing import Dict, List, Union
+from typing import Any, BinaryIO, Dict, List, Set, Tuple, Union
 
 import mxnet as mx
 
@@ -27,13 +27,13 @@ _ITEM_SIZES = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1, 12: 2}  # bytes b
 
 
 def load_ndarrays(path: str) -> Union[Dict[str, mx.nd.NDArray], List[mx.nd.NDArray]]:
-    """Dense NDArrays of a file of `mx.nd.save`, of whatever origin: by name, or a list where they have no names.
+    """Dense NDArrays of a file of `mx.nd.save`, also from untrusted sources: by name, or a list if they have no names.
 
-    Memory is that of the file, and no more than MXNet's for as many bytes.
+    The memory needed is bounded by the size of the file.
 
     Raises:
-        InputError: naming the file: no such file, sizes beyond its length, sparse arrays, arrays without dimensions or
-            elements, types that Python does not know, a name twice, or MXNet's reason.
+        InputError: no such file, sizes beyond its length, sparse arrays, arrays without dimensions or elements,
+            unknown types, a repeated name, or an error of MXNet.
     """
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such file")
@@ -49,28 +49,28 @@ def load_ndarrays(path: str) -> Union[Dict[str, mx.nd.NDArray], List[mx.nd.NDArr
 
 
 class _Walk:
-    """Reads the sizes in an open binary file; the arrays' numbers are skipped."""
+    """Reads the sizes in an open file, without the elements of the arrays."""
 
-    def __init__(self, file):
+    def __init__(self, file: BinaryIO) -> None:
         self._file, self._left = file, os.fstat(file.fileno()).st_size
 
-    def check(self):
-        """Raise ValueError unless the file is whole; returns whether it was written under NumPy's semantics."""
+    def check(self) -> bool:
+        """Raise ValueError unless the file is complete; returns whether it was written under NumPy semantics."""
         magic, _, count = self._read("<3Q")
         if magic != _MAGIC:
-            raise ValueError("it does not begin as one")
+            raise ValueError("it does not begin like one")
         if not 0 < count <= _MOST_ARRAYS:
             raise ValueError(f"it announces {count:,} arrays; 1 to {_MOST_ARRAYS:,} are read")
         numpy_semantics = {self._array(number) for number in range(count)}
         if len(numpy_semantics) > 1:
-            raise ValueError("some of its arrays are of NumPy's semantics and others not")
+            raise ValueError("some of its arrays have NumPy semantics and others do not")
         self._names(count)
         if self._left:
             raise ValueError(f"{self._left:,} bytes follow its end")
         return numpy_semantics.pop()
 
-    def _array(self, number):
-        """Skip an array; returns whether it is of NumPy's semantics."""
+    def _array(self, number: int) -> bool:
+        """Skip an array; returns whether it has NumPy semantics."""
         (version,) = self._read("<I")
         if version in (_V2, _V3):
             (storage,) = self._read("<i")
@@ -79,13 +79,13 @@ class _Walk:
         shape = self._shape(version, number)
         device, _, kind = self._read("<3i")
         if device not in _DEVICES or kind not in _ITEM_SIZES:
-            raise ValueError(f"array {number} is of a device or type that is not known ({device}, {kind})")
+            raise ValueError(f"array {number} has an unknown device or type ({device}, {kind})")
         if min(shape, default=1) < 1 or math.prod(shape) > _MOST_ELEMENTS:
             raise ValueError(f"array {number} has the shape {shape}: 1 to {_MOST_ELEMENTS:,} elements are read")
         self._skip(_ITEM_SIZES[kind] * math.prod(shape))
         return version == _V3
 
-    def _shape(self, version, number):
+    def _shape(self, version: int, number: int) -> Tuple[int, ...]:
         if version in (_V1, _V2, _V3):
             (dimensions,), size = self._read("<i"), "q"
         else:
@@ -96,32 +96,32 @@ class _Walk:
             raise ValueError(f"array {number} announces {dimensions:,} dimensions")
         return self._read(f"<{dimensions}{size}")
 
-    def _names(self, count):
+    def _names(self, count: int) -> None:
         (named,) = self._read("<Q")
         if named not in (0, count):
             raise ValueError(f"it has {named:,} names for {count:,} arrays")
-        names = set()
+        names: Set[str] = set()
         for _ in range(named):
             (length,) = self._read("<Q")
             if length > _LONGEST_NAME:
-                raise ValueError(f"a name is said to have {length:,} bytes")
+                raise ValueError(f"a name claims {length:,} bytes")
             names.add(self._read(f"{length}s")[0].decode("utf-8"))
         if len(names) < named:
-            raise ValueError("it has a name twice")
+            raise ValueError("it repeats a name")
 
-    def _read(self, form):
+    def _read(self, form: str) -> Tuple[Any, ...]:
         size = struct.calcsize(form)
         self._take(size)
         data = self._file.read(size)
         if len(data) < size:
-            raise ValueError("it became shorter while it was read")
+            raise ValueError("it was shortened while it was read")
         return struct.unpack(form, data)
 
-    def _skip(self, size):
+    def _skip(self, size: int) -> None:
         self._take(size)
         self._file.seek(size, os.SEEK_CUR)
 
-    def _take(self, size):
+    def _take(self, size: int) -> None:
         if size > self._left:
-            raise ValueError(f"it announces {size:,} bytes more where {self._left:,} are left")
+            raise ValueError(f"it announces {size:,} more bytes, but {self._left:,} are left")
         self._left -= size

@@ -1,8 +1,8 @@
 """Symbols in MXNet's JSON, checked before MXNet reads them.
 
 MXNet trusts the file: some operators take a pointer from an attribute and call through it, others read files, divide
-by an attribute that is zero, or crash without the inputs they expect. So a graph of unknown origin may hold operators
-that networks are made of, with the inputs and the attributes that these take, and nothing else.
+by an attribute that is zero, or crash without the inputs they expect. So a graph may only contain known operators of
+networks, with a valid number of inputs and attributes within bounds.
 """
 
 import math
@@ -18,14 +18,14 @@ from ..files import parse_json
 # r200, the deepest of the published networks, has 1,506 nodes and 300 kB.
 MAX_NODES = 20_000
 MAX_BYTES = 2**24
-# Numbers that an image of the network may occupy in all outputs together; r200 has 80 million.
+# Elements of all outputs of the network together, for one image; r200 has 80 million.
 MAX_ELEMENTS = 2**31
 
 _LARGEST = 2**31  # of any number in an attribute
 _LONGEST = 4096  # characters of an attribute or a name
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
-# Inputs, at least and at most, of each operator that a symbol may hold. Auxiliary states are inputs in new files only.
+# Least and most inputs of each operator that a symbol may contain. Only new files count auxiliary states as inputs.
 _MANY = 4096
 _INPUTS = {
     **dict.fromkeys(
@@ -80,17 +80,17 @@ _BOUNDS = {
 
 
 def load_symbol(path: str, operators: Iterable[str] = ()) -> mx.sym.Symbol:
-    """The symbol of a JSON file, of whatever origin.
+    """The symbol of a JSON file, also from an untrusted source.
 
     Args:
-        path: the file.
-        operators: names of further operators that it may hold. Their attributes are bounded as all are, but whether
-            MXNet is safe with them is not known.
+        path: of the file.
+        operators: names of further operators that it may contain. Their attributes are bounded like all others, but
+            MXNet may not be safe with them.
 
     Raises:
-        InputError: naming the file and, where one is to blame, the node: not JSON, not a graph, a node that uses a
-            later one (a cycle), an operator that is not allowed, inputs or attributes out of bounds, too many nodes, or
-            MXNet's reason.
+        InputError: names the file and, if possible, the node: not JSON, not a graph, a node that uses a later one (a
+            cycle), an operator that is not allowed, inputs or attributes out of bounds, too many nodes, or an error of
+            MXNet.
     """
     text = _read(path)
     try:
@@ -100,7 +100,7 @@ def load_symbol(path: str, operators: Iterable[str] = ()) -> mx.sym.Symbol:
         raise InputError(f"{path}: not a symbol of MXNet that is safe to load: {cause(error)}") from error
 
 
-def _read(path):
+def _read(path: str) -> str:
     size = os.path.getsize(path)
     if size > MAX_BYTES:
         raise InputError(f"{path}: {size:,} bytes; a symbol has at most {MAX_BYTES:,}")
@@ -112,7 +112,7 @@ def _read(path):
         raise InputError(f"{path}: not a symbol of MXNet that is safe to load: not text in UTF-8") from error
 
 
-def _parse(text):
+def _parse(text: str) -> Any:
     try:
         return parse_json(text)
     except ValueError as error:
@@ -120,7 +120,7 @@ def _parse(text):
 
 
 def check_graph(graph: Any, operators: Iterable[str] = ()) -> None:
-    """Raise InputError unless `graph`, the parsed JSON, is one of MXNet's that is safe to load, see `load_symbol`."""
+    """Raise InputError unless `graph`, parsed JSON, is a symbol of MXNet that is safe to load, see `load_symbol`."""
     _expect(isinstance(graph, dict) and isinstance(graph.get("nodes"), list), "it has no list of nodes")
     nodes, heads = graph["nodes"], graph.get("heads")
     _expect(0 < len(nodes) <= MAX_NODES, f"it has {len(nodes):,} nodes; 1 to {MAX_NODES:,} are allowed")
@@ -139,8 +139,8 @@ def check_graph(graph: Any, operators: Iterable[str] = ()) -> None:
     _check_version(graph.get("attrs", {}))
 
 
-def _check_node(node, place, outputs, allowed) -> int:
-    """Checks a node; returns how many outputs others may use."""
+def _check_node(node: Any, place: str, outputs: List[int], allowed: Dict[str, Tuple[int, int]]) -> int:
+    """Check a node; returns the number of its outputs."""
     _expect(isinstance(node, dict), f"{place} is no object")
     operator, name, inputs = node.get("op"), node.get("name"), node.get("inputs")
     _expect(isinstance(name, str) and 0 < len(name) <= _LONGEST, f"{place} has no name")
@@ -148,7 +148,7 @@ def _check_node(node, place, outputs, allowed) -> int:
     _expect(isinstance(operator, str) and isinstance(inputs, list), f"{place} lacks its operator or its inputs")
     _expect(
         operator in allowed,
-        f"{place}: the operator {operator[:60]!r} is not one that networks are made of, and may do harm; "
+        f"{place}: the operator {operator[:60]!r} is not on the list of safe ones, and may do harm; "
         f"if you trust the file: --allow-operator {operator[:60]}",
     )
     fewest, most = allowed[operator]
@@ -160,11 +160,11 @@ def _check_node(node, place, outputs, allowed) -> int:
     attributes = _attributes(node, place)
     num_args = _number(attributes.get("num_args", str(len(inputs))))
     _expect(num_args == len(inputs), f"{place}: num_args is not the number of its inputs")
-    return int(_number(attributes.get(_OUTPUTS.get(operator), "1")))
+    return int(_number(attributes.get(_OUTPUTS.get(operator, ""), "1")))
 
 
-def _check_entry(entry, place, outputs):
-    """An output of an earlier node: [node, output] or [node, output, version]."""
+def _check_entry(entry: Any, place: str, outputs: List[int]) -> None:
+    """Check a reference to an output of an earlier node: [node, output] or [node, output, version]."""
     _expect(
         isinstance(entry, list) and len(entry) in (2, 3) and _is_index(entry[0], len(outputs) - 1),
         f"{place} takes the output of a node that does not come before it",
@@ -175,8 +175,8 @@ def _check_entry(entry, place, outputs):
     )
 
 
-def _attributes(node, place) -> Dict[str, str]:
-    """All attributes of a node, checked. Old files have `param` for the operator and `attr` for the rest."""
+def _attributes(node: Dict[str, Any], place: str) -> Dict[str, str]:
+    """Checked attributes of a node. Old files have `param` for those of the operator and `attr` for the others."""
     found: Dict[str, str] = {}
     for key in ("attrs", "attr", "param"):
         attributes = node.get(key, {})
@@ -193,37 +193,43 @@ def _attributes(node, place) -> Dict[str, str]:
     return found
 
 
-def _number(text) -> float:
+def _number(text: str) -> float:
     return float(text) if _NUMBER.fullmatch(text.strip()) else -1.0
 
 
-def _is_index(value, largest) -> bool:
+def _is_index(value: Any, largest: int) -> bool:
     return type(value) is int and 0 <= value <= largest
 
 
-def _check_version(attributes):
-    """Graph attributes are [type, value]; MXNet reads the version."""
+def _check_version(attributes: Any) -> None:
+    """Check the attributes of the graph, [type, value] by name, of which MXNet reads the version."""
     _expect(isinstance(attributes, dict), "attrs is no object")
     for name, value in attributes.items():
         good = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
         _expect(good and (value[0] != "int" or _is_index(value[1], 10**6)), f"attrs: {name[:60]} is damaged")
 
 
-def _expect(condition, otherwise):
+def _expect(condition: Any, otherwise: str) -> None:
     if not condition:
         raise InputError(otherwise)
 
 
 def check_size(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> None:
-    """Check that one image of shape (b, 3, H, W) needs at most MAX_ELEMENTS numbers in all outputs of the network.
+    """Check that all outputs of a network together have at most MAX_ELEMENTS elements for one image.
+
+    Args:
+        symbol: of the network.
+        shape: of a batch of images, (b, 3, H, W).
 
     Raises:
-        InputError: it needs more, or the shapes within the network do not follow from that of the image.
-        mxnet.base.MXNetError: the network does not take such images.
+        InputError: they have more, or MXNet cannot infer the shapes within the network from that of the image.
+        mxnet.base.MXNetError: the network does not accept such images.
     """
     _, shapes, _ = symbol.get_internals().infer_shape(data=(1, *shape[1:]))
     if shapes is None:
-        raise InputError("the shapes within this network do not follow from that of an image")
+        raise InputError("the shapes within this network cannot be inferred from that of an image")
     total = sum(math.prod(output) for output in shapes)
     if total > MAX_ELEMENTS:
-        raise InputError(f"an image would need {total:,} numbers in this network; at most {MAX_ELEMENTS:,} are allowed")
+        raise InputError(
+            f"all outputs of this network have {total:,} elements for one image; at most {MAX_ELEMENTS:,} are allowed"
+        )

@@ -1,12 +1,13 @@
-"""Float32 arrays in safetensors files, written and read by ranges of rows, so that no file need fit into memory.
+"""Float32 arrays in safetensors files, written and read by ranges of rows, so that files may exceed the memory.
 
 The format (https://github.com/huggingface/safetensors): eight bytes with the length of a JSON header, the header, the
-arrays. The library's own writer wants every array as bytes in memory, which would double what a rank holds.
+arrays. The library's own writer needs every array as bytes in memory, which would double the memory of a rank.
 """
 
 import contextlib
 import json
 import os
+from typing import Any, BinaryIO, Dict, Iterable, Iterator, Mapping, Sequence, Tuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -16,49 +17,55 @@ from ..errors import InputError
 from ..files import naming, refuse_pointer
 
 _ITEM_SIZE = 4
-_LONGEST_HEADER = 2**22  # bytes; a hundred for each array
+_LONGEST_HEADER = 2**22  # bytes; an array takes about a hundred
 
 
-def write_tensors(path, shapes, blocks, metadata):
-    """Write arrays as their rows come.
+def write_tensors(
+    path: str,
+    shapes: Mapping[str, Sequence[int]],
+    blocks: Iterable[Tuple[str, int, np.ndarray]],
+    metadata: Dict[str, str],
+) -> None:
+    """Write arrays in blocks of rows.
 
     Args:
         path: of the new file.
-        shapes: of the arrays by name.
-        blocks: iterable of (name, number of the first row, float32 rows), together all rows of all arrays.
-        metadata: strings by name.
+        shapes: of the arrays, by name.
+        blocks: (name, number of the first row, float32 rows), together all rows of all arrays.
+        metadata: by name.
 
     Raises:
-        OSError: naming the file, if it cannot be written.
+        OSError: the file cannot be written.
     """
-    header, offsets, end = {"__metadata__": metadata}, {}, 0
+    header: Dict[str, Any] = {"__metadata__": metadata}
+    offsets: Dict[str, int] = {}
+    end = 0
     for name, shape in shapes.items():
         offsets[name], end = end, end + _ITEM_SIZE * int(np.prod(shape, dtype=np.int64))
         header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [offsets[name], end]}
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % 8)
     with naming(path), open(path, "wb", buffering=0) as file:
-        _write_all(file, len(encoded).to_bytes(8, "little") + encoded)
+        _write_all(file, memoryview(len(encoded).to_bytes(8, "little") + encoded))
         start = file.tell()
         file.truncate(start + end)
         for name, row, rows in blocks:
             row_size = _ITEM_SIZE * int(np.prod(shapes[name][1:], dtype=np.int64))
             file.seek(start + offsets[name] + row * row_size)
-            _write_all(file, np.ascontiguousarray(rows, np.float32).reshape(-1).view(np.uint8))
+            _write_all(file, np.ascontiguousarray(rows, np.float32).reshape(-1).view(np.uint8).data)
 
 
-def _write_all(file, data):
-    view = memoryview(data)
+def _write_all(file: BinaryIO, view: memoryview) -> None:
     while len(view):  # Linux writes at most 2 GB at a time
         view = view[file.write(view) :]
 
 
 @contextlib.contextmanager
-def open_tensors(path):
-    """A file as safetensors gives it: `get_slice(name)[start:stop]` reads rows, `metadata()` is the dictionary.
+def open_tensors(path: str) -> Iterator[Any]:
+    """Context with the open file of safetensors: `get_slice(name)[start:stop]` reads rows, `metadata()` the metadata.
 
     Raises:
-        InputError: naming the file, if it is damaged; also from within the block.
+        InputError: the file is missing or damaged; also raised from within the block.
     """
     refuse_pointer(path)
     _check_header(path)
@@ -69,8 +76,8 @@ def open_tensors(path):
         raise InputError(f"{path}: damaged: {error}") from error
 
 
-def _check_header(path):
-    """Raise InputError where the header is said to be longer than ours are, or the file."""
+def _check_header(path: str) -> None:
+    """Raise InputError if the header claims to be longer than the file, or than any of ours."""
     try:
         with open(path, "rb") as file:
             length, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
@@ -79,4 +86,4 @@ def _check_header(path):
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if length > min(size, _LONGEST_HEADER):
-        raise InputError(f"{path}: damaged: its header is said to have {length:,} bytes")
+        raise InputError(f"{path}: damaged: its header claims {length:,} bytes")

@@ -26,7 +26,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     from ..train import train
 
     try:
-        comm = connected = connect()
+        comm = connected = connect(watch=True)
         connected.agree(problem)
         assert described  # otherwise there is a problem
         config, options = described

@@ -1,23 +1,30 @@
-"""What must be the same on every rank: versions, configuration and data, compared before the first update."""
+"""Versions, configuration and data must be the same on every rank: they are compared before the first update."""
 
 import os
 import zlib
+from typing import Any, Dict, Mapping
 
 from ..lists.names import find_path
+from .communicator import Communicator
 
-# Each host may have its own; what is in the files is compared instead.
+# Paths may differ between hosts; the content of the files is compared instead.
 _PATHS = ("rec", "models_root", "bank_dir", "pretrained")
 _BLOCK = 2**24
 _MISSING = "missing"
 
 
-def settings(config):
-    """What of a configuration must be the same on every rank, by key."""
+def settings(config: Mapping[str, Any]) -> Dict[str, Any]:
+    """The keys and values of a configuration that must be the same on every rank."""
     return {key: value for key, value in config.items() if key not in _PATHS}
 
 
-def checksums(config, records):
-    """Checksum (str) by file: of the index of a RecordFile, and of the verification sets beside it."""
+def checksums(config: Any, records: Any) -> Dict[str, str]:
+    """Checksums of the index of a record file and of the verification sets beside it, by the name of the file.
+
+    Args:
+        config: configuration, with `val_targets`.
+        records: RecordFile.
+    """
     found = {os.path.basename(records.index_path): f"{records.checksum():08x}"}
     for name in config.val_targets:
         path = find_path(os.path.dirname(records.path) or os.curdir, name + ".bin")
@@ -25,12 +32,12 @@ def checksums(config, records):
     return found
 
 
-def compare(what, values, comm):
+def compare(what: str, values: Dict[str, Any], comm: Communicator) -> None:
     """Raise CollectiveError on every rank if ranks have different values.
 
     Args:
-        what: that is compared, for the message: `{what} of {name}`.
-        values: by name, of this rank; JSON can hold them.
+        what: kind of the values, for the message: `{what} of {name} is ...`.
+        values: of this rank, by name; JSON can hold them.
         comm: communicator.
     """
     for rank, other in enumerate(comm.all_gather_object(values)):
@@ -44,7 +51,7 @@ def compare(what, values, comm):
         )
 
 
-def _checksum(path):
+def _checksum(path: str) -> int:
     value = 0
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(_BLOCK), b""):

@@ -1,7 +1,7 @@
-"""What may go into a collective: arrays by name, in what groups, and in which layout."""
+"""Arrays that collectives exchange: which are allowed, how they are grouped, and their layout in memory."""
 
 import ctypes
-from typing import Dict, Iterator, List, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -18,7 +18,7 @@ Described = Tuple[Tuple[str, tuple, str], ...]
 
 
 def describe(arrays: Dict[str, mx.nd.NDArray]) -> Described:
-    """Name, shape and dtype of each of the arrays that ranks are to exchange, in their order.
+    """Name, shape and dtype of each array that ranks are to exchange, in order.
 
     Raises:
         InputError: not a dictionary of dense NDArrays by name, or of numbers that Horovod cannot add.
@@ -28,7 +28,7 @@ def describe(arrays: Dict[str, mx.nd.NDArray]) -> Described:
     return tuple(_describe(name, array) for name, array in arrays.items())
 
 
-def _describe(name, array):
+def _describe(name: str, array: mx.nd.NDArray) -> Tuple[str, tuple, str]:
     if not isinstance(name, str):
         raise InputError(f"arrays must have names of type str, {name!r} is of type {type(name).__name__}")
     if isinstance(array, mx.gluon.Parameter):
@@ -49,10 +49,10 @@ def groups(arrays: Dict[str, mx.nd.NDArray]) -> Iterator[List[str]]:
     """Names of the arrays in groups of about 32 MB, each of one dtype and device.
 
     The order in which a sum over three or more ranks is taken depends on where in a message a number stands. Horovod
-    puts together what happens to be ready, unless it is told what belongs together: with groups, the same run gives the
-    same bits.
+    puts together whatever happens to be ready, unless the caller forms groups: with groups, the same run gives the same
+    bits.
     """
-    opened = {}
+    opened: Dict[tuple, Tuple[List[str], int]] = {}
     for name, array in arrays.items():
         kind = np.dtype(array.dtype), array.context
         group, size = opened.setdefault(kind, ([], 0))
@@ -66,12 +66,29 @@ def groups(arrays: Dict[str, mx.nd.NDArray]) -> Iterator[List[str]]:
 
 
 def plain(array: mx.nd.NDArray) -> mx.nd.NDArray:
-    """An array in the layout of its shape, row by row; on a CPU, after the work on it is done.
+    """The array, in row-major layout once MXNet's engine reaches the next operation on it. Does not wait for anything.
 
-    oneDNN works in blocks: a convolution outside `autograd.record` rearranges its weight in place, and its result stays
-    so. MXNet's own operators know; Horovod would end the process. On a GPU there are no such layouts.
+    On a CPU, oneDNN works in blocks: a convolution outside `autograd.record` rearranges its weight in place, and its
+    result stays rearranged. MXNet's own operators take this into account; Horovod, which reads the memory, would end
+    the process. Whether an array is rearranged is known only when the work on it is done, so the engine is asked to
+    look then: an array that is row-major already is left as it is. On a GPU there are no such layouts.
     """
-    if array.context.device_type != "gpu":
+    if array.context.device_type == "gpu":
+        return array
+    if _reorder is None:
         array.wait_to_read()
-        check_call(_LIB.MXNDArrayGetData(array.handle, ctypes.byref(ctypes.c_void_p())))  # rearranges, if need be
+        check_call(_LIB.MXNDArrayGetData(array.handle, ctypes.byref(ctypes.c_void_p())))  # rearranges if necessary
+    else:
+        _reorder(array.handle)
     return array
+
+
+def _find_reorder() -> Optional[Callable[[ctypes.c_void_p], None]]:
+    """`mxnet::NDArray::Reorder2DefaultAsync() const`, which MXNet's C interface lacks; None if there is none."""
+    function = getattr(_LIB, "_ZNK5mxnet7NDArray20Reorder2DefaultAsyncEv", None)
+    if function is not None:
+        function.argtypes, function.restype = [ctypes.c_void_p], None
+    return function
+
+
+_reorder = _find_reorder()

@@ -1,4 +1,4 @@
-"""A launcher's command line, of mpirun or horovodrun: its options, its hosts, and the program that its ranks run."""
+"""The command line of a launcher, mpirun or horovodrun: its options, its hosts, and the program of its ranks."""
 
 import os
 import re
@@ -9,10 +9,10 @@ from typing import List, NamedTuple, Optional, Tuple
 from ..errors import InputError
 from .hosts import Host, own_address, parse_hosts, read_host_file
 
-# All spellings that mpirun or horovodrun takes, abbreviations too: no host comes past `hosts`, where names are checked.
+# All spellings that mpirun or horovodrun accepts, with abbreviations, so that hosts.py checks every host's name.
 _HOSTS, _HOST_FILES = re.compile("-H|--?hosts?"), re.compile("--?(hostf(i(le?)?)?|(default-)?(host|machine)file)")
 _RANKS = ("-np", "-n", "--num-proc")
-# Options without a value: mpirun's, of those that run.sh gives it, and horovodrun's. All others have one.
+# Options without a value, of horovodrun and of those that run.sh passes to mpirun. All others have a value.
 FLAGS = frozenset(
     """
     --oversubscribe
@@ -27,14 +27,14 @@ FLAGS = frozenset(
 
 
 class Command(NamedTuple):
-    """A command line in parts.
+    """The parts of a command line.
 
     Attributes:
         launcher: name or path of mpirun or horovodrun.
-        options: its own, list of str, without hosts and number of ranks.
-        ranks: their number as it was given, None where it was not.
-        hosts: tuple of Host, empty where none were given.
-        program: what each rank runs, list of str.
+        options: of the launcher, without hosts and number of ranks.
+        ranks: their number as it was given, None if it was not.
+        hosts: empty if none were given.
+        program: that each rank runs, with its arguments.
     """
 
     launcher: str
@@ -45,20 +45,20 @@ class Command(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the launcher, without its folder."""
+        """Name of the launcher, without its folder."""
         return os.path.basename(self.launcher)
 
     @property
     def trainer_arguments(self) -> Optional[List[str]]:
-        """What the trainer gets, None if the program is not `bash config.sh ...`."""
+        """Arguments of the trainer, None if the program is not `bash config.sh ...`."""
         names = [os.path.basename(word) for word in self.program[:2]]
         return self.program[2:] if names == ["bash", "config.sh"] else None
 
     def words(self, host_file: str) -> List[str]:
-        """The command as it is run.
+        """The command line to run.
 
         Args:
-            host_file: path where mpirun finds `host_lines`.
+            host_file: path of a file with `host_lines`, for mpirun.
         """
         ranks = ["-np", self.ranks] if self.ranks is not None else []
         if self.name != "horovodrun":
@@ -68,17 +68,19 @@ class Command(NamedTuple):
         return [self.launcher, *self.options, *ranks, *hosts, *_hidden(self.program)]
 
     def host_lines(self) -> str:
-        """The hosts as a host file."""
+        """Content of a host file with the hosts."""
         return "".join(f"{name} slots={slots}\n" if slots else f"{name}\n" for name, slots in self.hosts)
 
 
 def read_command(words: List[str]) -> Command:
-    """Take a command line, list of str, apart.
+    """Split a command line into its parts.
 
     Raises:
-        InputError: its hosts cannot be read, or do not do for this launcher and number of ranks.
+        InputError: the hosts cannot be read, or do not suit this launcher or the number of ranks.
     """
-    at, options, ranks, listed, filed = 1, [], None, (), ()
+    at, options, ranks = 1, [], None
+    listed: Tuple[Host, ...] = ()
+    filed: Tuple[Host, ...] = ()
     while at < len(words) and words[at].startswith("-") and words[at] != "--":
         name, value, length = _option(words[at], "".join(words[at + 1 : at + 2]))
         if _HOSTS.fullmatch(name):
@@ -96,36 +98,37 @@ def read_command(words: List[str]) -> Command:
     return command
 
 
-def _option(word, following):
-    """Name and value of an option, and how many words of the command line they are."""
+def _option(word: str, following: str) -> Tuple[str, str, int]:
+    """Name and value of an option, and how many words of the command line they take."""
     name, equals, value = word.partition("=")
     if equals:
         return name, value, 1
     if re.match("-[Hip].", word):  # -Hlocalhost:2
         return word[:2], word[2:], 1
-    if word in FLAGS or (len(word) > 2 and any(flag.startswith(word) for flag in FLAGS)):  # argparse takes beginnings
+    if word in FLAGS or (len(word) > 2 and any(flag.startswith(word) for flag in FLAGS)):
         return word, "", 1
     return word, following, 2
 
 
-def _check_hosts(command):
+def _check_hosts(command: Command) -> None:
     if command.name == "horovodrun":
         for name, slots in command.hosts:
             if slots is None:
                 raise InputError(f"host {name}: horovodrun needs the number of ranks of each host, such as {name}:8")
             if "@" in name:
-                raise InputError(f"host {name}: horovodrun takes no user's name; write User into ~/.ssh/config")
-            if name == socket.gethostname() and own_address() is None:  # horovodrun would take it for another host
+                raise InputError(f"host {name}: horovodrun accepts no user name; set User in ~/.ssh/config")
+            if name == socket.gethostname() and own_address() is None:  # horovodrun would treat it as another host
                 raise InputError(f"host {name}: the name of this host does not resolve; write localhost instead")
-    slots = [host.slots for host in command.hosts]
-    if slots and None not in slots and (command.ranks or "").isdigit() and int(command.ranks) > sum(slots):
-        raise InputError(f"-np {command.ranks}: the hosts have room for {sum(slots)} ranks")
+    known = [host.slots for host in command.hosts if host.slots is not None]
+    complete = known and len(known) == len(command.hosts)
+    if complete and command.ranks and command.ranks.isdigit() and int(command.ranks) > sum(known):
+        raise InputError(f"-np {command.ranks}: the hosts have only {sum(known)} slots")
 
 
-def _hidden(program):
-    """The same program in one word for bash, so that horovodrun does not see the program's options.
+def _hidden(program: List[str]) -> List[str]:
+    """The same program as one word for bash, so that horovodrun does not see the program's options.
 
-    It reads its command line with Python's argparse, which looks at the program's words, too: one that may abbreviate
-    two options of horovodrun is an error, wherever it stands.
+    horovodrun reads its command line with argparse, which also looks at the program's words: it rejects any word that
+    could abbreviate two options of horovodrun.
     """
     return ["bash", "-c", "exec env " + shlex.join(program)] if program else []

@@ -1,7 +1,7 @@
-"""Locks: one program at a time writes to a folder, on whatever host it runs.
+"""Locks: only one program at a time writes to a folder, on whatever host it runs.
 
-A lock is a small file of JSON that says who holds it. It appears whole, by a hard link, which fails where the file is
-there already, on network file systems, too. A lock that was left behind is replaced if its owner is proved to be gone.
+A lock is a small JSON file that names its owner. A hard link creates it complete, and fails if the file exists already,
+also on network file systems. An abandoned lock is replaced if its owner is proved to be gone.
 """
 
 import contextlib
@@ -13,56 +13,58 @@ import re
 import threading
 import time
 import uuid
-from typing import Optional
+from typing import List, Optional, Tuple
 
 from ..errors import InputError
 from ..files import naming
-from .lock_owner import read_owner, runs_here, this_process
+from .lock_owner import Owner, read_owner, runs_here, this_process
 
-LOCK = ".lock"  # in a folder of which one program at a time writes the files
+LOCK = ".lock"  # name of the file in the folder that it protects
 _LARGEST = 4096  # bytes of a lock
-_PATIENCE = 15.0  # seconds in which an earlier start of the same launch ends
+_END_TIMEOUT = 15.0  # seconds in which an earlier start of the same launch should end
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
 
 
 class Held(InputError):
-    """Another program holds the lock, or may do so."""
+    """Another program holds the lock, or may hold it."""
 
 
 class Lock:
-    """A lock, to be held in a `with` statement or from `acquire` to `release`.
+    """A lock, held in a `with` statement or from `acquire` to `release`.
 
     Args:
-        path: of its file; folders that lack are made, and removed with the lock if nothing else is in them.
-        remedy: what to do about a lock whose owner cannot be asked; by default, to remove the file.
-        run: name of a run; its ranks do not keep out each other.
-        launch: name that starts share of which an earlier one has ended before the next begins.
+        path: of its file. Missing folders are made, and removed with the lock if nothing else is in them.
+        remedy: advice about a lock whose owner may be gone; by default, to remove the file.
+        run: name of a run, whose ranks share the lock.
+        launch: name shared by starts that never run at the same time, so that a later one replaces an earlier.
 
     Raises:
-        Held: another program is at work, or was and cannot be proved to be gone.
+        Held: another program holds the lock, or did and cannot be proved to be gone.
         OSError: naming the file, if it cannot be written.
     """
 
-    def __init__(self, path: str, remedy: str = "", run: str = "", launch: str = ""):
+    def __init__(self, path: str, remedy: str = "", run: str = "", launch: str = "") -> None:
         self.path, self._remedy = path, remedy or f"remove {path}"
         self._run, self._launch = run or uuid.uuid4().hex, launch
-        self._descriptor, self._content, self._made = None, b"", []
-        self._releasing = threading.Lock()  # a process that must end does so from another thread
+        self._descriptor: Optional[int] = None
+        self._content = b""
+        self._made: List[str] = []  # folders
+        self._releasing = threading.Lock()  # a failed run releases its locks in another thread
 
-    def __enter__(self):
+    def __enter__(self) -> "Lock":
         self.acquire()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def acquire(self, force: bool = False) -> bool:
-        """Take the lock; returns False where another rank of the same run holds it.
+        """Take the lock; returns False if another rank of the same run holds it.
 
         Args:
-            force: take it from an owner of whom nothing can be known, too.
+            force: whether to take it also from an owner that may be alive or gone.
         """
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _END_TIMEOUT
         self._make_folder()
         try:
             while self._descriptor is None and not self._create():
@@ -79,12 +81,12 @@ class Lock:
             raise
 
     def is_held(self) -> bool:
-        """Whether somebody holds the lock who is not proved to be gone."""
+        """Whether the lock has an owner that is not proved to be gone."""
         content = self._read()
         return content is not None and self._runs(read_owner(content)) is not False
 
-    def keep(self):
-        """Make the lock again if it was removed; raises Held if it has another owner now."""
+    def keep(self) -> None:
+        """Restore the lock if it was removed; raises Held if it has another owner now."""
         if self._descriptor is None:
             return
         content = self._read()
@@ -93,10 +95,10 @@ class Lock:
             self._descriptor = None
             self.acquire()
         elif content != self._content:
-            raise Held(f"{self._folder}: another run has taken over: {read_owner(content) or 'not known which'}")
+            raise Held(f"{self._folder}: another run has taken over: {read_owner(content) or 'an unknown one'}")
 
-    def release(self):
-        """Remove the lock, if it is held."""
+    def release(self) -> None:
+        """Remove the lock if this process holds it."""
         with self._releasing:
             if self._descriptor is None:
                 return
@@ -108,28 +110,28 @@ class Lock:
             self._remove_folders()
 
     @property
-    def _folder(self):
+    def _folder(self) -> str:
         return os.path.dirname(os.path.abspath(self.path))
 
-    def _make_folder(self):
+    def _make_folder(self) -> None:
         folder = self._folder
         while not os.path.isdir(folder):
             self._made.append(folder)
             folder = os.path.dirname(folder)
         os.makedirs(self._folder, exist_ok=True)
 
-    def _remove_folders(self):
-        with contextlib.suppress(OSError):  # something is in it
+    def _remove_folders(self) -> None:
+        with contextlib.suppress(OSError):  # not empty
             for folder in self._made:
                 os.rmdir(folder)
         self._made = []
 
-    def _create(self):
-        """Whether the lock is now ours because there was none."""
+    def _create(self) -> bool:
+        """Create the lock; returns False if there is one."""
         descriptor, unfinished = self._write()
         try:
             os.link(unfinished, self.path)
-        except (FileExistsError, FileNotFoundError):  # the owner has removed ours as a leftover
+        except (FileExistsError, FileNotFoundError):  # or the owner has removed our new file as a leftover
             os.close(descriptor)
             return False
         except OSError as error:
@@ -143,20 +145,20 @@ class Lock:
         self._descriptor = descriptor
         return True
 
-    def _create_in_place(self):
-        """The same on a file system without hard links: for a moment, the file is empty."""
+    def _create_in_place(self) -> bool:
+        """The same on a file system without hard links, where the file is empty for a moment."""
         try:
             self._descriptor = self._write_to(self.path)
         except FileExistsError:
             return False
         return True
 
-    def _write(self):
-        """Descriptor and path of a new file that says that this process is the owner."""
+    def _write(self) -> Tuple[int, str]:
+        """Descriptor and path of a new file that names this process as the owner."""
         unfinished = f"{self.path}.{uuid.uuid4().hex}"
         return self._write_to(unfinished), unfinished
 
-    def _write_to(self, path):
+    def _write_to(self, path: str) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             own = this_process(self._folder, self._run, self._launch, _flock(descriptor, fcntl.LOCK_EX))
@@ -169,8 +171,8 @@ class Lock:
             raise
         return descriptor
 
-    def _remove_leftovers(self):
-        """Remove what those have left that were killed while they took the lock; who is at it now will try again."""
+    def _remove_leftovers(self) -> None:
+        """Remove files of processes that were killed while taking the lock; those that are taking it now try again."""
         pattern = re.compile(re.escape(os.path.basename(self.path)) + r"(-after-[0-9a-f]{16})*(\.[0-9a-f]{32})?")
         for name in os.listdir(self._folder):
             path = os.path.join(self._folder, name)
@@ -178,8 +180,8 @@ class Lock:
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(path)
 
-    def _read(self):
-        """Content of the file; None if there is none."""
+    def _read(self) -> Optional[bytes]:
+        """Content of the file; None if there is no file."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
@@ -192,8 +194,8 @@ class Lock:
         finally:
             os.close(descriptor)
 
-    def _may_replace(self, owner, force, end):
-        """Whether the owner has lost its right to the lock; raises Held if not, after it had time to end."""
+    def _may_replace(self, owner: Optional[Owner], force: bool, end: float) -> bool:
+        """Whether this process may take the lock from its owner, which has until `end` to go; raises Held if not."""
         runs = self._runs(owner)
         same_launch = owner is not None and bool(self._launch) and owner.launch == self._launch
         if runs is False or runs is None and (force or same_launch):
@@ -201,12 +203,12 @@ class Lock:
         if same_launch and time.monotonic() < end:
             time.sleep(0.2)
             return False
-        who = owner or "a program that does not say which"
-        advice = "wait for its end, or end it" if runs else f"if that is over, {self._remedy}"
+        who = owner or "an unknown program"
+        advice = "wait until it ends, or end it" if runs else f"if it has ended, {self._remedy}"
         raise Held(f"{self._folder}: another run is at work there: {who}; {advice}")
 
-    def _runs(self, owner) -> Optional[bool]:
-        """Whether an Owner lives; None where that cannot be known."""
+    def _runs(self, owner: Optional[Owner]) -> Optional[bool]:
+        """Whether the process of an owner is alive; None if unknown."""
         if owner is None:
             return None
         own = this_process(self._folder)
@@ -216,19 +218,19 @@ class Lock:
             return self._is_known_to_the_kernel()
         return None
 
-    def _is_known_to_the_kernel(self):
+    def _is_known_to_the_kernel(self) -> bool:
         """Whether a process has the file open and locked."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:
-            return not _flock(descriptor, fcntl.LOCK_SH)  # several may ask at the same time
+            return not _flock(descriptor, fcntl.LOCK_SH)  # shared: several processes may test at the same time
         finally:
             os.close(descriptor)
 
-    def _replace(self, content, force):
-        """Take the place of an owner, unless another has done so meanwhile: one at a time may try."""
+    def _replace(self, content: bytes, force: bool) -> None:
+        """Take the place of an owner, unless another process has done so: only one at a time may try."""
         claim = Lock(f"{self.path}-after-{hashlib.sha256(content).hexdigest()[:16]}", self._remedy)
         if not claim.acquire(force):
             return
@@ -240,10 +242,10 @@ class Lock:
             claim.release()
 
 
-def _flock(descriptor, kind):
-    """Whether the kernel now knows that this process has locked the file."""
+def _flock(descriptor: int, kind: int) -> bool:
+    """Lock a file in the kernel; returns False if that fails."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except OSError:  # also a file system without locks
+    except OSError:  # locked by another process, or a file system without locks
         return False
     return True

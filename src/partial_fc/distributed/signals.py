@@ -1,37 +1,40 @@
 """Signals of schedulers, which ask a run to save, or to save and end, before its time is over."""
 
 import signal
+from types import FrameType
+from typing import Any, Dict, Optional
 
-SAVE, STOP = 1, 2
+SAVE, STOP = 1, 2  # bits of a request
 _MEANING = {signal.SIGUSR1: SAVE, signal.SIGTERM: SAVE | STOP}
 
 
 class Stopped(Exception):
-    """The run was asked to end, and has saved what it needs to go on."""
+    """The run was asked to end, and has saved a checkpoint."""
 
 
 class Signals:
     """Remembers SIGUSR1 (save) and SIGTERM (save and end) while the `with` block runs; use it in the main thread.
 
-    Which ranks get a signal, and between which updates, is the scheduler's affair: ranks tell each other with their
-    labels, see `FaceModule.fit`, and so all of them save after the same update.
+    A scheduler may signal any rank at any time. The ranks exchange their requests together with their labels, see
+    `FaceModule.fit`, so that all of them save after the same update.
     """
 
-    def __init__(self):
-        self._asked, self._before = 0, {}
+    def __init__(self) -> None:
+        self._asked = 0
+        self._before: Dict[signal.Signals, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> "Signals":
         self._before = {number: signal.signal(number, self._remember) for number in _MEANING}
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _remember(self, number, _):
-        self._asked |= _MEANING[number]
+    def _remember(self, number: int, _: Optional[FrameType]) -> None:
+        self._asked |= _MEANING[signal.Signals(number)]
 
-    def take(self):
-        """SAVE, SAVE | STOP, or 0: what was asked for since the last call."""
+    def take(self) -> int:
+        """The requests since the last call: SAVE, SAVE | STOP, or 0."""
         asked, self._asked = self._asked, 0
         return asked

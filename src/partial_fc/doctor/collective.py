@@ -1,21 +1,23 @@
-"""One rank of `ranks`: exchanges arrays with the others, checks what arrives, and measures how fast that was."""
+"""A rank that `launchers` starts: exchanges arrays with the others, checks the values and measures the speed."""
 
 import json
 import socket
 import time
+from typing import Any, Callable, Dict
 
 import mxnet as mx
 import numpy as np
 
 from ..distributed.collectives import connect
+from ..distributed.communicator import Communicator
 
 MARK = "partial_fc.doctor.collective:"
 _BYTES, _ROUNDS = 2**24, 5
 
 
-def main():
+def main() -> None:
     """Measure; rank 0 prints `MARK` and one line of JSON."""
-    comm = connect()
+    comm = connect(watch=True)
     own_gpu = bool(mx.runtime.Features().is_enabled("CUDA")) and comm.local_rank < mx.context.num_gpus()
     on_gpus = all(comm.all_gather_object(own_gpu))
     result = dict(
@@ -28,10 +30,10 @@ def main():
         print(MARK, json.dumps(result), flush=True)
 
 
-def _measure(comm, ctx):
-    """`right`, whether every rank got what it should; `latency_ms`; `gb_s`, by collective, of each rank's network.
+def _measure(comm: Communicator, ctx: mx.Context) -> Dict[str, Any]:
+    """`right`, whether all values are right on every rank; `latency_ms`; `gb_s` per rank by collective.
 
-    A rank's network carries an array once around the ring, but for the part that stays; twice in an all-reduce.
+    The network of a rank carries an array once around the ring, without the part that stays; twice in an all-reduce.
     """
     total = mx.nd.full((comm.world_size, _BYTES // 4 // comm.world_size), comm.rank + 1, ctx)
     own = total[0]
@@ -50,7 +52,7 @@ def _measure(comm, ctx):
     return dict(right=all(right), latency_ms=1000 * latency, gb_s=speed)
 
 
-def _right(comm, own, total):
+def _right(comm: Communicator, own: mx.nd.NDArray, total: mx.nd.NDArray) -> bool:
     ranks = np.arange(1, comm.world_size + 1)
     gathered = comm.all_gather(own, name="doctor_gather").asnumpy().reshape(comm.world_size, -1)
     scattered = comm.reduce_scatter(total, name="doctor_scatter").asnumpy()
@@ -60,8 +62,8 @@ def _right(comm, own, total):
     return bool((gathered == ranks[:, None]).all() and all((each == ranks.sum()).all() for each in sums))
 
 
-def _seconds(comm, call):
-    """Of the slowest rank, in the best of the rounds: what the way between them can do."""
+def _seconds(comm: Communicator, call: Callable[[], Any]) -> float:
+    """Seconds that the slowest rank takes in the best of the rounds."""
     rounds = []
     for _ in range(_ROUNDS):
         mx.nd.waitall()

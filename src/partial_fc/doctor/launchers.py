@@ -1,18 +1,18 @@
-"""Starts ranks with each launcher and judges what they report of their collectives."""
+"""Starts ranks with each launcher and judges the values and the speed of their collectives."""
 
 import json
 import os
+from typing import Iterator, Optional, Sequence
 
 from ..distributed.hosts import mpi_settings
-from .command_lines import horovodrun_command, mpirun_command, rank_command
-from .findings import OK, TROUBLE, WARNING, Finding
-from .process import run
+from .checklist import OK, TROUBLE, WARNING, Facts, Finding
+from .programs import horovodrun_command, mpirun_command, rank_command, run
 
 TIMEOUT = 120
-# GB/s. Of 1 Gbit/s 0.12 arrive; the gradients of r50 are 0.17 GB, and travel twice.
+# GB/s; a network of 1 Gbit/s has 0.12. The gradients of r50 are 0.17 GB, and travel twice.
 _SLOW = 0.1
 _LAST_LINES = 6
-# Kept here, since `collective` imports MXNet: a test holds them to be the same.
+# Repeated here, since `collective` imports MXNet; a test compares the two.
 _MARK = "partial_fc.doctor.collective:"
 _LAUNCHERS = {
     "MPI": (mpirun_command, "--mca btl_tcp_if_include IFACE --mca oob_tcp_if_include IFACE for mpirun"),
@@ -20,24 +20,24 @@ _LAUNCHERS = {
 }
 
 
-def check_ranks(hosts=()):
+def check_ranks(hosts: Sequence[str] = ()) -> Iterator[Finding]:
     """Yield a Finding for each launcher.
 
     Args:
-        hosts: names of hosts with one rank each; of one, with two ranks; of none: two ranks on this host.
+        hosts: names of hosts, which get one rank each, a single one two; none: two ranks on this host.
     """
-    hosts = list(hosts) * (2 if len(hosts) == 1 else 1)
+    names = list(hosts) * (2 if len(hosts) == 1 else 1)
     for launcher in _LAUNCHERS:
-        yield _check(launcher, hosts)
+        yield _check(launcher, names)
 
 
-def _check(launcher, hosts):
+def _check(launcher: str, hosts: Sequence[str]) -> Finding:
     command, interface = _LAUNCHERS[launcher]
     environment = {**os.environ, **mpi_settings(hosts)}
     outcome = run(command(hosts, rank_command("partial_fc.doctor.collective")), TIMEOUT, environment)
     topic = f"{len(hosts) or 2} x {launcher}"
     result = _result(outcome.output)
-    advice = "setup-utils/install.sh tries both launchers, and says more"
+    advice = "setup-utils/install.sh tests both launchers and prints more"
     if len(set(hosts)) > 1:
         advice = (
             f"if the hosts have several networks, choose one: {interface}, NCCL_SOCKET_IFNAME=IFACE; every TCP port "
@@ -45,26 +45,26 @@ def _check(launcher, hosts):
         )
     if outcome.problem or result is None:
         last = [line for line in (outcome.output + outcome.errors).splitlines() if line.strip()][-_LAST_LINES:]
-        return Finding(topic, TROUBLE, "\n".join([outcome.problem or "the ranks told nothing", *last]), advice)
-    message = _told(result)
+        return Finding(topic, TROUBLE, "\n".join([outcome.problem or "the ranks reported nothing", *last]), advice)
+    message = _summary(result)
     if not result["right"]:
         return Finding(topic, TROUBLE, f"wrong sums: {message}", "setup-utils/install-horovod.sh --force")
     if result["gb_s"]["all_reduce"] < _SLOW:
-        advice = advice if len(set(hosts)) > 1 else "does another program keep this host busy?"
+        advice = advice if len(set(hosts)) > 1 else "is this host busy with another program?"
         return Finding(topic, WARNING, message, f"slow for the gradients of a large network; {advice}")
     return Finding(topic, OK, message)
 
 
-def _result(output):
-    """What rank 0 reported, from a line that the launcher may have put its own words before."""
+def _result(output: str) -> Optional[Facts]:
+    """The report of rank 0, from a line that the launcher may have prefixed; None if there is none."""
     for line in output.splitlines():
-        _, mark, told = line.partition(_MARK)
+        _, mark, report = line.partition(_MARK)
         if mark:
-            return json.loads(told)
+            return json.loads(report)
     return None
 
 
-def _told(result):
+def _summary(result: Facts) -> str:
     speeds = ", ".join(f"{name.replace('_', '-')} {value:.2f}" for name, value in result["gb_s"].items())
     hosts = len(set(result["hosts"]))
     where = f"{len(result['hosts'])} ranks on {hosts} host{'s' * (hosts > 1)}, {result['device'].upper()} arrays"

@@ -1,18 +1,19 @@
-"""Run by `facts` in a process of its own: import MXNet, then Horovod, and print a line of JSON about each.
+"""Imports MXNet, then Horovod, and prints a line of JSON about each; `facts` runs it as a process.
 
-If the process dies while it imports one, the lines of those before are there nevertheless.
+If an import kills the process, the lines printed before are still there.
 """
 
 import json
+from typing import Any, Dict
 
 
-def main():
-    """Print one JSON object a line: `{"mxnet": ...}`, `{"horovod": ...}`."""
+def main() -> None:
+    """Print one JSON object per line: `{"mxnet": ...}`, `{"horovod": ...}`."""
     for name, describe in (("mxnet", _mxnet), ("horovod", _horovod)):
         print(json.dumps({name: describe()}), flush=True)
 
 
-def _mxnet():
+def _mxnet() -> Dict[str, Any]:
     import mxnet as mx
     import numpy as np
 
@@ -22,7 +23,7 @@ def _mxnet():
     return {"version": mx.__version__, "numpy": np.__version__, "cuda": cuda, "gpu_memory": memory}
 
 
-def _horovod():
+def _horovod() -> Dict[str, Any]:
     from ..distributed.collectives import describe_build
 
     return describe_build()

@@ -1,37 +1,34 @@
 """Judges a host's versions (Python, MXNet, Horovod, MPI), its name and its limits."""
 
 import ipaddress
+from typing import Iterator, Optional
 
 from ..distributed.hosts import NO_ADDRESS, NO_ADDRESS_ADVICE, is_plain
-from .findings import OK, TROUBLE, WARNING, Finding
+from .checklist import OK, TROUBLE, WARNING, Facts, Finding, missing
 
-_INSTALL = ". setup-utils/env.sh; before that, where nothing is set up yet, setup-utils/install.sh"
+_INSTALL = ". setup-utils/env.sh; if nothing is installed yet, setup-utils/install.sh first"
 _PYTHON = (3, 8), (3, 14)
 _OPEN_FILES = 1024  # sockets to all ranks, shared memory, records
 _SHARED_MEMORY = 2**29
 
 
-def check_software(facts, alone=True):
-    """Yield Findings about `facts`, see `facts.gather`.
+def check_software(facts: Facts, alone: bool = True) -> Iterator[Finding]:
+    """Yield a Finding for each program and library, and for the name and the limits of the host where they matter.
 
     Args:
-        alone: whether all ranks are to run on this host.
+        facts: of the host, see `facts.gather`.
+        alone: whether all ranks are to run on one host.
     """
     yield _python(facts)
     yield _mxnet(facts["mxnet"])
-    if not missing(facts["mxnet"]):  # which the others need
+    if not missing(facts["mxnet"]):  # the others need it
         yield from _horovod(facts)
         yield _trainer(facts["trainer"])
     yield from _name(facts["host"], facts["address"], alone)
     yield from _system(facts)
 
 
-def missing(part):
-    """Whether a part of the facts are unknown, or were not even looked for."""
-    return not part or "error" in part
-
-
-def _python(facts):
+def _python(facts: Facts) -> Finding:
     version = tuple(map(int, facts["python"].split(".")[:2]))
     message = f"{facts['python']}, {facts['executable']}"
     if _PYTHON[0] <= version < _PYTHON[1]:
@@ -39,7 +36,7 @@ def _python(facts):
     return Finding("Python", TROUBLE, message, "use 3.8 to 3.13: setup-utils/install.sh --python PATH")
 
 
-def _mxnet(mxnet):
+def _mxnet(mxnet: Facts) -> Finding:
     if missing(mxnet):
         advice = _INSTALL
         if "libcuda" in mxnet["error"]:
@@ -49,7 +46,7 @@ def _mxnet(mxnet):
     return Finding("MXNet", OK, f"{mxnet['version']}, {build} build, NumPy {mxnet['numpy']}")
 
 
-def _horovod(facts):
+def _horovod(facts: Facts) -> Iterator[Finding]:
     horovod, mpirun = facts["horovod"], facts["mpirun"]
     if missing(horovod):
         yield Finding("Horovod", TROUBLE, f"cannot be imported: {horovod['error']}", _INSTALL)
@@ -58,58 +55,58 @@ def _horovod(facts):
     message = f"{horovod['version']} with {', '.join(parts)}"
     lacking = [name for name in ("MPI", "Gloo") if name not in parts]
     if lacking:
-        advice = "setup-utils/install-horovod.sh --force; .venv/install.log has the compiler's words"
+        advice = "setup-utils/install-horovod.sh --force; .venv/install.log has the compiler's output"
         yield Finding("Horovod", WARNING, f"{message}, without {' and '.join(lacking)}", advice)
     else:
         yield Finding("Horovod", OK, message)
     yield _mpi(horovod, mpirun)
     if missing(facts["horovodrun"]):
-        advice = ". setup-utils/env.sh; or start with run.sh, which needs mpirun only"
+        advice = ". setup-utils/env.sh; or start with run.sh, which only needs mpirun"
         yield Finding("horovodrun", WARNING, facts["horovodrun"]["error"], advice)
 
 
-def _mpi(horovod, mpirun):
-    """Whether mpirun is there and of the MPI that Horovod and mpi4py use."""
+def _mpi(horovod: Facts, mpirun: Facts) -> Finding:
+    """Whether mpirun is there and belongs to the MPI that Horovod and mpi4py use."""
     if missing(mpirun):
         advice = ". setup-utils/env.sh, or setup-utils/install-mpi.sh; without MPI: horovodrun --gloo"
         return Finding("MPI", WARNING, f"no mpirun: {mpirun['error']}", advice)
     message = f"{mpirun['version']}, {mpirun['path']}; {horovod['mpi_library']} in mpi4py"
     loaded = horovod["mpi_library"].split()
     if not loaded or loaded[-1].lstrip("v") not in mpirun["version"]:
-        advice = "they must be of one version: . setup-utils/env.sh, or setup-utils/install-horovod.sh --force"
+        advice = "they must have one version: . setup-utils/env.sh, or setup-utils/install-horovod.sh --force"
         return Finding("MPI", WARNING, message, advice)
     return Finding("MPI", OK, message)
 
 
-def _trainer(trainer):
+def _trainer(trainer: Facts) -> Finding:
     if "error" in trainer:
         return Finding("trainer", TROUBLE, f"cannot be started: {trainer['error']}", _INSTALL)
-    return Finding("trainer", OK, "all that it imports is there")
+    return Finding("trainer", OK, "starts; all imports are there")
 
 
-def _name(name, address, alone):
+def _name(name: str, address: Optional[str], alone: bool) -> Iterator[Finding]:
     if address is None:
         yield Finding("host name", WARNING, NO_ADDRESS.format(name), NO_ADDRESS_ADVICE)
     elif not alone and ipaddress.ip_address(address).is_loopback:
-        message = f"{name} resolves to {address}: Gloo does not connect two hosts that both have their name so"
+        message = f"{name} resolves to {address}: Gloo cannot connect two hosts whose names do so"
         advice = "write its address in the network of the hosts into /etc/hosts; run.sh and horovodrun --mpi work"
         yield Finding("host name", WARNING, message, advice)
     if not is_plain(name):
         message = f"{name} has characters that some MPIs refuse in the name of a host"
-        advice = "Open MPI takes it from run.sh, horovodrun, or after . setup-utils/env.sh; for others, rename the host"
+        advice = "run.sh, horovodrun and . setup-utils/env.sh make Open MPI accept it; for other MPIs, rename the host"
         yield Finding("host name", WARNING, message, advice)
 
 
-def _system(facts):
+def _system(facts: Facts) -> Iterator[Finding]:
     if facts["open_files"] < _OPEN_FILES:
-        yield Finding("open files", WARNING, f"at most {facts['open_files']} a process", "ulimit -n 65536")
+        yield Finding("open files", WARNING, f"at most {facts['open_files']} per process", "ulimit -n 65536")
     shared = facts["shared_memory"]
     if shared is not None and shared < _SHARED_MEMORY:
         yield Finding(
             "/dev/shm",
             WARNING,
-            f"{shared / 2**20:.0f} MiB free; ranks of a host exchange arrays through it",
-            "a container: docker run --shm-size=1g, or --ipc=host",
+            f"{shared / 2**20:.0f} MiB free; the ranks of a host exchange arrays through it",
+            "in a container: docker run --shm-size=1g, or --ipc=host",
         )
     if facts["clock_synchronized"] is False:
         yield Finding("clock", WARNING, "not synchronized by NTP", "timedatectl set-ntp true")

@@ -1,1 +1,1 @@
-"""What people read: terminal, log, closed pipes."""
+"""Output for people: terminal, log, closed pipes."""

@@ -1,26 +1,24 @@
-"""Output that nobody reads any more, as after `| head`."""
+"""Output whose reader has ended, as after `| head`."""
 
 import contextlib
 import functools
 import os
 import sys
+from typing import IO, Any, Callable
 
 from ..errors import CLOSED_PIPE
 
 
-def quiet_pipe(main):
-    """Decorator of a command's main function: it ends without a word where nobody reads its output, as after `| head`.
-
-    The status is then 141, as shells have it for a program that SIGPIPE ends.
-    """
+def quiet_pipe(main: Callable[..., int]) -> Callable[..., int]:
+    """Decorator of a command's main function: the command ends silently, with CLOSED_PIPE, if its reader has ended."""
 
     @functools.wraps(main)
-    def quiet(*args):
+    def quiet(*args: Any) -> int:
         try:
             try:
                 return main(*args)
             finally:
-                sys.stdout.flush()  # else Python does at its end, and reports a closed pipe
+                sys.stdout.flush()  # otherwise Python does it at its end, and reports a closed pipe
         except BrokenPipeError:
             _discard(sys.stdout)
             return CLOSED_PIPE
@@ -28,7 +26,7 @@ def quiet_pipe(main):
     return quiet
 
 
-def _discard(stream):
-    """Let what is written to a stream from now on, and what it still holds, go nowhere."""
+def _discard(stream: IO[str]) -> None:
+    """Discard all that is written to a stream from now on, and what it has buffered."""
     with open(os.devnull, "w") as nowhere, contextlib.suppress(OSError):  # it may have no file
         os.dup2(nowhere.fileno(), stream.fileno())

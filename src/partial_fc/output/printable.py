@@ -1,4 +1,4 @@
-"""Text that others wrote, on its way to a person: what would steer a terminal, or hide or reorder text, is escaped."""
+"""Printing of text from elsewhere: characters that control a terminal, or hide or reorder text, are escaped."""
 
 import logging
 import re
@@ -15,49 +15,49 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def has_controls(text: str) -> bool:
-    """Whether a text has characters that `escaped` escapes, other than bytes of a file's name that are not UTF-8."""
+    """Whether a text has characters that `escaped` escapes, not counting bytes of file names that are not UTF-8."""
     return bool(_CONTROL.search(text))
 
 
 def escaped(text: str) -> str:
-    """A name, cell or line as it can be printed: control characters, those of bidirectional text and bytes that are not
-    UTF-8 become `\\x1b`, `\\u202e`, `\\n`, which is seen and does nothing."""
+    """A name, cell or line for printing: control characters, those of bidirectional text and bytes that are not UTF-8
+    become visible escapes such as `\\x1b`, `\\u202e`, `\\n`."""
     return text if text.isprintable() else _UNSAFE.sub(lambda found: _escape(found[0]), text)
 
 
 def escaped_message(text: str) -> str:
-    """A message, `escaped`, each line but the first indented: no name can look like a message of its own."""
+    """A message, `escaped`, with all lines after the first indented, so that no name can look like another message."""
     return _INDENT.join(map(escaped, text.split("\n")))
 
 
 class PrintableFormatter(logging.Formatter):
-    """Formats records of a log as `escaped_message` does: boundary to terminals and files, whatever is logged."""
+    """Formats log records with `escaped_message`, so that whatever is logged is safe in terminals and files."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as text."""
+        """Text of the record."""
         return escaped_message(super().format(record))
 
 
 def encodable(text: str, file: IO) -> str:
-    """A text with escapes in place of the characters that the encoding of a file, open for text, lacks."""
+    """A text with escapes in place of the characters that the encoding of a text file lacks."""
     encoding = getattr(file, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def print_lines(lines: Iterable[str], file: Optional[IO] = None) -> None:
-    """Print lines, `escaped`, to a file open for text; None: standard output. See `encodable`."""
+    """Print lines, `escaped` and `encodable`, to a text file; None: standard output."""
     file = file or sys.stdout
     print(encodable("\n".join(map(escaped, lines)), file), file=file, flush=True)
 
 
 def print_message(text: str) -> None:
-    """Print to standard error what begins with `error: `, `warning: ` or the like, see `escaped_message`."""
+    """Print an `error: ...`, `warning: ...` or the like to standard error, see `escaped_message`."""
     print_lines(escaped_message(text).split("\n"), sys.stderr)
 
 
-def _escape(character):
+def _escape(character: str) -> str:
     code = ord(character)
-    if unicodedata.category(character) == "Cs" and 0xDC80 <= code:  # a byte of a file's name
+    if unicodedata.category(character) == "Cs" and 0xDC80 <= code:  # a byte of a file name
         code -= 0xDC00
     short = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
     return _SHORT.get(character, short)

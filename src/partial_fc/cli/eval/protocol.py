@@ -68,7 +68,7 @@ def on_all_ranks(work: "Callable[[Communicator], None]") -> int:
     """Run `work` on this rank; only rank 0 logs, and prints an error that all ranks share. Returns the exit status."""
     from ...distributed.collectives import connect
 
-    comm = connect(stalls=False)  # the others may wait long for what one rank does alone
+    comm = connect(watch=True, stalls=False)  # the others may wait long for what one rank does alone
     log.setLevel(logging.WARNING if comm.rank else logging.INFO)
     try:
         work(comm)

@@ -1,12 +1,12 @@
 """Programs that are missing, fail or do not end."""
 
-import os
+import subprocess
 import sys
 import time
 
 import pytest
 
-from partial_fc.doctor.process import run
+from partial_fc.doctor.programs import run
 
 
 def test_output_of_a_program_that_is_well():
@@ -32,12 +32,29 @@ def test_program_has_no_terminal_to_ask_on():
     assert run([sys.executable, "-c", code], 20).output == "True ''\n"
 
 
-def test_program_that_does_not_end_is_ended_with_its_children(tmp_path):
+def test_program_that_does_not_end_in_time():
     start = time.monotonic()
-    script = f"echo begun; sleep 60 & echo $! >{tmp_path}/child; wait"
-    outcome = run(["bash", "-c", script], 1)
-    assert outcome[:2] == ("no answer within 1 s", "begun\n") and time.monotonic() - start < 20
-    assert not running(int((tmp_path / "child").read_text()))
+    assert run(["sleep", "60"], 0.2).problem == "no answer within 0.2 s" and time.monotonic() - start < 20
+
+
+def test_program_that_does_not_end_is_ended_with_its_children(tmp_path, monkeypatch):
+    def late(self, timeout=None):
+        monkeypatch.undo()
+        wait_for((tmp_path / "child").exists)
+        raise subprocess.TimeoutExpired(self.args, timeout)
+
+    monkeypatch.setattr("subprocess.Popen.communicate", late)
+    script = f"echo begun; sleep 60 & echo $! >{tmp_path}/part; mv {tmp_path}/part {tmp_path}/child; wait"
+    assert run(["bash", "-c", script], 1)[:2] == ("no answer within 1 s", "begun\n")
+    wait_for(lambda: not running(int((tmp_path / "child").read_text())))
+
+
+def wait_for(condition):
+    """Wait for a condition, 20 s at most."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def running(pid):
@@ -51,11 +68,10 @@ def running(pid):
 def test_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
     def interrupted(self, timeout=None):
         monkeypatch.undo()
-        while not os.path.exists(tmp_path / "pid"):
-            time.sleep(0.01)
+        wait_for((tmp_path / "pid").exists)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("subprocess.Popen.communicate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(["bash", "-c", f"echo $$ >{tmp_path}/part; mv {tmp_path}/part {tmp_path}/pid; sleep 60"], 60)
-    assert not running(int((tmp_path / "pid").read_text()))
+    wait_for(lambda: not running(int((tmp_path / "pid").read_text())))
