@@ -31,6 +31,7 @@ ROOMS = {
         "config",
         "config_keys",
         "data",
+        "device",
         "distributed",
         "eval",
         "head",
