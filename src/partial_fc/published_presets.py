@@ -100,7 +100,7 @@ class PublishedPresets:
         return values
 
 
-def _compared_names(path: str) -> List[Dict[str, Dict[str, Any]]]:
+def _compared_names(path: str) -> List[Mapping[str, Mapping[str, Any]]]:
     """For each argument of generate_config, the texts that it is compared with there, in order."""
     with open(path, encoding="utf-8") as file:
         tree = ast.parse(file.read())
@@ -108,12 +108,12 @@ def _compared_names(path: str) -> List[Dict[str, Dict[str, Any]]]:
         (each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef) and each.name == "generate_config"), None
     )
     arguments = [each.arg for each in function.args.args[:3]] if function else []
-    found: List[Dict[str, Dict[str, Any]]] = [{}, {}, {}]
+    found: List[Dict[str, Mapping[str, Any]]] = [{}, {}, {}]
     for node in ast.walk(function or tree):
         if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and node.left.id in arguments:
             texts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
             found[arguments.index(node.left.id)].update((text, {}) for text in texts if isinstance(text, str))
-    return found
+    return list(found)
 
 
 def translate(published: Mapping[str, Any], path: str) -> Dict[str, Any]:

@@ -43,7 +43,7 @@ def read_command_line(argv: Sequence[str]) -> Tuple[Config, StartOptions]:
         InputError: wrong arguments; see also `config.preset`, `override` and `make_config`.
     """
     args = parser(_presets(argv)).parse_args(argv)
-    values = preset(*(getattr(args, name) for name in NAMES), path=args.presets)
+    values = preset(args.loss, args.dataset, args.network, args.presets)
     typed: Dict[str, str] = {}
     for key in _OPTIONS:
         text = getattr(args, key)
@@ -61,8 +61,8 @@ def arguments(config: Config, **changed: Any) -> str:
     Keys of one start only, such as `resume` and `models_root`, are left out.
     """
     now = config.to_dict()
-    path = config.presets
-    base, unnamed = preset(*(str(now[name]) for name in NAMES), path=path), {**default_names(path), "presets": ""}
+    base = preset(config.loss, config.dataset, config.network, config.presets)
+    unnamed = {**default_names(config.presets), "presets": ""}
     values = {name: now[name] for name in ("presets", "dataset", "network", "loss")}
     values.update({key: now[key] for key in KEYS if key not in _NOT_REPEATED and now[key] != base[key]})
     values.update(changed)
