@@ -23,12 +23,12 @@ TRAINING = {
     "demo": (56, _COMMON + "image_size=56 batch_size=64 lr_steps=700,1000 max_update=1150 verbose=1150"),
     "mobilefacenet": (112, _COMMON + "image_size=112 batch_size=32 lr_steps=600,850 max_update=1000 verbose=1000"),
 }
-_IMAGES, _SPLIT = "lfw-112x112.zip", "split.tsv"
+FILES = _IMAGES, _SPLIT = "lfw-112x112.zip", "split.tsv"
 
 
 def main(argv=None):
     """Measure and print; returns the exit status."""
-    arguments = parser("lfw", "Train and verify real faces.", (_IMAGES, _SPLIT))
+    arguments = parser("lfw", "Train and verify real faces.", FILES)
     arguments.add_argument("--network", choices=TRAINING, default="demo", help="backbone (demo)")
     arguments.add_argument("--sample-ratio", type=float, default=1.0, metavar="R", help="of the class centers (1)")
     arguments.add_argument("--seed", type=int, default=0, help="of the training (0)")
@@ -36,7 +36,7 @@ def main(argv=None):
     args = arguments.parse_args(argv)
     size, settings = TRAINING[args.network]
     with tempfile.TemporaryDirectory() as folder:
-        _extract(args.data, folder)
+        extract(args.data, folder)
         records = pack(folder, size, lambda draw, people: draw.sample(people, 2))
         models_root = args.models_root or f"{folder}/model"
         result = figures(train(records, models_root, settings.split(), args.sample_ratio, args.seed, args.network))
@@ -52,7 +52,7 @@ def main(argv=None):
     return 0
 
 
-def _extract(data, folder):
+def extract(data, folder):
     """Extract the images to FOLDER/train/NAME/ and FOLDER/heldout/NAME/."""
     with open(os.path.join(data, _SPLIT), newline="") as file:
         split = {row["identity"]: row["split"] for row in csv.DictReader(file, delimiter="\t")}

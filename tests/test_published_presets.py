@@ -1,6 +1,8 @@
 """A default.py of the published form, in place of ours or by --presets, does what it does in the published code."""
 
+import glob
 import os
+import re
 
 import pytest
 
@@ -181,3 +183,24 @@ def test_what_published_files_do_not_say_is_as_in_our_presets():
 def test_the_help_lists_the_names_of_the_file():
     text = " ".join(parser(PUBLISHED).format_help().split())
     assert "faces, noise, 1w (default: emore)" in text and "key" in text
+
+
+with open(os.path.join(ROOT, "docs", "from-the-published-code.md"), encoding="utf-8") as file:
+    PAGE = file.read()
+
+
+def test_the_documentation_has_every_published_key():
+    module = load_presets(PUBLISHED)._module
+    module.generate_config("arcface", "faces", "r18")
+    section = PAGE.split("## Keys of `default.py`")[1].split("\n## ")[0]
+    listed = {word for cell in re.findall(r"^\| (.*?) \|", section, re.M) for word in re.findall(r"`(\w+)", cell)}
+    assert set(module.config) == listed
+
+
+def test_the_tests_that_the_documentation_names_exist():
+    names = set(re.findall(r"\b(test_\w+)`", PAGE)) | set(re.findall(r"tests/[\w/]+\.py", PAGE))
+    files = glob.glob(os.path.join(ROOT, "tests", "**", "test_*.py"), recursive=True)
+    text = "".join(open(path).read() for path in files)
+    assert len(names) > 25
+    for name in names:
+        assert os.path.exists(os.path.join(ROOT, name)) if "/" in name else f"def {name}(" in text, name

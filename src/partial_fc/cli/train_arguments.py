@@ -5,7 +5,7 @@ import difflib
 import shlex
 from typing import Any, Dict, NoReturn, Sequence, Tuple
 
-from ..config import NAMES, StartOptions, assign, default_names, load_presets, make_config, override, preset
+from ..config import StartOptions, assign, default_names, load_presets, make_config, override, preset
 from ..config_keys import KEYS, Config
 from ..errors import InputError
 from .parser import Parser, plain
