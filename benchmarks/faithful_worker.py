@@ -38,6 +38,7 @@ class Setting:
     def ours(self) -> FaceModule:
         """Our module, at its start."""
         case, wd = self.case, self.case["wd"]
+        assert self.reader.num_classes
         bank = MemoryBank(self.reader.num_classes, case["embedding_size"], self.comm, seed=self.seed)
         head = PartialFC(bank, self.margin, CenterSGD(wd=wd), self.comm)
         size = case["batch_size"], case["image_size"]
@@ -79,7 +80,7 @@ def train(setting: Setting, name: str) -> Tuple[List[float], FaceModule]:
 
 def measure(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:
     """Losses of the trainings that `names` lists, by name, and their accuracy on the set `val`, if there is one."""
-    result = {}
+    result: Dict[str, Dict[str, Any]] = {}
     for name in arguments["names"]:
         setting = Setting(comm, arguments["case"])
         losses, module = train(setting, name)

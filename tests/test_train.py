@@ -100,6 +100,16 @@ def test_what_a_run_leaves_behind(data, tmp_path, capsys):
     assert bank.weight_mom.asnumpy().any()
 
 
+def test_published_files_are_removed_with_what_is_overwritten(data, tmp_path):
+    names = {"model_average-symbol.json", "model_average-0000.params", "0_hist.log"}
+    names |= {"0_centers.param", "0_centers_mom.param"}
+    run(data, tmp_path, "published_files=true", "val_targets=")
+    assert names <= set(os.listdir(tmp_path))
+    assert "rank-id:0:" in (tmp_path / "0_hist.log").read_text()
+    train(["--models-root", str(tmp_path), "--overwrite", *(f"--set={each}" for each in SMALL.split()), "--rec", data])
+    assert not names & set(os.listdir(tmp_path))
+
+
 def test_same_seed_same_losses(data, tmp_path):
     losses = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):

@@ -220,7 +220,15 @@ def test_other_ranks_start_from_the_average_of_the_statistics(tmp_path):
 
 @pytest.mark.parametrize(
     "key, value",
-    [("num_classes", 100), ("embedding_size", 32), ("network", "r50"), ("net_output", "E"), ("image_size", 112)],
+    [
+        ("num_classes", 100),
+        ("embedding_size", 32),
+        ("network", "r50"),
+        ("net_output", "E"),
+        ("image_size", 112),
+        ("net_unit", 1),  # a key that the checkpoint lacks
+        ("num_layers", 34),
+    ],
 )
 def test_checkpoint_of_another_network_is_refused(key, value, saved):
     def find(comm):
