@@ -83,6 +83,20 @@ def test_what_is_missing_and_surplus_is_listed(tmp_path, caplog):
     assert surplus.endswith("skipping parameters that are not in this network: fc7_weight")
 
 
+def test_a_model_of_a_network_with_options(tmp_path):
+    symbol = get_symbol("r18", EMBEDDING_SIZE, net_se=1)
+    shapes, _, _ = symbol.infer_shape(data=(1, 3, SIZE, SIZE))
+    arrays = {f"arg:{name}": mx.nd.ones(shape) for name, shape in zip(symbol.list_arguments(), shapes)}
+    mx.nd.save(f"{tmp_path / 'm'}-0000.params", arrays)
+    start = ["--pretrained", str(tmp_path / "m")]
+    loaded = read_pretrained(run_of("r18", *start, "--set", "net_se=1"), rank=0)
+    assert "stage1_unit1_se_conv1_weight" in loaded
+    named = ["--set", "net_name=resnet", "--set", "num_layers=18", "--set", "net_se=1"]  # as a published file names it
+    assert set(read_pretrained(run_of("demo", *start, *named), rank=0)) == set(loaded)
+    with pytest.raises(InputError, match="of --network r18 .*, not of --network r34"):
+        read_pretrained(run_of("r34", *start, "--set", "net_se=1"), rank=0)
+
+
 def test_hundreds_of_names_are_shortened(tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="partial_fc")
     save(tmp_path / "m", "demo", **{f"other{number}_gamma": mx.nd.ones(1) for number in range(300)})
