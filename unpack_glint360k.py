@@ -7,7 +7,7 @@ import os
 import sys
 
 
-def main():
+def main() -> None:
     """Become `partial-fc data unpack`."""
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "src")
     paths = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))

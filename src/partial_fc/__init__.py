@@ -5,7 +5,7 @@ The public names below are loaded when they are first used: importing the packag
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "connect": "distributed.collectives",

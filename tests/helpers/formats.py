@@ -51,7 +51,7 @@ from partial_fc.eval.protocols.megaface_files import open_template_list, read_fe
 from partial_fc.eval.protocols.noise_lists import read_noises
 from partial_fc.eval.unfinished_features import UnfinishedFeatures
 from partial_fc.symbol import get_symbol
-from partial_fc.training.progress import check_about
+from partial_fc.training.run_state import check_about
 
 from helpers.faces import face
 
