@@ -8,7 +8,7 @@ from partial_fc.doctor.hosts import compare
 from partial_fc.doctor.software import check_software
 from partial_fc.doctor.storage import check_storage
 
-from doctor.host_facts import FACTS, GPU, facts_with, on_gpus
+from helpers.host_facts import FACTS, GPU, facts_with, on_gpus
 
 ERROR = {"error": "ModuleNotFoundError: No module named 'mxnet'"}
 

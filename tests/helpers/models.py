@@ -33,6 +33,14 @@ def write_random_model(prefix, symbol, size=112):
     save_model(str(prefix), symbol, *module.get_params())
 
 
+def network_without_statistics():
+    """A network without batch statistics, which would be those of each rank's own images."""
+    body = (mx.sym.Variable("data") - 127.5) * 0.0078125
+    body = mx.sym.Convolution(body, num_filter=8, kernel=(3, 3), stride=(2, 2), no_bias=True, name="conv0")
+    body = mx.sym.LeakyReLU(body, act_type="prelu", name="relu0")
+    return mx.sym.FullyConnected(body, num_hidden=16, flatten=True, name="fc1")
+
+
 def mobilefacenet(embedding_size=128):
     """InsightFace's MobileFaceNet: a convolution down to 1 x 1 pixels goes straight into the fully connected layer."""
     body = _mobile_unit(image_input(), 64, "conv_1", kernel=3, stride=2)

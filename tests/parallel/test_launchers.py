@@ -13,7 +13,8 @@ from safetensors.numpy import load_file
 from partial_fc.cli.train_arguments import parser
 
 from helpers.faces import write_faces
-from parallel.launch import ROOT, horovodrun, mpirun, run, succeed
+from helpers.paths import ROOT
+from helpers.ranks import horovodrun, mpirun, run, succeed
 
 SMALL = ["--set", "val_targets=val", "--set", "image_size=32", "--set", "embedding_size=16", "--set", "max_update=6"]
 SMALL += ["--batch-size", "8", "--sample-ratio", "0.4", "--set", "frequent=2", "--set", "lr_steps=4"]

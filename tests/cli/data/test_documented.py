@@ -12,7 +12,7 @@ from partial_fc.cli.data import main as commands
 from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.tools.pack import pack
 
-from parallel.launch import ROOT
+from helpers.paths import ROOT
 
 PEOPLE, IMAGES = 20, 46  # a tenth of the people has 1,000 pairs of each kind
 _NAMES = "pack|unpack|merge|split|pairs|shuffle|index|check|info"

@@ -15,8 +15,9 @@ from partial_fc.eval.protocols.megaface_files import write_feature
 
 from helpers.faces import face, write_faces
 from helpers.models import write_linear_model
+from helpers.paths import ROOT
 from helpers.protocols import IFRT, write_ijb, write_images, write_megaface
-from parallel.launch import ROOT, run, succeed
+from helpers.ranks import run, succeed
 
 SIZE = 112
 

@@ -8,7 +8,7 @@ import pytest
 
 from partial_fc.cli.eval.main import parser
 
-from parallel.launch import ROOT
+from helpers.paths import ROOT
 
 
 def documented():
