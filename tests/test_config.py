@@ -9,6 +9,8 @@ from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.config import check, describe, get_config, load_presets, override
 from partial_fc.errors import InputError
 
+from helpers.cases import for_each
+
 PRESETS = load_presets()
 CHOICES = list(itertools.product(PRESETS.LOSSES, PRESETS.DATASETS, PRESETS.NETWORKS))
 
@@ -17,7 +19,7 @@ def demo():
     return get_config("cosface", "demo", "demo")
 
 
-@pytest.mark.parametrize("loss, dataset, network", CHOICES)
+@for_each("loss, dataset, network", CHOICES)
 def test_every_combination(loss, dataset, network):
     config = get_config(loss, dataset, network)
     check(config)
@@ -52,7 +54,7 @@ SYNTHETIC = ([20000, 28000], 32000, set())
         ("10000w", 10**8, *SYNTHETIC),
     ],
 )
-@pytest.mark.parametrize("network", ["r18", "r50", "r100"])
+@for_each("network", ["r18", "r50", "r100"])
 def test_presets_are_the_published_ones(network, dataset, num_classes, lr_steps, max_update, val_targets):
     for loss, margin in (("arcface", (64, 1, 0.5, 0)), ("cosface", (64, 1, 0, 0.4))):
         config = get_config(loss, dataset, network)
