@@ -9,6 +9,7 @@ import shutil
 
 import cv2
 import mxnet as mx
+import numpy as np
 import pytest
 
 from partial_fc import train as train_file
@@ -18,7 +19,7 @@ from partial_fc.cli.summary import print_summary
 from partial_fc.cli.train import main
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.data.augmentation import Augmentation
-from partial_fc.data.batches import BatchReader
+from partial_fc.data.batches import Batch, BatchReader
 from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.verification_set import save_verification_set
 from partial_fc.distributed.communicator import Communicator
@@ -29,6 +30,7 @@ from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.training.module import FaceModule
 
 from helpers.faces import face, write_faces
+from helpers.updates import weight_decay
 
 SMALL = "val_targets=val image_size=32 embedding_size=8 max_update=4 frequent=2 verbose=2 batch_size=8 num_workers=1"
 
@@ -142,13 +144,17 @@ def test_batch_of_one_image_is_refused_before_anything_is_made(data, tmp_path):
 
 @pytest.mark.parametrize("initializer, bias_decay, std", [("normal", "true", 0.1), ("xavier", "false", 0.5)])
 def test_initial_weights_and_weight_decay_are_those_of_the_configuration(initializer, bias_decay, std):
-    settings = (*SMALL.split(), "num_classes=6", "wd=0.25", f"initializer={initializer}", f"bias_decay={bias_decay}")
-    config = from_command_line([f"--set={each}" for each in settings])
-    module = train_file.build(config, Communicator(), mx.cpu())
-    assert module.arg_params["pre_fc1_weight"].asnumpy().std() == pytest.approx(std, rel=0.05)
-    decay = dict(zip(module.arg_params, map(module.module._optimizer._get_wd, range(len(module.arg_params)))))
-    assert decay["stage1_conv_weight"] == 0.25
-    assert decay["pre_fc1_bias"] == (0.25 if bias_decay == "true" else 0.0)
+    settings = (*SMALL.split(), "num_classes=6", f"initializer={initializer}", f"bias_decay={bias_decay}")
+
+    def build(wd):
+        config = from_command_line([f"--set={each}" for each in (*settings, f"wd={wd}")])
+        return train_file.build(config, Communicator(), mx.cpu())
+
+    assert build(0.25).arg_params["pre_fc1_weight"].asnumpy().std() == pytest.approx(std, rel=0.05)
+    images = np.stack([face(label, 0) for label in range(6)] + [face(0, 1), face(0, 2)])
+    decay = weight_decay(build, Batch(images, np.array([0, 1, 2, 3, 4, 5, 0, 0]), np.arange(8)), 0.25)
+    assert decay["stage1_conv_weight"] == pytest.approx(0.25, rel=1e-2)
+    assert decay["pre_fc1_bias"] == pytest.approx(0.25 if bias_decay == "true" else 0.0, rel=1e-2, abs=1e-5)
 
 
 def test_images_of_another_size_are_an_error_of_all_ranks(data, tmp_path):

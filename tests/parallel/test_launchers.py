@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from partial_fc.cli.train_arguments import parser
 
 from helpers.faces import write_faces
+from helpers.options import options_of
 from helpers.paths import ROOT
 from helpers.ranks import horovodrun, mpirun, run, succeed
 
@@ -157,9 +158,9 @@ def test_wrong_arguments_end_with_their_cause(launcher, tmp_path):
 def all_options():
     """Every option of the trainer, and some that are horovodrun's, with values that are hard to hand on."""
     words = ["--verbose", "-np", "3", "--set", "verbose=3", "--network=x", "--", "-H", ""]
-    for action in parser()._actions:
-        for name in action.option_strings:
-            words += [name] if action.nargs == 0 else [name, f"{action.dest}=a  'b' \"c\" $d * \\n"]
+    for names, valued, key in options_of(parser):
+        for name in names:
+            words += [name, f"{key}=a  'b' \"c\" $d * \\n"] if valued else [name]
     return words
 
 

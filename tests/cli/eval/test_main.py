@@ -8,6 +8,7 @@ import pytest
 
 from partial_fc.cli.eval.main import parser
 
+from helpers.options import commands_of
 from helpers.paths import ROOT
 
 
@@ -26,8 +27,7 @@ def test_documented_commands_can_be_parsed(arguments):
 
 
 def test_every_command_is_documented():
-    (commands,) = [action.choices for action in parser()._actions if action.choices]
-    assert {arguments[0] for arguments in documented()} == set(commands)
+    assert {arguments[0] for arguments in documented()} == set(commands_of(parser))
 
 
 def test_a_model_is_needed(capsys):
