@@ -13,6 +13,7 @@ times that of the formula in dense float32 where that is more. The exit status i
 import os
 import subprocess
 import sys
+from typing import Optional, Sequence
 
 import mxnet as mx
 
@@ -37,7 +38,7 @@ _GPU = dict(
 _HEADER = ("ranks", "check", "result", "allowed", "")
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Check, measure and print; returns the exit status."""
     arguments = parser("acceptance", "Check all that a GPU computes.", runs=5)
     arguments.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="(GPUs if MXNet sees any)")

@@ -5,6 +5,7 @@ import itertools
 import resource
 import statistics
 import tempfile
+from typing import Any, Dict, Iterator, List, Optional
 
 import mxnet as mx
 import numpy as np
@@ -34,13 +35,13 @@ _RATIOS = (1.0, 0.3)
 _LR = 0.1
 
 
-def case(check, value, limit=None, unit=""):
+def case(check: str, value: float, limit: Optional[float] = None, unit: str = "") -> Dict[str, Any]:
     """One line of the table; a check without a limit is a figure to look at."""
     passed = None if limit is None else bool(value <= limit)
     return dict(check=check, value=float(value), limit=limit, unit=unit, passed=passed)
 
 
-def measure_shards(comm, ctx, arguments):
+def measure_shards(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """The head by several ranks of this process, on one device."""
     for world_size in _WORLDS:
         for place, make_bank in _BANKS.items():
@@ -51,7 +52,7 @@ def measure_shards(comm, ctx, arguments):
             yield case(f"head, {world_size} in one process, {place}: error", worst, 1.0)
 
 
-def measure_ranks(comm, ctx, arguments):
+def measure_ranks(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """Head, model and collectives by real ranks."""
     check_collectives(comm, ctx)  # raises
     yield case("collectives: wrong values", 0, 0)
@@ -100,7 +101,7 @@ def _model_error(comm, ctx):
         return max(comm.all_gather_object(max(relative_error(model[name], truth[name]) for name in truth.files)))
 
 
-def measure_speed(comm, ctx, arguments):
+def measure_speed(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """Products of float32, and training."""
     yield from _products(comm, ctx, arguments["runs"], **arguments["products"])
     global_batch_size = comm.world_size * arguments["batch_size"]
@@ -122,7 +123,7 @@ def _products(comm, ctx, runs, num_rows, global_batch_size, embedding_size):
             yield case(f"{name} by {operator}", operations / statistics.median(values), unit="GFLOP/s a rank")
 
 
-def measure_memory(comm, ctx, arguments):
+def measure_memory(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """Memory that a run takes, of the rank that takes most, as a share of what was planned."""
     config = from_command_line(arguments["memory"])
     symbol = get_symbol(config.network, config.embedding_size, config.net_output)
@@ -151,7 +152,7 @@ def _used(ctx):
     return total - free
 
 
-def measure(comm, arguments):
+def measure(comm: Communicator, arguments: Dict[str, Any]) -> List[Dict[str, Any]]:
     """List of cases of what `measure` names."""
     ctx = mx.gpu(comm.local_rank) if arguments["device"] == "gpu" else mx.cpu()
     functions = dict(shards=measure_shards, ranks=measure_ranks, speed=measure_speed, memory=measure_memory)

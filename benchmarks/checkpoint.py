@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+from typing import Optional, Sequence
 
 from .measure import on_ranks, parser, print_table, write_json
 
@@ -22,7 +23,7 @@ _WORKER = "benchmarks.checkpoint_worker"
 _BLOCK = 2**24
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     arguments = parser("checkpoint", "Time saving and loading.", runs=3)
     arguments.add_argument("--folder", metavar="DIR", help="where to save (the system's temporary folder)")

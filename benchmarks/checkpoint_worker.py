@@ -4,6 +4,7 @@ import contextlib
 import glob
 import os
 import threading
+from typing import Any, Dict, List
 
 import mxnet as mx
 
@@ -11,6 +12,7 @@ from partial_fc.checkpoint.checkpoints import Checkpoints
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.data.synthetic import SyntheticBatches
 from partial_fc.distributed.collectives import connect
+from partial_fc.distributed.communicator import Communicator
 from partial_fc.distributed.lock import LOCK, Lock
 from partial_fc.distributed.signals import Signals
 from partial_fc.train import build
@@ -44,7 +46,7 @@ def _checkpoints(config, comm):
     return Checkpoints(os.path.join(config.models_root, "checkpoints"), comm, config.keep_checkpoints)
 
 
-def measure_save(comm, arguments):
+def measure_save(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any]:
     """Seconds of an update, and of a checkpoint after it."""
     config = _config(arguments)
     module = build(config, comm, mx.cpu())
@@ -68,18 +70,19 @@ def measure_save(comm, arguments):
     )
 
 
-def measure_load(comm, arguments):
+def measure_load(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any]:
     """Seconds to find, check and load a checkpoint, and what a rank held more meanwhile."""
     config = _config(arguments)
     module = build(config, comm, mx.cpu())
     checkpoints = _checkpoints(config, comm)
     module.head.bank.weight_mom[:] = 0  # zeros that were never written take no memory yet
     mx.nd.waitall()
-    extra = []
+    extra: List[float] = []
 
     def load(_):
         with _watched(extra):
-            restore(*find_checkpoint(config, comm, checkpoints), module, config, comm)
+            path, manifest = find_checkpoint(config, comm, checkpoints)
+            restore(path, manifest, module, config, comm)
 
     seconds = interleave(comm, dict(load=load), arguments["runs"], lambda number: (number,), "load")
     folder, _ = find_checkpoint(config, comm, checkpoints)
@@ -112,7 +115,7 @@ def _watched(extra):
         extra.append((max(held + [before]) - before) * 2**20 / _MB)
 
 
-def measure(comm, arguments):
+def measure(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any]:
     """What `measure` names."""
     progress(comm, f"{arguments['num_classes']:,} classes, {comm.world_size} ranks: {arguments['measure']}")
     return dict(save=measure_save, load=measure_load)[arguments["measure"]](comm, arguments)

@@ -7,13 +7,14 @@ returns, what a reduce-scatter and an all-reduce are given. Times are medians ov
 """
 
 import sys
+from typing import Optional, Sequence
 
 from .measure import on_ranks, parser, print_table, write_json
 
 _LAUNCHERS = ("MPI", "Gloo")
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     args = parser("collectives", "Time the collectives of the head.", runs=30).parse_args(argv)
     cases = [

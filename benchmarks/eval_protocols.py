@@ -6,11 +6,13 @@ pages of the files of features, which the system may drop. `CPU s` is what all t
 than the cores had, something else ran on them. Each part runs in a process of its own.
 """
 
+import argparse
 import contextlib
 import os
 import tempfile
 import threading
 import time
+from typing import Any, Dict
 
 import numpy as np
 
@@ -33,7 +35,7 @@ _CHUNK = 50_000
 _BLOCKS_ALONE = 12
 
 
-def ijb(args):
+def ijb(args: argparse.Namespace) -> Dict[str, Any]:
     """Print the table of IJB-C; returns its figures."""
     case = in_own_process(_ijb)
     print_table(
@@ -51,13 +53,13 @@ def ijb(args):
     return case
 
 
-def megaface(args):
+def megaface(args: argparse.Namespace) -> Dict[str, Any]:
     """Print the table of MegaFace; returns its figures."""
     size = f"{NUM_PROBES:,} probes, {NUM_DISTRACTORS:,} distractors"
     return _print_pairs("MegaFace", size, in_own_process(_megaface))
 
 
-def ifrt(args):
+def ifrt(args: argparse.Namespace) -> Dict[str, Any]:
     """Print the table of IFRT; returns its figures."""
     return _print_pairs("IFRT", f"{IFRT_IMAGES:,} images", in_own_process(_ifrt))
 

@@ -9,6 +9,7 @@ momentum, logits, unit centers and their gradient take.
 """
 
 import sys
+from typing import Optional, Sequence
 
 from matplotlib.figure import Figure
 
@@ -26,7 +27,7 @@ MEMORY = [
 _WORKER = "benchmarks.scale_worker"
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     arguments = parser("scale", "Time steps and measure memory by the number of classes.", runs=15)
     arguments.add_argument("--plot", metavar="FILE", help="draw step time over the number of classes, a PNG")

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Optional, Sequence
 
 from partial_fc.data.demo.faces import render_face
 from partial_fc.data.images.decoding import encode_jpeg
@@ -46,7 +47,7 @@ _HEADER = ("launcher", "rank", "updates", "updates/s", "memory MB", "slope, MB p
 _LAST_LINES = 30
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run and print; returns the exit status."""
     args = _parser().parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:

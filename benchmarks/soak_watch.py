@@ -1,8 +1,9 @@
 """What the ranks of a run hold while it goes on, read from outside: memory, open files, threads."""
 
 import os
+import subprocess
 import time
-from typing import NamedTuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import psutil
@@ -36,12 +37,13 @@ class Watch:
         first: (time, num_update) of the first of them.
     """
 
-    def __init__(self, process, models_root, updates):
-        self.updates, self.samples, self.num_update, self.moved = updates, {}, 0, time.monotonic()
-        self.first = None
+    def __init__(self, process: subprocess.Popen, models_root: str, updates: int) -> None:
+        self.updates, self.num_update, self.moved = updates, 0, time.monotonic()
+        self.samples: Dict[int, List[Sample]] = {}
+        self.first: Optional[Tuple[float, int]] = None
         self._launcher, self._losses = psutil.Process(process.pid), os.path.join(models_root, "losses.csv")
 
-    def read(self):
+    def read(self) -> None:
         """Take one reading of every rank."""
         num_update = self._read_update()
         if num_update > self.num_update:
@@ -58,8 +60,9 @@ class Watch:
                 continue
             self.samples.setdefault(rank, []).append(sample)
 
-    def updates_per_second(self):
-        """Since the end of the warm-up."""
+    def updates_per_second(self) -> float:
+        """Since the end of the warm-up, of which `read` has seen the end."""
+        assert self.first
         start, num_update = self.first
         return (self.num_update - num_update) / max(self.moved - start, 1e-9)
 
@@ -88,7 +91,7 @@ class Watch:
                 continue
 
 
-def summarize(watch, fault):
+def summarize(watch: Watch, fault: Optional[str]) -> List[Dict[str, Any]]:
     """A case a rank: figures of its samples, and `fault`, what is wrong with it or None.
 
     Args:
