@@ -58,4 +58,4 @@ yes | 0 | 2 | 75 | 143) ;; # the trainer's own: all well, wrong input, a failure
     sleep 5
     ;;
 esac
-exit $status
+exit "$status"

@@ -71,7 +71,7 @@ def measure_ranks(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any]
 
 
 def _problems(world_size, ctx, make_bank):
-    """A problem, a margin, and the function of a communicator that does the step of a rank."""
+    """A problem, a margin, and the function of a communicator that does the step of one rank."""
     batch_size = world_size * max(1, 30 // world_size)
     for margin, ratio in itertools.product(LOSSES.values(), _RATIOS):
         for problem in (Problem(batch_size=batch_size), Problem(batch_size=batch_size).saturate()):
@@ -120,7 +120,7 @@ def _products(comm, ctx, runs, num_rows, global_batch_size, embedding_size):
     operations = 2e-9 * num_rows * global_batch_size * embedding_size
     for name, candidates in matrix_products(embeddings, weight).items():
         for operator, values in interleave(comm, candidates, runs).items():
-            yield case(f"{name} by {operator}", operations / statistics.median(values), unit="GFLOP/s a rank")
+            yield case(f"{name} by {operator}", operations / statistics.median(values), unit="GFLOP/s per rank")
 
 
 def measure_memory(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any]) -> Iterator[Dict[str, Any]]:

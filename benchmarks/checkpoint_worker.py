@@ -71,7 +71,7 @@ def measure_save(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any
 
 
 def measure_load(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any]:
-    """Seconds to find, check and load a checkpoint, and what a rank held more meanwhile."""
+    """Seconds to find, check and load a checkpoint, and the additional memory of a rank meanwhile."""
     config = _config(arguments)
     module = build(config, comm, mx.cpu())
     checkpoints = _checkpoints(config, comm)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.collectives [--json FILE] [--runs 30]
 
-Two ranks of one thread each, 512 embeddings of size 512 a rank. Bytes are those of the whole array: what a gather
+Two ranks of one thread each, 512 embeddings of size 512 per rank. Bytes are those of the whole array: what a gather
 returns, what a reduce-scatter and an all-reduce are given. Times are medians over the rounds, those of the slower rank.
 """
 

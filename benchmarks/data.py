@@ -1,12 +1,12 @@
-"""Reading records: decoders, images a second, memory over ten epochs, opening 17 million records. About three minutes.
+"""Reading records: decoders, images per second, memory over ten epochs, opening 17 million records. About three minutes.
 
     python -m benchmarks.data --data DIR [--json FILE]
 
 DIR has `lfw-112x112.zip`: 13,233 JPEGs of 112 x 112 pixels, which are packed first. The bare loop decodes the same
 JPEGs from memory in as many threads, in the same random order, and does nothing else: once into an array as NumPy
 makes it, once into one of `image_memory`, as the reader does; `ImageRecordIter` is MXNet's own reader, which yields
-floats. They take turns, and so do the decoders, each in one thread. The time that processors work for an image, that of
-all threads, is more to be relied on where other programs use them, too.
+floats. They take turns, and so do the decoders, each in one thread. The processor time per image, summed over all
+threads, is the more reliable figure if other programs run at the same time.
 """
 
 import functools

@@ -1,6 +1,6 @@
 """The part of benchmarks.eval on embedding: `eval embed` against the network alone, and memory by number of images.
 
-The bare loop gives images that were decoded before to the same network, and does nothing else. `embed` reads and
+The bare loop passes images that were decoded before to the same network, and does nothing else. `embed` reads and
 decodes the files, and writes the features. The two take turns.
 """
 
@@ -71,7 +71,7 @@ def _embed(source, embedder, folder):
 
 
 def _speed(folder, network, count):
-    """Medians of images a second; the ratio is the median of the rounds' ratios."""
+    """Medians of images per second; the ratio is the median of the rounds' ratios."""
     source, embedder = _source(folder, count), Embedder(load_model(f"{folder}/{network}"))
     decoded = np.stack([source.read(index) for index in range(count)])
     calls = dict(alone=lambda: embedder.embed(decoded), embed=lambda: _embed(source, embedder, folder))

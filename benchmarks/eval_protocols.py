@@ -1,9 +1,9 @@
 """The parts of benchmarks.eval on ijb, megaface and ifrt: seconds and memory at the sizes of the real data sets.
 
-Features are random, on the disk. Beside the pairs of MegaFace and IFRT stands the product of the same blocks alone, in
-the same threads: what the protocols cannot do without. Memory is the most that was allocated at a time, without the
-pages of the files of features, which the system may drop. `CPU s` is what all threads computed: where it is much less
-than the cores had, something else ran on them. Each part runs in a process of its own.
+Features are random, on the disk. For comparison, the matrix products of MegaFace and IFRT are also timed alone, in the
+same threads: the least that the protocols must compute. Memory is the peak of allocated memory, without the mapped
+pages of the feature files, which the system may drop. `CPU s` is summed over all threads; if it is much less than
+seconds times cores, other programs ran at the same time. Each part runs in a process of its own.
 """
 
 import argparse

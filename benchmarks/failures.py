@@ -2,7 +2,7 @@
 
     python -m benchmarks.failures [--json FILE] [--short] [--only KIND [KIND ...]]
 
-With the limits that a run has unless told otherwise: about twelve minutes, the launchers side by side. `--short`
+With the default limits of a run: about twelve minutes, the launchers side by side. `--short`
 lowers them to a few seconds: about three minutes. At last the cable between two hosts is cut, which needs root.
 """
 

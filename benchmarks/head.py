@@ -1,8 +1,8 @@
-"""The head's step, held against its three matrix products and against the published method. About three minutes.
+"""The head's step, compared with its three matrix products and with the published method. About three minutes.
 
     python -m benchmarks.head [--json FILE] [--runs 9]
 
-Two ranks of one thread each, 512 given embeddings of size 512 a rank; CosFace. A step goes from embeddings and labels
+Two ranks of one thread each, 512 given embeddings of size 512 per rank; CosFace. A step goes from embeddings and labels
 to loss, gradient and updated centers, the choice of the centers included. The three take turns in each round, with the
 same embeddings and labels, fresh ones every time. A time is the median over the rounds, that of the slower rank; ratios
 are those of the medians. Memory is not measured: the ranks hold the centers of the baseline, too.

@@ -1,4 +1,4 @@
-"""The published method as a baseline: arXiv 2010.05222, section 3, by the means that MXNet offers for it.
+"""The published method as a baseline: arXiv 2010.05222, section 3, with the operators that MXNet offers for it.
 
 Collectives are all-reduces: what has to be gathered is a sum of arrays that are zero but for one rank's part. The
 margin is a one-hot matrix, and autograd goes back from the logits. Labels travel as float32: at most 2**24 classes.

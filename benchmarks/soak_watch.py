@@ -1,4 +1,4 @@
-"""What the ranks of a run hold while it goes on, read from outside: memory, open files, threads."""
+"""What the ranks of a run hold while it trains, read from outside: memory, open files, threads."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ class Watch:
 
     Args:
         process: Popen of the launcher.
-        models_root: of the run, whose `losses.csv` tells how far it is.
+        models_root: of the run, whose `losses.csv` shows how far it is.
         updates: that the run will do.
 
     Attributes:
@@ -92,7 +92,7 @@ class Watch:
 
 
 def summarize(watch: Watch, fault: Optional[str]) -> List[Dict[str, Any]]:
-    """A case a rank: figures of its samples, and `fault`, what is wrong with it or None.
+    """One case per rank: figures of its samples, and `fault`, what is wrong with it or None.
 
     Args:
         watch: of a run that has ended.
@@ -128,6 +128,6 @@ def _case(watch, rank, fault):
 
 
 def _growth(case):
-    """What of a rank has grown that must not."""
+    """What has grown in a rank although it must not."""
     grown = [name for name, limit in _LARGEST_GROWTH.items() if case[f"{name}_end"] - case[f"{name}_start"] > limit]
     return f"{' and '.join(grown)} grew" if grown else None

@@ -1,4 +1,4 @@
-"""A whole update of training against its parts: r18 at 112 x 112, 8 images a rank, 50,000 classes. About two minutes.
+"""A whole update of training against its parts: r18 at 112 x 112, 8 images per rank, 50,000 classes. About two minutes.
 
     python -m benchmarks.step [--json FILE] [--runs 9]
 

@@ -10,7 +10,7 @@ from partial_fc.symbol.layers import image_input
 def write_linear_model(prefix, size=16, embedding_size=6, seed=3, scales_input=True):
     """Write a model whose embedding `fc1_output` is linear in the pixels; returns it as a function of images.
 
-    It tells left from right, and red from blue.
+    It distinguishes left from right, and red from blue.
     """
     weight = np.random.RandomState(seed).randn(embedding_size, 3 * size * size).astype(np.float32) / size
     data = image_input() if scales_input else mx.sym.Variable("data")
