@@ -2,10 +2,11 @@
 
     python -m benchmarks.checkpoint [--folder DIR] [--json FILE] [--runs 3]
 
-Two ranks of one thread each train r18 at 112 x 112, 8 images per rank, with 100 thousand and with 1 million class centers
-of size 512, then save. Files are synced, so saving runs at the speed of the disk, and read again for their checksums. Each
-checkpoint is then loaded by two ranks, and by one and three ranks, from a fresh start; the additional memory of a rank while it
-loads is measured. The disk's own speed is measured in the same run, by a file of zeros as large as a rank's.
+Two ranks of one thread each train r18 at 112 x 112, 8 images per rank, with 100 thousand and with 1 million class
+centers of size 512, then save. Files are synced, so saving runs at the speed of the disk, and read again for their
+checksums. Each checkpoint is then loaded by two ranks, and by one and three ranks, from a fresh start; the additional
+memory of a rank while it loads is measured. The disk's own speed is measured in the same run, by a file of zeros as
+large as a rank's.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Reading records: decoders, images per second, memory over ten epochs, opening 17 million records. About three minutes.
+"""Reading records: decoders, images per second, memory over ten epochs, opening 17 million records. Three minutes.
 
     python -m benchmarks.data --data DIR [--json FILE]
 

@@ -2,10 +2,11 @@
 
     python -m benchmarks.omniglot --data DIR [--json FILE]
 
-DIR has `images_background.zip` and `images_evaluation.zip` of Omniglot (Lake et al. 2015): 20 images of each character,
-by 20 writers. The 964 characters of the former in four rotations are 3,856 classes to train on, at 32 x 32, cut to the
-strokes as faces are aligned. The models are verified on 6,000 pairs of the latter's 659 characters,
-which are of other alphabets; the two characters of a different pair are always of one alphabet. Three seeds each; about 13 minutes on two cores.
+DIR has `images_background.zip` and `images_evaluation.zip` of Omniglot (Lake et al. 2015): 20 images of each
+character, by 20 writers. The 964 characters of the former in four rotations are 3,856 classes to train on, at 32 x
+32, cut to the strokes as faces are aligned. The models are verified on 6,000 pairs of the latter's 659 characters,
+which are of other alphabets; the two characters of a different pair are always of one alphabet. Three seeds each;
+about 13 minutes on two cores.
 """
 
 import itertools

@@ -2,10 +2,10 @@
 
     python -m benchmarks.scale [--json FILE] [--plot FILE] [--runs 15]
 
-Two ranks of one thread each. First the same 10,000 rows per rank out of 100 thousand, 1 and 10 million classes of size
-128, 256 embeddings per rank: all banks are in memory, and their steps take turns. Then the peak memory of a rank at r = 1
-for two numbers of classes of size 512, 512 embeddings per rank: the difference of the two is compared with what centers,
-momentum, logits, unit centers and their gradient take.
+Two ranks of one thread each. First the same 10,000 rows per rank out of 100 thousand, 1 and 10 million classes of
+size 128, 256 embeddings per rank: all banks are in memory, and their steps take turns. Then the peak memory of a rank
+at r = 1 for two numbers of classes of size 512, 512 embeddings per rank: the difference of the two is compared with
+what centers, momentum, logits, unit centers and their gradient take.
 """
 
 import sys
