@@ -34,7 +34,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     args = arguments.parse_args(argv)
     steps = on_ranks(_WORKER, dict(measure="steps", cases=ROWS, runs=args.runs), ranks=RANKS)
     memory = [on_ranks(_WORKER, dict(measure="memory", cases=[case]), ranks=RANKS)[0] for case in MEMORY]
-    print_table(["classes", "start s", "step ms", "by that of the first"], _step_rows(steps))
+    print_table(["classes", "start s", "step ms", "relative to the first row"], _step_rows(steps))
     print()
     print_table(["classes", "peak memory per rank MB", "centers and momentum MB", "the rest"], _memory_rows(memory))
     small, large = memory
