@@ -7,6 +7,7 @@ DIR has `lfw-112x112.zip`: 13,233 JPEGs of 112 x 112 pixels.
 
 import json
 import sys
+from typing import Optional, Sequence
 
 from . import eval_embedding, eval_protocols
 from .measure import machine
@@ -21,7 +22,7 @@ PARTS = {
 }
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     arguments = parser("eval", "Time the evaluation and tell its memory.", (eval_embedding.IMAGES,))
     arguments.add_argument(

@@ -1,15 +1,17 @@
 """The part of benchmarks.eval on embedding: `eval embed` against the network alone, and memory by number of images.
 
-The bare loop gives images that were decoded before to the same network, and does nothing else. `embed` reads and
+The bare loop passes images that were decoded before to the same network, and does nothing else. `embed` reads and
 decodes the files, and writes the features. The two take turns.
 """
 
+import argparse
 import os
 import statistics
 import sys
 import tempfile
 import time
 import zipfile
+from typing import Any, Dict, List
 
 import mxnet as mx
 import numpy as np
@@ -30,7 +32,7 @@ SIZE, EMBEDDING_SIZE, ROUNDS = 112, 512, 5
 MEMORY_IMAGES = (1024, 13233)
 
 
-def measure(args):
+def measure(args: argparse.Namespace) -> Dict[str, Any]:
     """Print the tables; returns their figures."""
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(os.path.join(args.data, IMAGES)) as archive:
@@ -69,11 +71,11 @@ def _embed(source, embedder, folder):
 
 
 def _speed(folder, network, count):
-    """Medians of images a second; the ratio is the median of the rounds' ratios."""
+    """Medians of images per second; the ratio is the median of the rounds' ratios."""
     source, embedder = _source(folder, count), Embedder(load_model(f"{folder}/{network}"))
     decoded = np.stack([source.read(index) for index in range(count)])
     calls = dict(alone=lambda: embedder.embed(decoded), embed=lambda: _embed(source, embedder, folder))
-    rates = {name: [] for name in calls}
+    rates: Dict[str, List[float]] = {name: [] for name in calls}
     for number in range(1 + ROUNDS):  # the first warms up
         for name, call in calls.items():
             start = time.perf_counter()

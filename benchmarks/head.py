@@ -1,14 +1,15 @@
-"""The head's step, held against its three matrix products and against the published method. About three minutes.
+"""The head's step, compared with its three matrix products and with the published method. About three minutes.
 
     python -m benchmarks.head [--json FILE] [--runs 9]
 
-Two ranks of one thread each, 512 given embeddings of size 512 a rank; CosFace. A step goes from embeddings and labels
+Two ranks of one thread each, 512 given embeddings of size 512 per rank; CosFace. A step goes from embeddings and labels
 to loss, gradient and updated centers, the choice of the centers included. The three take turns in each round, with the
 same embeddings and labels, fresh ones every time. A time is the median over the rounds, that of the slower rank; ratios
 are those of the medians. Memory is not measured: the ranks hold the centers of the baseline, too.
 """
 
 import sys
+from typing import Any, Dict, Optional, Sequence
 
 from .measure import on_ranks, parser, print_table, write_json
 
@@ -21,7 +22,7 @@ _HEADER = ("case", "floor s", "ours s", "ours / floor", "published s", "speed-up
 _COLUMNS = ("floor_seconds", "step_seconds", "ratio_to_floor", "published_seconds", "speedup_vs_published")
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     args = parser("head", "Time a step of the head.", runs=9).parse_args(argv)
     results = [_measure(case, args.runs) for case in CASES]
@@ -33,7 +34,7 @@ def main(argv=None):
     return 0
 
 
-def title(case):
+def title(case: Dict[str, Any]) -> str:
     """A case in few words."""
     return "N={num_classes:,}, r={sample_ratio:g}".format(**case)
 

@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import zipfile
+from typing import Optional, Sequence
 
 from .measure import print_table
 from .training import figures, pack, parser, save_image, train
@@ -24,7 +25,7 @@ TRAINING = (
 _IMAGES, _SPLIT = "lfw-112x112.zip", "split.tsv"
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     arguments = parser("lfw", "Train and verify real faces.", (_IMAGES, _SPLIT))
     arguments.add_argument("--sample-ratio", type=float, default=1.0, metavar="R", help="of the class centers (1)")

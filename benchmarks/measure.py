@@ -11,27 +11,30 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, TypeVar
 
 import horovod
 import mxnet as mx
 
+from partial_fc.distributed.communicator import Communicator
 from partial_fc.limits import usable_cores
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAUNCHERS = {"MPI": ["mpirun", "--oversubscribe", "--bind-to", "none", "-np"], "Gloo": ["horovodrun", "--gloo", "-np"]}
 _RANK = '. "$0/config.sh" && exec "$@"'  # in the environment of a rank that trains
 _WARM_UP = 2
+Result = TypeVar("Result")
 
 
-def parser(name, description, runs):
+def parser(name: str, description: str, runs: int) -> argparse.ArgumentParser:
     """Argument parser of a benchmark: `--json FILE`, and `--runs` with its default."""
     result = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     result.add_argument("--runs", type=int, default=runs, metavar="N", help=f"measured rounds ({runs})")
-    result.add_argument("--json", metavar="FILE", help="write the results there, too")
+    result.add_argument("--json", metavar="FILE", help="also write the results to this file")
     return result
 
 
-def on_ranks(worker, arguments, launcher="MPI", ranks=2, modules=""):
+def on_ranks(worker: str, arguments: Any, launcher: str = "MPI", ranks: int = 2, modules: str = "") -> Any:
     """Run a worker on ranks of one thread each, in the environment that config.sh gives the trainer.
 
     Args:
@@ -57,12 +60,12 @@ def on_ranks(worker, arguments, launcher="MPI", ranks=2, modules=""):
             return json.load(file)
 
 
-def rank_command(module, arguments, launcher, ranks):
+def rank_command(module: str, arguments: Sequence[str], launcher: str, ranks: int) -> List[str]:
     """Command line that runs a module on ranks of this host, in the environment that config.sh gives the trainer."""
     return [*LAUNCHERS[launcher], str(ranks), "bash", "-c", _RANK, ROOT, sys.executable, "-m", module, *arguments]
 
 
-def work(comm, function):
+def work(comm: Communicator, function: Callable[[Communicator, Any], Any]) -> None:
     """Be a rank of `on_ranks`: call `function(comm, arguments)`, which returns a JSON value."""
     path, arguments = sys.argv[1:]
     result = function(comm, json.loads(arguments))
@@ -71,7 +74,13 @@ def work(comm, function):
             json.dump(result, file)
 
 
-def interleave(comm, calls, runs, prepare=lambda number: (), title=None):
+def interleave(
+    comm: Communicator,
+    calls: Mapping[str, Callable[..., Any]],
+    runs: int,
+    prepare: Callable[[int], Sequence[Any]] = lambda number: (),
+    title: Optional[str] = None,
+) -> Dict[str, List[float]]:
     """Time calls in turns, so that whatever else the machine does hits each of them alike.
 
     A call's time goes from a barrier to the end of all that it started in MXNet, on the slowest rank.
@@ -86,7 +95,7 @@ def interleave(comm, calls, runs, prepare=lambda number: (), title=None):
     Returns:
         seconds of every measured round by name, the same on every rank.
     """
-    seconds = {name: [] for name in calls}
+    seconds: Dict[str, List[float]] = {name: [] for name in calls}
     for number in range(_WARM_UP + runs):
         arguments = prepare(number)
         for name, call in calls.items():
@@ -106,30 +115,30 @@ def _slowest(comm, call, arguments):
     return max(comm.all_gather_object(time.perf_counter() - start))
 
 
-def progress(comm, line):
-    """Rank 0 tells how far it is."""
+def progress(comm: Communicator, line: str) -> None:
+    """Print a line on rank 0."""
     if comm.rank == 0:
         print(line, file=sys.stderr, flush=True)
 
 
-def spread(name, values):
+def spread(name: str, values: Sequence[float]) -> Dict[str, float]:
     """Median, smallest and largest of measured values, as entries `name`, `name_min` and `name_max`."""
     return {name: statistics.median(values), f"{name}_min": min(values), f"{name}_max": max(values)}
 
 
-def in_own_process(function, *arguments):
+def in_own_process(function: Callable[..., Result], *arguments: Any) -> Result:
     """The function's result, from a fresh process: this one has memory to give away again."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
 
 
-def resident(which):
+def resident(which: str) -> float:
     """MiB of this process: VmRSS now, VmHWM at most."""
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(which)) / 1024
 
 
-def machine():
+def machine() -> Dict[str, Any]:
     """What the figures depend on: processor, cores, memory in GiB, versions."""
     return dict(
         cpu=_cpu_model(),
@@ -147,14 +156,14 @@ def _cpu_model():
     return models[0] if models else platform.machine()
 
 
-def write_json(path, cases):
+def write_json(path: str, cases: Sequence[Dict[str, Any]]) -> None:
     """Write the machine's description and the measured cases, a list of dictionaries."""
     with open(path, "w") as file:
         json.dump(dict(machine=machine(), cases=cases), file, indent=2)
         file.write("\n")
 
 
-def print_table(header, rows):
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a Markdown table; cells are str."""
     print("| " + " | ".join(header) + " |")
     print("|" + "---|" * len(header))

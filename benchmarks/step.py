@@ -1,4 +1,4 @@
-"""A whole update of training against its parts: r18 at 112 x 112, 8 images a rank, 50,000 classes. About two minutes.
+"""A whole update of training against its parts: r18 at 112 x 112, 8 images per rank, 50,000 classes. About two minutes.
 
     python -m benchmarks.step [--json FILE] [--runs 9]
 
@@ -7,6 +7,7 @@ update), the head alone (embeddings given) and the whole update as training does
 """
 
 import sys
+from typing import Optional, Sequence
 
 from .measure import on_ranks, parser, print_table, write_json
 
@@ -15,7 +16,7 @@ CASE = dict(
 )
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     args = parser("step", "Time an update of backbone and head.", runs=9).parse_args(argv)
     result = on_ranks("benchmarks.step_worker", dict(case=CASE, runs=args.runs))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.problem import LOSSES, Problem, assemble, assert_close, float32_bound
-from parallel.launch import LAUNCHERS, launch, succeed
+from helpers.ranks import LAUNCHERS, launch, succeed
 
 CASES = [(loss, ratio, name) for loss in LOSSES for ratio in (1.0, 0.3) for name in ("plain", "saturated")]
 
