@@ -126,7 +126,7 @@ def _megaface():
         probes = _random_features(f"{folder}/probes.npy", NUM_PROBES)
         distractors = _random_features(f"{folder}/distractors.npy", NUM_DISTRACTORS)
         with _measured() as case:
-            megaface_result(probes, np.arange(NUM_PROBES) % NUM_PEOPLE, distractors, "random")
+            megaface_result(probes, (np.arange(NUM_PROBES) % NUM_PEOPLE).tolist(), distractors, "random")
         return _beside_product(case, NUM_PROBES * NUM_DISTRACTORS, probes[:], distractors[:ROWS])
 
 

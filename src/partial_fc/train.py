@@ -67,6 +67,7 @@ def _train(config, comm, signals, options, models_root, lock, held):
         sets = open_sets(os.path.dirname(config.rec), config.val_targets, config.image_size)
         device = choose_device(config.device, comm)
     check_same_data(config, reader, comm)
+    assert reader.num_classes  # `open_data` knows it
     run = Run(config, models_root, reader.num_classes)
     start = start_module(run, comm, device)
     with comm.raise_on_all_ranks():

@@ -8,6 +8,7 @@ from typing import Any, Dict, Sequence
 
 from ..config import NAMES, load_presets, naming_presets
 from ..config_keys import KEYS, SECTIONS, Key
+from ..output.printable import print_lines
 
 _EXAMPLES = """examples:
   partial-fc train
@@ -84,4 +85,4 @@ def _table(names: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    print_lines(page().splitlines())
