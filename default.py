@@ -118,7 +118,13 @@ DATASETS = {
     "10000w": _synthetic(100000000),
 }
 
-NETWORKS = ("demo", "r18", "r34", "r50", "r100", "r124", "r152", "r200")
+_DEPTHS = 18, 34, 49, 50, 74, 90, 98, 99, 100, 101, 122, 124, 134, 136, 140, 152, 160, 200, 269
+NETWORKS = {
+    "demo": {},
+    "mobilefacenet": dict(net_output="GDC"),
+    **{f"r{depth}": {} for depth in _DEPTHS},
+    **{f"rx{depth}": {} for depth in (50, 101)},
+}
 
 
 def get_config(loss: str, dataset: str, network: str) -> EasyDict:
@@ -127,9 +133,7 @@ def get_config(loss: str, dataset: str, network: str) -> EasyDict:
     Raises:
         KeyError: there is no such loss, data set or network.
     """
-    if network not in NETWORKS:
-        raise KeyError(network)
     config = common()
-    config.update(LOSSES[loss], **DATASETS[dataset])
+    config.update(LOSSES[loss], **DATASETS[dataset], **NETWORKS[network])
     config.update(loss=loss, dataset=dataset, network=network)
     return config

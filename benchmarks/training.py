@@ -85,7 +85,9 @@ def draw_pairs(images: Mapping[str, Sequence[int]], draw_two: DrawTwo) -> List[s
     return lines
 
 
-def train(records: str, models_root: str, settings: Sequence[str], sample_ratio: float, seed: int) -> Dict[str, Any]:
+def train(
+    records: str, models_root: str, settings: Sequence[str], sample_ratio: float, seed: int, network: str = "demo"
+) -> Dict[str, Any]:
     """Train on two ranks with `run.sh` and verify on `heldout.bin`.
 
     Args:
@@ -94,6 +96,7 @@ def train(records: str, models_root: str, settings: Sequence[str], sample_ratio:
         settings: KEY=VALUE of the preset's keys.
         sample_ratio: share of the class centers in an update.
         seed: of the training.
+        network: the backbone.
 
     Returns:
         What is in `summary.json`.
@@ -102,6 +105,7 @@ def train(records: str, models_root: str, settings: Sequence[str], sample_ratio:
         subprocess.CalledProcessError: the training failed; its output says why.
     """
     arguments = ["--rec", f"{records}/train.rec", "--sample-ratio", str(sample_ratio), "--seed", str(seed)]
+    arguments += ["--network", network]
     arguments += [f"--set={each}" for each in (*settings, "val_targets=heldout")]
     _run("bash", f"{ROOT}/run.sh", "-np", str(RANKS), "--", *arguments, "--models-root", models_root)
     with open(f"{models_root}/summary.json") as file:

@@ -1,14 +1,16 @@
-"""What every backbone shares: scaling of the input, normalised layers and the embedding at the end.
+"""What every backbone is made of: scaling of the input, convolutions, batch normalization and activations.
 
 Names and hyper-parameters are those of InsightFace's MXNet models, so that parameters can be exchanged.
 """
 
+from typing import NamedTuple
+
 import mxnet as mx
 
-OUTPUT_TYPES = ("FC", "E")
+PUBLISHED_EPS = 2e-5
 
 
-def image_input():
+def image_input() -> mx.sym.Symbol:
     """The input `data` (N, 3, H, W), RGB in 0..255, scaled to about -1..1 inside the symbol."""
     data = mx.sym.identity(mx.sym.Variable("data"), name="id")
     # Subtraction and multiplication keep their automatic names: InsightFace's tools recognise a model that
@@ -16,51 +18,65 @@ def image_input():
     return (data - 127.5) * 0.0078125
 
 
-def conv(data, num_filter, name, kernel=3, stride=1):
-    """Convolution without bias that keeps the image size at stride 1."""
-    return mx.sym.Convolution(
-        data,
-        num_filter=num_filter,
-        kernel=(kernel, kernel),
-        stride=(stride, stride),
-        pad=(kernel // 2, kernel // 2),
-        no_bias=True,
-        name=name,
-    )
+class Layers(NamedTuple):
+    """Makes the layers of one network, all with the same settings.
 
-
-def batch_norm(data, name, gamma=None, fix_gamma=False):
-    """Batch normalisation over the channel axis; `fix_gamma` holds the gain at 1."""
-    return mx.sym.BatchNorm(data, gamma, fix_gamma=fix_gamma, eps=2e-5, momentum=0.9, name=name)
-
-
-def prelu(data, name):
-    """Parametric ReLU with one slope a channel."""
-    return mx.sym.LeakyReLU(data, act_type="prelu", name=name)
-
-
-def embedding(features, embedding_size, output_type):
-    """Turn the last feature map into the embedding `fc1_output`.
-
-    Args:
-        features: symbol of shape (N, C, H, W).
-        embedding_size: dimension D of the embedding.
-        output_type: `FC` is BN-FC-BN; `E` adds a dropout of 0.4 before the FC (arXiv 1801.07698).
-
-    Returns:
-        A symbol of shape (N, D), float32.
-
-    Raises:
-        ValueError: unknown output type.
+    Attributes:
+        net_act: activation: `prelu`, with one slope per channel, or `relu`.
+        bn_mom: share of the old value in a running mean or variance of batch normalization after an update.
+        workspace: memory in MiB that one convolution may use for temporary results on a GPU.
     """
-    if output_type not in OUTPUT_TYPES:
-        raise ValueError(f"unknown output type {output_type!r}: choose one of {', '.join(OUTPUT_TYPES)}")
-    body = batch_norm(features, "bn1")
-    if output_type == "E":
-        body = mx.sym.Dropout(body, p=0.4)
-    # flatten is the default, but the ONNX exporter needs to see it.
-    body = mx.sym.FullyConnected(body, num_hidden=embedding_size, flatten=True, name="pre_fc1")  # (N, D)
-    # Gain fixed at 1: every dimension of the embedding has the same variance. MXNet ignores the stored value,
-    # but weight decay would shrink it, and tools that do not know fix_gamma would multiply by it.
-    gamma = mx.sym.Variable("fc1_gamma", wd_mult=0.0)
-    return batch_norm(body, "fc1", gamma, fix_gamma=True)
+
+    net_act: str = "prelu"
+    bn_mom: float = 0.9
+    workspace: int = 256
+
+    def conv(
+        self,
+        data: mx.sym.Symbol,
+        num_filter: int,
+        name: str,
+        kernel: int = 3,
+        stride: int = 1,
+        num_group: int = 1,
+        bias: bool = False,
+        pad: bool = True,
+    ) -> mx.sym.Symbol:
+        """Convolution of (N, C, H, W) to (N, num_filter, H', W').
+
+        Args:
+            data: the map to convolve.
+            num_filter: number of output channels.
+            name: of the layer; its parameters are NAME_weight and NAME_bias.
+            kernel: height and width of the kernel, odd.
+            stride: in both directions.
+            num_group: groups of channels that do not see each other; as many as channels: depthwise.
+            bias: whether a bias is added.
+            pad: with zeros, so that H' = H / stride, rounded up; otherwise the map shrinks by kernel - 1 before.
+        """
+        return mx.sym.Convolution(
+            data,
+            num_filter=num_filter,
+            kernel=(kernel, kernel),
+            stride=(stride, stride),
+            pad=(kernel // 2, kernel // 2) if pad else (0, 0),
+            num_group=num_group,
+            no_bias=not bias,
+            workspace=self.workspace,
+            name=name,
+        )
+
+    def batch_norm(
+        self, data: mx.sym.Symbol, name: str, fix_gamma: bool = False, eps: float = PUBLISHED_EPS
+    ) -> mx.sym.Symbol:
+        """Batch normalization over axis 1; `fix_gamma` keeps the gain at 1; `eps` is added to the variance."""
+        # MXNet ignores the stored value of a fixed gain, but weight decay would shrink it, and tools that do not know
+        # fix_gamma would multiply by it.
+        gamma = mx.sym.Variable(name + "_gamma", wd_mult=0.0) if fix_gamma else None
+        return mx.sym.BatchNorm(data, gamma, fix_gamma=fix_gamma, eps=eps, momentum=self.bn_mom, name=name)
+
+    def activation(self, data: mx.sym.Symbol, name: str) -> mx.sym.Symbol:
+        """The network's activation, element by element."""
+        if self.net_act == "prelu":
+            return mx.sym.LeakyReLU(data, act_type="prelu", name=name)
+        return mx.sym.Activation(data, act_type=self.net_act, name=name)

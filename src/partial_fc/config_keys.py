@@ -33,7 +33,9 @@ class Config:
     loss_m3: float = _key("margin m3 subtracted from its cosine", at_least=0)
     # Model
     embedding_size: int = _key("size of an embedding", "numbers", at_least=1)
-    net_output: Literal["FC", "E"] = _key("output of the backbone: FC is BN-FC-BN; E is the same with dropout")
+    net_output: Literal["FC", "E", "F", "G", "H", "I", "J", "SFC", "GAP", "GNAP", "GDC"] = _key(
+        "output of the backbone: FC is BN-FC-BN; E is the same with dropout; the others: docs/networks.md"
+    )
     image_size: int = _key("height and width of the images", "pixels", at_least=1)
     pretrained: str = _key("PREFIX[,EPOCH] of a model of the same network to start from", start=True, option=True)
     initializer: Literal["normal", "xavier"] = _key(

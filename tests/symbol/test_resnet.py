@@ -1,95 +1,63 @@
-"""The residual networks against the lists of published models' parameters, and one unit against NumPy."""
-
-import math
-import re
-from pathlib import Path
+"""The residual networks: what the lists of published parameters do not show."""
 
 import mxnet as mx
 import numpy as np
 import pytest
 
-from partial_fc.symbol import get_symbol, resnet
-
-REFERENCE = Path(__file__).parents[1] / "reference"
+from partial_fc.symbol import get_symbol, resnet, resnext
 
 
-def read_reference(network):
-    """The number of trainable parameters, and the (kind, name, shape) of arguments and auxiliary states."""
-    header, _, *lines = (REFERENCE / f"{network}.tsv").read_text().splitlines()
-    rows = [line.split("\t") for line in lines]
-    size = int(re.search(r"(\d+) trainable parameters", header).group(1))
-    return size, [(kind, name, tuple(map(int, shape.split("x")))) for kind, name, shape in rows]
+def num_layers(symbol):
+    """Convolutions and fully connected layers, but for projections and squeeze and excitation."""
+    weights = [name for name in symbol.list_arguments() if name.endswith("_weight")]
+    return sum("sc_weight" not in name and "_se_" not in name and name != "convd_weight" for name in weights)
 
 
 @pytest.mark.parametrize("depth", resnet.UNITS)
-def test_parameters_are_those_of_published_models(depth):
-    symbol = get_symbol(f"r{depth}")
-    arg_shapes, out_shapes, aux_shapes = symbol.infer_shape(data=(1, 3, 112, 112))
-    size, reference = read_reference(f"r{depth}")
-    args = list(zip(symbol.list_arguments(), arg_shapes))
-    aux = list(zip(symbol.list_auxiliary_states(), aux_shapes))
-    assert [("arg", *row) for row in args] + [("aux", *row) for row in aux] == reference
-    assert sum(math.prod(shape) for name, shape in args if name != "data") == size
-    assert symbol.list_outputs() == ["fc1_output"] and out_shapes == [(1, 512)]
+def test_depth_is_the_name_or_as_documented(depth):
+    documented = {49: 50, 99: 100, 101: 68, 152: 102, 200: 134, 269: 180}
+    assert num_layers(get_symbol(f"r{depth}")) == documented.get(depth, depth)
 
 
-def test_stride_is_in_the_second_convolution():
-    inner = get_symbol("r18").get_internals()
-    for stage, size in enumerate((56, 28, 14, 7), start=1):
-        for unit, conv1_size in ((1, 2 * size), (2, size)):
-            names = [f"stage{stage}_unit{unit}_{conv}_output" for conv in ("conv1", "conv2")]
-            group = mx.sym.Group([inner[name] for name in names])
-            shapes = group.infer_shape(data=(1, 3, 112, 112))[1]
-            assert [shape[2:] for shape in shapes] == [(conv1_size, conv1_size), (size, size)]
+@pytest.mark.parametrize("depth", resnext.UNITS)
+def test_resnext_is_as_deep_as_its_name_and_has_32_groups(depth):
+    symbol = get_symbol(f"rx{depth}")
+    assert num_layers(symbol) == depth
+    shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape(data=(1, 3, 112, 112))[0]))
+    for stage, num_filter in enumerate(resnext.FILTERS, start=1):
+        half, name = num_filter // 2, f"stage{stage}_unit2"
+        assert shapes[f"{name}_conv1_weight"] == (half, num_filter // 32, 1, 1)
+        assert shapes[f"{name}_conv2_weight"] == (half, half // 32, 3, 3)
+        assert shapes[f"{name}_conv3_weight"] == (num_filter, half, 1, 1)
+    assert shapes["convd_weight"] == (512, 2048, 1, 1) and shapes["pre_fc1_weight"] == (512, 512 * 7 * 7)
 
 
-def reference_unit(data, params, stride, project):
-    """A residual unit in inference, element by element but for the convolutions."""
-
-    def column(name):
-        return params[name].reshape(1, -1, 1, 1)
-
-    def norm(x, name):
-        scale = column(name + "_gamma") / np.sqrt(column(name + "_moving_var") + 2e-5)
-        return (x - column(name + "_moving_mean")) * scale + column(name + "_beta")
-
-    def conv(x, name, stride=1):
-        weight = params[name + "_weight"]
-        kernel, pad = weight.shape[2:], (weight.shape[2] // 2,) * 2
-        return mx.nd.Convolution(
-            mx.nd.array(x),
-            mx.nd.array(weight),
-            num_filter=len(weight),
-            kernel=kernel,
-            pad=pad,
-            stride=(stride, stride),
-            no_bias=True,
-        ).asnumpy()
-
-    body = norm(conv(norm(data, "u_bn1"), "u_conv1"), "u_bn2")
-    body = np.where(body > 0, body, column("u_relu1_gamma") * body)
-    body = norm(conv(body, "u_conv2", stride), "u_bn3")
-    return body + (norm(conv(data, "u_conv1sc", stride), "u_sc") if project else data)
+def test_r122_lies_between_its_neighbors():
+    sizes = []
+    for network in ("r100", "r122", "r136"):
+        symbol = get_symbol(network)
+        sizes.append(sum(np.prod(shape) for shape in symbol.infer_shape(data=(1, 3, 112, 112))[0]))
+    assert sizes == sorted(sizes)
 
 
-@pytest.mark.parametrize("stride, project", [(1, False), (1, True), (2, True)])
-def test_residual_unit_matches_numpy(stride, project):
-    rng = np.random.default_rng(0)
-    unit = resnet.residual_unit(mx.sym.Variable("data"), 8, stride, project, "u")
-    executor = unit.simple_bind(mx.cpu(), data=(2, 8, 6, 6))
-    arrays = {**executor.arg_dict, **executor.aux_dict}
-    params = {}
-    for name, array in arrays.items():
-        if name.endswith("var"):  # near eps, so that a wrong eps shows
-            params[name] = rng.uniform(1e-5, 1e-3, array.shape)
-        elif "bn" in name and name.endswith("gamma"):  # small, so that the body does not drown the shortcut
-            params[name] = rng.normal(0, 0.01, array.shape)
-        else:
-            params[name] = rng.normal(size=array.shape)
-        array[:] = params[name]
-    expected = reference_unit(params["data"], params, stride, project)
-    output = executor.forward()[0].asnumpy()
-    assert np.linalg.norm(output - expected) < 1e-5 * np.linalg.norm(expected)
+@pytest.mark.parametrize("options, network", [({}, "r18"), ({"net_unit": 1, "net_input": 0}, "r18"), ({}, "rx50")])
+def test_stages_put_the_units_together(options, network):
+    """The first unit of a stage halves the image and projects; the others do neither."""
+    inner = get_symbol(network, **options).get_internals()
+    names = inner.list_outputs()
+    shapes = dict(zip(names, inner.infer_shape(data=(1, 3, 112, 112))[1]))
+    size, widest, last = 112, 512, "conv2"
+    if network == "rx50":
+        widest, last = 2048, "conv3"
+    if options.get("net_input") == 0:
+        size = 56
+    for stage in range(1, 5):
+        size = (size + 1) // 2
+        assert f"stage{stage}_unit1_conv1sc_output" in names and f"stage{stage}_unit2_conv1sc_output" not in names
+        for unit in (1, 2):
+            assert shapes[f"stage{stage}_unit{unit}_{last}_output"] == (1, widest >> 4 - stage, size, size)
+    # the convolution of the unit that halves the image
+    assert shapes["stage4_unit1_conv1_output"][2] == (4 if options else 14)
 
 
 @pytest.mark.parametrize("is_train", [False, True])

@@ -1,14 +1,15 @@
 """The memory that a run will take, computed before it starts."""
 
+import math
 import os
+import re
 from typing import Dict, Mapping, Tuple
 
 import mxnet as mx
-import numpy as np
 
 from ..config import Run
 from ..distributed.communicator import Communicator
-from ..errors import InputError
+from ..errors import InputError, cause
 from ..head.samplers import num_sample
 
 # MXNet's stock wheel indexes the numbers of an array by int32.
@@ -64,7 +65,7 @@ def memory_plan(run: Run, symbol: mx.sym.Symbol, world_size: int) -> Dict[str, i
         centers=2 * 4 * num_local * embedding_size,
         rows=4 * rows if on_host(run, world_size) else 0,  # centers and momentum, of this step and of the next
         step=4 * global_batch_size * num_rows + 2 * rows + 4 * 4 * global_batch_size * embedding_size,
-        backbone=_backbone(symbol, (config.batch_size, 3, config.image_size, config.image_size)),
+        backbone=backbone_memory(symbol, (config.batch_size, 3, config.image_size, config.image_size)),
         libraries=_LIBRARIES,
     )
     return plan
@@ -79,13 +80,30 @@ def _check_arrays(global_batch_size: int, num_rows: int, embedding_size: int) ->
             )
 
 
-def _backbone(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
-    """Parameters three times (value, gradient, momentum); all activations, and as much again for gradients."""
-    internals = symbol.get_internals()
-    parameters = {*symbol.list_arguments(), *symbol.list_auxiliary_states()} - {"data"}
-    _, shapes, _ = internals.infer_shape(data=shape)
-    sizes = zip(internals.list_outputs(), (int(np.prod(each, dtype=np.int64)) for each in shapes))
-    return 4 * sum(size * (3 if name in parameters else 2) for name, size in sizes)
+def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
+    """Bytes that training a backbone needs.
+
+    Parameters four times (value, gradient, momentum, and a copy in the layout that convolutions prefer), and the arrays
+    within the graph, as MXNet places them when it binds the symbol: many take turns in one place.
+
+    Args:
+        symbol: the backbone, as it will be bound.
+        shape: (b, 3, H, W), the images of one rank in one update.
+
+    Raises:
+        InputError: the network does not take images of this size.
+    """
+    names = symbol.list_arguments()
+    try:
+        shapes, _, _ = symbol.infer_shape(data=shape)
+    except mx.base.MXNetError as error:
+        height, width = shape[2:]
+        raise InputError(f"image_size: the network does not take images of {height}x{width}: {cause(error)}") from None
+    # On a CPU memory is reserved, not used, until a graph runs.
+    executor = symbol.simple_bind(mx.cpu(), {name: "null" if name == "data" else "write" for name in names}, data=shape)
+    (megabytes,) = re.findall(r"Total (\d+) MB allocated", executor.debug_str())
+    parameters = sum(math.prod(each) for name, each in zip(names, shapes) if name != "data")
+    return 4 * 4 * parameters + int(megabytes) * 2**20
 
 
 def check_memory(plan: Mapping[str, int], run: Run, comm: Communicator, ctx: mx.Context) -> str:
