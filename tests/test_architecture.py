@@ -248,7 +248,7 @@ def assigned(node):
 
 def test_symbols_are_loaded_where_they_are_checked():
     loaders = {"mx.sym.load", "mx.sym.load_json", "mx.symbol.load", "mx.symbol.load_json", "mx.model.load_checkpoint"}
-    checked = {NAMES["checkpoint.symbol_file"], NAMES["backbone.plain_layout"]}  # the latter: what has been loaded
+    checked = {NAMES["checkpoint.symbol_file"], NAMES["backbone.graph"]}  # the latter: what has been loaded
     assert not offenders(lambda path, tree: set() if path in checked else calls(tree) & loaders)
 
 

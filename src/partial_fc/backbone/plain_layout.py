@@ -1,8 +1,10 @@
 """A symbol that MXNet can run as often as it likes where oneDNN chooses the layout of arrays."""
 
-import json
+from typing import Optional
 
 import mxnet as mx
+
+from .graph import Entry, Graph, Node, rewrite
 
 _CONSUMER = "FullyConnected"
 _KEEP_SHAPE = "(-2,)"  # of a reshape: all axes as they are
@@ -22,20 +24,10 @@ def plain_layout(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     Returns:
         A Symbol of the same arguments, auxiliary states, outputs and values.
     """
-    graph = json.loads(symbol.tojson())
-    nodes, place = [], []  # the new nodes; where in them each of the old ones is
+    return rewrite(symbol, _reshape_input)
 
-    def moved(sources):
-        return [[place[node], *rest] for node, *rest in sources]
 
-    for node in graph["nodes"]:
-        node["inputs"] = moved(node["inputs"])
-        if node["op"] == _CONSUMER:
-            reshape = {"op": "Reshape", "name": node["name"] + "_plain", "attrs": {"shape": _KEEP_SHAPE}}
-            nodes.append({**reshape, "inputs": node["inputs"][:1]})
-            node["inputs"][0] = [len(nodes) - 1, 0, 0]
-        place.append(len(nodes))
-        nodes.append(node)
-    arg_nodes = [place[node] for node in graph["arg_nodes"]]
-    graph = {"nodes": nodes, "arg_nodes": arg_nodes, "heads": moved(graph["heads"]), "attrs": graph["attrs"]}
-    return mx.sym.load_json(json.dumps(graph))
+def _reshape_input(graph: Graph, node: Node) -> Optional[Entry]:
+    if node["op"] == _CONSUMER:
+        node["inputs"][0] = graph.add("Reshape", f"{node['name']}_plain", node["inputs"][:1], shape=_KEEP_SHAPE)
+    return None
