@@ -8,6 +8,7 @@ import pytest
 from numpy.linalg import norm
 
 from partial_fc.backbone.fast import fast_symbol
+from partial_fc.backbone.graph import rewrite
 from partial_fc.symbol import get_symbol
 
 SHAPE = (4, 3, 32, 32)
@@ -77,10 +78,17 @@ def test_arrays_stay_low_from_convolution_to_convolution():
 def test_what_is_slow_or_inexact_in_bfloat16_is_computed_in_float32():
     body = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(1, 1), num_filter=8, name="c")
     gate = mx.sym.Activation(mx.sym.Pooling(body, global_pool=True, kernel=(1, 1), pool_type="avg"), act_type="sigmoid")
+    body = mx.sym.Activation(body, act_type="softsign")  # which has no bfloat16 at all
     body = mx.sym.Dropout(mx.sym.broadcast_mul(body, gate), p=0.0)
     symbol = mx.sym.softmax(mx.sym.FullyConnected(mx.sym.Flatten(body), num_hidden=7, name="f"))
     expected, output = step(symbol)[0], step(fast_symbol(symbol, mx.cpu(), "bfloat16"))[0]
     assert norm(output - expected) <= 0.02 * norm(expected)
+
+
+def test_casts_of_a_symbol_survive_being_rewritten():
+    low = fast_symbol(unit(), mx.cpu(), "bfloat16")
+    again = rewrite(low, lambda graph, node: None)
+    assert again.tojson(remove_amp_cast=False) == low.tojson(remove_amp_cast=False)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
