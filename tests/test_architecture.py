@@ -262,7 +262,7 @@ def assigned(node):
 def test_symbols_are_loaded_where_they_are_checked():
     loaders = {"mx.sym.load", "mx.sym.load_json", "mx.symbol.load", "mx.symbol.load_json", "mx.model.load_checkpoint"}
     checked = {NAMES["checkpoint.symbol_file"]}
-    checked |= {NAMES["backbone.plain_layout"], NAMES["interchange.onnx_export"]}  # what has been loaded
+    checked |= {NAMES["backbone.graph"], NAMES["interchange.onnx_export"]}  # what has been loaded
     assert not offenders(lambda path, tree: set() if path in checked else calls(tree) & loaders)
 
 
