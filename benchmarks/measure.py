@@ -76,7 +76,7 @@ def work(comm, function):
 
 
 def interleave(comm, calls, runs, prepare=lambda number: (), title=None):
-    """Time calls in turns, so that whatever else the machine does hits each of them alike.
+    """Time calls in turns, so that other work on the machine slows each of them alike.
 
     A call's time goes from a barrier to the end of all that it started in MXNet, on the slowest rank.
 
@@ -111,7 +111,7 @@ def _slowest(comm, call, arguments):
 
 
 def progress(comm, line):
-    """Rank 0 tells how far it is."""
+    """Print a line of progress on rank 0."""
     if comm.rank == 0:
         print(line, file=sys.stderr, flush=True)
 
