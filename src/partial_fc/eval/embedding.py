@@ -1,23 +1,26 @@
 """From images to embeddings, by a trained model."""
 
+import argparse
 import contextlib
 import logging
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
 
-from ..backbone.plain_layout import plain_layout
+from ..backbone.fast import fast_symbol
 from ..checkpoint.symbol_file import check_size
 from ..data.parallel import ordered_map
 from ..data.progress import progress
 from ..errors import InputError, cause
 from ..limits import usable_cores
-from .model import load_model
+from .model import Model, load_model
 from .protocols.unit_features import unit_or_nan
 
 log = logging.getLogger("partial_fc")
 
 BATCH_SIZE = 64
+Size = Tuple[int, int]  # height and width
 _AS_THEY_ARE, _USUAL = (0.0, 1.0), (127.5, 0.0078125)
 
 
@@ -31,6 +34,7 @@ class Embedder:
         bgr: whether the model was trained on blue, green, red; images are given as RGB all the same.
         scaling: mean and scale (floats), the network is given (x - mean) * scale of pixels x, 0..255; None: as the
             beginning of its symbol suggests, see `load_model`.
+        precision: of the network, see `fast_symbol`; embeddings are float32 all the same.
 
     Attributes:
         name: of the model, PREFIX,EPOCH.
@@ -39,17 +43,27 @@ class Embedder:
         batch_size: as given.
     """
 
-    def __init__(self, model, ctx=None, batch_size=BATCH_SIZE, bgr=False, scaling=None):
+    def __init__(
+        self,
+        model: Model,
+        ctx: Optional[mx.Context] = None,
+        batch_size: int = BATCH_SIZE,
+        bgr: bool = False,
+        scaling: Optional[Tuple[float, float]] = None,
+        precision: str = "float32",
+    ) -> None:
         self.name, self.batch_size = model.name, batch_size
         guess = _AS_THEY_ARE if model.scales_input else _USUAL
         mean, scale = self._scaling = scaling or guess
         self.settings = {"mean": mean, "scale": scale, "scaling": "given" if scaling else "guessed"}
         own = "" if self._scaling == guess else f"-mean{mean!r}-scale{scale!r}"
+        own += "" if precision == "float32" else f"-{precision}"
         self.checksum = model.checksum + ("-bgr" if bgr else "") + own
-        self._model, self._ctx, self._bgr = model, ctx or mx.cpu(), bgr
-        self._size = self._module = None
+        self._model, self._ctx, self._bgr, self._precision = model, ctx or mx.cpu(), bgr, precision
+        self._size: Optional[Size] = None
+        self._module: mx.mod.Module = None  # once the size of the images is known
 
-    def embed(self, images, mirror=False):
+    def embed(self, images: np.ndarray, mirror: bool = False) -> np.ndarray:
         """Embeddings, not normalised, as the network gives them.
 
         Args:
@@ -64,7 +78,7 @@ class Embedder:
         """
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise InputError(f"expected uint8 images (n, height, width, 3), got {images.dtype} {images.shape}")
-        embeddings = np.empty((len(images), self.embedding_size(images.shape[1:3])), np.float32)
+        embeddings = np.empty((len(images), self.embedding_size((images.shape[1], images.shape[2]))), np.float32)
         if mirror:
             images = images[:, :, ::-1]
         if self._bgr:
@@ -74,7 +88,7 @@ class Embedder:
             embeddings[start : start + len(part)] = self._forward(part)
         return embeddings
 
-    def embed_with_mirror(self, images, unit=False):
+    def embed_with_mirror(self, images: np.ndarray, unit: bool = False) -> np.ndarray:
         """Sum of the embeddings of images and of their mirror images, (n, D) float32; see `embed`.
 
         unit: whether both are divided by their norms first.
@@ -82,13 +96,13 @@ class Embedder:
         plain, mirrored = self.embed(images), self.embed(images, mirror=True)
         return unit_or_nan(plain) + unit_or_nan(mirrored) if unit else plain + mirrored
 
-    def embedding_size(self, size):
+    def embedding_size(self, size: Size) -> int:
         """D for images of `size` (H, W); raises InputError where the model does not take such images."""
         if size != self._size:
             self._bind(size)
         return int(np.prod(self._module.output_shapes[0][1][1:]))
 
-    def _forward(self, part):
+    def _forward(self, part: np.ndarray) -> np.ndarray:
         padded = np.zeros((self.batch_size,) + part.shape[1:], np.uint8)
         padded[: len(part)] = part
         # Bytes travel to the device, floats are made there.
@@ -99,15 +113,16 @@ class Embedder:
         self._module.forward(mx.io.DataBatch([data]), is_train=False)
         return self._module.get_outputs()[0].asnumpy()[: len(part)].reshape(len(part), -1)
 
-    def check_size(self, size):
+    def check_size(self, size: Size) -> None:
         """Raise InputError unless the model takes images of `size` (H, W); nothing is computed."""
         self._check_shapes((self.batch_size, 3, *size))
 
-    def _bind(self, size):
+    def _bind(self, size: Size) -> None:
         shape = (self.batch_size, 3, *size)
         self._check_shapes(shape)
         symbol, parameters = self._model.symbol, self._model.parameters
-        module = mx.mod.Module(plain_layout(symbol), data_names=["data"], label_names=None, context=self._ctx)
+        fast = fast_symbol(symbol, self._ctx, self._precision)
+        module = mx.mod.Module(fast, data_names=["data"], label_names=None, context=self._ctx)
         module.bind([("data", shape)], for_training=False)
         module.set_params(
             {name: parameters[name] for name in symbol.list_arguments() if name != "data"},
@@ -115,7 +130,7 @@ class Embedder:
         )
         self._size, self._module = size, module
 
-    def _check_shapes(self, shape):
+    def _check_shapes(self, shape: Tuple[int, ...]) -> None:
         """Raise InputError unless the model's parameters fit images of this shape."""
         symbol, size = self._model.symbol, f"{shape[2]}x{shape[3]}"
         try:
@@ -135,14 +150,16 @@ class Embedder:
             raise InputError(f"--model {self.name}: its output {outputs[0]} has no row for each of {shape[0]} images")
 
 
-def check_finite(embeddings, name):
+def check_finite(embeddings: np.ndarray, name: Callable[[int], str]) -> None:
     """Raise InputError for a row of embeddings (n, D) that is not finite; `name`: function from its place to a name."""
     finite = np.isfinite(embeddings).all(axis=1)
     if not finite.all():
         raise InputError(f"{name(int(np.argmin(finite)))}: its embedding is not finite")
 
 
-def image_batches(read, count, batch_size, num_workers=0):
+def image_batches(
+    read: Callable[[int], np.ndarray], count: int, batch_size: int, num_workers: int = 0
+) -> Iterator[Tuple[int, np.ndarray]]:
     """Images in batches, read ahead of time by threads, with progress shown.
 
     Args:
@@ -159,10 +176,12 @@ def image_batches(read, count, batch_size, num_workers=0):
         yield part.start, images
 
 
-def read_ahead(read, parts, num_workers=0):
+def read_ahead(
+    read: Callable[[int], np.ndarray], parts: Sequence[range], num_workers: int = 0
+) -> Iterator[Tuple[range, np.ndarray]]:
     """As `image_batches`, for batches that are given as ranges of indices; yields range and images."""
 
-    def load(part):
+    def load(part: range) -> Tuple[range, np.ndarray]:
         return part, np.stack([read(index) for index in part])
 
     num_workers = num_workers or usable_cores()
@@ -171,7 +190,7 @@ def read_ahead(read, parts, num_workers=0):
             yield batch
 
 
-def open_embedders(args, ctx, sizes):
+def open_embedders(args: argparse.Namespace, ctx: mx.Context, sizes: Sequence[Size]) -> List[Embedder]:
     """List of an Embedder for each `--model` of the arguments, see `arguments.add_model`.
 
     Args:
@@ -187,7 +206,7 @@ def open_embedders(args, ctx, sizes):
     return embedders
 
 
-def open_embedder(name, args, ctx):
+def open_embedder(name: str, args: argparse.Namespace, ctx: mx.Context) -> Embedder:
     """The Embedder of one model; the log says how its pixels are scaled, and why.
 
     Raises:
@@ -202,7 +221,7 @@ def open_embedder(name, args, ctx):
     return embedder
 
 
-def pixel_words(settings, why):
+def pixel_words(settings: Dict[str, Any], why: str) -> str:
     """What the settings of an Embedder give to the network, and `why`, if it was guessed."""
     mean, scale = settings["mean"], settings["scale"]
     pixels = "pixels as they are" if (mean, scale) == _AS_THEY_ARE else f"(pixel - {mean:g}) * {scale:g}"
