@@ -1,10 +1,11 @@
 """The head's step, compared with its three matrix products and with the published method. About three minutes.
 
-    python -m benchmarks.head [--json FILE] [--runs 9]
+    python -m benchmarks.head [--precision float32|bfloat16] [--json FILE] [--runs 9]
 
 Two ranks of one thread each, 512 given embeddings of size 512 per rank; CosFace. A step goes from embeddings and labels
 to loss, gradient and updated centers, the choice of the centers included. The three take turns in each round, with the
-same embeddings and labels, fresh ones every time. A time is the median over the rounds, that of the slower rank; ratios
+same embeddings and labels, fresh ones every time. The floor is that of `dot` and `FullyConnected` in float32, whatever
+the precision. A time is the median over the rounds, that of the slower rank; ratios
 are those of the medians. Memory is not measured: the ranks hold the centers of the baseline, too.
 """
 
@@ -24,11 +25,12 @@ _COLUMNS = ("floor_seconds", "step_seconds", "ratio_to_floor", "published_second
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
-    args = parser("head", "Time a step of the head.", runs=9).parse_args(argv)
-    results = [_measure(case, args.runs) for case in CASES]
+    args = parser("head", "Time a step of the head.", runs=9, precisions=True).parse_args(argv)
+    results = [_measure(dict(case, precision=args.precision), args.runs) for case in CASES]
     print_table(_HEADER, [[title(result)] + [f"{result[name]:.2f}" for name in _COLUMNS] for result in results])
     ours, published = (sum(result[name] for result in results) for name in ("bytes_sent", "published_bytes_sent"))
-    print(f"\nA rank sends {ours / len(results):,.0f} bytes a step, {ours / published:.2f} of the published method's.")
+    share = f"{ours / published:.2f} of the published method's"
+    print(f"\nEach rank sends {ours / len(results):,.0f} bytes per step, {share}.")
     if args.json:
         write_json(args.json, results)
     return 0
@@ -36,7 +38,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 def title(case: Dict[str, Any]) -> str:
     """A case in few words."""
-    return "N={num_classes:,}, r={sample_ratio:g}".format(**case)
+    return "N={num_classes:,}, r={sample_ratio:g}, {precision}".format(**case)
 
 
 def _measure(case, runs):

@@ -77,13 +77,19 @@ class Problem:
     """What is measured: the centers of this rank, our head and the baseline on the same, and batches for both."""
 
     def __init__(
-        self, comm: Communicator, num_classes: int, sample_ratio: float, embedding_size: int, global_batch_size: int
+        self,
+        comm: Communicator,
+        num_classes: int,
+        sample_ratio: float,
+        embedding_size: int,
+        global_batch_size: int,
+        precision: str,
     ) -> None:
         self.comm, self.num_classes = comm, num_classes
         self.shape = (global_batch_size // comm.world_size, embedding_size)
         bank = MemoryBank(num_classes, embedding_size, comm, sample_ratio)
         margin = MarginSoftmax(s=64.0, m3=0.4)
-        self.head = PartialFC(bank, margin, CenterSGD(), comm)
+        self.head = PartialFC(bank, margin, CenterSGD(), comm, precision)
         weight = bank.weight
         assert weight is not None  # of a memory bank it never is
         self.baseline = PublishedHead(weight.copy(), bank.partition.class_start, sample_ratio, margin, comm)

@@ -17,6 +17,7 @@ import horovod
 import mxnet as mx
 
 from partial_fc.distributed.communicator import Communicator
+from partial_fc.head.products import PRECISIONS
 from partial_fc.limits import usable_cores
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -26,11 +27,13 @@ _WARM_UP = 2
 Result = TypeVar("Result")
 
 
-def parser(name: str, description: str, runs: int) -> argparse.ArgumentParser:
-    """Argument parser of a benchmark: `--json FILE`, and `--runs` with its default."""
+def parser(name: str, description: str, runs: int, precisions: bool = False) -> argparse.ArgumentParser:
+    """Argument parser of a benchmark: `--json FILE`, `--runs` with its default, and `--precision` if it has several."""
     result = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     result.add_argument("--runs", type=int, default=runs, metavar="N", help=f"measured rounds ({runs})")
     result.add_argument("--json", metavar="FILE", help="also write the results to this file")
+    if precisions:
+        result.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the products (float32)")
     return result
 
 
@@ -81,7 +84,7 @@ def interleave(
     prepare: Callable[[int], Sequence[Any]] = lambda number: (),
     title: Optional[str] = None,
 ) -> Dict[str, List[float]]:
-    """Time calls in turns, so that whatever else the machine does hits each of them alike.
+    """Time calls in turns, so that other work on the machine slows each of them alike.
 
     A call's time goes from a barrier to the end of all that it started in MXNet, on the slowest rank.
 
@@ -116,7 +119,7 @@ def _slowest(comm, call, arguments):
 
 
 def progress(comm: Communicator, line: str) -> None:
-    """Print a line on rank 0."""
+    """Print a line of progress on rank 0."""
     if comm.rank == 0:
         print(line, file=sys.stderr, flush=True)
 

@@ -1,6 +1,6 @@
 """A whole update of training against its parts: r18 at 112 x 112, 8 images per rank, 50,000 classes. About two minutes.
 
-    python -m benchmarks.step [--json FILE] [--runs 9]
+    python -m benchmarks.step [--precision float32|bfloat16] [--json FILE] [--runs 9]
 
 Two ranks of one thread each take turns at the backbone alone (forward, backward, sum of gradients over the ranks,
 update), the head alone (embeddings given) and the whole update as training does it.
@@ -18,8 +18,9 @@ CASE = dict(
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
-    args = parser("step", "Time an update of backbone and head.", runs=9).parse_args(argv)
-    result = on_ranks("benchmarks.step_worker", dict(case=CASE, runs=args.runs))
+    args = parser("step", "Time an update of backbone and head.", runs=9, precisions=True).parse_args(argv)
+    case = dict(CASE, precision=args.precision)
+    result = on_ranks("benchmarks.step_worker", dict(case=case, runs=args.runs))
     values = [result[f"{name}_seconds"] for name in ("backbone", "head", "step")] + [result["ratio_to_parts"]]
     print_table(["backbone s", "head s", "both s", "both / sum of the two"], [[f"{value:.3f}" for value in values]])
     if args.json:

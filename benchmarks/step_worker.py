@@ -32,15 +32,16 @@ class Update:
         global_batch_size: int,
         network: str,
         image_size: int,
+        precision: str = "float32",
         ctx: Optional[mx.Context] = None,
     ) -> None:
         progress(comm, "setting up")
         self.comm, self.num_classes, self.image_size = comm, num_classes, image_size
         self.batch_size, self.ctx = global_batch_size // comm.world_size, ctx or mx.cpu()
         bank = MemoryBank(num_classes, embedding_size, comm, sample_ratio, self.ctx)
-        self.head = PartialFC(bank, MarginSoftmax(s=64.0, m3=0.4), CenterSGD(), comm)
+        self.head = PartialFC(bank, MarginSoftmax(s=64.0, m3=0.4), CenterSGD(), comm, precision)
         symbol = get_symbol(network, embedding_size, "FC")
-        self.module = FaceModule(symbol, self.head, comm, self.ctx, self.batch_size, image_size)
+        self.module = FaceModule(symbol, self.head, comm, self.ctx, self.batch_size, image_size, precision=precision)
         shape = self.batch_size, embedding_size
         self.embeddings, self.grad = (mx.nd.random.normal(shape=shape, ctx=self.ctx) for _ in range(2))
         self.gradients = {f"alone/{name}": mx.nd.zeros_like(each) for name, each in self.module.arg_params.items()}

@@ -39,7 +39,7 @@ ROOMS = {
 }
 MOST_IMPORTS, MOST_LINES, MOST_AT_THE_TOP = 15, 350, 12
 # Rooms in which a public function may still lack annotations: leave one out as soon as its functions have them all.
-NOT_YET_ANNOTATED = {"head"}
+NOT_YET_ANNOTATED = set()
 
 
 def python_files(folder):
@@ -189,7 +189,7 @@ def test_the_heart_of_the_head():
     """partial_fc is a step over the parts, the parts know neither it nor each other, but for banks."""
     parts = {"margin_softmax", "parallel_softmax", "optimizer", "normalize", "workspace", "partition", "samplers"}
     for part in parts:
-        assert inside(NAMES[f"head.{part}"]) <= {"errors"}, part
+        assert inside(NAMES[f"head.{part}"]) <= {"errors", "head.ranks"}, part
     assert "head.partial_fc" not in inside(NAMES["head.memory_bank"]) | inside(NAMES["head.host_bank"])
 
 

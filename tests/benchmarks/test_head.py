@@ -13,18 +13,19 @@ from partial_fc.distributed.communicator import Communicator
 from reference import relative_error
 
 
-def test_measures_and_prints(monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_measures_and_prints(precision, monkeypatch, tmp_path, capsys):
     case = dict(num_classes=300, sample_ratio=0.2, embedding_size=8, global_batch_size=16)
     monkeypatch.setattr(head, "CASES", [case])
-    assert head.main(["--runs", "1", "--json", str(tmp_path / "head.json")]) == 0
+    assert head.main(["--runs", "1", "--precision", precision, "--json", str(tmp_path / "head.json")]) == 0
     (result,) = json.loads((tmp_path / "head.json").read_text())["cases"]
-    assert result["ranks"] == 2 and case.items() <= result.items()
+    assert result["ranks"] == 2 and dict(case, precision=precision).items() <= result.items()
     step, floor, published = (result[f"{name}_seconds"] for name in ("step", "floor", "published"))
     assert result["ratio_to_floor"] == step / floor and result["speedup_vs_published"] == published / step
     header, _, row, _, sent = capsys.readouterr().out.splitlines()
     assert header == "| case | floor s | ours s | ours / floor | published s | speed-up |"
-    assert row.startswith(f"| N=300, r=0.2 | {floor:.2f} | {step:.2f} | ")
-    assert sent.startswith(f"A rank sends {result['bytes_sent']:,} bytes a step")
+    assert row.startswith(f"| N=300, r=0.2, {precision} | {floor:.2f} | {step:.2f} | ")
+    assert sent.startswith(f"Each rank sends {result['bytes_sent']:,} bytes per step")
 
 
 def test_cases_are_those_that_figures_are_compared_for():
@@ -58,7 +59,7 @@ def test_floor_calls_one_operator_a_product(monkeypatch):
 
 @pytest.mark.parametrize("sample_ratio, num_rows", [(1.0, 50), (0.4, 20)])
 def test_ours_and_published_do_the_same_step(sample_ratio, num_rows):
-    problem = Problem(Communicator(), 50, sample_ratio, 8, 6)
+    problem = Problem(Communicator(), 50, sample_ratio, 8, 6, "float32")
     assert problem.num_rows() == num_rows
     losses, grads = zip(*(step(*problem.batch(3)) for step in (problem.ours, problem.published)))
     assert problem.batch(3)[2].tolist() != problem.batch(4)[2].tolist()

@@ -49,13 +49,13 @@ class Problem:
         self.embeddings = (self.weight[self.labels] * 5 + noise).astype(np.float32)
         return self
 
-    def step_on(self, comm, margin, sample_ratio=1.0, ctx=None, make_bank=MemoryBank):
+    def step_on(self, comm, margin, sample_ratio=1.0, ctx=None, make_bank=MemoryBank, precision="float32"):
         """One step as the rank ``comm.rank``: its part of the fields of `Step`, and the ids of the chosen classes."""
         bank = make_bank(self.num_classes, self.embedding_size, comm, sample_ratio, ctx, seed=7)
         own = slice(*bank.partition)
         bank.set(bank.partition.class_start, self.weight[own], self.weight_mom[own])
         optimizer = RecordingSGD()
-        head = PartialFC(bank, MarginSoftmax(*margin), optimizer, comm)
+        head = PartialFC(bank, MarginSoftmax(*margin), optimizer, comm, precision)
         batch = np.split(np.arange(len(self.labels)), comm.world_size)[comm.rank]
         choice = head.choose(self.labels[batch], num_update=0)
         loss, grad = head.step(mx.nd.array(self.embeddings[batch], ctx), choice, LR)

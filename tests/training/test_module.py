@@ -223,8 +223,8 @@ def test_loss_that_is_not_finite_stops_and_names_the_update(value, monkeypatch):
     module = face_module()
     step = module.head.step
 
-    def broken(embeddings, choice, lr):
-        loss, grad = step(embeddings, choice, lr)
+    def broken(embeddings, choice, lr, defer):
+        loss, grad = step(embeddings, choice, lr, defer)
         return loss * 0 + value, grad
 
     monkeypatch.setattr(module.head, "step", broken)
@@ -244,6 +244,27 @@ def test_centers_that_are_not_numbers_show_in_the_loss():
     module.head.bank.weight[2] = float("nan")
     with pytest.raises(CollectiveError, match="update 4: the loss is nan, all embeddings are finite"):
         module.update(batch(), 3, 0.1, 0.1)
+
+
+def test_bfloat16_is_in_the_products_alone():
+    """What is saved and exchanged stays float32 and plain; training and verification compute in bfloat16."""
+    plain, low = face_module(), face_module(precision="bfloat16")
+    assert low.symbol.tojson() == plain.symbol.tojson()
+    arrays = {**low.arg_params, **low.aux_params, **low.momentum, **low._gradients}
+    assert {np.dtype(array.dtype) for array in arrays.values()} == {np.dtype(np.float32)}
+    assert list(low.arg_params) == list(plain.arg_params) and list(low.momentum) == list(plain.momentum)
+    images = np.concatenate([batch(n).images for n in range(3)])
+    error = relative_error(low.embed(images), plain.embed(images))
+    assert 1e-4 < error < 0.05 and low.embed(images).dtype == np.float32
+    losses = [module.update(batch(), 0, 0.001, 0.001) for module in (plain, low)]
+    assert 1e-5 < relative_error(losses[1], losses[0]) < 0.03
+
+
+def test_bfloat16_is_a_function_of_the_seed():
+    first, again = (face_module("E", precision="bfloat16") for _ in range(2))
+    losses = [[module.update(batch(n), n, 0.1, 0.1) for n in range(3)] for module in (first, again)]
+    assert losses[0] == losses[1]
+    assert all(np.array_equal(array, parameters(again)[name]) for name, array in parameters(first).items())
 
 
 def unreadable(error):

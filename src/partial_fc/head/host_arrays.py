@@ -5,6 +5,7 @@ import mmap
 import os
 import shutil
 import tempfile
+from typing import Any, Dict
 
 import mxnet as mx
 import numpy as np
@@ -16,7 +17,7 @@ from ..errors import InputError
 _CPU = 1  # as DLPack counts devices
 
 
-def memory_array(num_rows, num_columns):
+def memory_array(num_rows: int, num_columns: int) -> np.ndarray:
     """float32 zeros (num_rows, num_columns) in large pages where the system has them: rows are touched at random."""
     memory = mmap.mmap(-1, _size(num_rows, num_columns), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -24,10 +25,10 @@ def memory_array(num_rows, num_columns):
     return np.frombuffer(memory, np.float32).reshape(num_rows, num_columns)
 
 
-def file_array(folder, num_rows, num_columns):
+def file_array(folder: str, num_rows: int, num_columns: int) -> np.ndarray:
     """float32 zeros (num_rows, num_columns) in a file of `folder`, whose space is reserved.
 
-    The file has no name: its space is free again when the process has ended, in whatever way.
+    The file has no name: its space is freed when the process ends, even by a crash.
 
     Raises:
         InputError: if the folder cannot be written or has no room.
@@ -45,12 +46,12 @@ def file_array(folder, num_rows, num_columns):
     return np.frombuffer(memory, np.float32).reshape(num_rows, num_columns)
 
 
-def ndarray_over(array):
-    """NDArray over the memory of a contiguous float32 array, which is only for reading then, and kept as long as MXNet
-    uses it.
+def ndarray_over(array: np.ndarray) -> mx.nd.NDArray:
+    """NDArray over the memory of a contiguous float32 array, which becomes read-only and is kept as long as MXNet uses
+    it.
 
-    `mx.nd.from_numpy` gives the same, but an NDArray of it that is alive when Python ends can crash the process: the
-    function that MXNet calls then has gone before.
+    `mx.nd.from_numpy` returns the same, but an NDArray of it that still exists when Python ends can crash the process:
+    MXNet then calls a function that no longer exists.
     """
     array.flags.writeable = False
     shape = array.ctypes.shape_as(ctypes.c_int64)
@@ -62,7 +63,7 @@ def ndarray_over(array):
     return mx.nd.NDArray(handle)
 
 
-_SHARED = {}  # what MXNet has of NumPy, by the address that it gives to `_release`
+_SHARED: Dict[int, Any] = {}  # arrays whose memory MXNet uses, by the address that it passes to `_release`
 
 
 def _release(address, shared=_SHARED):  # without global names, which are gone when Python ends
@@ -70,8 +71,8 @@ def _release(address, shared=_SHARED):  # without global names, which are gone w
 
 
 _RELEASE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_release)
-ctypes.pythonapi.Py_IncRef(ctypes.py_object(_RELEASE))  # it is to stay to the last
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_RELEASE))  # never freed
 
 
-def _size(num_rows, num_columns):
+def _size(num_rows: int, num_columns: int) -> int:
     return 4 * num_rows * num_columns

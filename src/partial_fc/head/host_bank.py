@@ -1,7 +1,8 @@
 """A memory bank that stays on the host, in memory or in files, while the steps run on a device."""
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Deque, List, Optional, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -9,9 +10,12 @@ import numpy as np
 from .host_arrays import file_array, memory_array
 from .memory_bank import Centers, MemoryBank, fill_initial_centers
 
+# Rows, centers and momentum of a step.
+_Step = Tuple[Optional[np.ndarray], mx.nd.NDArray, mx.nd.NDArray]
+
 
 class HostBank(MemoryBank):
-    """Centers and momentum on the host. Only a step's rows travel: fetched ahead of it and written back behind it.
+    """Centers and momentum on the host. Only a step's rows are copied: fetched before it and written back after it.
 
     The results are those of `MemoryBank`, bit for bit: a row that two consecutive steps touch goes from the one to the
     other on the device. The bank may have more than the 2^31 numbers that an NDArray can hold.
@@ -24,60 +28,63 @@ class HostBank(MemoryBank):
         InputError: if the folder has no room for the bank.
     """
 
-    def __init__(self, *args, folder=None, **kwargs):
+    def __init__(self, *args: Any, folder: Optional[str] = None, **kwargs: Any) -> None:
         self._folder = folder
         self._worker = ThreadPoolExecutor(1)  # one thread: fetches and writes happen in the order they are asked for
-        self._ahead = None  # rows of the next step, and the future of their centers and momentum
-        self._last = self._unsent = None  # rows, centers and momentum of the last step; until they are sent back
-        self._sent = deque()  # futures of what is on its way back
+        # Rows of the next step, and the future of their centers and momentum.
+        self._ahead: Optional[Tuple[Optional[np.ndarray], Future]] = None
+        # Rows, centers and momentum of the last step; the second until they are being written back.
+        self._last: Optional[_Step] = None
+        self._unsent: Optional[_Step] = None
+        self._sent: Deque[Future] = deque()  # of what is being written back
         super().__init__(*args, **kwargs)
 
-    def _make_centers(self):
+    def _make_centers(self) -> None:
         shape = self.num_local, self.embedding_size
         self._host_weight, self._host_weight_mom = (
             memory_array(*shape) if self._folder is None else file_array(self._folder, *shape) for _ in range(2)
         )
         fill_initial_centers(self._host_weight, self.partition.class_start, self.seed)
 
-    def prefetch(self, rows):
+    def prefetch(self, rows: Optional[np.ndarray]) -> None:
         if self.num_local:
-            # The fetch goes first, not to wait for the last step. What it therefore reads too early, `get` mends.
+            # The fetch goes first, so as not to wait for the last step; `get` corrects rows that it reads too early.
             self._ahead = rows, self._worker.submit(self._fetch, rows)
             self._send_back()
 
-    def get(self, rows=None):
-        rows_ahead, arrays = self._ahead or ((), None)
-        if rows_ahead is not rows:  # chosen further ahead than the next step, or not through the head
+    def get(self, rows: Optional[np.ndarray] = None) -> Centers:
+        if self._ahead is None or self._ahead[0] is not rows:  # chosen earlier than a step before, or not by the head
             self._send_back()
-            self._last, arrays = None, self._worker.submit(self._fetch, rows)
-        weight, weight_mom = arrays.result()
+            self._last, self._ahead = None, (rows, self._worker.submit(self._fetch, rows))
+        weight, weight_mom = self._ahead[1].result()
         self._carry_over(rows, weight, weight_mom)
         self._ahead = None
         self._last = self._unsent = rows, weight, weight_mom
         return Centers(weight, weight_mom)
 
-    def to_numpy(self, rows=...):
+    def to_numpy(self, rows: Any = ...) -> Tuple[np.ndarray, np.ndarray]:
         self._flush()
         return self._host_weight[rows], self._host_weight_mom[rows]
 
-    def set(self, class_start, weight, weight_mom):
+    def set(self, class_start: int, weight: np.ndarray, weight_mom: np.ndarray) -> None:
         rows = self._rows_of(class_start, weight, weight_mom)
         self._flush()
         self._ahead = self._last = None
         if len(weight):
             self._host_weight[rows], self._host_weight_mom[rows] = weight, weight_mom
 
-    def _fetch(self, rows):
+    def _fetch(self, rows: Optional[np.ndarray]) -> List[mx.nd.NDArray]:
         arrays = self._host_weight, self._host_weight_mom
         return [self._to_device(array.copy() if rows is None else np.take(array, rows, axis=0)) for array in arrays]
 
-    def _carry_over(self, rows, weight, weight_mom):
+    def _carry_over(self, rows: Optional[np.ndarray], weight: mx.nd.NDArray, weight_mom: mx.nd.NDArray) -> None:
         """Copy what the last step has changed among `rows` into their fetched `weight` and `weight_mom`."""
         if self._last is None:
             return
         last_rows, *last_arrays = self._last
-        if rows is None:
-            pairs = slice(None), slice(None)
+        pairs: Any = slice(None), slice(None)
+        if rows is None or last_rows is None:
+            assert rows is last_rows, "a bank is fetched in full either always or never"
         else:
             position = np.minimum(np.searchsorted(last_rows, rows), len(last_rows) - 1)
             common = np.flatnonzero(last_rows[position] == rows)
@@ -87,19 +94,19 @@ class HostBank(MemoryBank):
         for array, last_array in zip((weight, weight_mom), last_arrays):
             array[pairs[0]] = last_array[pairs[1]]
 
-    def _send_back(self):
+    def _send_back(self) -> None:
         while self._sent and self._sent[0].done():
             self._sent.popleft().result()
         if self._unsent is not None:
             self._sent.append(self._worker.submit(self._write_back, *self._unsent))
             self._unsent = None
 
-    def _write_back(self, rows, weight, weight_mom):
-        rows = slice(None) if rows is None else rows
-        self._host_weight[rows] = weight.asnumpy()
-        self._host_weight_mom[rows] = weight_mom.asnumpy()
+    def _write_back(self, rows: Optional[np.ndarray], weight: mx.nd.NDArray, weight_mom: mx.nd.NDArray) -> None:
+        index = slice(None) if rows is None else rows
+        self._host_weight[index] = weight.asnumpy()
+        self._host_weight_mom[index] = weight_mom.asnumpy()
 
-    def _flush(self):
+    def _flush(self) -> None:
         """Wait until the host has what the last step made."""
         self._send_back()
         while self._sent:

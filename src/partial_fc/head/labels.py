@@ -1,4 +1,6 @@
-"""The labels of a batch, in whatever form a reader gives them, as class ids."""
+"""The labels of a batch, of any array type, as class ids."""
+
+from typing import Any, Sequence, Union
 
 import mxnet as mx
 import numpy as np
@@ -6,7 +8,7 @@ import numpy as np
 from ..errors import InputError
 
 
-def class_ids(labels, num_classes: int, records=None) -> np.ndarray:
+def class_ids(labels: Any, num_classes: int, records: Union[Sequence, np.ndarray, None] = None) -> np.ndarray:
     """Labels as (b,) int64.
 
     Args:
@@ -15,7 +17,7 @@ def class_ids(labels, num_classes: int, records=None) -> np.ndarray:
         records: b names or numbers of the samples, for the error message.
 
     Raises:
-        InputError: of another shape or type, a label that is no class, or floats that cannot tell N classes apart.
+        InputError: of another shape or type, a label that is no class, or floats with too few digits for N class ids.
     """
     values = _to_numpy(labels)
     if values.dtype.kind not in "iuf" or values.ndim != 1 or not len(values):
@@ -34,7 +36,7 @@ def class_ids(labels, num_classes: int, records=None) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def _to_numpy(labels):
+def _to_numpy(labels: Any) -> np.ndarray:
     if isinstance(labels, mx.nd.NDArray):
         return labels.asnumpy()
     if isinstance(labels, (list, tuple)) and any(isinstance(label, mx.nd.NDArray) for label in labels):
@@ -45,6 +47,6 @@ def _to_numpy(labels):
         raise InputError(f"labels must be whole numbers of shape (b,): {error}") from error
 
 
-def _named(values, wrong, records):
+def _named(values: np.ndarray, wrong: np.ndarray, records: Union[Sequence, np.ndarray, None]) -> str:
     names = [f"sample {i} of the batch" if records is None else f"record {records[i]}" for i in wrong]
     return ", ".join(f"{name} has label {values[i]}" for name, i in zip(names, wrong))

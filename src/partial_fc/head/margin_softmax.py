@@ -5,6 +5,7 @@ equation 4.
 """
 
 import math
+from typing import Tuple
 
 import mxnet as mx
 
@@ -20,7 +21,7 @@ class MarginSoftmax:
         ValueError: for s or m1 that is not positive, or a negative or infinite m2 or m3.
     """
 
-    def __init__(self, s=64.0, m1=1.0, m2=0.0, m3=0.0):
+    def __init__(self, s: float = 64.0, m1: float = 1.0, m2: float = 0.0, m3: float = 0.0) -> None:
         for name, value in (("s", s), ("m1", m1)):
             if not 0 < value < math.inf:
                 raise ValueError(f"{name} must be positive and finite, not {value!r}")
@@ -29,7 +30,7 @@ class MarginSoftmax:
                 raise ValueError(f"{name} must be at least 0 and finite, not {value!r}")
         self.s, self.m1, self.m2, self.m3 = s, m1, m2, m3
 
-    def target(self, cos_theta):
+    def target(self, cos_theta: mx.nd.NDArray) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """Target cosine with its margin, and the slope of the one over the other.
 
         Where theta + m2 passes pi (m1 = 1), cos(theta) - m2 sin(m2) takes the place of cos(theta + m2), so that the

@@ -1,6 +1,7 @@
 """This rank's slice of the class centers and of their momentum."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, List, Optional, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -9,7 +10,9 @@ from ..limits import usable_cores
 from ..randomness import generator
 from .host_arrays import memory_array, ndarray_over
 from .partition import partition
+from .ranks import Ranks
 from .samplers import sample_rows
+from .workspace import Workspace
 
 # Standard deviation of the initial centers, as published.
 _INITIAL_STD = 0.01
@@ -29,34 +32,34 @@ class Centers:
         rows: (C,) int64 distinct rows of them; None for all in order, which are worked on in place.
     """
 
-    def __init__(self, weight, weight_mom, rows=None):
+    def __init__(self, weight: mx.nd.NDArray, weight_mom: mx.nd.NDArray, rows: Optional[np.ndarray] = None) -> None:
         self._weight, self._weight_mom = weight, weight_mom
         self._num_rows, self.embedding_size = len(weight if rows is None else rows), weight.shape[1]
         self._rows = None if rows is None else mx.nd.array(rows, ctx=weight.context, dtype="int64")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._num_rows
 
-    def blocks(self):
+    def blocks(self) -> List[slice]:
         """Slices of range(C), of 4 MB each."""
         size = max(1, _STEP_BLOCK // self.embedding_size)
         return [slice(start, min(start + size, len(self))) for start in range(0, len(self), size)]
 
-    def weight(self, block, workspace):
+    def weight(self, block: slice, workspace: Workspace) -> mx.nd.NDArray:
         """Centers (n, D) of a block; unless all rows take part, a copy in the Workspace."""
         return self._get(self._weight, block, workspace, "weight_block")
 
-    def weight_mom(self, block, workspace):
+    def weight_mom(self, block: slice, workspace: Workspace) -> mx.nd.NDArray:
         """Momentum (n, D) of a block, likewise."""
         return self._get(self._weight_mom, block, workspace, "weight_mom_block")
 
-    def put(self, block, weight, weight_mom):
-        """Store what `weight` and `weight_mom` gave for a block, after it was changed in place."""
+    def put(self, block: slice, weight: mx.nd.NDArray, weight_mom: mx.nd.NDArray) -> None:
+        """Store the arrays that `weight` and `weight_mom` returned for a block, after they were changed in place."""
         if self._rows is not None:
             self._weight[self._rows[block]] = weight
             self._weight_mom[self._rows[block]] = weight_mom
 
-    def _get(self, array, block, workspace, name):
+    def _get(self, array: mx.nd.NDArray, block: slice, workspace: Workspace, name: str) -> mx.nd.NDArray:
         if self._rows is None:
             return array[block]
         out = workspace.array(name, (block.stop - block.start, self.embedding_size))
@@ -78,18 +81,29 @@ class MemoryBank:
         ValueError: for a sample_ratio outside (0, 1].
     """
 
-    def __init__(self, num_classes, embedding_size, comm, sample_ratio=1.0, ctx=None, seed=0):
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_size: int,
+        comm: Ranks,
+        sample_ratio: float = 1.0,
+        ctx: Optional[mx.Context] = None,
+        seed: int = 0,
+    ) -> None:
         if not 0 < sample_ratio <= 1:
             raise ValueError(f"sample_ratio must lie in (0, 1], not {sample_ratio!r}")
         self.num_classes, self.embedding_size = num_classes, embedding_size
         self.sample_ratio, self.seed, self.rank = sample_ratio, seed, comm.rank
         self.partition = partition(num_classes, comm.world_size, comm.rank)
         self.ctx = ctx or mx.cpu()
-        self.weight = self.weight_mom = self._host_weight = self._host_weight_mom = None
+        self.weight: mx.nd.NDArray = None
+        self.weight_mom: mx.nd.NDArray = None
+        self._host_weight: Any = None  # the same memory as NumPy arrays, where the device is the host's
+        self._host_weight_mom: Any = None
         if self.num_local:  # with fewer classes than ranks, some ranks hold none
             self._make_centers()
 
-    def _make_centers(self):
+    def _make_centers(self) -> None:
         """Initial `weight`, and `weight_mom` of zeros, on the device."""
         start = self.partition.class_start
         if self.ctx.device_type == "cpu":
@@ -105,18 +119,18 @@ class MemoryBank:
             fill_initial_centers(centers, start + row, self.seed)
             self.weight[row : row + len(centers)] = centers
 
-    def _to_device(self, array):
+    def _to_device(self, array: np.ndarray) -> mx.nd.NDArray:
         """NDArray over the array's own memory if the device is the host's; else a copy."""
         if self.ctx.device_type == "cpu":
             return ndarray_over(array)
         return mx.nd.array(array, ctx=self.ctx, dtype="float32")
 
     @property
-    def num_local(self):
+    def num_local(self) -> int:
         """Classes on this rank."""
         return self.partition.num_local
 
-    def sample(self, shard_labels, num_update):
+    def sample(self, shard_labels: np.ndarray, num_update: int) -> Optional[np.ndarray]:
         """Rows that take part in update `num_update`, a function of (seed, update, rank).
 
         Args:
@@ -131,22 +145,22 @@ class MemoryBank:
         random = generator(self.seed, "rows", num_update, self.rank)
         return sample_rows(positives, self.num_local, self.sample_ratio, random)
 
-    def prefetch(self, rows):
-        """Told which rows the next step will `get`."""
+    def prefetch(self, rows: Optional[np.ndarray]) -> None:
+        """Hint: the rows that the next step will request with `get`."""
 
-    def get(self, rows=None):
-        """`Centers` of the given rows, (C,) int64; of None, all. Changes last when all blocks are put."""
+    def get(self, rows: Optional[np.ndarray] = None) -> Centers:
+        """`Centers` of the given rows, (C,) int64; None for all. Changes are kept once every block has been `put`."""
         return Centers(self.weight, self.weight_mom, rows)
 
-    def to_numpy(self, rows=...):
-        """Rows of `weight` and `weight_mom` (n, D) after all updates so far; for reading, before the next one."""
+    def to_numpy(self, rows: Any = ...) -> Tuple[np.ndarray, np.ndarray]:
+        """Rows of `weight` and `weight_mom` (n, D) after all updates so far; read-only, valid until the next update."""
         if self._host_weight is None:
             return self.weight[rows].asnumpy(), self.weight_mom[rows].asnumpy()
         self.weight.wait_to_read()
         self.weight_mom.wait_to_read()
         return self._host_weight[rows], self._host_weight_mom[rows]
 
-    def set(self, class_start, weight, weight_mom):
+    def set(self, class_start: int, weight: np.ndarray, weight_mom: np.ndarray) -> None:
         """Overwrite the centers and the momentum of the classes from `class_start` on.
 
         Args:
@@ -160,7 +174,7 @@ class MemoryBank:
             self.weight[rows] = weight
             self.weight_mom[rows] = weight_mom
 
-    def _rows_of(self, class_start, weight, weight_mom):
+    def _rows_of(self, class_start: int, weight: np.ndarray, weight_mom: np.ndarray) -> slice:
         """Slice of the rows which `set` may overwrite."""
         start = class_start - self.partition.class_start
         end = start + len(weight)
@@ -177,10 +191,10 @@ class MemoryBank:
         return slice(start, end)
 
 
-def fill_initial_centers(centers, class_start, seed):
+def fill_initial_centers(centers: np.ndarray, class_start: int, seed: int) -> None:
     """Write the initial centers of the classes from `class_start` on into `centers` (n, D) float32, on all cores.
 
-    They are normal with standard deviation 0.01, a function of (seed, class id), whatever the ranks.
+    They are normal with standard deviation 0.01, a function of (seed, class id) alone, not of the number of ranks.
     """
     class_end = class_start + len(centers)
 

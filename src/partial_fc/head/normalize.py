@@ -1,18 +1,22 @@
 """Rows of unit length and the gradient through them."""
 
+from typing import Optional, Tuple
+
 import mxnet as mx
 
 # Rows shorter than this have no direction: their unit vector and their gradient are 0.
 _SMALLEST_NORM = 1e-15
 
 
-def row_sum(array):
+def row_sum(array: mx.nd.NDArray) -> mx.nd.NDArray:
     """Sums over the rows of an (n, D) array, (n, 1): a product with ones, several times as fast as `sum` on a CPU."""
     ones = mx.nd.ones((1, array.shape[1]), ctx=array.context)
     return mx.nd.FullyConnected(array, ones, no_bias=True, num_hidden=1, flatten=True)
 
 
-def l2_normalize(array, out=None, scratch=None):
+def l2_normalize(
+    array: mx.nd.NDArray, out: Optional[mx.nd.NDArray] = None, scratch: Optional[mx.nd.NDArray] = None
+) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
     """x / |x| for every row x.
 
     Args:
@@ -28,7 +32,9 @@ def l2_normalize(array, out=None, scratch=None):
     return mx.nd.broadcast_mul(array, inverse_norm, out=out), inverse_norm
 
 
-def l2_normalize_backward(grad_unit, unit, inverse_norm, scratch=None):
+def l2_normalize_backward(
+    grad_unit: mx.nd.NDArray, unit: mx.nd.NDArray, inverse_norm: mx.nd.NDArray, scratch: Optional[mx.nd.NDArray] = None
+) -> mx.nd.NDArray:
     """Gradient with respect to x from the one with respect to x / |x|: (g - (g . x^) x^) / |x|.
 
     Args:

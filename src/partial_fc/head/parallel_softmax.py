@@ -1,17 +1,19 @@
 """Softmax cross-entropy over logits whose columns lie on many ranks: exact, with one small collective.
 
 Each rank takes the softmax of its own columns, the targets left out. An all-gather of (local log-sum-exp, target
-logit), two numbers a sample and rank, then gives every rank the log-sum-exp over all columns. The step from the local
-to the global softmax is one factor a row, which belongs on the small side of the products that follow.
+logit), two numbers per sample and rank, then gives every rank the log-sum-exp over all columns. The step from the local
+to the global softmax is one factor per row, which belongs on the small side of the products that follow.
 
 The target stays out of the local sums because a trained model puts nearly all probability there: with
 x = logsumexp of the others - target logit, the loss log(1 + e^x) and the target's gradient -1 / (1 + e^-x) keep all
 their digits, where the differences lse - target and p - 1 would cancel.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Tuple
 
 import mxnet as mx
+
+from .ranks import Ranks
 
 # Stands for minus infinity: its exponential is 0 beside any logit, and differences of it are not NaN.
 _EXCLUDED = -1e30
@@ -33,7 +35,7 @@ class ShardSoftmax(NamedTuple):
     """Softmax over this rank's columns, the targets left out.
 
     Attributes:
-        probabilities: (B, C), 0 at the targets; in the memory of the logits.
+        probabilities: (B, C), 0 at the targets; in the memory of the logits, and of their dtype.
         log_divisor: (B,) logarithm of what the exponentials were divided by.
         lse: (B,) log-sum-exp of the columns; the same, but for the zero column of `shard_softmax`.
     """
@@ -43,7 +45,7 @@ class ShardSoftmax(NamedTuple):
     lse: mx.nd.NDArray
 
 
-def shard_softmax(logits, targets, has_zero_column=False):
+def shard_softmax(logits: mx.nd.NDArray, targets: ShardTargets, has_zero_column: bool = False) -> ShardSoftmax:
     """What this rank can do before it knows of the others' columns.
 
     The log-sum-exp is read off one column, z - log(softmax(z)), as going over `max`, `exp` and `sum` takes ten times as
@@ -74,19 +76,21 @@ def shard_softmax(logits, targets, has_zero_column=False):
     return ShardSoftmax(logits, log_divisor, mx.nd.where(share == 0, excluded, mx.nd.log(share) + log_divisor))
 
 
-def _sum_of_classes(probabilities):
+def _sum_of_classes(probabilities: mx.nd.NDArray) -> mx.nd.NDArray:
     """Sums (B,) over all columns but the last."""
     counts = mx.nd.ones((1, probabilities.shape[1]), ctx=probabilities.context)
     counts[0, -1] = 0
     return mx.nd.FullyConnected(probabilities, counts, no_bias=True, num_hidden=1, flatten=True).reshape((-1,))
 
 
-def no_columns(batch_size, ctx):
-    """(local log-sum-exp, target logit) of a rank that has no columns, two (B,) arrays for `combine`."""
+def no_columns(batch_size: int, ctx: mx.Context) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
+    """(local log-sum-exp, target logit) for `combine` of a rank without columns, two (B,) arrays."""
     return mx.nd.full((batch_size,), _EXCLUDED, ctx), mx.nd.zeros((batch_size,), ctx)
 
 
-def combine(lse_local, target_logit, comm):
+def combine(
+    lse_local: mx.nd.NDArray, target_logit: mx.nd.NDArray, comm: Ranks
+) -> Tuple[mx.nd.NDArray, mx.nd.NDArray, mx.nd.NDArray]:
     """The global softmax from every rank's share.
 
     The shares are added in the order of the ranks, so that every rank computes the same bits.
@@ -107,17 +111,17 @@ def combine(lse_local, target_logit, comm):
     return loss, lse_others + _softplus(-excess), -mx.nd.sigmoid(excess)
 
 
-def set_entries(matrix, targets, values):
+def set_entries(matrix: mx.nd.NDArray, targets: ShardTargets, values: mx.nd.NDArray) -> None:
     """matrix[i, columns[i]] = values[i], in place."""
     matrix[mx.nd.arange(matrix.shape[0], ctx=matrix.context, dtype="int64"), targets.columns] = values
 
 
-def _log_sum_exp(values):
+def _log_sum_exp(values: mx.nd.NDArray) -> mx.nd.NDArray:
     """Log-sum-exp over the first axis of (n, B)."""
     largest = mx.nd.max(values, axis=0)
     return largest + mx.nd.log(mx.nd.sum(mx.nd.exp(mx.nd.broadcast_sub(values, largest.expand_dims(0))), axis=0))
 
 
-def _softplus(x):
+def _softplus(x: mx.nd.NDArray) -> mx.nd.NDArray:
     """log(1 + e^x) without overflow."""
     return mx.nd.relu(x) + mx.nd.log1p(mx.nd.exp(-mx.nd.abs(x)))

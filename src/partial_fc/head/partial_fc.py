@@ -1,33 +1,40 @@
 """The head: one step of Partial FC over the class centers of all ranks.
 
-With S ranks and b samples a rank, B = S b. Every rank gathers the B embeddings, compares them with the chosen ones of
+With S ranks and b samples per rank, B = S b. Every rank gathers the B embeddings, compares them with the chosen ones of
 its own centers, and gets back the gradient of its own b embeddings, as if one process had held all centers and the
 whole batch. The embeddings themselves depend on the number of ranks where the backbone has batch normalization, whose
 statistics are of each rank's own samples.
 """
 
-from typing import NamedTuple, Optional
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 import numpy as np
 
 from ..errors import WRONG_INPUT, CollectiveError, InputError
+from .block_softmax import softmax_in_blocks
 from .labels import class_ids
-from .normalize import l2_normalize, l2_normalize_backward
-from .parallel_softmax import ShardTargets, combine, no_columns, shard_softmax
+from .margin_softmax import MarginSoftmax
+from .memory_bank import Centers, MemoryBank
+from .normalize import l2_normalize, l2_normalize_backward, row_sum
+from .optimizer import CenterSGD
+from .parallel_softmax import ShardTargets, combine, no_columns
+from .products import Products
+from .ranks import Ranks
+from .row_adder import RowAdder
 from .workspace import Workspace
 
 # Up to this scale the softmax may rely on a zero column, see `shard_softmax`.
 _LARGEST_SCALE = 64
-# In the place of requests: this rank has no labels to send, or of another number.
+# Sent in place of the requests by a rank that has no labels to send, or another number of them.
 _NO_LABELS = np.iinfo(np.int64).min
 
 
 class SampledRows(NamedTuple):
-    """What the host decides about a step before the embeddings are there.
+    """Rows sampled for a step, chosen on the host before the forward pass.
 
     `rows`: (C,) int64 rows of the bank that take part; None for all of them.
-    `columns`: (B,) int64, where each sample's class stands among these rows; -1 if it is on another rank.
+    `columns`: (B,) int64, position of each sample's class among these rows; -1 if it is on another rank.
     `requests`: the ranks' requests, combined by bitwise or.
     """
 
@@ -44,20 +51,31 @@ class PartialFC:
         margin: `MarginSoftmax`.
         optimizer: `CenterSGD`.
         comm: communicator over the ranks which the bank is spread over.
+        precision: of the three matrix products: `float32`; `bfloat16`; `float16`, which needs a GPU. Target logits,
+            softmax, loss, centers, momentum and what ranks exchange are float32 in any case.
+
+    Raises:
+        ValueError: for another precision, and for float16 on a CPU.
     """
 
-    def __init__(self, bank, margin, optimizer, comm):
+    def __init__(
+        self, bank: MemoryBank, margin: MarginSoftmax, optimizer: CenterSGD, comm: Ranks, precision: str = "float32"
+    ) -> None:
         self.bank, self.margin, self.optimizer, self.comm = bank, margin, optimizer, comm
         self._workspace = Workspace(bank.ctx)
-        self._batch_size = 0  # per rank, as all ranks have agreed last
+        self._products = Products(precision, self._workspace)
+        self._batch_size = 0  # per rank, as all ranks last agreed
+        self._pending: Optional[_Shard] = None  # with gradients of its centers that have not been applied
 
-    def choose(self, labels, num_update, records=None, requests=0):
+    def choose(
+        self, labels: Any, num_update: int, records: Union[Sequence, np.ndarray, None] = None, requests: int = 0
+    ) -> SampledRows:
         """Gather the labels of all ranks and choose the centers of update `num_update`. Host work only.
 
         Args:
             labels: (b,) class ids of this rank's samples, whole numbers in an NDArray, NumPy array or list.
             records: b names or numbers of the samples, for the error message.
-            requests: integer that travels with the labels, for what ranks must know of each other at the same update.
+            requests: integer >= 0 that travels with the labels; every rank receives those of all ranks.
 
         Raises:
             CollectiveError: on every rank, if any rank has a label that is no class, naming record and label; or
@@ -75,10 +93,11 @@ class PartialFC:
             return SampledRows(None, shard_labels, requests)
         return SampledRows(rows, np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1), requests)
 
-    def fail(self, problem, status):
-        """Take the place of `choose` on a rank that has no batch, so that all ranks raise `problem` (str).
+    def fail(self, problem: str, status: int) -> None:
+        """Call this instead of `choose` on a rank that has no batch: all ranks raise an error with its problem.
 
         Args:
+            problem: message of the error.
             status: exit status of the run then.
 
         Raises:
@@ -86,21 +105,26 @@ class PartialFC:
         """
         self._exchange(None, 0, problem, status)
 
-    def _exchange(self, labels, requests, problem, status=WRONG_INPUT):
+    def _exchange(
+        self, labels: Optional[np.ndarray], requests: int, problem: Optional[str], status: int = WRONG_INPUT
+    ) -> Tuple[np.ndarray, int]:
         """Labels (B,) and requests of all ranks, by one collective of a size that all ranks know from the last time.
 
-        A rank with a problem, or with labels of another size, sends a sign instead: all ranks then speak of it.
+        A rank with a problem, or with labels of another size, sends a marker instead; all ranks then exchange problems
+        and sizes.
         """
-        fits = problem is None and len(labels) == self._batch_size
-        sent = np.append(labels, requests) if fits else np.full(self._batch_size + 1, _NO_LABELS, np.int64)
+        sent = np.full(self._batch_size + 1, _NO_LABELS, np.int64)
+        if labels is not None and len(labels) == self._batch_size:
+            sent = np.append(labels, requests)
         gathered = self.comm.all_gather_host(sent).reshape(self.comm.world_size, -1)
         if (gathered[:, -1] != _NO_LABELS).all():
             return gathered[:, :-1].reshape(-1), int(np.bitwise_or.reduce(gathered[:, -1]))
         self.comm.agree(problem, status)
+        assert labels is not None, "a rank without labels has a problem"
         self._batch_size = self._common_size(len(labels))
         return self._exchange(labels, requests, None)
 
-    def _common_size(self, batch_size):
+    def _common_size(self, batch_size: int) -> int:
         sizes = self.comm.all_gather_object(batch_size)
         for rank, size in enumerate(sizes):
             if size != sizes[0]:
@@ -110,13 +134,16 @@ class PartialFC:
                 )
         return batch_size
 
-    def step(self, embeddings, choice, lr):
+    def step(
+        self, embeddings: mx.nd.NDArray, choice: SampledRows, lr: float, defer: bool = False
+    ) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """Loss, gradient of the embeddings, and one update of the chosen centers.
 
         Args:
             embeddings: (b, D) float32 of this rank.
             choice: what `choose` returned for their labels.
             lr: learning rate of the centers.
+            defer: leave the centers as they are until `update_centers`; without that call they are not updated.
 
         Returns:
             loss (1,), the mean over the global batch, bit-equal on every rank; its gradient with respect to
@@ -127,18 +154,36 @@ class PartialFC:
         """
         embeddings = self._checked(embeddings, choice)
         unit_embeddings, inverse_norm = l2_normalize(embeddings)  # (b, D), (b, 1)
-        # Collectives block the host, not the device: what is asked of it before one runs while the ranks exchange.
+        # Collectives block the host, not the device: operations queued before one run while the ranks exchange.
         shard = self._open_shard(choice) if self.bank.num_local else None
         total_embeddings = self.comm.all_gather(unit_embeddings, name="embeddings")  # (B, D)
+        self._pending = None
         if shard:
-            loss, grad_total = self._shard_step(total_embeddings, shard, lr)
+            loss, grad_total, self._pending = self._shard_step(total_embeddings, shard)
         else:  # more ranks than classes: this one adds nothing, but takes part in every collective
             loss, _, _ = combine(*no_columns(len(total_embeddings), total_embeddings.context), self.comm)
             grad_total = mx.nd.zeros_like(total_embeddings)
+        if not defer:
+            self.update_centers(lr)
         grad_unit = self.comm.reduce_scatter(grad_total, name="grad_embeddings")  # (b, D)
         return loss, l2_normalize_backward(grad_unit, unit_embeddings, inverse_norm)
 
-    def _checked(self, embeddings, choice):
+    def centers_finite(self) -> mx.nd.NDArray:
+        """(1,) float32: 1 if the gradient of this rank's centers from the last deferred `step` is finite, else 0."""
+        finite = mx.nd.ones((1,), ctx=self.bank.ctx)
+        if self._pending is not None:
+            for block in self._pending.centers.blocks():
+                grad = self._products.wide(self._pending.grad_unit[block], "grad_block")
+                mx.nd.all_finite(grad, init_output=False, out=finite)
+        return finite
+
+    def update_centers(self, lr: float) -> None:
+        """Update the centers that the last `step` has used by their gradient, at learning rate `lr`; only once."""
+        if self._pending is not None:
+            self._update(self._pending, lr)
+        self._pending = None
+
+    def _checked(self, embeddings: mx.nd.NDArray, choice: SampledRows) -> mx.nd.NDArray:
         """The embeddings as an array of mx.nd.
 
         Raises:
@@ -155,7 +200,7 @@ class PartialFC:
             )
         return embeddings.as_nd_ndarray()
 
-    def _open_shard(self, choice):
+    def _open_shard(self, choice: SampledRows) -> "_Shard":
         """The chosen centers of this rank, with unit length; with a last row of zeros if the scale allows it."""
         centers = self.bank.get(choice.rows)
         has_zero_row = self.margin.s <= _LARGEST_SCALE
@@ -167,93 +212,72 @@ class PartialFC:
             inverse_norms.append(inverse_norm)
         if has_zero_row:
             unit_weight[-1:] = 0
-        targets, adder = _shard_targets(choice.columns, self.bank.ctx), _RowAdder(choice.columns, self.bank.ctx)
+        targets, adder = _shard_targets(choice.columns, self.bank.ctx), RowAdder(choice.columns, self.bank.ctx)
         return _Shard(centers, unit_weight, inverse_norms, has_zero_row, targets, adder)
 
-    def _scratch(self, block):
+    def _scratch(self, block: mx.nd.NDArray) -> mx.nd.NDArray:
         return self._workspace.array("scratch", block.shape)
 
-    def _shard_step(self, total_embeddings, shard, lr):
-        """This rank's centers: the loss, their part (B, D) of the embeddings' gradient, their own update."""
-        s, batch_size, unit_weight, targets = self.margin.s, len(total_embeddings), shard.unit_weight, shard.targets
-        logits = mx.nd.FullyConnected(  # (B, C); s is folded into the small matrix
-            total_embeddings * s,
-            unit_weight,
-            no_bias=True,
-            num_hidden=len(unit_weight),
-            flatten=True,
-            out=self._workspace.array("logits", (batch_size, len(unit_weight))),
-        )
-        cos_theta, slope = self.margin.target(mx.nd.pick(logits, targets.columns, axis=1) / s)  # (B,), (B,)
-        softmax = shard_softmax(logits, targets, shard.has_zero_row)
-        grad_total = mx.nd.dot(softmax.probabilities, unit_weight)
+    def _shard_step(
+        self, total_embeddings: mx.nd.NDArray, shard: "_Shard"
+    ) -> Tuple[mx.nd.NDArray, mx.nd.NDArray, "_Shard"]:
+        """This rank's centers: the loss, their part (B, D) of the embeddings' gradient, and their own gradient."""
+        s, targets, products = self.margin.s, shard.targets, self._products
+        weight = products.operand(shard.unit_weight, "weight")
+        # s is folded into the small matrix.
+        logits = products.logits(products.operand(total_embeddings * s, "embeddings"), weight)  # (B, C)
+        target_weight = mx.nd.take(shard.unit_weight, targets.columns)  # (B, D)
+        cos_theta, slope = self.margin.target(row_sum(total_embeddings * target_weight).reshape((-1,)))  # (B,), (B,)
+        softmax = softmax_in_blocks(logits, targets, shard.has_zero_row, products)
         loss, lse, target_grad = combine(softmax.lse, cos_theta * s * targets.is_local, self.comm)
-        # By s cos(theta); the step to the softmax over all ranks is a factor a row, and belongs on the small matrices.
-        row_scale = (mx.nd.exp(softmax.log_divisor - lse) * (s / batch_size)).reshape((-1, 1))
-        target = (target_grad * targets.is_local * slope * (s / batch_size)).reshape((-1, 1))
-        # The targets' part is added as B rows: in the matrix it would be divided by row_scale, which may underflow.
-        grad_total = grad_total * row_scale + mx.nd.take(unit_weight, targets.columns) * target
-        grad_unit = mx.nd.dot(
-            softmax.probabilities,
-            total_embeddings * row_scale,
-            transpose_a=True,
-            out=self._workspace.array("grad_unit", unit_weight.shape),
+        # By cos(theta), times B / s; the step to the softmax over all ranks is a factor per row, and belongs on the
+        # small matrices.
+        row_scale = mx.nd.exp(softmax.log_divisor - lse).reshape((-1, 1))
+        target = (target_grad * targets.is_local * slope).reshape((-1, 1))
+        grad_total, grad_unit = products.gradients(
+            softmax.probabilities, products.operand(total_embeddings * row_scale, "embeddings"), weight
         )
-        shard.adder.add(total_embeddings * target, grad_unit)
-        self._update(shard, grad_unit, lr)
-        return loss, grad_total
+        # The targets' part is added as B rows: in the matrix it would be divided by row_scale, which may underflow.
+        grad_total = products.wide(grad_total, "grad_total") * (row_scale / products.gain) + target_weight * target
+        target_sums = shard.adder.sums(total_embeddings * (target * products.gain))
+        scale = s / len(total_embeddings)
+        shard = shard._replace(grad_unit=grad_unit, target_sums=target_sums, scale=scale / products.gain)
+        return loss, grad_total * scale, shard
 
-    def _update(self, shard, grad_unit, lr):
+    def _update(self, shard: "_Shard", lr: float) -> None:
         """Update the chosen centers, block by block, from the gradient (C, D) by their unit vectors."""
         centers = shard.centers
         for block, inverse_norm in zip(centers.blocks(), shard.inverse_norms):
             unit = shard.unit_weight[block]
-            grad = l2_normalize_backward(grad_unit[block], unit, inverse_norm, self._scratch(unit))
+            grad_unit = self._products.wide(shard.grad_unit[block], "grad_block")
+            shard.adder.add(shard.target_sums, block, grad_unit)
+            grad = l2_normalize_backward(grad_unit, unit, inverse_norm * shard.scale, self._scratch(unit))
             weight, weight_mom = centers.weight(block, self._workspace), centers.weight_mom(block, self._workspace)
             self.optimizer.update(weight, weight_mom, grad, lr)
             centers.put(block, weight, weight_mom)
 
 
 class _Shard(NamedTuple):
-    """What a rank knows of its classes before the embeddings are there.
+    """The centers of this rank in a step.
 
-    `Centers` of this step, their unit vectors (C, D), 1 / length of each by block (n, 1), and where the targets are.
+    `Centers` of this step, their unit vectors (C, D), 1 / length of each by block (n, 1), and where the targets are;
+    then the gradient by the unit vectors, which is `scale` times the sum of `grad_unit` (C, D) and, at the targets'
+    rows, `target_sums` (n, D).
     """
 
-    centers: object
+    centers: Centers
     unit_weight: mx.nd.NDArray
-    inverse_norms: list
+    inverse_norms: List[mx.nd.NDArray]
     has_zero_row: bool
     targets: ShardTargets
-    adder: object
+    adder: RowAdder
+    grad_unit: mx.nd.NDArray = None
+    target_sums: Optional[mx.nd.NDArray] = None
+    scale: float = 1.0
 
 
-def _shard_targets(columns, ctx):
+def _shard_targets(columns: np.ndarray, ctx: mx.Context) -> ShardTargets:
     """`ShardTargets` on the device, from (B,) columns with -1 for the classes of other ranks."""
     return ShardTargets(
         mx.nd.array(np.maximum(columns, 0), ctx=ctx, dtype="int64"), mx.nd.array(columns >= 0, ctx=ctx, dtype="float32")
     )
-
-
-class _RowAdder:
-    """matrix[columns[i]] += values[i] for every i with columns[i] >= 0; columns may repeat.
-
-    A sparse 0/1 matrix adds up the values of each distinct column, in the order of the batch. To make it waits for the
-    device, to `add` does not.
-    """
-
-    def __init__(self, columns, ctx):
-        local = np.flatnonzero(columns >= 0)
-        self._any = len(local) > 0
-        if self._any:
-            distinct, position = np.unique(columns[local], return_inverse=True)
-            by_column = local[np.argsort(position, kind="stable")]
-            starts = np.concatenate([[0], np.cumsum(np.bincount(position))])
-            ones, shape = np.ones(len(local), np.float32), (len(distinct), len(columns))
-            self._sums = mx.nd.sparse.csr_matrix((ones, by_column, starts), shape=shape, ctx=ctx)
-            self._rows = mx.nd.array(distinct, ctx=ctx, dtype="int64")
-
-    def add(self, values, matrix):
-        """Add the rows of `values` (B, D) to those of `matrix`, in place."""
-        if self._any:
-            matrix[self._rows] = mx.nd.take(matrix, self._rows) + mx.nd.sparse.dot(self._sums, values)

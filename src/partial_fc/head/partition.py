@@ -1,4 +1,4 @@
-"""Which classes a rank owns."""
+"""The range of classes that a rank owns."""
 
 from typing import NamedTuple
 
@@ -12,11 +12,11 @@ class Partition(NamedTuple):
     class_end: int
 
     @property
-    def num_local(self):
+    def num_local(self) -> int:
         """Number of classes in the range."""
         return self.class_end - self.class_start
 
-    def shard_labels(self, labels):
+    def shard_labels(self, labels: np.ndarray) -> np.ndarray:
         """Position of each label within the range.
 
         Args:
@@ -29,7 +29,7 @@ class Partition(NamedTuple):
         return np.where(inside, labels - self.class_start, -1)
 
 
-def partition(num_classes, world_size, rank):
+def partition(num_classes: int, world_size: int, rank: int) -> Partition:
     """The classes of `rank`: sizes differ by at most one, there are no phantom classes.
 
     Raises:

@@ -3,13 +3,15 @@
 import numpy as np
 
 
-def num_sample(num_local, num_positive, sample_ratio):
+def num_sample(num_local: int, num_positive: int, sample_ratio: float) -> int:
     """max(num_positive, ceil(sample_ratio * num_local)): a positive is never dropped."""
     # 0.07 * 100 is 7.000000000000001 in binary: without the rounding its ceiling would be 8.
     return max(num_positive, int(np.ceil(round(sample_ratio * num_local, 9))))
 
 
-def sample_rows(positives, num_local, sample_ratio, generator):
+def sample_rows(
+    positives: np.ndarray, num_local: int, sample_ratio: float, generator: np.random.Generator
+) -> np.ndarray:
     """Rows of the shard that take part in a step.
 
     Costs O(chosen) random draws and one pass over a bitmap of the shard; nothing is sorted or permuted.
@@ -36,7 +38,7 @@ def sample_rows(positives, num_local, sample_ratio, generator):
     return np.flatnonzero(~marked)
 
 
-def _mark(marked, count, generator):
+def _mark(marked: np.ndarray, count: int, generator: np.random.Generator) -> None:
     """Mark `count` more entries, uniformly among those that are not marked yet.
 
     Never more draws than entries still wanted, so none has to be taken back: by symmetry every set is equally likely.

@@ -1,18 +1,29 @@
 """Backbone and head, trained together over all ranks."""
 
 import json
+import logging
 import math
 import time
-from typing import NamedTuple
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from ..backbone.batch_norm import check_batch_norm
+from ..backbone.fast import fast_symbol
 from ..backbone.initializer import initialize
+from ..data.batches import Batch
+from ..distributed.communicator import Communicator
 from ..distributed.monitor import IMAGES
 from ..errors import CollectiveError, InputError, described, exit_status
+from ..head.partial_fc import PartialFC, SampledRows
 from ..randomness import random_key
+from .loss_scale import LossScale
+
+log = logging.getLogger("partial_fc")
+
+# Gradients that overflow even at this scale are not the fault of float16.
+_SMALLEST_SCALE = 1.0
 
 
 class UpdateStats(NamedTuple):
@@ -25,6 +36,7 @@ class UpdateStats(NamedTuple):
         waited: seconds of these that this rank waited for data.
         position: in the data at which the next batch begins, see `Batch`.
         requests: what ranks have asked for since the update before, combined by bitwise or.
+        loss_scale: `LossScale.state_dict` after the update; None where gradients are not scaled.
     """
 
     num_update: int
@@ -33,6 +45,7 @@ class UpdateStats(NamedTuple):
     waited: float = 0.0
     position: int = 0
     requests: int = 0
+    loss_scale: Optional[Mapping[str, float]] = None
 
 
 START = UpdateStats(0, math.nan, 0.0)
@@ -42,17 +55,21 @@ class FaceModule:
     """A symbol that computes embeddings, under data parallelism, and the head that holds the classes.
 
     Args:
-        symbol: from `data` (b, 3, H, W) to embeddings (b, D).
+        symbol: from `data` (b, 3, H, W) to embeddings (b, D), both float32. It stays as it is; what is executed is the
+            one that `fast_symbol` makes of it.
         head: PartialFC.
         comm: communicator.
         ctx: device of the backbone.
-        batch_size: images a rank, b.
+        batch_size: images per rank, b.
         image_size: H = W.
         seed: of the initial parameters and of dropout.
         momentum, wd: of the backbone's SGD.
         initializer: of its weights, a key of `INITIALIZERS`.
         bias_decay: whether weight decay acts on every parameter, as published; otherwise MXNet's rule spares biases and
             betas by their names. A variable of the symbol that has a `wd_mult` of its own keeps it.
+        precision: of the backbone's convolutions and products: `float32`, `bfloat16` or `float16`. Parameters,
+            gradients, momentum and batch normalization are float32 in any case.
+        loss_scale: None for a new one with float16, and for none with the other precisions, which need none.
 
     Raises:
         CollectiveError: on every rank, if batch normalization would see a single value per channel.
@@ -60,21 +77,25 @@ class FaceModule:
 
     def __init__(
         self,
-        symbol,
-        head,
-        comm,
-        ctx,
-        batch_size,
-        image_size,
-        seed=0,
-        momentum=0.9,
-        wd=5e-4,
-        initializer="normal",
-        bias_decay=True,
-    ):
+        symbol: mx.sym.Symbol,
+        head: PartialFC,
+        comm: Communicator,
+        ctx: mx.Context,
+        batch_size: int,
+        image_size: int,
+        seed: int = 0,
+        momentum: float = 0.9,
+        wd: float = 5e-4,
+        initializer: str = "normal",
+        bias_decay: bool = True,
+        precision: str = "float32",
+        loss_scale: Optional[LossScale] = None,
+    ) -> None:
         self.symbol, self.head, self.comm, self.ctx, self.seed = symbol, head, comm, ctx, seed
         self.batch_size = batch_size
-        self.module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=ctx)
+        self.loss_scale = loss_scale or (LossScale() if precision == "float16" else None)
+        fast = fast_symbol(symbol, ctx, precision)
+        self.module = mx.mod.Module(fast, data_names=["data"], label_names=None, context=ctx)
         self.module.bind([("data", (batch_size, 3, image_size, image_size))], for_training=True)
         with comm.raise_on_all_ranks():
             check_batch_norm(symbol, (batch_size, 3, image_size, image_size))
@@ -90,53 +111,65 @@ class FaceModule:
         self._make_momentum()
         self._draws = any(node["op"] == "Dropout" for node in json.loads(symbol.tojson())["nodes"])
 
-    def _take_arrays(self):
+    def _take_arrays(self) -> None:
         # Module gives out copies only (get_params); the collectives need the arrays it trains.
         executor, names = self.module._exec_group.execs[0], self.module._param_names
         self.arg_params = {name: executor.arg_dict[name] for name in names}
         self._aux_params = dict(executor.aux_dict)
         self._gradients = {"grad/" + name: executor.grad_dict[name] for name in names}
+        self._overflow = mx.nd.zeros((1,), ctx=self.ctx)  # how many ranks' centers have gradients that overflow
+        if self.loss_scale:
+            self._gradients["grad/overflow"] = self._overflow
 
     @property
-    def aux_params(self):
+    def aux_params(self) -> Dict[str, mx.nd.NDArray]:
         """Running means and variances of batch normalization, NDArrays by name, after all updates so far.
 
-        MXNet's backward pass changes them without telling its engine, which would let them be read before.
+        MXNet's engine does not know that the backward pass changes them, and would let them be read before.
         """
         mx.nd.waitall()
         return self._aux_params
 
-    def _decay_all(self):
+    def _decay_all(self) -> None:
         """Let weight decay act on what MXNet would spare by its name."""
         own = {name for name, attributes in self.symbol.attr_dict().items() if "__wd_mult__" in attributes}
         self.module._optimizer.set_wd_mult({name: 1.0 for name in self.arg_params if name not in own})
 
-    def _make_momentum(self):
+    def _make_momentum(self) -> None:
         """The optimizer's momentum by parameter, which MXNet would make in the first update; none if it is 0."""
-        updater, self.momentum = self.module._updater, {}
+        updater = self.module._updater
+        self.momentum: Dict[str, mx.nd.NDArray] = {}
         for index, (name, weight) in enumerate(self.arg_params.items()):
             updater.states[index] = updater.optimizer.create_state_multi_precision(index, weight)
             updater.states_synced[index] = True
             if updater.states[index] is not None:
                 self.momentum[name] = updater.states[index]
 
-    def broadcast_parameters(self):
+    def broadcast_parameters(self) -> None:
         """Give every rank the parameters and statistics of rank 0."""
         self.comm.broadcast({"init/" + name: array for name, array in {**self.arg_params, **self.aux_params}.items()})
 
-    def broadcast_momentum(self):
+    def broadcast_momentum(self) -> None:
         """Give every rank the momentum of rank 0."""
         self.comm.broadcast({"momentum/" + name: array for name, array in self.momentum.items()})
 
-    def fit(self, batches, schedule, max_update, callbacks, start=START, requests=lambda: 0):
+    def fit(
+        self,
+        batches: Iterator[Batch],
+        schedule: Callable[[int], Tuple[float, float]],
+        max_update: int,
+        callbacks: Sequence[Callable[[UpdateStats], Any]],
+        start: UpdateStats = START,
+        requests: Callable[[], int] = lambda: 0,
+    ) -> None:
         """Train up to an update.
 
         Args:
             batches: iterator of Batch.
             schedule: function from the update (counted from 0) to the learning rates of backbone and centers.
             max_update: updates to do in all.
-            callbacks: functions of a UpdateStats, called after every update on every rank.
-            start: UpdateStats of the last update of an earlier run that this one continues.
+            callbacks: functions of an UpdateStats, called after every update on every rank.
+            start: UpdateStats of the last update of an earlier run that this one continues, with its loss scale.
             requests: function without arguments, called before every update; all ranks find the integers it gave on any
                 of them in the UpdateStats, combined by bitwise or.
 
@@ -144,6 +177,8 @@ class FaceModule:
             CollectiveError: on every rank, for a wrong image or label on any rank, and for a loss that is not finite.
         """
         seconds, waited = start.seconds, start.waited
+        if self.loss_scale and start.loss_scale:
+            self.loss_scale.load(start.loss_scale)
         for num_update in range(start.num_update, max_update):
             self.comm.doing(f"update {num_update + 1}")
             begin = time.perf_counter()
@@ -152,53 +187,90 @@ class FaceModule:
             choice = self.head.choose(batch.labels, num_update, batch.records, requests())
             loss = self.step(batch.images, choice, num_update, *schedule(num_update))
             seconds += time.perf_counter() - begin
+            scale = self.loss_scale.state_dict() if self.loss_scale else None
             for callback in callbacks:
-                callback(UpdateStats(num_update + 1, loss, seconds, waited, batch.end, choice.requests))
+                callback(UpdateStats(num_update + 1, loss, seconds, waited, batch.end, choice.requests, scale))
 
-    def _next(self, batches):
+    def _next(self, batches: Iterator[Batch]) -> Batch:
         try:
             with self.comm.waiting(IMAGES):
                 return next(batches)
-        except Exception as error:  # whatever a worker met: every rank is to end with it
+        except Exception as error:  # any error of a worker ends the run on every rank
             problem = str(error) if isinstance(error, InputError) else described(error)
-            return self.head.fail(problem, exit_status(error))
+            self.head.fail(problem, exit_status(error))
+            raise
 
-    def update(self, batch, num_update, backbone_lr, memory_bank_lr):
+    def update(self, batch: Batch, num_update: int, backbone_lr: float, memory_bank_lr: float) -> float:
         """One update of backbone and centers with this rank's Batch; returns the loss over the global batch."""
         choice = self.head.choose(batch.labels, num_update, batch.records)
         return self.step(batch.images, choice, num_update, backbone_lr, memory_bank_lr)
 
-    def step(self, images, choice, num_update, backbone_lr, memory_bank_lr):
+    def step(
+        self, images: np.ndarray, choice: SampledRows, num_update: int, backbone_lr: float, memory_bank_lr: float
+    ) -> float:
         """What `update` does once the rows are chosen.
 
         Args:
             images: (b, H, W, 3) uint8 RGB.
             choice: of the head, for their labels.
+
+        Raises:
+            CollectiveError: on every rank, for a loss that is not finite, or gradients that overflow at any loss scale.
         """
         self._reseed(num_update)
         self.module.forward(self._data(images), is_train=True)
-        loss, grad = self.head.step(self.module.get_outputs()[0], choice, memory_bank_lr)
-        self.module.backward([grad])
-        self.comm.all_reduce(self._gradients)
+        scales = self.loss_scale is not None
+        loss, grad = self.head.step(self.module.get_outputs()[0], choice, memory_bank_lr, defer=scales)
         self.module._optimizer.set_learning_rate(backbone_lr)
-        self.module.update()
+        if scales:
+            self._scaled_update(grad, num_update, memory_bank_lr)
+        else:
+            self.module.backward([grad])
+            self.comm.all_reduce(self._gradients)
+            self.module.update()
         # Known since the head's second collective: reading it waits for nothing behind that, and keeps the host from
         # running ahead of the device.
-        loss = float(loss.asscalar())
-        if not math.isfinite(loss):
+        number = float(loss.asscalar())
+        if not math.isfinite(number):
             raise CollectiveError(
-                f"update {num_update + 1}: the loss is {loss}, {self._broken_embeddings()}; "
+                f"update {num_update + 1}: the loss is {number}, {self._broken_embeddings()}; "
                 "try a smaller backbone_lr or loss_s"
             )
-        return loss
+        return number
 
-    def _broken_embeddings(self):
+    def _scaled_update(self, grad: mx.nd.NDArray, num_update: int, memory_bank_lr: float) -> None:
+        """Update backbone and centers by scaled gradients, unless any of them overflows on any rank.
+
+        All ranks check the same sums, and one of these counts the ranks whose centers' gradient overflows: they skip
+        the same updates without another collective.
+        """
+        assert self.loss_scale is not None
+        scale = self.loss_scale.scale
+        self.module.backward([grad * scale])
+        mx.nd.elemwise_sub(mx.nd.ones_like(self._overflow), self.head.centers_finite(), out=self._overflow)
+        self.comm.all_reduce(self._gradients)
+        sums = list(self._gradients.values())
+        finite = bool(mx.nd.multi_all_finite(*sums, num_arrays=len(sums)).asscalar()) and not self._overflow.asscalar()
+        if finite:
+            self.module._optimizer.rescale_grad = 1 / scale
+            self.module.update()
+            self.head.update_centers(memory_bank_lr)
+        changed = self.loss_scale.next(finite)
+        if not finite and scale <= _SMALLEST_SCALE:
+            raise CollectiveError(
+                f"update {num_update + 1}: gradients overflow at a loss scale of {scale:g}: try a smaller backbone_lr, "
+                "or precision float32"
+            )
+        if changed and self.comm.rank == 0:
+            log.info("update %d  %s", num_update + 1, _about(self.loss_scale, finite))
+
+    def _broken_embeddings(self) -> str:
         """Which ranks' embeddings are not finite; all ranks must call it."""
         finite = bool(np.isfinite(self.module.get_outputs()[0].asnumpy()).all())
         broken = [str(rank) for rank, other in enumerate(self.comm.all_gather_object(finite)) if not other]
         return f"the embeddings of rank {', '.join(broken)} are not finite" if broken else "all embeddings are finite"
 
-    def embed(self, images):
+    def embed(self, images: np.ndarray) -> np.ndarray:
         """Embeddings (n, D) of uint8 RGB images (n, H, W, 3), the same on every rank, each of which computes its share.
 
         Batch statistics must agree between the ranks: see `average_statistics`.
@@ -214,7 +286,7 @@ class FaceModule:
         total = self.comm.all_gather(mx.nd.array(embeddings, ctx=self.ctx), name="verification")
         return total.asnumpy()[: len(images)]
 
-    def averaged_statistics(self):
+    def averaged_statistics(self) -> Dict[str, mx.nd.NDArray]:
         """Averages over the ranks of the running means and variances of batch normalization, by name."""
         averages = {name: array.copy() for name, array in self.aux_params.items()}
         self.comm.all_reduce({"statistics/" + name: array for name, array in averages.items()})
@@ -222,17 +294,25 @@ class FaceModule:
             array /= self.comm.world_size
         return averages
 
-    def average_statistics(self):
+    def average_statistics(self) -> None:
         """Replace this rank's statistics by the averages."""
         for name, average in self.averaged_statistics().items():
             average.copyto(self._aux_params[name])
 
-    def _data(self, images):
+    def _data(self, images: np.ndarray) -> mx.io.DataBatch:
         """Module's input from uint8 (b, H, W, 3); bytes travel to the device, floats are made there."""
         data = mx.nd.array(images, ctx=self.ctx, dtype="uint8").transpose((0, 3, 1, 2)).astype("float32")
         return mx.io.DataBatch([data])
 
-    def _reseed(self, num_update):
-        """Make dropout a function of (seed, update, rank), so that a run which is taken up again goes on exactly."""
+    def _reseed(self, num_update: int) -> None:
+        """Make dropout a function of (seed, update, rank), so that a run that is resumed continues exactly."""
         if self._draws:
             mx.random.seed(random_key(self.seed, "dropout", num_update, self.comm.rank) % 2**31)
+
+
+def _about(loss_scale: LossScale, finite: bool) -> str:
+    """What the log says when the scale changes."""
+    if finite:
+        return f"loss scale doubled to {loss_scale.scale:g}"
+    skipped = f"{loss_scale.skipped} update{'s' * (loss_scale.skipped != 1)} skipped so far"
+    return f"skipped: gradients overflow in float16; loss scale halved to {loss_scale.scale:g}, {skipped}"

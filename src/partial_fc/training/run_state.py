@@ -4,6 +4,7 @@ from types import MappingProxyType
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..checkpoint.checkpoints import Damaged
+from .loss_scale import LossScale
 from .module import START, UpdateStats
 
 
@@ -51,6 +52,8 @@ def _stats(saved: Any) -> UpdateStats:
         _counted(getattr(stats, name))
     for name in ("loss", "seconds", "waited"):
         _number(getattr(stats, name))
+    if stats.loss_scale is not None:  # versions before 0.2 did not have it
+        LossScale().load(stats.loss_scale)
     return stats
 
 

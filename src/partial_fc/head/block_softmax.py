@@ -1,0 +1,49 @@
+"""The softmax over a rank's columns, block by block, between products of any precision."""
+
+from typing import Tuple
+
+import mxnet as mx
+
+from .parallel_softmax import ShardSoftmax, ShardTargets, shard_softmax
+from .products import Products
+
+# Numbers in a block of rows of the logits, 8 MB in float32: a CPU's cache keeps it from one operator to the next.
+_BLOCK = 2**21
+
+
+def softmax_in_blocks(
+    logits: mx.nd.NDArray, targets: ShardTargets, has_zero_column: bool, products: Products
+) -> ShardSoftmax:
+    """`shard_softmax` in float32 for logits of any precision, a block of rows after the other.
+
+    Args:
+        logits: (B, C) that `products` has made; overwritten.
+
+    Returns:
+        ShardSoftmax whose probabilities are multiplied by the gain of `products`.
+    """
+    parts, size = [], max(1, _BLOCK // logits.shape[1])
+    for rows in (slice(start, start + size) for start in range(0, len(logits), size)):
+        own = ShardTargets(targets.columns[rows], targets.is_local[rows])
+        block = shard_softmax(products.wide(logits[rows], "logits_block"), own, has_zero_column)
+        parts.append(_rounded(block, logits[rows], has_zero_column, products))
+    return ShardSoftmax(logits, *(mx.nd.concat(*part, dim=0) for part in zip(*parts)))
+
+
+def _rounded(
+    softmax: ShardSoftmax, out: mx.nd.NDArray, has_zero_column: bool, products: Products
+) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
+    """Write the probabilities of a block into `out`; returns the logarithm of their divisor, and the log-sum-exp.
+
+    bfloat16 has the range of float32, so it holds the exponentials without a divisor. They do not depend on what other
+    columns this rank has: however many ranks there are, the same numbers are rounded.
+    """
+    probabilities, log_divisor, lse = softmax
+    if products.is_low and products.gain == 1 and has_zero_column:
+        divisor = mx.nd.exp(log_divisor).reshape((-1, 1))
+        mx.nd.broadcast_mul(probabilities, divisor, out=probabilities)
+        log_divisor = mx.nd.zeros_like(log_divisor)
+    elif products.gain != 1:
+        probabilities *= products.gain
+    products.narrow(probabilities, out)
+    return log_divisor, lse
