@@ -12,7 +12,15 @@ def common() -> EasyDict:
     return EasyDict(
         # model
         embedding_size=512,
+        net_name="",  # network names it
+        num_layers=0,
+        net_unit=3,
+        net_se=0,
+        net_act="prelu",
+        net_input=1,
         net_output="FC",
+        bn_mom=0.9,
+        workspace=256,
         image_size=112,
         pretrained="",
         initializer="normal",
@@ -27,6 +35,7 @@ def common() -> EasyDict:
         wd=5e-4,  # weight decay
         bias_decay=True,
         max_update=0,  # each data set has its own
+        precision="float32",
         sample_ratio=1.0,
         # data
         source="records",
@@ -49,6 +58,7 @@ def common() -> EasyDict:
         bank="device",
         bank_dir="",
         models_root="",
+        published_files=False,
         frequent=20,
         verbose=2000,
         save_interval=10000,

@@ -1,7 +1,11 @@
+import platform
+import re
+
 import mxnet as mx
 import pytest
 
-from partial_fc.device import choose_device
+from partial_fc import device as device_file
+from partial_fc.device import choose_device, choose_precision
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.errors import InputError
 
@@ -24,3 +28,43 @@ def test_too_few_gpus(monkeypatch, name, num_gpus):
     monkeypatch.setattr(mx.context, "num_gpus", lambda: num_gpus)
     with pytest.raises(InputError, match=f"this host has {num_gpus} GPUs, too few for rank 5, which is number 2 here"):
         choose_device(name, SecondRank())
+
+
+FAST, SLOW = {"avx512f", "avx512_bf16"}, {"avx2"}
+
+
+@pytest.mark.parametrize(
+    "requested, ctx, flags, name, reason",
+    [
+        ("float32", mx.cpu(), SLOW, "float32", "^as configured$"),
+        ("float32", mx.cpu(), FAST, "float32", "this CPU has AVX512_BF16: --precision bfloat16 is faster"),
+        ("float32", mx.gpu(0), FAST, "float32", "^as configured$"),
+        ("bfloat16", mx.cpu(), FAST, "bfloat16", "^as configured$"),
+        ("bfloat16", mx.cpu(), SLOW, "bfloat16", "slower than float32: this CPU has neither AVX512_BF16 nor AMX"),
+        ("float16", mx.gpu(0), SLOW, "float16", "^as configured$"),
+        ("auto", mx.gpu(0), SLOW, "float16", "auto: the device is a GPU"),
+        ("auto", mx.cpu(), FAST, "bfloat16", "auto: this CPU has AVX512_BF16"),
+        ("auto", mx.cpu(), {"amx_bf16"}, "bfloat16", "auto: this CPU has AMX_BF16"),
+        ("auto", mx.cpu(), SLOW, "float32", "auto: this CPU has neither"),
+    ],
+)
+def test_precisions(requested, ctx, flags, name, reason, monkeypatch):
+    monkeypatch.setattr(device_file, "_cpu_flags", lambda: flags)
+    chosen = choose_precision(requested, ctx)
+    assert chosen.name == name and chosen.is_slow == ("slower" in reason)
+    assert re.search(reason, chosen.reason)
+
+
+@pytest.mark.parametrize(
+    "requested, ctx, message",
+    [("float16", mx.cpu(), "on GPUs only; use bfloat16 or auto"), ("bfloat16", mx.gpu(0), "use float16 or auto")],
+)
+def test_precisions_that_a_device_does_not_compute(requested, ctx, message):
+    with pytest.raises(InputError, match=f"--precision {requested}: .*{message}"):
+        choose_precision(requested, ctx)
+
+
+def test_flags_are_those_of_this_cpu():
+    with open("/proc/cpuinfo") as file:
+        assert device_file._cpu_flags() - {"flags", ":"} <= set(file.read().split())
+    assert "fpu" in device_file._cpu_flags() or platform.machine() != "x86_64"

@@ -3,16 +3,18 @@
 import contextlib
 import dataclasses
 import difflib
+import importlib.machinery
 import importlib.util
 import math
 import os
 import traceback
 from types import MappingProxyType, ModuleType
-from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Protocol, Tuple, cast
 
 from .config_keys import KEYS, Config, Key, Value
 from .errors import InputError, described
 from .lists.names import check_path
+from .published_presets import PublishedPresets
 
 PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets.py")
 
@@ -53,57 +55,108 @@ class Run:
         return {**self.config.to_dict(), "models_root": self.models_root, "num_classes": self.num_classes}
 
 
-def load_presets(path: str = "") -> ModuleType:
+class Presets(Protocol):
+    """What the library uses of a preset file: default.py, or a `PublishedPresets`."""
+
+    LOSSES: Mapping[str, Mapping[str, Any]]
+    DATASETS: Mapping[str, Mapping[str, Any]]
+    NETWORKS: Mapping[str, Mapping[str, Any]]
+
+    def common(self) -> Dict[str, Any]:
+        """Values of every preset."""
+
+    def get_config(self, loss: str, dataset: str, network: str) -> Dict[str, Any]:
+        """Values of one preset."""
+
+
+def presets_path(path: str = "") -> str:
+    """The preset file that the key `presets` names; default.py if it is empty."""
+    return os.path.realpath(path or PRESETS)
+
+
+def load_presets(path: str = "") -> Presets:
     """The preset file as a module of its own, run afresh at every call, not one of the library's modules.
 
+    Args:
+        path: value of the key `presets`.
+
     Raises:
-        InputError: it cannot be run, with the line and the exception.
+        InputError: there is no such file; it cannot be run, with the line and the exception; it is of neither form.
     """
-    spec = importlib.util.spec_from_file_location("partial_fc_presets", path or PRESETS)
-    assert spec and spec.loader
+    file = presets_path(path)
+    if not os.path.isfile(file):
+        raise InputError(f"--presets {path}: no such file")
+    loader = importlib.machinery.SourceFileLoader("partial_fc_presets", file)
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec
     module = importlib.util.module_from_spec(spec)
-    with naming_presets():
-        spec.loader.exec_module(module)
-    return module
+    with naming_presets(path):
+        loader.exec_module(module)
+    if hasattr(module, "get_config") or not hasattr(module, "generate_config"):
+        _check_form(module, file)
+        return cast(Presets, module)
+    return PublishedPresets(module, file)
+
+
+def _check_form(module: ModuleType, file: str) -> None:
+    for name in ("get_config", "common", "LOSSES", "DATASETS", "NETWORKS"):
+        if not hasattr(module, name):
+            raise InputError(
+                f"{file}: has no {name}; a preset file has all that default.py has, or config and generate_config, "
+                "as published"
+            )
 
 
 @contextlib.contextmanager
-def naming_presets() -> Iterator[None]:
-    """A block that runs code of the preset file: an exception in it becomes an InputError with file and line."""
+def naming_presets(path: str = "") -> Iterator[None]:
+    """A block that runs code of a preset file: an exception in it becomes an InputError with file and line."""
+    file = presets_path(path)
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if os.path.realpath(frame.filename) == os.path.realpath(PRESETS)]
+        lines = [frame.lineno for frame in frames if os.path.realpath(frame.filename) == file]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else "?"
-        raise InputError(f"{os.path.realpath(PRESETS)}, line {line}: {described(error)}") from error
+        raise InputError(f"{file}, line {line}: {described(error)}") from error
 
 
-def get_config(loss: str, dataset: str, network: str) -> Dict[str, Any]:
-    """The values of a preset by key, fresh at every call, as default.py has them.
+def default_names(path: str = "") -> Dict[str, str]:
+    """The names of the preset that is taken where none are given."""
+    return dict(getattr(load_presets(path), "NAMES", NAMES))
+
+
+def get_config(loss: str, dataset: str, network: str, path: str = "") -> Dict[str, Any]:
+    """The values of a preset by key, fresh at every call, as the preset file has them.
+
+    Args:
+        loss, dataset, network: names of the preset.
+        path: value of the key `presets`.
 
     Raises:
         InputError: an unknown name, with those there are.
     """
-    presets = load_presets()
+    presets = load_presets(path)
     for kind, name, known in (
         ("loss", loss, presets.LOSSES),
         ("dataset", dataset, presets.DATASETS),
         ("network", network, presets.NETWORKS),
     ):
-        if name not in known:
+        if known and name not in known:
             raise InputError("--{} {}: unknown; one of {}".format(kind, name, ", ".join(known)))
-    with naming_presets():
+    with naming_presets(path):
         return presets.get_config(loss, dataset, network)
 
 
-def preset(loss: str, dataset: str, network: str) -> Dict[str, Any]:
-    """As `get_config`, with the record file in its folder: $PARTIAL_FC_DATA, or else `data`.
+def preset(loss: str, dataset: str, network: str, path: str = "") -> Dict[str, Any]:
+    """As `get_config`, with the record file in its folder, $PARTIAL_FC_DATA or else `data`, and the key `presets`.
 
     Raises:
-        InputError: an unknown name; keys of default.py that are not those of the table.
+        InputError: an unknown name; keys of the preset file that are not those of the table.
     """
-    values = get_config(loss, dataset, network)
+    values = get_config(loss, dataset, network, path)
+    values["presets"] = path
     _check_keys(values)
     if values["rec"]:
         values["rec"] = os.path.join(os.environ.get("PARTIAL_FC_DATA", "data"), values["rec"])
@@ -111,7 +164,7 @@ def preset(loss: str, dataset: str, network: str) -> Dict[str, Any]:
 
 
 def _check_keys(values: Mapping[str, Any]) -> None:
-    file = os.path.realpath(PRESETS)
+    file = presets_path(values.get("presets", ""))
     for key in KEYS:
         if key not in values:
             raise InputError(f"{file}: lacks the key {key}, which this version needs")
@@ -139,7 +192,7 @@ def override(values: Dict[str, Any], assignments: Iterable[str]) -> None:
 
 def assign(values: Dict[str, Any], key: str, text: str, typed: str) -> None:
     """Set one key from text; errors begin with `typed`, the option as the user wrote it. Raises as `override`."""
-    if key in NAMES:
+    if key in (*NAMES, "presets"):
         raise InputError(f"{typed}: presets depend on it; use --{key} {text}")
     if key not in KEYS:
         raise InputError(f"{typed}: no such key; did you mean {_nearest(key)}?")
@@ -160,11 +213,12 @@ def make_config(values: Mapping[str, Any], typed: Mapping[str, str] = MappingPro
     Raises:
         InputError: a missing or unknown key; a value that no run can start with.
     """
+    values = {"presets": "", **values}
     _check_keys(values)
     for key, entry in KEYS.items():
         problem = next(_problems(entry, values[key]), None)
         if problem:
-            where = typed.get(key) or f"{os.path.realpath(PRESETS)}: {key}={values[key]!r}"
+            where = typed.get(key) or f"{presets_path(values['presets'])}: {key}={values[key]!r}"
             raise InputError(f"{where}: {problem}")
     for name in values["val_targets"]:
         check_path(name, typed.get("val_targets", "val_targets").partition("=")[0])
@@ -176,7 +230,7 @@ def _problems(entry: Key, value: Any) -> Iterator[str]:
     if not _is_of_kind(entry, value):
         yield f"expected: {entry.values}"
     elif entry.choices and value not in entry.choices:
-        yield f"must be one of {', '.join(entry.choices)}"
+        yield f"must be one of {', '.join(choice or 'empty' for choice in entry.choices)}"
     elif entry.range and not entry.allows(value):
         yield f"must {entry.range}"
     elif entry.kind == Tuple[int, ...] and list(value) != sorted(value):
@@ -200,12 +254,16 @@ def _frozen(entry: Key, value: Any) -> Any:
 
 def own_records(config: Config) -> bool:
     """Whether --rec names other records than the preset's."""
-    return config.rec != preset(config.loss, config.dataset, config.network)["rec"]
+    return config.rec != _preset_of(config)["rec"]
+
+
+def _preset_of(config: Config) -> Dict[str, Any]:
+    return preset(config.loss, config.dataset, config.network, config.presets)
 
 
 def dataset_name(config: Config) -> str:
     """Name of the data set: the preset's, or for other records the name of their folder."""
-    if preset(config.loss, config.dataset, config.network)["source"] == config.source:
+    if _preset_of(config)["source"] == config.source:
         return config.dataset
     folder, file = os.path.split(os.path.abspath(config.rec))
     name = os.path.splitext(file)[0]

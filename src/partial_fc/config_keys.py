@@ -26,6 +26,9 @@ class Config:
     loss: str = _key("margin softmax: a key of LOSSES in default.py")
     dataset: str = _key("data set with its schedule: a key of DATASETS in default.py")
     network: str = _key("backbone: one of NETWORKS in default.py")
+    presets: str = _key(
+        "FILE of presets that takes the place of default.py, of our form or of the published one", start=True
+    )
     # Loss: s * (cos(m1 * theta + m2) - m3) for a sample's own class, s * cos(theta) for all others
     loss_s: float = _key("scale s of the logits", above=0)
     loss_m1: float = _key("factor m1 of the angle to the own class", above=0)
@@ -36,6 +39,16 @@ class Config:
     net_output: Literal["FC", "E", "F", "G", "H", "I", "J", "SFC", "GAP", "GNAP", "GDC"] = _key(
         "output of the backbone: FC is BN-FC-BN; E is the same with dropout; the others: docs/networks.md"
     )
+    net_name: Literal["", "resnet", "fresnext", "mobilefacenet", "demo"] = _key(
+        "kind of the backbone: resnet and fresnext (ResNeXt) have num_layers; empty: network names it"
+    )
+    num_layers: int = _key("layers of a resnet or fresnext: docs/networks.md; 0: as network says", at_least=0)
+    net_unit: int = _key("residual unit: docs/networks.md", at_least=1, at_most=3)
+    net_se: int = _key("1: squeeze and excitation in every residual unit", at_least=0, at_most=1)
+    net_act: Literal["prelu", "relu"] = _key("activation of the backbone")
+    net_input: int = _key("first layers of a residual network: docs/networks.md", at_least=0, at_most=2)
+    bn_mom: float = _key("share of the old value in a statistic of batch normalization", at_least=0, at_most=1)
+    workspace: int = _key("memory for temporary results of a convolution on a GPU", "MiB", at_least=1)
     image_size: int = _key("height and width of the images", "pixels", at_least=1)
     pretrained: str = _key("PREFIX[,EPOCH] of a model of the same network to start from", start=True, option=True)
     initializer: Literal["normal", "xavier"] = _key(
@@ -54,6 +67,10 @@ class Config:
     wd: float = _key("weight decay", at_least=0)
     bias_decay: bool = _key("true: wd acts on all parameters, as published; false: not on biases and betas")
     max_update: int = _key("length of the training", "updates", at_least=1)
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = _key(
+        "of convolutions and products; auto: float16 on a GPU, bfloat16 on a CPU that computes it fast, else float32",
+        option=True,
+    )
     sample_ratio: float = _key("share of the class centers in an update", above=0, at_most=1, option=True)
     # Data
     source: Literal["records", "demo", "synthetic"] = _key(
@@ -94,6 +111,9 @@ class Config:
         "folder for model, checkpoints and logs; empty: models/DATASET-NETWORK-LOSS, with -2, -3 ... if taken",
         start=True,
         option=True,
+    )
+    published_files: bool = _key(
+        "true: also leave model_average, RANK_centers.param, RANK_centers_mom.param and RANK_hist.log, as published"
     )
     frequent: int = _key("interval between two lines of the log", "updates", at_least=1)
     verbose: int = _key("interval between two verifications", "updates", at_least=1)
@@ -185,7 +205,7 @@ class Key:
         """Description of its values: `whole number, at least 1`."""
         kinds: Dict[Any, str] = {bool: "true or false", int: "whole number", float: "number", str: "text"}
         kinds.update({Tuple[int, ...]: "ascending list, as 1000,1500", Tuple[str, ...]: "list, as lfw,cfp_fp"})
-        text = ", ".join(self.choices) or kinds[self.kind]
+        text = ", ".join(choice or "empty" for choice in self.choices) or kinds[self.kind]
         limits = self.range.replace("not be negative", "at least 0").replace("be ", "").replace("lie ", "")
         return f"{text}, {limits}" if limits else text
 

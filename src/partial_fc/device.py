@@ -1,6 +1,6 @@
-"""The device that a rank computes on."""
+"""The device that a rank computes on, and the precision in which it does."""
 
-from typing import Any
+from typing import Any, NamedTuple, Set
 
 import mxnet as mx
 
@@ -26,3 +26,55 @@ def choose_device(name: str, comm: Any) -> mx.Context:
             "start fewer ranks, or choose the device cpu"
         )
     return mx.gpu(comm.local_rank)
+
+
+class Precision(NamedTuple):
+    """A precision that was chosen.
+
+    Attributes:
+        name: `float32`, `bfloat16` or `float16`.
+        reason: why, or what would be faster, as the log has it.
+        is_slow: whether the device computes it slower than float32.
+    """
+
+    name: str
+    reason: str
+    is_slow: bool = False
+
+
+def choose_precision(requested: str, ctx: mx.Context) -> Precision:
+    """The precision of convolutions and products on a device.
+
+    Args:
+        requested: `float32`, `bfloat16`, `float16`, or `auto`: float16 on a GPU, bfloat16 on a CPU whose oneDNN
+            computes it, by AVX512_BF16 or AMX, else float32.
+        ctx: the device.
+
+    Raises:
+        InputError: float16 on a CPU, bfloat16 on a GPU: MXNet has no operators for them.
+    """
+    if ctx.device_type == "gpu":
+        if requested == "bfloat16":
+            raise InputError("--precision bfloat16: MXNet does not compute it on a GPU; use float16 or auto")
+        if requested == "auto":
+            return Precision("float16", "auto: the device is a GPU")
+        return Precision(requested, "as configured")
+    if requested == "float16":
+        raise InputError("--precision float16: MXNet computes it on GPUs only; use bfloat16 or auto")
+    fast = _cpu_flags() & {"avx512_bf16", "amx_bf16"}
+    found = f"this CPU has {', '.join(sorted(fast)).upper()}" if fast else "this CPU has neither AVX512_BF16 nor AMX"
+    if requested == "auto":
+        return Precision("bfloat16" if fast else "float32", f"auto: {found}")
+    if requested == "bfloat16" and not fast:
+        return Precision("bfloat16", f"which is slower than float32: {found}", is_slow=True)
+    hint = f"; {found}: --precision bfloat16 is faster" if fast and requested == "float32" else ""
+    return Precision(requested, f"as configured{hint}")
+
+
+def _cpu_flags() -> Set[str]:
+    """What the first CPU of this host can do, in the words of Linux; empty on other systems."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next((set(line.split()) for line in file if line.startswith("flags")), set())
+    except OSError:
+        return set()

@@ -53,6 +53,7 @@ def run(folder, **values):
         save_interval=1000,
         save_minutes=0.0,
         on_save_error="continue",
+        published_files=False,
         resume="auto",
         models_root=str(folder),
     )

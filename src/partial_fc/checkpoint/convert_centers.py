@@ -126,26 +126,37 @@ def export_original(folder: str, out: str, world_size: int, progress: Progress =
     Raises:
         InputError: more elements per rank than an MXNet array can hold; missing classes.
     """
+    with _new_folder(out, "*_centers.param"):
+        for rank in progress(range(world_size)):
+            export_rank(folder, out, rank, world_size)
+
+
+def export_rank(folder: str, out: str, rank: int, world_size: int) -> None:
+    """Write, or replace, the two files of one rank; see `export_original` for the other arguments.
+
+    Args:
+        folder: of centers.
+        out: an existing folder.
+        rank: from 0 to world_size - 1.
+        world_size: S.
+
+    Raises:
+        InputError: as `export_original`.
+    """
     centers = CenterFiles(folder)
     num_local = -(-centers.num_classes // world_size)
     if num_local * centers.embedding_size >= 2**31:
-        raise InputError(f"{num_local} rows per rank are more than an MXNet array can hold: use more --ranks")
-    with _new_folder(out, "*_centers.param"):
-        _write_original(centers, out, world_size, num_local, progress)
-
-
-def _write_original(centers: CenterFiles, out: str, world_size: int, num_local: int, progress: Progress) -> None:
-    for rank in progress(range(world_size)):
-        weight, weight_mom = (np.zeros((num_local, centers.embedding_size), np.float32) for _ in range(2))
-        start, end = (min(edge * num_local, centers.num_classes) for edge in (rank, rank + 1))
-        for first, *rows in centers.blocks(start, end):
-            for array, block in zip((weight, weight_mom), rows):
-                array[first - start : first - start + len(block)] = block
-        fill_initial_centers(weight[end - start :], rank * num_local + end - start, seed=0)
-        for name, array in (("centers", weight), ("centers_mom", weight_mom)):
-            path = os.path.join(out, f"{rank}_{name}.param")
-            with atomic_path(path) as unfinished, naming(path, mx.base.MXNetError):
-                mx.nd.save(unfinished, ndarray_over(array))
+        raise InputError(f"{num_local} rows per rank are more than an MXNet array can hold: use more ranks")
+    weight, weight_mom = (np.zeros((num_local, centers.embedding_size), np.float32) for _ in range(2))
+    start, end = (min(edge * num_local, centers.num_classes) for edge in (rank, rank + 1))
+    for first, *rows in centers.blocks(start, end):
+        for array, block in zip((weight, weight_mom), rows):
+            array[first - start : first - start + len(block)] = block
+    fill_initial_centers(weight[end - start :], rank * num_local + end - start, seed=0)
+    for name, array in (("centers", weight), ("centers_mom", weight_mom)):
+        path = os.path.join(out, f"{rank}_{name}.param")
+        with atomic_path(path) as unfinished, naming(path, mx.base.MXNetError):
+            mx.nd.save(unfinished, ndarray_over(array))
 
 
 def export_numpy(folder: str, out: str, progress: Progress = iter) -> None:

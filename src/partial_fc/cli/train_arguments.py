@@ -5,7 +5,7 @@ import difflib
 import shlex
 from typing import Any, Dict, NoReturn, Sequence, Tuple
 
-from ..config import NAMES, StartOptions, assign, load_presets, make_config, override, preset
+from ..config import StartOptions, assign, default_names, load_presets, make_config, override, preset
 from ..config_keys import KEYS, Config
 from ..errors import InputError
 from .parser import Parser, plain
@@ -25,6 +25,8 @@ _ELSEWHERE = {
     "output": "models_root",
     "margin": "loss_m2",
     "scale": "loss_s",
+    "fp16": "precision",
+    "debug": "source",
 }
 _OF_THE_LAUNCHER = ("-np", "-H", "--hostfile", "--restarts")
 
@@ -40,8 +42,8 @@ def read_command_line(argv: Sequence[str]) -> Tuple[Config, StartOptions]:
     Raises:
         InputError: wrong arguments; see also `config.preset`, `override` and `make_config`.
     """
-    args = parser().parse_args(argv)
-    values = preset(*(getattr(args, name) for name in NAMES))
+    args = parser(_presets(argv)).parse_args(argv)
+    values = preset(args.loss, args.dataset, args.network, args.presets)
     typed: Dict[str, str] = {}
     for key in _OPTIONS:
         text = getattr(args, key)
@@ -59,14 +61,15 @@ def arguments(config: Config, **changed: Any) -> str:
     Keys of one start only, such as `resume` and `models_root`, are left out.
     """
     now = config.to_dict()
-    base = preset(*(str(now[name]) for name in NAMES))
-    values = {name: now[name] for name in ("dataset", "network", "loss")}
+    base = preset(config.loss, config.dataset, config.network, config.presets)
+    unnamed = {**default_names(config.presets), "presets": ""}
+    values = {name: now[name] for name in ("presets", "dataset", "network", "loss")}
     values.update({key: now[key] for key in KEYS if key not in _NOT_REPEATED and now[key] != base[key]})
     values.update(changed)
     words = []
     for key, value in values.items():
-        if value != NAMES.get(key):
-            has_option = KEYS[key].option or key in NAMES
+        if value != unnamed.get(key):
+            has_option = KEYS[key].option or key in unnamed
             words += [KEYS[key].flag, as_text(value)] if has_option else ["--set", f"{key}={as_text(value)}"]
     return shlex.join(words)
 
@@ -99,18 +102,26 @@ class _TrainParser(Parser):
         return f"{option}: no such option; the nearest is {nearest if has_option else f'--set {near[0]}=VALUE'}"
 
 
-def parser() -> Parser:
-    """Parser of the trainer's arguments."""
+def _presets(argv: Sequence[str]) -> str:
+    """The value of --presets, on which the other arguments depend."""
+    first = _TrainParser(add_help=False)
+    first.add_argument(KEYS["presets"].flag, default="")
+    return argparse.ArgumentParser.parse_known_args(first, argv)[0].presets
+
+
+def parser(path: str = "") -> Parser:
+    """Parser of the trainer's arguments; `path` is the value of --presets."""
     result = _TrainParser(
         prog="partial-fc train",
         description="Train a face recognition model.",
-        epilog=epilog(),
+        epilog=epilog(path),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    presets, default = load_presets(), defaults()
+    presets, default, names = load_presets(path), defaults(path), default_names(path)
     for name, known in (("dataset", presets.DATASETS), ("network", presets.NETWORKS), ("loss", presets.LOSSES)):
-        meaning = f"{KEYS[name].meaning.partition(':')[0]}: {', '.join(known)} (default: {NAMES[name]})"
-        result.add_argument(KEYS[name].flag, default=NAMES[name], metavar=name.upper(), help=meaning)
+        meaning = f"{KEYS[name].meaning.partition(':')[0]}: {', '.join(known)} (default: {names[name]})"
+        result.add_argument(KEYS[name].flag, default=names[name], metavar=name.upper(), help=meaning)
+    result.add_argument(KEYS["presets"].flag, default="", metavar="FILE", help=KEYS["presets"].meaning)
     for key in _OPTIONS:
         result.add_argument(
             KEYS[key].flag, metavar=key.upper(), help=help_text(KEYS[key], default[key]).replace("%", "%%")

@@ -6,10 +6,11 @@
 import textwrap
 from typing import Any, Dict, Sequence
 
-from ..config import NAMES, load_presets, naming_presets
+from ..config import NAMES, default_names, load_presets, naming_presets
 from ..config_keys import KEYS, SECTIONS, Key
 from ..output.printable import print_lines
 
+_OF_PRESETS = (*NAMES, "presets")  # keys that --set does not take: the presets depend on them
 _EXAMPLES = """examples:
   partial-fc train
       the demo, on one rank
@@ -36,13 +37,18 @@ def as_text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def defaults() -> Dict[str, str]:
-    """The default of each key, for people; that of a preset is its own where losses or data sets have one."""
-    presets = load_presets()
-    own = {key for group in (presets.LOSSES, presets.DATASETS) for each in group.values() for key in each}
-    with naming_presets():
+def defaults(path: str = "") -> Dict[str, str]:
+    """The default of each key, for people; that of a preset is its own where losses or data sets have one.
+
+    Args:
+        path: value of the key `presets`.
+    """
+    presets = load_presets(path)
+    groups = presets.LOSSES, presets.DATASETS, presets.NETWORKS
+    own = {key for group in groups for each in group.values() for key in each}
+    with naming_presets(path):
         common = presets.common()
-    found = {**NAMES, **{key: _shown(value) for key, value in common.items()}}
+    found = {**default_names(path), "presets": "default.py", **{key: _shown(value) for key, value in common.items()}}
     found.update({key: f"{found[key]}, or the preset's" if key in found else "the preset's" for key in own})
     return {key: found.get(key, "none") for key in KEYS}
 
@@ -57,11 +63,11 @@ def help_text(entry: Key, default: str) -> str:
     return f"{entry.meaning} ({'; '.join(filter(None, details))})"
 
 
-def epilog() -> str:
+def epilog(path: str = "") -> str:
     """The end of `--help`: the keys that only `--set` reaches, with their meanings, and examples."""
     lines = ["keys of --set KEY=VALUE, beside those that have an option, and their defaults:"]
-    for key, default in defaults().items():
-        if not KEYS[key].option and key not in NAMES:
+    for key, default in defaults(path).items():
+        if not KEYS[key].option and key not in _OF_PRESETS:
             text = f"{key:20}  {help_text(KEYS[key], default)}"
             lines.append(textwrap.fill(text, 100, initial_indent="  ", subsequent_indent=24 * " "))
     return "\n".join([*lines, "", _EXAMPLES])
@@ -78,7 +84,13 @@ def _table(names: Sequence[str]) -> str:
     lines = ["| key | meaning | value | unit | default |", "|---|---|---|---|---|"]
     for name in names:
         entry = KEYS[name]
-        option = f"`{entry.flag}`, `{name}`" if entry.option else f"`{entry.flag}`" if name in NAMES else f"`{name}`"
+        option = (
+            f"`{entry.flag}`, `{name}`"
+            if entry.option
+            else f"`{entry.flag}`"
+            if name in (*NAMES, "presets")
+            else f"`{name}`"
+        )
         cells = (option, entry.meaning, entry.values, entry.unit, defaults()[name])
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Generator, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -149,11 +149,16 @@ class Embedder:
             raise InputError(f"`model` {self.name}: its output {outputs[0]} has no row for each of {shape[0]} images")
 
 
-def check_finite(embeddings: np.ndarray, name: Callable[[int], str]) -> None:
-    """Raise InputError for a row of embeddings (n, D) that is not finite; `name`: function from its place to a name."""
+def check_finite(embeddings: np.ndarray, name: Callable[[int], str], first: int = 0) -> None:
+    """Raise InputError for a row of embeddings (n, D) that is not finite.
+
+    Args:
+        name: function from the number of an image to its name.
+        first: number of the first row's image.
+    """
     finite = np.isfinite(embeddings).all(axis=1)
     if not finite.all():
-        raise InputError(f"{name(int(np.argmin(finite)))}: its embedding is not finite")
+        raise InputError(f"{name(first + int(np.argmin(finite)))}: its embedding is not finite")
 
 
 def image_batches(
@@ -177,7 +182,7 @@ def image_batches(
 
 def read_ahead(
     read: Callable[[int], np.ndarray], parts: Sequence[range], num_workers: int = 0
-) -> Iterator[Tuple[range, np.ndarray]]:
+) -> Generator[Tuple[range, np.ndarray], None, None]:
     """As `image_batches`, for batches in `parts`, ranges of indices; yields range and images."""
 
     def load(part: range) -> Tuple[range, np.ndarray]:

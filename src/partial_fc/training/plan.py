@@ -100,7 +100,13 @@ def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
         height, width = shape[2:]
         raise InputError(f"image_size: the network does not take images of {height}x{width}: {cause(error)}") from None
     # On a CPU memory is reserved, not used, until a graph runs.
-    executor = symbol.simple_bind(mx.cpu(), {name: "null" if name == "data" else "write" for name in names}, data=shape)
+    wanted = {name: "null" if name == "data" else "write" for name in names}
+    try:
+        executor = symbol.simple_bind(mx.cpu(), wanted, data=shape)
+    except RuntimeError as error:
+        raise InputError(
+            f"the backbone does not fit into memory: {cause(error)}: use a smaller --batch-size or embedding_size"
+        ) from None
     (megabytes,) = re.findall(r"Total (\d+) MB allocated", executor.debug_str())
     parameters = sum(math.prod(each) for name, each in zip(names, shapes) if name != "data")
     return 4 * 4 * parameters + int(megabytes) * 2**20

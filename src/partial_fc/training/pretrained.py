@@ -12,8 +12,9 @@ from ..checkpoint.model_files import check_shapes, copy_parameters, listed, mode
 from ..config import Config, Run
 from ..distributed.communicator import Communicator
 from ..errors import InputError
-from ..symbol import NETWORKS, get_symbol
+from ..symbol import NETWORKS
 from .module import FaceModule
+from .network import network_symbol
 
 log = logging.getLogger("partial_fc")
 
@@ -88,7 +89,7 @@ def _load_model(pretrained: str, parameters: Dict[str, mx.nd.NDArray], loaded: M
 
 def _shapes(config: Config) -> Dict[str, Tuple[int, ...]]:
     """Shapes of the network's parameters by name."""
-    symbol = get_symbol(config.network, config.embedding_size, config.net_output)
+    symbol = network_symbol(config)
     shapes, _, states = symbol.infer_shape(data=(1, 3, config.image_size, config.image_size))
     names = [*symbol.list_arguments(), *symbol.list_auxiliary_states()]
     return {name: shape for name, shape in zip(names, [*shapes, *states]) if name != "data"}
@@ -116,7 +117,10 @@ def _nearest_network(config: Config, loaded: Mapping[str, mx.nd.NDArray]) -> Tup
     """The one of our networks whose names differ least from those in a file, most of which it has; how many differ."""
     distances: Dict[str, float] = {config.network: math.inf}
     for name in NETWORKS:
-        symbol = get_symbol(name, config.embedding_size, config.net_output)
+        try:
+            symbol = network_symbol(config, name)
+        except InputError:  # a network that the configuration's options do not fit
+            continue
         names = {*symbol.list_arguments(), *symbol.list_auxiliary_states()} - {"data"}
         if 2 * len(names & set(loaded)) > len(loaded):
             distances[name] = len(names ^ set(loaded))

@@ -20,11 +20,22 @@ from .saving import MOMENTUM, PARAMETERS, statistics_file
 log = logging.getLogger("partial_fc")
 
 # Keys that must be the same in a checkpoint and in the run that continues from it.
-_SAME = ("num_classes", "embedding_size", "network", "net_output", "image_size")
+_NETWORK = ("network", "net_name", "num_layers", "net_unit", "net_se", "net_act", "net_input", "net_output")
+_SAME = ("num_classes", "embedding_size", *_NETWORK, "image_size")
 # Keys that may differ without a warning: they do not change how training continues.
-_MAY_DIFFER = {"initializer", *(key for key, entry in KEYS.items() if entry.start)}
+_MAY_DIFFER = {"initializer", "workspace", "published_files", *(key for key, entry in KEYS.items() if entry.start)}
 # Values of keys that older checkpoints lack: what all runs did before there was the key.
-_BEFORE_THE_KEY = {"bias_decay": False}
+_BEFORE_THE_KEY = {
+    "bias_decay": False,
+    "net_name": "",
+    "num_layers": 0,
+    "net_unit": 3,
+    "net_se": 0,
+    "net_act": "prelu",
+    "net_input": 1,
+    "bn_mom": 0.9,
+    "precision": "float32",
+}
 
 
 class Checkpoint(NamedTuple):
@@ -84,12 +95,13 @@ def _needs(settings: Mapping[str, Any], comm: Communicator, manifest: Dict[str, 
 
 
 def _check_fits(settings: Mapping[str, Any], manifest: Dict[str, Any]) -> None:
-    saved, resume, max_update = manifest["configuration"], settings["resume"], settings["max_update"]
+    saved, now = ({**_BEFORE_THE_KEY, **each} for each in (manifest["configuration"], settings))
+    resume, max_update = settings["resume"], settings["max_update"]
     for key in _SAME:
-        if saved.get(key) != settings[key]:
+        if saved.get(key) != now[key]:
             raise InputError(
                 f"--resume {resume}: the checkpoint of update {manifest['num_update']} has {key} "
-                f"{str(saved.get(key)):.80}, this run {settings[key]}: use the same, or start a new run with "
+                f"{str(saved.get(key)):.80}, this run {now[key]}: use the same, or start a new run with "
                 "--resume no and another --models-root"
             )
     if manifest["num_update"] > max_update:

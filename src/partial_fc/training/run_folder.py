@@ -13,6 +13,7 @@ from ..config import Config, Run, StartOptions, dataset_name
 from ..distributed.communicator import Communicator
 from ..distributed.lock import LOCK, Held, Lock
 from ..errors import InputError
+from .published_files import PATTERNS, open_published_log
 from .run_log import open_log
 
 _FILES = dict(model="model", checkpoints="checkpoints", log="train.log", curves="curves.png")
@@ -146,6 +147,8 @@ def open_models_root(
             open_log(run_files(run.models_root)["log"], held, append=auto)
         except OSError as error:
             raise InputError(f"--models-root {run.models_root}: cannot write there: {error}") from error
+    if run.config.published_files:
+        open_published_log(run.models_root, comm.rank, append=auto)
 
 
 def has_checkpoints(models_root: str) -> bool:
@@ -156,7 +159,7 @@ def has_checkpoints(models_root: str) -> bool:
 
 def _clear(models_root: str) -> None:
     shutil.rmtree(run_files(models_root)["checkpoints"], ignore_errors=True)
-    for pattern in (*_RESULTS, "events.out.tfevents.*"):
+    for pattern in (*_RESULTS, *PATTERNS, "events.out.tfevents.*"):
         for path in glob.glob(os.path.join(glob.escape(models_root), pattern)):
             if os.path.isfile(path):
                 os.remove(path)

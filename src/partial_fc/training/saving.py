@@ -19,6 +19,7 @@ from ..errors import CollectiveError
 from ..versions import versions
 from .module import FaceModule, UpdateStats
 from .plan import busy_timeout
+from .published_files import save_published_files
 from .run_folder import run_files
 from .run_state import RunState
 
@@ -116,6 +117,9 @@ class Saver:
             if self._comm.rank == 0:
                 prefix = run_files(self._run.models_root)["model"]
                 save_model(prefix, module.symbol, module.arg_params, statistics)
+        if self._config.published_files:
+            path = self._checkpoints.path(stats.num_update)
+            save_published_files(self._run.models_root, path, self._comm, module, statistics)
 
     def _log(self, num_update: int, seconds: float) -> None:
         self._seconds += seconds
