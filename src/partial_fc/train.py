@@ -5,7 +5,7 @@ import functools
 import logging
 import os
 import sys
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from .config import Config, Run, StartOptions, dataset_name, describe
 from .data.open import Reader, open_data
@@ -15,6 +15,7 @@ from .distributed.signals import Signals
 from .training.build import check_network
 from .training.callbacks import LossLog, Periodic, TensorBoard, Verification, open_sets, pixel_accuracies, state_of
 from .training.input_rate import measure_input
+from .training.module import UpdateStats
 from .training.paths import check_paths, check_records
 from .training.run_folder import choose_models_root, hold_models_root, open_models_root
 from .training.run_log import start_log
@@ -92,7 +93,11 @@ def _train(config, comm, signals, options, models_root, lock, held):
         )
         progress = functools.partial(state_of, losses, verification)
         saver = Saver(run, comm, start.module, start.checkpoints, signals, progress, lock)
-        callbacks = [losses, Periodic(verification.measure, config.verbose, config.max_update), saver]
+        callbacks: List[Callable[[UpdateStats], Any]] = [
+            losses,
+            Periodic(verification.measure, config.verbose, config.max_update),
+            saver,
+        ]
         with losses, contextlib.closing(reader.batches(losses.last.position)) as batches:
             start.module.fit(batches, schedule, config.max_update, callbacks, losses.last, saver.requests)
     if comm.rank:

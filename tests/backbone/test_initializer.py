@@ -6,6 +6,7 @@ import pytest
 
 from partial_fc import config as configuration
 from partial_fc.backbone.initializer import INITIALIZERS, initialize
+from partial_fc.config_keys import KEYS
 from partial_fc.data.batches import Batch
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.head.margin_softmax import MarginSoftmax
@@ -78,7 +79,7 @@ def test_values_are_a_function_of_seed_and_parameter():
 
 
 def test_the_configuration_knows_every_initializer():
-    assert set(configuration._ONE_OF["initializer"]) == set(INITIALIZERS)
+    assert set(KEYS["initializer"].choices) == set(INITIALIZERS)
 
 
 def relative_steps(initializer):
