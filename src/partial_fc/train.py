@@ -5,7 +5,7 @@ import functools
 import logging
 import os
 import sys
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from .config import Config, Run, StartOptions, dataset_name, describe
 from .data.open import Reader, open_data
@@ -15,7 +15,6 @@ from .distributed.signals import Signals
 from .training.build import check_network
 from .training.callbacks import LossLog, Periodic, TensorBoard, Verification, open_sets, pixel_accuracies, state_of
 from .training.input_rate import measure_input
-from .training.module import UpdateStats
 from .training.paths import check_paths, check_records
 from .training.run_folder import choose_models_root, hold_models_root, open_models_root
 from .training.run_log import start_log

@@ -27,6 +27,9 @@ from .module import START, FaceModule, UpdateStats
 from .run_state import RunState
 from .schedules import Schedule
 
+# What is called after every update.
+Callback = Callable[[UpdateStats], Any]
+
 log = logging.getLogger("partial_fc")
 
 _WORTH_LOGGING = 0.05  # share of the time
