@@ -92,11 +92,8 @@ def _train(config, comm, signals, options, models_root, lock, held):
         )
         progress = functools.partial(state_of, losses, verification)
         saver = Saver(run, comm, start.module, start.checkpoints, signals, progress, lock)
-        callbacks: List[Callable[[UpdateStats], Any]] = [
-            losses,
-            Periodic(verification.measure, config.verbose, config.max_update),
-            saver,
-        ]
+        verify = Periodic(verification.measure, config.verbose, config.max_update)
+        callbacks: List[Callback] = [losses, verify, saver]
         with losses, contextlib.closing(reader.batches(losses.last.position)) as batches:
             start.module.fit(batches, schedule, config.max_update, callbacks, losses.last, saver.requests)
     if comm.rank:

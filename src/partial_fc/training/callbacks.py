@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 from types import MappingProxyType
-from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from mxboard.proto.event_pb2 import Event, SessionLog
