@@ -58,4 +58,4 @@ yes | 0 | 2 | 75 | 143) ;; # statuses of the trainer: success, wrong input, a re
     sleep 5
     ;;
 esac
-exit $status
+exit "$status"

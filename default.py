@@ -7,7 +7,7 @@ docs/configuration.md, and in `partial-fc train --help`.
 from easydict import EasyDict
 
 
-def common():
+def common() -> EasyDict:
     """Values of every preset, unless it has its own: those of the paper (arXiv 2010.05222, section 4)."""
     return EasyDict(
         # model
@@ -137,7 +137,7 @@ NETWORKS = {
 }
 
 
-def get_config(loss, dataset, network):
+def get_config(loss: str, dataset: str, network: str) -> EasyDict:
     """The values of a preset, fresh at every call: a data set overrides the loss, and the loss the common values.
 
     Raises:

@@ -8,8 +8,8 @@ import os
 import sys
 
 
-def main():
-    """Become the library's command."""
+def main() -> None:
+    """Become `partial-fc data unpack`."""
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "src")
     paths = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "partial_fc.cli.data.unpack", *sys.argv[1:]]

@@ -1,9 +1,9 @@
-"""All that a GPU computes, held against what must come out: to be run once by whoever has GPUs. Some minutes.
+"""Everything that a GPU computes, compared with what it must be. Run it once on each kind of GPU. Some minutes.
 
     python -m benchmarks.acceptance [--device auto|cpu|gpu] [--json FILE]
 
 The head against the dense float64 reference of the tests (losses, sampling, sizes that do not divide, centers on the
-device and on the host), by several ranks in one process and by one rank a GPU; a whole model against one rank on the
+device and on the host), by several ranks in one process and by one rank per GPU; a whole model against one rank on the
 CPU; collectives, their values and their speed; the speed of float32 in matrix products and in training; and the memory
 of a run against what partial_fc.training.plan computes before it. Without a GPU the same checks run on the CPU, on
 two ranks and in smaller sizes. Errors are the largest over all cases, as a share of the allowed one: 1e-5, or four
@@ -13,6 +13,7 @@ times that of the formula in dense float32 where that is more. The exit status i
 import os
 import subprocess
 import sys
+from typing import Optional, Sequence
 
 import mxnet as mx
 
@@ -37,14 +38,14 @@ _GPU = dict(
 _HEADER = ("ranks", "check", "result", "allowed", "")
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Check, measure and print; returns the exit status."""
     arguments = parser("acceptance", "Check all that a GPU computes.", runs=5)
     arguments.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="(GPUs if MXNet sees any)")
     args = arguments.parse_args(argv)
     num_gpus = mx.context.num_gpus() if mx.runtime.Features().is_enabled("CUDA") else 0
     if args.device == "gpu" and not num_gpus:
-        print("error: MXNet sees no GPU: partial-fc doctor tells why", file=sys.stderr)
+        print("error: MXNet sees no GPU: partial-fc doctor says why", file=sys.stderr)
         return 2
     on_gpus = num_gpus and args.device != "cpu"
     cases = list(_cases("gpu" if on_gpus else "cpu", num_gpus if on_gpus else 2, args.runs))
@@ -66,14 +67,14 @@ def _cases(device, ranks, runs):
         arguments = dict(measure=measure, device=device, runs=runs, **(_GPU if device == "gpu" else _CPU))
         try:
             measured = on_ranks(_WORKER, arguments, launcher, count, tests)
-        except subprocess.CalledProcessError as error:  # the ranks have told why
+        except subprocess.CalledProcessError as error:  # the ranks have printed why
             measured = [dict(check=f"{measure}: ranks ended", value=error.returncode, limit=0, unit="", passed=False)]
         for case in measured:
             yield {"ranks": f"{count} x {launcher}", **case}
 
 
 def _gpus():
-    """What the driver tells of each GPU."""
+    """What the driver reports about each GPU."""
     return {f"gpu {i}": ", ".join(gpu.values()) for i, gpu in enumerate(nvidia_gpus()["gpus"] or [])}
 
 

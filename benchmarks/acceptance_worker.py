@@ -5,6 +5,7 @@ import itertools
 import resource
 import statistics
 import tempfile
+from typing import Any, Dict, Iterator, List, Optional
 
 import mxnet as mx
 import numpy as np
@@ -35,13 +36,13 @@ _RATIOS = (1.0, 0.3)
 _LR = 0.1
 
 
-def case(check, value, limit=None, unit=""):
+def case(check: str, value: float, limit: Optional[float] = None, unit: str = "") -> Dict[str, Any]:
     """One line of the table; a check without a limit is a figure to look at."""
     passed = None if limit is None else bool(value <= limit)
     return dict(check=check, value=float(value), limit=limit, unit=unit, passed=passed)
 
 
-def measure_shards(comm, ctx, arguments):
+def measure_shards(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """The head by several ranks of this process, on one device."""
     for world_size in _WORLDS:
         for place, make_bank in _BANKS.items():
@@ -52,7 +53,7 @@ def measure_shards(comm, ctx, arguments):
             yield case(f"head, {world_size} in one process, {place}: error", worst, 1.0)
 
 
-def measure_ranks(comm, ctx, arguments):
+def measure_ranks(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """Head, model and collectives by real ranks."""
     check_collectives(comm, ctx)  # raises
     yield case("collectives: wrong values", 0, 0)
@@ -71,7 +72,7 @@ def measure_ranks(comm, ctx, arguments):
 
 
 def _problems(world_size, ctx, make_bank):
-    """A problem, a margin, and the function of a communicator that does the step of a rank."""
+    """A problem, a margin, and the function of a communicator that does the step of one rank."""
     batch_size = world_size * max(1, 30 // world_size)
     for margin, ratio in itertools.product(LOSSES.values(), _RATIOS):
         for problem in (Problem(batch_size=batch_size), Problem(batch_size=batch_size).saturate()):
@@ -101,7 +102,7 @@ def _model_error(comm, ctx):
         return max(comm.all_gather_object(max(relative_error(model[name], truth[name]) for name in truth.files)))
 
 
-def measure_speed(comm, ctx, arguments):
+def measure_speed(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """Products of float32, and training."""
     yield from _products(comm, ctx, arguments["runs"], **arguments["products"])
     global_batch_size = comm.world_size * arguments["batch_size"]
@@ -120,10 +121,10 @@ def _products(comm, ctx, runs, num_rows, global_batch_size, embedding_size):
     operations = 2e-9 * num_rows * global_batch_size * embedding_size
     for name, candidates in matrix_products(embeddings, weight).items():
         for operator, values in interleave(comm, candidates, runs).items():
-            yield case(f"{name} by {operator}", operations / statistics.median(values), unit="GFLOP/s a rank")
+            yield case(f"{name} by {operator}", operations / statistics.median(values), unit="GFLOP/s per rank")
 
 
-def measure_memory(comm, ctx, arguments):
+def measure_memory(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """Memory that a run takes, of the rank that takes most, as a share of what was planned."""
     config = from_command_line(arguments["memory"])
     run = Run(config, config.models_root, config.num_classes)
@@ -153,7 +154,7 @@ def _used(ctx):
     return total - free
 
 
-def measure(comm, arguments):
+def measure(comm: Communicator, arguments: Dict[str, Any]) -> List[Dict[str, Any]]:
     """List of cases of what `measure` names."""
     ctx = mx.gpu(comm.local_rank) if arguments["device"] == "gpu" else mx.cpu()
     functions = dict(shards=measure_shards, ranks=measure_ranks, speed=measure_speed, memory=measure_memory)

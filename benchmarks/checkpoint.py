@@ -1,11 +1,12 @@
-"""Seconds and MB/s to save a checkpoint and to load it, and the share of a training. Ten minutes, 20 GiB of disk.
+"""Seconds and MB/s to save a checkpoint and to load it, and the share of training time. Ten minutes, 20 GiB of disk.
 
     python -m benchmarks.checkpoint [--folder DIR] [--json FILE] [--runs 3]
 
-Two ranks of one thread each train r18 at 112 x 112, 8 images a rank, with 100 thousand and with 1 million class centers
-of size 512, then save. Saved is to the disk's own speed: files are synced, and read again for their checksums. Each
-checkpoint is then loaded by two ranks, and by one and three ranks, from a fresh start; what a rank holds more while it
-loads is watched. The disk's own speed is measured in the same run, by a file of zeros as large as a rank's.
+Two ranks of one thread each train r18 at 112 x 112, 8 images per rank, with 100 thousand and with 1 million class
+centers of size 512, then save. Files are synced, so saving runs at the speed of the disk, and read again for their
+checksums. Each checkpoint is then loaded by two ranks, and by one and three ranks, from a fresh start; the additional
+memory of a rank while it loads is measured. The disk's own speed is measured in the same run, by a file of zeros as
+large as a rank's.
 """
 
 import os
@@ -13,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+from typing import Optional, Sequence
 
 from .measure import on_ranks, parser, print_table, write_json
 
@@ -22,7 +24,7 @@ _WORKER = "benchmarks.checkpoint_worker"
 _BLOCK = 2**24
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     arguments = parser("checkpoint", "Time saving and loading.", runs=3)
     arguments.add_argument("--folder", metavar="DIR", help="where to save (the system's temporary folder)")
@@ -49,7 +51,7 @@ def main(argv=None):
     )
     print()
     print_table(
-        ["classes", "ranks that load", "s", "MB/s", "a rank's rows MB", "more while loading MB"],
+        ["classes", "ranks that load", "s", "MB/s", "rows per rank MB", "more while loading MB"],
         map(_loaded_row, loaded),
     )
     if args.json:

@@ -4,7 +4,7 @@ import contextlib
 import glob
 import os
 import threading
-from typing import List
+from typing import Any, Dict, List
 
 import mxnet as mx
 
@@ -13,6 +13,7 @@ from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.config import Run
 from partial_fc.data.synthetic import SyntheticBatches
 from partial_fc.distributed.collectives import connect
+from partial_fc.distributed.communicator import Communicator
 from partial_fc.distributed.lock import LOCK, Lock
 from partial_fc.distributed.signals import Signals
 from partial_fc.training.build import build
@@ -54,7 +55,7 @@ def _found(run, comm, checkpoints):
     return found
 
 
-def measure_save(comm, arguments):
+def measure_save(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any]:
     """Seconds of an update, and of a checkpoint after it."""
     run = _run(arguments)
     config = run.config
@@ -79,8 +80,8 @@ def measure_save(comm, arguments):
     )
 
 
-def measure_load(comm, arguments):
-    """Seconds to find, check and load a checkpoint, and what a rank held more meanwhile."""
+def measure_load(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any]:
+    """Seconds to find, check and load a checkpoint, and the additional memory of a rank meanwhile."""
     run = _run(arguments)
     config = run.config
     module = build(run, comm, mx.cpu())
@@ -124,7 +125,7 @@ def _watched(extra):
         extra.append((max(held + [before]) - before) * 2**20 / _MB)
 
 
-def measure(comm, arguments):
+def measure(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any]:
     """What `measure` names."""
     progress(comm, f"{arguments['num_classes']:,} classes, {comm.world_size} ranks: {arguments['measure']}")
     return dict(save=measure_save, load=measure_load)[arguments["measure"]](comm, arguments)

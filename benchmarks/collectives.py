@@ -2,18 +2,19 @@
 
     python -m benchmarks.collectives [--json FILE] [--runs 30]
 
-Two ranks of one thread each, 512 embeddings of size 512 a rank. Bytes are those of the whole array: what a gather
+Two ranks of one thread each, 512 embeddings of size 512 per rank. Bytes are those of the whole array: what a gather
 returns, what a reduce-scatter and an all-reduce are given. Times are medians over the rounds, those of the slower rank.
 """
 
 import sys
+from typing import Optional, Sequence
 
 from .measure import on_ranks, parser, print_table, write_json
 
 _LAUNCHERS = ("MPI", "Gloo")
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     args = parser("collectives", "Time the collectives of the head.", runs=30).parse_args(argv)
     cases = [

@@ -1,16 +1,19 @@
 """One rank of benchmarks.collectives."""
 
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
 import mxnet as mx
 import numpy as np
 
 from partial_fc.distributed.collectives import connect
+from partial_fc.distributed.communicator import Communicator
 
 from .measure import interleave, progress, spread, work
 
 _BATCH_SIZE, _EMBEDDING_SIZE = 512, 512
 
 
-def calls(comm, ctx=None):
+def calls(comm: Communicator, ctx: Optional[mx.Context] = None) -> Dict[str, Tuple[Callable[[], Any], int]]:
     """The collectives of a step on arrays of its sizes: by name, (function, bytes of the whole array)."""
     local = mx.nd.ones((_BATCH_SIZE, _EMBEDDING_SIZE), ctx)
     # stays finite, however often it is summed
@@ -30,7 +33,7 @@ def calls(comm, ctx=None):
     }
 
 
-def gather_by_sum(comm, array):
+def gather_by_sum(comm: Communicator, array: mx.nd.NDArray) -> mx.nd.NDArray:
     """What `all_gather` returns, as the sum of arrays that are zero but for one rank's rows."""
     total = mx.nd.zeros((comm.world_size * len(array),) + array.shape[1:], array.context)
     total[comm.rank * len(array) : (comm.rank + 1) * len(array)] = array
@@ -38,7 +41,7 @@ def gather_by_sum(comm, array):
     return total
 
 
-def measure(comm, arguments):
+def measure(comm: Communicator, arguments: Dict[str, Any]) -> List[Dict[str, Any]]:
     """Cases of benchmarks.collectives without their launcher."""
     progress(comm, f"collectives under {comm.transport}")
     measured = calls(comm)

@@ -1,12 +1,12 @@
-"""Reading records: decoders, images a second, memory over ten epochs, opening 17 million records. About three minutes.
+"""Reading records: decoders, images per second, memory over ten epochs, opening 17 million records. Three minutes.
 
     python -m benchmarks.data --data DIR [--json FILE]
 
 DIR has `lfw-112x112.zip`: 13,233 JPEGs of 112 x 112 pixels, which are packed first. The bare loop decodes the same
 JPEGs from memory in as many threads, in the same random order, and does nothing else: once into an array as NumPy
 makes it, once into one of `image_memory`, as the reader does; `ImageRecordIter` is MXNet's own reader, which yields
-floats. They take turns, and so do the decoders, each in one thread. The time that processors work for an image, that of
-all threads, is more to be relied on where other programs use them, too.
+floats. They take turns, and so do the decoders, each in one thread. The processor time per image, summed over all
+threads, is the more reliable figure if other programs run at the same time.
 """
 
 import functools
@@ -19,6 +19,7 @@ import tempfile
 import time
 import zipfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import cv2
 import mxnet as mx
@@ -42,7 +43,7 @@ OPENING_WORKERS, DECODED = 4, 3000
 _IMAGES = "lfw-112x112.zip"
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     args = parser("data", "Time the reader of records.", (_IMAGES,)).parse_args(argv)
     with zipfile.ZipFile(os.path.join(args.data, _IMAGES)) as archive:
@@ -56,37 +57,10 @@ def main(argv=None):
         speeds = [_speeds(path, images, workers) for workers in WORKERS]
         memory = _memory(path)
         opening = _opening(os.path.join(folder, "large.rec"))
-    print_table(
-        ["decoder", "images/s", "processor us an image"],
-        [[case["name"], f"{case['rate']:.0f}", f"{case['processor']:.0f}"] for case in decoders],
-    )
-    print_table(
-        [
-            "workers",
-            "bare loop images/s",
-            "not aligned",
-            "reader",
-            "ImageRecordIter",
-            "reader / bare loop",
-            "reader / not aligned",
-            "processor us an image, of each",
-        ],
-        [
-            [
-                str(case["workers"]),
-                *(f"{case[name]:.0f}" for name in ("bare", "unaligned", "reader", "stock")),
-                f"{case['ratio']:.2f}",
-                f"{case['unaligned_ratio']:.2f}",
-                ", ".join(f"{value:.0f}" for value in case["processor"]),
-            ]
-            for case in speeds
-        ],
-    )
+    _print_decoders(decoders)
+    _print_speeds(speeds)
     print_table(["epoch", "memory MiB"], [[str(epoch), f"{value:.0f}"] for epoch, value in enumerate(memory, start=1)])
-    print_table(
-        ["", "s", "memory at most MiB", "memory then MiB"],
-        [[step["step"], f"{step['seconds']:.1f}", f"{step['peak']:.0f}", f"{step['kept']:.0f}"] for step in opening],
-    )
+    _print_opening(opening)
     if args.json:
         figures = dict(machine=machine(), decoders=decoders, speeds=speeds, memory=memory, opening=opening)
         with open(args.json, "w") as file:
@@ -94,8 +68,37 @@ def main(argv=None):
     return 0
 
 
+def _print_decoders(decoders):
+    print_table(
+        ["decoder", "images/s", "processor us per image"],
+        [[case["name"], f"{case['rate']:.0f}", f"{case['processor']:.0f}"] for case in decoders],
+    )
+
+
+def _print_speeds(speeds):
+    header = ["workers", "bare loop images/s", "not aligned", "reader", "ImageRecordIter", "reader / bare loop"]
+    rows = [
+        [
+            str(case["workers"]),
+            *(f"{case[name]:.0f}" for name in ("bare", "unaligned", "reader", "stock")),
+            f"{case['ratio']:.2f}",
+            f"{case['unaligned_ratio']:.2f}",
+            ", ".join(f"{value:.0f}" for value in case["processor"]),
+        ]
+        for case in speeds
+    ]
+    print_table([*header, "reader / not aligned", "processor us per image, of each"], rows)
+
+
+def _print_opening(opening):
+    print_table(
+        ["", "s", "memory at most MiB", "memory then MiB"],
+        [[step["step"], f"{step['seconds']:.1f}", f"{step['peak']:.0f}", f"{step['kept']:.0f}"] for step in opening],
+    )
+
+
 def _decoders(images):
-    """Medians of images a second, and of the microseconds that a processor works for one."""
+    """Medians of images per second, and of microseconds of processor time per image."""
     out, unaligned = np.empty((SIZE, SIZE, 3), np.uint8), image_memory(SIZE, SIZE, 3)
     calls = {
         "libjpeg-turbo, by simplejpeg": lambda image: _decode(image, out),
@@ -120,7 +123,7 @@ def _decode_all(call, images):
 
 
 def _speeds(path, images, workers):
-    """Medians of images a second and of `processor`; a ratio is the median of the rounds' ratios."""
+    """Medians of images per second and of `processor` (us per image); a ratio is the median of the rounds' ratios."""
     calls = dict(
         bare=lambda: _bare(images, workers, lambda *shape: np.empty(shape, np.uint8)),
         unaligned=lambda: _bare(images, workers, image_memory),
@@ -136,9 +139,11 @@ def _speeds(path, images, workers):
 
 
 def _measure(calls, what):
-    """By name of a function that returns a number of images: images a second, and microseconds that processors work
-    for one, (rounds,) each; the functions take turns."""
-    found = {name: [] for name in calls}
+    """Images per second and microseconds of processor time per image, (rounds,) each, by name of a function.
+
+    Each function returns the number of its images; they take turns.
+    """
+    found: Dict[str, List[Tuple[float, float]]] = {name: [] for name in calls}
     for number in range(1 + ROUNDS):  # the first warms up
         for name, call in calls.items():
             start, begin = time.perf_counter(), time.process_time()

@@ -1,16 +1,18 @@
 """The parts of benchmarks.eval on ijb, megaface and ifrt: seconds and memory at the sizes of the real data sets.
 
-Features are random, on the disk. Beside the pairs of MegaFace and IFRT stands the product of the same blocks alone, in
-the same threads: what the protocols cannot do without. Memory is the most that was allocated at a time, without the
-pages of the files of features, which the system may drop. `CPU s` is what all threads computed: where it is much less
-than the cores had, something else ran on them. Each part runs in a process of its own.
+Features are random, on the disk. For comparison, the matrix products of MegaFace and IFRT are also timed alone, in the
+same threads: the least that the protocols must compute. Memory is the peak of allocated memory, without the mapped
+pages of the feature files, which the system may drop. `CPU s` is summed over all threads; if it is much less than
+seconds times cores, other programs ran at the same time. Each part runs in a process of its own.
 """
 
+import argparse
 import contextlib
 import os
 import tempfile
 import threading
 import time
+from typing import Any, Dict
 
 import numpy as np
 
@@ -33,7 +35,7 @@ _CHUNK = 50_000
 _BLOCKS_ALONE = 12
 
 
-def ijb(args):
+def ijb(args: argparse.Namespace) -> Dict[str, Any]:
     """Print the table of IJB-C; returns its figures."""
     case = in_own_process(_ijb)
     print_table(
@@ -51,13 +53,13 @@ def ijb(args):
     return case
 
 
-def megaface(args):
+def megaface(args: argparse.Namespace) -> Dict[str, Any]:
     """Print the table of MegaFace; returns its figures."""
     size = f"{NUM_PROBES:,} probes, {NUM_DISTRACTORS:,} distractors"
     return _print_pairs("MegaFace", size, in_own_process(_megaface))
 
 
-def ifrt(args):
+def ifrt(args: argparse.Namespace) -> Dict[str, Any]:
     """Print the table of IFRT; returns its figures."""
     return _print_pairs("IFRT", f"{IFRT_IMAGES:,} images", in_own_process(_ifrt))
 
@@ -124,7 +126,7 @@ def _megaface():
         probes = _random_features(f"{folder}/probes.npy", NUM_PROBES)
         distractors = _random_features(f"{folder}/distractors.npy", NUM_DISTRACTORS)
         with _measured() as case:
-            megaface_result(probes, np.arange(NUM_PROBES) % NUM_PEOPLE, distractors, "random")
+            megaface_result(probes, (np.arange(NUM_PROBES) % NUM_PEOPLE).tolist(), distractors, "random")
         return _beside_product(case, NUM_PROBES * NUM_DISTRACTORS, probes[:], distractors[:ROWS])
 
 

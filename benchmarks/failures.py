@@ -2,7 +2,7 @@
 
     python -m benchmarks.failures [--json FILE] [--short] [--only KIND [KIND ...]]
 
-With the limits that a run has unless told otherwise: about twelve minutes, the launchers side by side. `--short`
+With the default limits of a run: about twelve minutes, the launchers side by side. `--short`
 lowers them to a few seconds: about three minutes. At last the cable between two hosts is cut, which needs root.
 """
 
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 import psutil
@@ -51,14 +52,17 @@ _UPDATE = 5  # of the failure, counted from 0
 _SETTINGS = "val_targets= image_size=32 embedding_size=16 max_update=5000 frequent=1 batch_size=8 num_workers=1"
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status, 1 if a run left processes or ended as if all were well."""
-    args = parser("failures", "Let one rank of two fail.", runs=1)
-    args.add_argument("--short", action="store_true", help="with limits of a few seconds")
-    args.add_argument("--only", nargs="+", choices=(*KINDS, CUT), default=(*KINDS, CUT), metavar="KIND", help="(all)")
-    args = args.parse_args(argv)
-    limits, cases = SHORT if args.short else {}, []
-    for kind in filter(KINDS.__contains__, args.only):
+    options = parser("failures", "Let one rank of two fail.", runs=1)
+    options.add_argument("--short", action="store_true", help="use limits of a few seconds")
+    options.add_argument(
+        "--only", nargs="+", choices=(*KINDS, CUT), default=(*KINDS, CUT), metavar="KIND", help="(all)"
+    )
+    args = options.parse_args(argv)
+    limits = SHORT if args.short else {}
+    cases: List[Dict[str, Any]] = []
+    for kind in (kind for kind in args.only if kind in KINDS):
         with concurrent.futures.ThreadPoolExecutor() as pool:  # they wait, most of the time
             cases += pool.map(lambda launcher, kind=kind: _case(kind, launcher, limits), LAUNCHERS)
     if CUT in args.only:
@@ -120,7 +124,19 @@ def _last(output):
     return next((line.rstrip() for line in reversed(output) if line.strip()), "")
 
 
-def fail(kind, launcher, folder, rank=1, **environment):
+def _started(command, folder, variables):
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def fail(kind: str, launcher: str, folder: str, rank: int = 1, **environment: str) -> Dict[str, Any]:
     """Train on two ranks until one fails.
 
     Args:
@@ -135,11 +151,9 @@ def fail(kind, launcher, folder, rank=1, **environment):
         processes, the `last` line and the whole `output`.
     """
     variables = dict(OMP_NUM_THREADS="1", PYTHONPATH=INJECT, INJECT=f"{kind},{rank},{_UPDATE}", **environment)
-    command = [*LAUNCHERS[launcher], *arguments(folder)]
-    pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output, failed = [], None
-    with subprocess.Popen(command, cwd=folder, env={**os.environ, **variables}, text=True, **pipes) as process:
-        for line in process.stdout:
+    with _started([*LAUNCHERS[launcher], *arguments(folder)], folder, variables) as process:
+        for line in process.stdout or ():
             output.append(line)
             if "injected" in line and not failed:
                 failed = time.monotonic()
@@ -157,7 +171,7 @@ def fail(kind, launcher, folder, rank=1, **environment):
     )
 
 
-def arguments(folder, **settings):
+def arguments(folder: str, **settings: Any) -> List[str]:
     """Of the trainer, for a small network and record file in a folder; `settings` are keys of the preset."""
     assignments = [*_SETTINGS.split(), f"rec={_records(folder)}", *(f"{key}={settings[key]}" for key in settings)]
     options = [word for assignment in assignments for word in ("--set", assignment)]

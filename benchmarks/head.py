@@ -1,4 +1,4 @@
-"""The head's step, held against its three matrix products and against the published method. About three minutes.
+"""The head's step, compared with its three matrix products and with the published method. About three minutes.
 
     python -m benchmarks.head [--precision float32|bfloat16] [--json FILE] [--runs 9]
 
@@ -10,6 +10,7 @@ are those of the medians. Memory is not measured: the ranks hold the centers of 
 """
 
 import sys
+from typing import Any, Dict, Optional, Sequence
 
 from .measure import on_ranks, parser, print_table, write_json
 
@@ -22,7 +23,7 @@ _HEADER = ("case", "floor s", "ours s", "ours / floor", "published s", "speed-up
 _COLUMNS = ("floor_seconds", "step_seconds", "ratio_to_floor", "published_seconds", "speedup_vs_published")
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     args = parser("head", "Time a step of the head.", runs=9, precisions=True).parse_args(argv)
     results = [_measure(dict(case, precision=args.precision), args.runs) for case in CASES]
@@ -35,7 +36,7 @@ def main(argv=None):
     return 0
 
 
-def title(case):
+def title(case: Dict[str, Any]) -> str:
     """A case in few words."""
     return "N={num_classes:,}, r={sample_ratio:g}, {precision}".format(**case)
 

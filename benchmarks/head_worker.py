@@ -1,11 +1,13 @@
 """One rank of benchmarks.head."""
 
 import statistics
+from typing import Any, Callable, Dict, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from partial_fc.distributed.collectives import connect
+from partial_fc.distributed.communicator import Communicator
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
@@ -28,7 +30,7 @@ class Floor:
         embedding_size: D.
     """
 
-    def __init__(self, comm, num_rows, global_batch_size, embedding_size):
+    def __init__(self, comm: Communicator, num_rows: int, global_batch_size: int, embedding_size: int) -> None:
         random = np.random.default_rng(comm.rank)
         embeddings, weight = (
             mx.nd.array(random.standard_normal((rows, embedding_size), np.float32))
@@ -44,7 +46,7 @@ class Floor:
             call()
 
 
-def matrix_products(embeddings, weight):
+def matrix_products(embeddings: mx.nd.NDArray, weight: mx.nd.NDArray) -> Dict[str, Dict[str, Callable[[], Any]]]:
     """Functions by product and operator that compute logits (B, C), and (B, D) and (C, D) as the gradients are."""
     logits = mx.nd.zeros((len(embeddings), len(weight)), embeddings.context)
     grad_embeddings, grad_weight = mx.nd.zeros_like(embeddings), mx.nd.zeros_like(weight)
@@ -74,41 +76,53 @@ def _fastest(comm, candidates):
 class Problem:
     """What is measured: the centers of this rank, our head and the baseline on the same, and batches for both."""
 
-    def __init__(self, comm, num_classes, sample_ratio, embedding_size, global_batch_size, precision):
+    def __init__(
+        self,
+        comm: Communicator,
+        num_classes: int,
+        sample_ratio: float,
+        embedding_size: int,
+        global_batch_size: int,
+        precision: str,
+    ) -> None:
         self.comm, self.num_classes = comm, num_classes
         self.shape = (global_batch_size // comm.world_size, embedding_size)
         bank = MemoryBank(num_classes, embedding_size, comm, sample_ratio)
         margin = MarginSoftmax(s=64.0, m3=0.4)
         self.head = PartialFC(bank, margin, CenterSGD(), comm, precision)
-        self.baseline = PublishedHead(bank.weight.copy(), bank.partition.class_start, sample_ratio, margin, comm)
+        weight = bank.weight
+        assert weight is not None  # of a memory bank it never is
+        self.baseline = PublishedHead(weight.copy(), bank.partition.class_start, sample_ratio, margin, comm)
 
-    def batch(self, number):
+    def batch(self, number: int) -> Tuple[int, mx.nd.NDArray, np.ndarray]:
         """Update, embeddings (b, D) and labels (b,) of a round."""
         random = np.random.default_rng([number, self.comm.rank])
         embeddings = mx.nd.array(random.standard_normal(self.shape, np.float32))
         return number, embeddings, random.integers(0, self.num_classes, self.shape[0])
 
-    def ours(self, number, embeddings, labels):
+    def ours(self, number: int, embeddings: mx.nd.NDArray, labels: np.ndarray) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """One update by the head, as partial_fc.training.module does it."""
         return self.head.step(embeddings, self.head.choose(labels, number), _LR)
 
-    def published(self, number, embeddings, labels):
+    def published(
+        self, number: int, embeddings: mx.nd.NDArray, labels: np.ndarray
+    ) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """The same update by the baseline."""
         return self.baseline.step(embeddings, labels, _LR)
 
-    def num_rows(self):
+    def num_rows(self) -> int:
         """Centers that this rank uses in a step."""
         rows = self.head.choose(self.batch(0)[2], 0).rows
         return self.head.bank.num_local if rows is None else len(rows)
 
 
-def measure(comm, arguments):
+def measure(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any]:
     """Seconds of `case`, a dictionary of Problem's arguments, in `runs` rounds: see benchmarks.head."""
     case, runs = arguments["case"], arguments["runs"]
     progress(comm, f"{title(case)}: setting up")
     problem = Problem(comm, **case)
     floor = Floor(comm, problem.num_rows(), case["global_batch_size"], case["embedding_size"])
-    calls = dict(floor=floor, ours=problem.ours, published=problem.published)
+    calls: Dict[str, Callable[..., Any]] = dict(floor=floor, ours=problem.ours, published=problem.published)
     seconds = interleave(comm, calls, runs, problem.batch, title(case))
     result = {
         **spread("step_seconds", seconds["ours"]),

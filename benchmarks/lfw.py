@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import zipfile
+from typing import Optional, Sequence
 
 from .measure import print_table
 from .training import figures, pack, parser, save_image, train
@@ -26,7 +27,7 @@ TRAINING = {
 FILES = _IMAGES, _SPLIT = "lfw-112x112.zip", "split.tsv"
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     arguments = parser("lfw", "Train and verify real faces.", FILES)
     arguments.add_argument("--network", choices=TRAINING, default="demo", help="backbone (demo)")

@@ -11,11 +11,12 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from typing import Dict, List
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, TypeVar
 
 import horovod
 import mxnet as mx
 
+from partial_fc.distributed.communicator import Communicator
 from partial_fc.head.products import PRECISIONS
 from partial_fc.limits import usable_cores
 
@@ -23,19 +24,20 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAUNCHERS = {"MPI": ["mpirun", "--oversubscribe", "--bind-to", "none", "-np"], "Gloo": ["horovodrun", "--gloo", "-np"]}
 _RANK = '. "$0/config.sh" && exec "$@"'  # in the environment of a rank that trains
 _WARM_UP = 2
+Result = TypeVar("Result")
 
 
-def parser(name, description, runs, precisions=False):
+def parser(name: str, description: str, runs: int, precisions: bool = False) -> argparse.ArgumentParser:
     """Argument parser of a benchmark: `--json FILE`, `--runs` with its default, and `--precision` if it has several."""
     result = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     result.add_argument("--runs", type=int, default=runs, metavar="N", help=f"measured rounds ({runs})")
-    result.add_argument("--json", metavar="FILE", help="write the results there, too")
+    result.add_argument("--json", metavar="FILE", help="also write the results to this file")
     if precisions:
         result.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the products (float32)")
     return result
 
 
-def on_ranks(worker, arguments, launcher="MPI", ranks=2, modules=""):
+def on_ranks(worker: str, arguments: Any, launcher: str = "MPI", ranks: int = 2, modules: str = "") -> Any:
     """Run a worker on ranks of one thread each, in the environment that config.sh gives the trainer.
 
     Args:
@@ -61,12 +63,12 @@ def on_ranks(worker, arguments, launcher="MPI", ranks=2, modules=""):
             return json.load(file)
 
 
-def rank_command(module, arguments, launcher, ranks):
+def rank_command(module: str, arguments: Sequence[str], launcher: str, ranks: int) -> List[str]:
     """Command line that runs a module on ranks of this host, in the environment that config.sh gives the trainer."""
     return [*LAUNCHERS[launcher], str(ranks), "bash", "-c", _RANK, ROOT, sys.executable, "-m", module, *arguments]
 
 
-def work(comm, function):
+def work(comm: Communicator, function: Callable[[Communicator, Any], Any]) -> None:
     """Be a rank of `on_ranks`: call `function(comm, arguments)`, which returns a JSON value."""
     path, arguments = sys.argv[1:]
     result = function(comm, json.loads(arguments))
@@ -75,8 +77,14 @@ def work(comm, function):
             json.dump(result, file)
 
 
-def interleave(comm, calls, runs, prepare=lambda number: (), title=None):
-    """Time calls in turns, so that whatever else the machine does hits each of them alike.
+def interleave(
+    comm: Communicator,
+    calls: Mapping[str, Callable[..., Any]],
+    runs: int,
+    prepare: Callable[[int], Sequence[Any]] = lambda number: (),
+    title: Optional[str] = None,
+) -> Dict[str, List[float]]:
+    """Time calls in turns, so that other work on the machine slows each of them alike.
 
     A call's time goes from a barrier to the end of all that it started in MXNet, on the slowest rank.
 
@@ -110,30 +118,30 @@ def _slowest(comm, call, arguments):
     return max(comm.all_gather_object(time.perf_counter() - start))
 
 
-def progress(comm, line):
-    """Rank 0 tells how far it is."""
+def progress(comm: Communicator, line: str) -> None:
+    """Print a line of progress on rank 0."""
     if comm.rank == 0:
         print(line, file=sys.stderr, flush=True)
 
 
-def spread(name, values):
+def spread(name: str, values: Sequence[float]) -> Dict[str, float]:
     """Median, smallest and largest of measured values, as entries `name`, `name_min` and `name_max`."""
     return {name: statistics.median(values), f"{name}_min": min(values), f"{name}_max": max(values)}
 
 
-def in_own_process(function, *arguments):
+def in_own_process(function: Callable[..., Result], *arguments: Any) -> Result:
     """The function's result, from a fresh process: this one has memory to give away again."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
 
 
-def resident(which):
+def resident(which: str) -> float:
     """MiB of this process: VmRSS now, VmHWM at most."""
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(which)) / 1024
 
 
-def machine():
+def machine() -> Dict[str, Any]:
     """What the figures depend on: processor, cores, memory in GiB, versions."""
     return dict(
         cpu=_cpu_model(),
@@ -151,14 +159,14 @@ def _cpu_model():
     return models[0] if models else platform.machine()
 
 
-def write_json(path, cases):
+def write_json(path: str, cases: Sequence[Dict[str, Any]]) -> None:
     """Write the machine's description and the measured cases, a list of dictionaries."""
     with open(path, "w") as file:
         json.dump(dict(machine=machine(), cases=cases), file, indent=2)
         file.write("\n")
 
 
-def print_table(header, rows):
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a Markdown table; cells are str."""
     print("| " + " | ".join(header) + " |")
     print("|" + "---|" * len(header))

@@ -1,6 +1,6 @@
 """Every network: its size, its work per image, the memory that training takes, and its speed on this CPU.
 
-    python -m benchmarks.networks [--networks NAME ...] [--batch-size B] [--runs N] [--json FILE]
+    python -m benchmarks.networks [--networks NAME ...] [--net-act relu] [--batch-size B] [--runs N] [--json FILE]
 
 One process trains with a head of 1,000 classes and embeds, with as many threads as OMP_NUM_THREADS says; images are
 112 x 112, embeddings have 512 numbers.
@@ -24,7 +24,7 @@ from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
-from partial_fc.symbol import NETWORKS, get_symbol
+from partial_fc.symbol import CHOICES, NETWORKS, get_symbol
 from partial_fc.training.module import FaceModule
 from partial_fc.training.plan import backbone_memory
 
@@ -41,11 +41,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     arguments = parser("networks", "Compare the networks.", runs=3)
     arguments.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NAME")
+    arguments.add_argument("--net-act", choices=CHOICES["net_act"], default="prelu", help="activation (prelu)")
     arguments.add_argument("--batch-size", type=int, default=8, metavar="B", help="images in an update (8)")
     args = arguments.parse_args(argv)
     rows: List[Row] = []
     for network in args.networks:
-        rows.append(in_own_process(measure, network, args.batch_size, args.runs))
+        rows.append(in_own_process(measure, network, args.net_act, args.batch_size, args.runs))
         progress(Communicator(), json.dumps(rows[-1]))
     print_rows(rows)
     if args.json:
@@ -66,11 +67,12 @@ def print_rows(rows: Sequence[Row]) -> None:
     print_table(header, table)
 
 
-def measure(network: str, batch_size: int, runs: int) -> Row:
+def measure(network: str, net_act: str, batch_size: int, runs: int) -> Row:
     """The figures of a network.
 
     Args:
         network: a key of `NETWORKS`.
+        net_act: its activation, see `get_symbol`.
         batch_size: images in an update, and in a batch that is embedded.
         runs: measured updates and batches, of which the median counts.
 
@@ -78,11 +80,12 @@ def measure(network: str, batch_size: int, runs: int) -> Row:
         `parameters`, `multiply_adds` of one image, `memory`: bytes for the backbone at batch 64, the
         same at `batch_size` (`plan`) and what it took (`measured`), and images per second.
     """
-    symbol = get_symbol(network, EMBEDDING_SIZE)
+    symbol = get_symbol(network, EMBEDDING_SIZE, net_act=net_act)
     shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape(data=(1, 3, SIZE, SIZE))[0]))
     training, measured = _training_speed(symbol, batch_size, runs)
     return dict(
         network=network,
+        net_act=net_act,
         batch_size=batch_size,
         threads=os.environ.get("OMP_NUM_THREADS", "all"),
         parameters=int(sum(np.prod(shape) for name, shape in shapes.items() if name != "data")),

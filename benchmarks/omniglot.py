@@ -2,17 +2,20 @@
 
     python -m benchmarks.omniglot --data DIR [--json FILE]
 
-DIR has `images_background.zip` and `images_evaluation.zip` of Omniglot (Lake et al. 2015): 20 images of each character,
-by 20 writers. The 964 characters of the former in four rotations are 3,856 classes to train on, at 32 x 32, cut to the
-strokes as faces are aligned. Verified are 6,000 pairs of the latter's 659, whose alphabets are others; two different
-characters are always of one alphabet. Three seeds each; about 13 minutes on two cores.
+DIR has `images_background.zip` and `images_evaluation.zip` of Omniglot (Lake et al. 2015): 20 images of each
+character, by 20 writers. The 964 characters of the former in four rotations are 3,856 classes to train on, at 32 x
+32, cut to the strokes as faces are aligned. The models are verified on 6,000 pairs of the latter's 659 characters,
+which are of other alphabets; the two characters of a different pair are always of one alphabet. Three seeds each;
+about 13 minutes on two cores.
 """
 
 import itertools
+import random
 import statistics
 import sys
 import tempfile
 import zipfile
+from typing import Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -32,7 +35,7 @@ _TRAIN, _HELD_OUT = "images_background.zip", "images_evaluation.zip"
 _DEGREES = (0, 90, 180, 270)
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status, 1 if the means differ by more than a point."""
     args = parser("omniglot", "Train with all and with a tenth of the centers.", (_TRAIN, _HELD_OUT)).parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +92,7 @@ def _extract(archive, folder, rotations):
                 save_image(folder, identity, f"{identity}_{writer:04d}.png", encoded.tobytes())
 
 
-def cut_to_strokes(pixels):
+def cut_to_strokes(pixels: np.ndarray) -> np.ndarray:
     """Square around the dark pixels of a white image (H, W), a twentieth of it for the margin on each side."""
     rows, columns = np.nonzero(pixels < 128)
     (top, bottom), (left, right) = ((each.min(), each.max() + 1) for each in (rows, columns))
@@ -100,7 +103,7 @@ def cut_to_strokes(pixels):
     return padded[top : top + side, left : left + side]
 
 
-def two_of_one_alphabet(draw, characters):
+def two_of_one_alphabet(draw: random.Random, characters: Sequence[str]) -> Tuple[str, str]:
     """Two different characters of one alphabet; the first is any of them with equal probability."""
     first = draw.choice(characters)
     alphabet = first.partition(".")[0]

@@ -1,11 +1,16 @@
-"""The published method as a baseline: arXiv 2010.05222, section 3, by the means that MXNet offers for it.
+"""The published method as a baseline: arXiv 2010.05222, section 3, with the operators that MXNet offers for it.
 
 Collectives are all-reduces: what has to be gathered is a sum of arrays that are zero but for one rank's part. The
 margin is a one-hot matrix, and autograd goes back from the logits. Labels travel as float32: at most 2**24 classes.
 """
 
+from typing import Tuple
+
 import mxnet as mx
 import numpy as np
+
+from partial_fc.distributed.communicator import Communicator
+from partial_fc.head.margin_softmax import MarginSoftmax
 
 
 class PublishedHead:
@@ -22,12 +27,20 @@ class PublishedHead:
 
     momentum, wd = 0.9, 5e-4
 
-    def __init__(self, weight, class_start, sample_ratio, margin, comm, seed=0):
+    def __init__(
+        self,
+        weight: mx.nd.NDArray,
+        class_start: int,
+        sample_ratio: float,
+        margin: MarginSoftmax,
+        comm: Communicator,
+        seed: int = 0,
+    ) -> None:
         self.weight, self.weight_mom, self.class_start = weight, mx.nd.zeros_like(weight), class_start
         self.sample_ratio, self.margin, self.comm = sample_ratio, margin, comm
         self.random = np.random.RandomState(seed + comm.rank)
 
-    def step(self, embeddings, labels, lr):
+    def step(self, embeddings: mx.nd.NDArray, labels: np.ndarray, lr: float) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """Loss, gradient of the embeddings, and one update of the sampled centers.
 
         Args:

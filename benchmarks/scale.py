@@ -2,13 +2,14 @@
 
     python -m benchmarks.scale [--json FILE] [--plot FILE] [--runs 15]
 
-Two ranks of one thread each. First the same 10,000 rows a rank out of 100 thousand, 1 and 10 million classes of size
-128, 256 embeddings a rank: all banks are in memory, and their steps take turns. Then the peak memory of a rank at r = 1
-for two numbers of classes of size 512, 512 embeddings a rank: the difference of the two is held against what centers,
-momentum, logits, unit centers and their gradient take.
+Two ranks of one thread each. First the same 10,000 rows per rank out of 100 thousand, 1 and 10 million classes of
+size 128, 256 embeddings per rank: all banks are in memory, and their steps take turns. Then the peak memory of a rank
+at r = 1 for two numbers of classes of size 512, 512 embeddings per rank: the difference of the two is compared with
+what centers, momentum, logits, unit centers and their gradient take.
 """
 
 import sys
+from typing import Optional, Sequence
 
 from matplotlib.figure import Figure
 
@@ -26,16 +27,16 @@ MEMORY = [
 _WORKER = "benchmarks.scale_worker"
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     arguments = parser("scale", "Time steps and measure memory by the number of classes.", runs=15)
     arguments.add_argument("--plot", metavar="FILE", help="draw step time over the number of classes, a PNG")
     args = arguments.parse_args(argv)
     steps = on_ranks(_WORKER, dict(measure="steps", cases=ROWS, runs=args.runs), ranks=RANKS)
     memory = [on_ranks(_WORKER, dict(measure="memory", cases=[case]), ranks=RANKS)[0] for case in MEMORY]
-    print_table(["classes", "start s", "step ms", "by that of the first"], _step_rows(steps))
+    print_table(["classes", "start s", "step ms", "relative to the first row"], _step_rows(steps))
     print()
-    print_table(["classes", "peak memory of a rank MB", "centers and momentum MB", "the rest"], _memory_rows(memory))
+    print_table(["classes", "peak memory per rank MB", "centers and momentum MB", "the rest"], _memory_rows(memory))
     small, large = memory
     extra, allowed = (large[key] - small[key] for key in ("extra_mb", "allowed_mb"))
     print(f"\nThe rest grows by {extra:.0f} MB; logits, unit centers and their gradient by {allowed:.0f} MB.")

@@ -2,11 +2,13 @@
 
 import resource
 import time
+from typing import Any, Dict, List, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from partial_fc.distributed.collectives import connect
+from partial_fc.distributed.communicator import Communicator
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
@@ -21,7 +23,9 @@ _MB = 2**20
 class Bank:
     """A head with its bank, and batches for it."""
 
-    def __init__(self, comm, num_classes, sample_ratio, embedding_size, global_batch_size):
+    def __init__(
+        self, comm: Communicator, num_classes: int, sample_ratio: float, embedding_size: int, global_batch_size: int
+    ) -> None:
         self.comm, self.num_classes = comm, num_classes
         self.shape = (global_batch_size // comm.world_size, embedding_size)
         progress(comm, f"{num_classes:,} classes: making the centers")
@@ -31,7 +35,7 @@ class Bank:
         self.start_seconds = max(comm.all_gather_object(time.perf_counter() - start))
         self.head = PartialFC(bank, MarginSoftmax(s=64.0, m3=0.4), CenterSGD(), comm)
 
-    def step(self, number):
+    def step(self, number: int) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """One update, the choice of its rows included."""
         random = np.random.default_rng([number, self.comm.rank])
         embeddings = mx.nd.array(random.standard_normal(self.shape, np.float32))
@@ -39,7 +43,7 @@ class Bank:
         return self.head.step(embeddings, choice, _LR)
 
 
-def measure_steps(comm, arguments):
+def measure_steps(comm: Communicator, arguments: Dict[str, Any]) -> List[Dict[str, Any]]:
     """Seconds of the start and of a step of every case, in turns."""
     banks = {str(case["num_classes"]): Bank(comm, **case) for case in arguments["cases"]}
     calls = {name: bank.step for name, bank in banks.items()}
@@ -50,7 +54,7 @@ def measure_steps(comm, arguments):
     ]
 
 
-def measure_memory(comm, arguments):
+def measure_memory(comm: Communicator, arguments: Dict[str, Any]) -> List[Dict[str, Any]]:
     """Peak memory of a rank after some steps of the only case, and what of it is not centers and momentum."""
     (case,) = arguments["cases"]
     bank = Bank(comm, **case)
@@ -70,7 +74,7 @@ def measure_memory(comm, arguments):
     ]
 
 
-def measure(comm, arguments):
+def measure(comm: Communicator, arguments: Dict[str, Any]) -> List[Dict[str, Any]]:
     """What `measure` names."""
     return dict(steps=measure_steps, memory=measure_memory)[arguments["measure"]](comm, arguments)
 

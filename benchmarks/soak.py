@@ -6,7 +6,7 @@ The trainer itself runs, as config.sh starts it: records, head with sampling, lo
 some thousands of epochs. What each rank holds is read from outside, every second, once a tenth of the updates is done.
 Start and end are medians over the first and the last tenth of these readings; the slope is that of a line through all.
 The exit status is 1 if a rank hung or failed, if the memory of one grew by more than 16 MB, or its open files or
-threads by more than 4. Two cores with nothing else to do take about half an hour a launcher.
+threads by more than 4. Two cores with nothing else to do take about half an hour per launcher.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Optional, Sequence
 
 from partial_fc.data.demo.faces import render_face
 from partial_fc.data.images.decoding import encode_jpeg
@@ -46,7 +47,7 @@ _HEADER = ("launcher", "rank", "updates", "updates/s", "memory MB", "slope, MB p
 _LAST_LINES = 30
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run and print; returns the exit status."""
     args = _parser().parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +82,7 @@ def _make_data(folder):
 
 
 def _soak(launcher, args, folder):
-    """Train under a launcher; returns a case a rank."""
+    """Train under a launcher; returns one case per rank."""
     models_root = os.path.join(folder, launcher)
     settings = dict(_SETTINGS, rec=f"{folder}/train.rec", models_root=models_root, max_update=args.updates)
     arguments = [f"--set={key}={value}" for key, value in settings.items()]
@@ -105,15 +106,15 @@ def _soak(launcher, args, folder):
 
 def _follow(process, watch, stall, launcher):
     """Watch a run until it ends; what went wrong, None if nothing did. The run is ended in any case."""
-    told = time.monotonic()
+    logged = time.monotonic()
     try:
         while process.poll() is None:
             time.sleep(1)
             watch.read()
             if time.monotonic() - watch.moved > stall:
                 return f"hung after update {watch.num_update}"
-            if time.monotonic() - told > 60:
-                told = time.monotonic()
+            if time.monotonic() - logged > 60:
+                logged = time.monotonic()
                 print(f"{launcher}: update {watch.num_update:,}/{watch.updates:,}", file=sys.stderr, flush=True)
         return f"ended with status {process.returncode}" if process.returncode else None
     finally:

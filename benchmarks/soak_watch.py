@@ -1,8 +1,9 @@
-"""What the ranks of a run hold while it goes on, read from outside: memory, open files, threads."""
+"""What the ranks of a run hold while it trains, read from outside: memory, open files, threads."""
 
 import os
+import subprocess
 import time
-from typing import NamedTuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import psutil
@@ -26,7 +27,7 @@ class Watch:
 
     Args:
         process: Popen of the launcher.
-        models_root: of the run, whose `losses.csv` tells how far it is.
+        models_root: of the run, whose `losses.csv` shows how far it is.
         updates: that the run will do.
 
     Attributes:
@@ -36,12 +37,13 @@ class Watch:
         first: (time, num_update) of the first of them.
     """
 
-    def __init__(self, process, models_root, updates):
-        self.updates, self.samples, self.num_update, self.moved = updates, {}, 0, time.monotonic()
-        self.first = None
+    def __init__(self, process: subprocess.Popen, models_root: str, updates: int) -> None:
+        self.updates, self.num_update, self.moved = updates, 0, time.monotonic()
+        self.samples: Dict[int, List[Sample]] = {}
+        self.first: Optional[Tuple[float, int]] = None
         self._launcher, self._losses = psutil.Process(process.pid), os.path.join(models_root, "losses.csv")
 
-    def read(self):
+    def read(self) -> None:
         """Take one reading of every rank."""
         num_update = self._read_update()
         if num_update > self.num_update:
@@ -58,8 +60,9 @@ class Watch:
                 continue
             self.samples.setdefault(rank, []).append(sample)
 
-    def updates_per_second(self):
-        """Since the end of the warm-up."""
+    def updates_per_second(self) -> float:
+        """Since the end of the warm-up, of which `read` has seen the end."""
+        assert self.first
         start, num_update = self.first
         return (self.num_update - num_update) / max(self.moved - start, 1e-9)
 
@@ -88,8 +91,8 @@ class Watch:
                 continue
 
 
-def summarize(watch, fault):
-    """A case a rank: figures of its samples, and `fault`, what is wrong with it or None.
+def summarize(watch: Watch, fault: Optional[str]) -> List[Dict[str, Any]]:
+    """One case per rank: figures of its samples, and `fault`, what is wrong with it or None.
 
     Args:
         watch: of a run that has ended.
@@ -125,6 +128,6 @@ def _case(watch, rank, fault):
 
 
 def _growth(case):
-    """What of a rank has grown that must not."""
+    """What has grown in a rank although it must not."""
     grown = [name for name, limit in _LARGEST_GROWTH.items() if case[f"{name}_end"] - case[f"{name}_start"] > limit]
     return f"{' and '.join(grown)} grew" if grown else None

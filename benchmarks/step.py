@@ -7,6 +7,7 @@ update), the head alone (embeddings given) and the whole update as training does
 """
 
 import sys
+from typing import Optional, Sequence
 
 from .measure import on_ranks, parser, print_table, write_json
 
@@ -15,7 +16,7 @@ CASE = dict(
 )
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     args = parser("step", "Time an update of backbone and head.", runs=9, precisions=True).parse_args(argv)
     case = dict(CASE, precision=args.precision)

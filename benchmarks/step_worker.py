@@ -1,10 +1,13 @@
 """One rank of benchmarks.step."""
 
+from typing import Any, Dict, Optional, Tuple
+
 import mxnet as mx
 import numpy as np
 
 from partial_fc.data.batches import Batch
 from partial_fc.distributed.collectives import connect
+from partial_fc.distributed.communicator import Communicator
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
@@ -22,16 +25,16 @@ class Update:
 
     def __init__(
         self,
-        comm,
-        num_classes,
-        sample_ratio,
-        embedding_size,
-        global_batch_size,
-        network,
-        image_size,
-        precision="float32",
-        ctx=None,
-    ):
+        comm: Communicator,
+        num_classes: int,
+        sample_ratio: float,
+        embedding_size: int,
+        global_batch_size: int,
+        network: str,
+        image_size: int,
+        precision: str = "float32",
+        ctx: Optional[mx.Context] = None,
+    ) -> None:
         progress(comm, "setting up")
         self.comm, self.num_classes, self.image_size = comm, num_classes, image_size
         self.batch_size, self.ctx = global_batch_size // comm.world_size, ctx or mx.cpu()
@@ -43,14 +46,14 @@ class Update:
         self.embeddings, self.grad = (mx.nd.random.normal(shape=shape, ctx=self.ctx) for _ in range(2))
         self.gradients = {f"alone/{name}": mx.nd.zeros_like(each) for name, each in self.module.arg_params.items()}
 
-    def batch(self, number):
+    def batch(self, number: int) -> Tuple[int, Batch]:
         """The round's number and its Batch."""
         random = np.random.default_rng([number, self.comm.rank])
         images = random.integers(0, 256, (self.batch_size, self.image_size, self.image_size, 3), np.uint8)
         labels = random.integers(0, self.num_classes, self.batch_size)
         return number, Batch(images, labels, labels)
 
-    def backbone(self, number, batch):
+    def backbone(self, number: int, batch: Batch) -> None:
         """An update of the backbone by a given gradient; what is summed over the ranks is of its gradients' size."""
         data = mx.nd.array(batch.images, self.ctx, dtype="uint8").transpose((0, 3, 1, 2)).astype("float32")
         self.module.module.forward(mx.io.DataBatch([data]), is_train=True)
@@ -58,16 +61,16 @@ class Update:
         self.comm.all_reduce(self.gradients)
         self.module.module.update()
 
-    def head_alone(self, number, batch):
+    def head_alone(self, number: int, batch: Batch) -> None:
         """An update of the centers by given embeddings."""
         self.head.step(self.embeddings, self.head.choose(batch.labels, number), _LR)
 
-    def both(self, number, batch):
+    def both(self, number: int, batch: Batch) -> None:
         """The update of training."""
         self.module.update(batch, number, _LR, _LR)
 
 
-def measure(comm, arguments):
+def measure(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any]:
     """Seconds of the parts and of the whole."""
     update = Update(comm, **arguments["case"])
     calls = dict(backbone=update.backbone, head=update.head_alone, step=update.both)

@@ -6,14 +6,16 @@ import os
 import random
 import subprocess
 import sys
+from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 from .measure import ROOT
 
 RANKS = 2
 _FOLDS, _PAIRS_PER_KIND = 10, 300
+DrawTwo = Callable[[random.Random, Sequence[str]], Sequence[str]]
 
 
-def parser(name, description, files):
+def parser(name: str, description: str, files: Sequence[str]) -> argparse.ArgumentParser:
     """Argument parser of a benchmark: `--json FILE`, and `--data DIR`, a folder that must have the files."""
 
     def folder(path):
@@ -24,18 +26,18 @@ def parser(name, description, files):
 
     result = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     result.add_argument("--data", required=True, type=folder, metavar="DIR", help=f"folder with {' and '.join(files)}")
-    result.add_argument("--json", metavar="FILE", help="write the result there, too")
+    result.add_argument("--json", metavar="FILE", help="also write the result to this file")
     return result
 
 
-def save_image(folder, identity, name, content):
+def save_image(folder: str, identity: str, name: str, content: bytes) -> None:
     """Write an encoded image to FOLDER/IDENTITY/NAME."""
     os.makedirs(os.path.join(folder, identity), exist_ok=True)
     with open(os.path.join(folder, identity, name), "wb") as file:
         file.write(content)
 
 
-def pack(folder, size, draw_two):
+def pack(folder: str, size: int, draw_two: DrawTwo) -> str:
     """Make `train.rec` of the images in FOLDER/train and pairs, `heldout.bin`, of those in FOLDER/heldout.
 
     Args:
@@ -47,7 +49,7 @@ def pack(folder, size, draw_two):
         Folder of the two files.
 
     Raises:
-        subprocess.CalledProcessError: the command failed and has told why.
+        subprocess.CalledProcessError: the command failed; its output says why.
     """
     pairs, records = f"{folder}/heldout.txt", f"{folder}/records"
     names = sorted(os.listdir(f"{folder}/heldout"))
@@ -61,7 +63,7 @@ def pack(folder, size, draw_two):
     return records
 
 
-def draw_pairs(images, draw_two):
+def draw_pairs(images: Mapping[str, Sequence[int]], draw_two: DrawTwo) -> List[str]:
     """Draw 6,000 pairs to verify, the same ones every time.
 
     Args:
@@ -75,20 +77,22 @@ def draw_pairs(images, draw_two):
     lines = [f"{_FOLDS}\t{_PAIRS_PER_KIND}"]
     for _ in range(_FOLDS):
         for name in draw.choices(names, k=_PAIRS_PER_KIND):
-            first, second = draw.sample(images[name], 2)
-            lines.append(f"{name}\t{first}\t{second}")
+            one, other = draw.sample(images[name], 2)
+            lines.append(f"{name}\t{one}\t{other}")
         for _ in range(_PAIRS_PER_KIND):
             first, second = draw_two(draw, names)
             lines.append(f"{first}\t{draw.choice(images[first])}\t{second}\t{draw.choice(images[second])}")
     return lines
 
 
-def train(records, models_root, settings, sample_ratio, seed, network="demo"):
+def train(
+    records: str, models_root: str, settings: Sequence[str], sample_ratio: float, seed: int, network: str = "demo"
+) -> Dict[str, Any]:
     """Train on two ranks with `run.sh` and verify on `heldout.bin`.
 
     Args:
         records: folder of the two files that `pack` made.
-        models_root: folder for what the training leaves.
+        models_root: folder for what the training writes.
         settings: KEY=VALUE of the preset's keys.
         sample_ratio: share of the class centers in an update.
         seed: of the training.
@@ -98,7 +102,7 @@ def train(records, models_root, settings, sample_ratio, seed, network="demo"):
         What is in `summary.json`.
 
     Raises:
-        subprocess.CalledProcessError: the training failed and has told why.
+        subprocess.CalledProcessError: the training failed; its output says why.
     """
     arguments = ["--rec", f"{records}/train.rec", "--sample-ratio", str(sample_ratio), "--seed", str(seed)]
     arguments += ["--network", network]
@@ -108,7 +112,7 @@ def train(records, models_root, settings, sample_ratio, seed, network="demo"):
         return json.load(file)
 
 
-def figures(summary, *further):
+def figures(summary: Dict[str, Any], *further: str) -> Dict[str, Any]:
     """The figures of a summary that benchmarks report, and further ones by name."""
     keys = ("accuracy", "accuracy_untrained", "accuracy_pixels", "train_seconds", "images_per_second", "ranks")
     return {key: summary[key] for key in (*keys, "sample_ratio", *further)}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Any, List, Optional, Sequence
 
 import psutil
 
@@ -32,7 +33,7 @@ Host *
 _NOBODY = "02:00:00:00:00:99"
 
 
-def obstacle():
+def obstacle() -> Optional[str]:
     """Why there can be no hosts here; None if there can be."""
     if os.geteuid():
         return "two hosts on one machine need root"
@@ -59,7 +60,7 @@ class Hosts:
         names: of the hosts.
     """
 
-    def __init__(self, own):
+    def __init__(self, own: Sequence[str]) -> None:
         number = os.getpid() % 10000
         self.names = f"hosta{number}", f"hostb{number}"
         self.addresses = "10.77.0.1", "10.77.0.2"
@@ -106,7 +107,7 @@ class Hosts:
                 _call("ip", "-n", name, "link", "set", interface, "up")
 
     def _start_sshd(self, name):
-        command = [_SSHD, "-D", "-e", "-f", os.path.join(self._folder, "sshd_config")]
+        command = [_SSHD or "sshd", "-D", "-e", "-f", os.path.join(self._folder, "sshd_config")]
         self.start(name, command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         connect = ["ip", "netns", "exec", name, "bash", "-c", "</dev/tcp/localhost/22"]
@@ -115,7 +116,9 @@ class Hosts:
                 raise TimeoutError(f"the SSH server of {name} does not start")
             time.sleep(0.1)
 
-    def start(self, name, command, cwd=ROOT, stdout=subprocess.PIPE, **environment):
+    def start(
+        self, name: str, command: Sequence[str], cwd: str = ROOT, stdout: int = subprocess.PIPE, **environment: str
+    ) -> subprocess.Popen:
         """Start a command on a host, in a new version of its folders; returns the Popen."""
         return subprocess.Popen(
             ["bash", _ENTER, self._folder, name, self._own, *command],
@@ -127,34 +130,36 @@ class Hosts:
             text=True,
         )
 
-    def run(self, name, command, cwd=ROOT, timeout=240, **environment):
+    def run(
+        self, name: str, command: Sequence[str], cwd: str = ROOT, timeout: float = 240, **environment: str
+    ) -> subprocess.CompletedProcess:
         """Run a command on a host to its end; returns the CompletedProcess."""
-        process = self.start(name, command, cwd, **environment)
+        process = self.start(name, command, cwd, subprocess.PIPE, **environment)
         try:
             output, _ = process.communicate(timeout=timeout)
         finally:
             process.kill()
         return subprocess.CompletedProcess(command, process.returncode, output)
 
-    def cut(self):
+    def cut(self) -> None:
         """Cut the cable: what one host sends the other does not get, and no error comes back."""
         for name, address in zip(self.names, reversed(self.addresses)):
             entry = [address, "lladdr", _NOBODY, "dev", "eth0", "nud", "permanent"]
             _call("ip", "-n", name, "neighbour", "replace", *entry)
 
-    def mend(self):
+    def mend(self) -> None:
         """Mend the cable."""
         for name, address in zip(self.names, reversed(self.addresses)):
             _call("ip", "-n", name, "neighbour", "delete", address, "dev", "eth0")
 
-    def processes(self, name, sshd=False):
+    def processes(self, name: str, sshd: bool = False) -> List[psutil.Process]:
         """psutil.Process of all that run on a host, with its SSH server or without."""
         found = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True).stdout.split()
         running = [psutil.Process(int(pid)) for pid in found if psutil.pid_exists(int(pid))]
         return [process for process in running if sshd or process.name() != "sshd"]
 
 
-def launch_command(launcher, names, ranks, folder):
+def launch_command(launcher: str, names: Sequence[str], ranks: int, folder: str) -> List[str]:
     """Command line, without the trainer's arguments, for so many ranks on each host.
 
     Args:
@@ -172,7 +177,7 @@ def launch_command(launcher, names, ranks, folder):
     return [*launcher.split(), "-np", str(ranks * len(names)), "-H", slots, "bash", f"{ROOT}/config.sh"]
 
 
-def own_folders(*more):
+def own_folders(*more: Any) -> List[str]:
     """Folders that each host has its own version of: the checkout, the environment, and more."""
     return [ROOT, os.path.realpath(sys.prefix), *(str(path) for path in more)]
 

@@ -38,7 +38,7 @@ pip_install() {
     if tail -c "+$((log_size + 1))" "$LOG" | grep -qE "$NO_NETWORK"; then
         die "pip cannot reach the package index: check the network (or https_proxy, or pip's configuration) and run this again."
     fi
-    die "pip could not install the packages: put right what the lines above name, and run this again."
+    die "pip could not install the packages: fix what the lines above report, and run this again."
 }
 
 need_venv() {

@@ -43,8 +43,11 @@ _partial_fc_enter() {
     export MXNET_SUBGRAPH_VERBOSE=${MXNET_SUBGRAPH_VERBOSE:-0}
     # MXNet aborts at anything but one number; of a list, as OpenMP has it for nested loops, the first counts.
     if [[ -n ${OMP_NUM_THREADS+set} && ! $OMP_NUM_THREADS =~ ^[1-9][0-9]*$ ]]; then
-        [[ $OMP_NUM_THREADS =~ ^[[:space:]]*([1-9][0-9]*)[[:space:]]*(,|$) ]] && export OMP_NUM_THREADS=${BASH_REMATCH[1]} ||
+        if [[ $OMP_NUM_THREADS =~ ^[[:space:]]*([1-9][0-9]*)[[:space:]]*(,|$) ]]; then
+            export OMP_NUM_THREADS=${BASH_REMATCH[1]}
+        else
             unset OMP_NUM_THREADS
+        fi
     fi
     # Open MPI refuses to run as root unless two variables allow it.
     [[ $EUID -ne 0 ]] || export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

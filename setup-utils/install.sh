@@ -9,13 +9,13 @@ usage() {
 usage: setup-utils/install.sh [--python PATH] [--cuda cu101|cu102|cu110|cu112|none] [--dev]
 
 Makes .venv in the checkout and installs MXNet 1.9.1, an MPI and Horovod 0.28.1 (compiled here, 2 to 4 minutes on two
-cores) with all they need. Run it again at any time: it does what is missing, and nothing if all is there.
+cores) with everything they need. Run it again at any time: it installs only what is missing.
 
   --python PATH   the Python to use, 3.8 to 3.13 (else $PYTHON, else python3)
   --cuda CUDA     MXNet for NVIDIA GPUs (Maxwell to Ampere, and Ada). cu112 brings CUDA's libraries from PyPI; cu101, cu102
                   and cu110 need that CUDA and its cuDNN installed. none goes back to the CPU.
-                  Without this option .venv stays what it is; a new one is for the CPU.
-  --dev           also what the tests need: pytest and ruff
+                  Without this option an existing .venv keeps its CUDA or CPU build; a new one is for the CPU.
+  --dev           also install what the tests need: pytest, ruff and mypy
 EOF
 }
 
@@ -38,9 +38,9 @@ parse_options() {
 
 check_platform() {
     [[ $(uname -sm) == "Linux x86_64" ]] ||
-        die "MXNet 1.9.1 is published for Linux on x86-64 only, and this is $(uname -sm): use such a machine."
+        die "MXNet 1.9.1 is published for Linux on x86-64 only, and this is $(uname -sm): use another machine."
     getconf GNU_LIBC_VERSION >/dev/null 2>&1 ||
-        die "MXNet 1.9.1 needs a Linux with glibc (Debian, Ubuntu, RHEL ...), which this is not: use such a machine."
+        die "MXNet 1.9.1 needs Linux with glibc (Debian, Ubuntu, RHEL ...), which was not found here: use another machine."
 }
 
 # Which Python an interpreter is, whether called itself or through a virtual environment.
@@ -51,11 +51,11 @@ identity() {
 check_python() {
     local version
     version=$("$python" -c 'import platform as p; print(p.python_implementation() + " " + p.python_version())' 2>/dev/null) ||
-        die "there is no working Python at '$python': name one of 3.8 to 3.13 with --python PATH."
+        die "there is no working Python at '$python': choose Python 3.8 to 3.13 with --python PATH."
     [[ $version =~ ^CPython\ 3\.([89]|1[0-3])\. ]] ||
-        die "$version ($python) will not do: name a CPython of 3.8 to 3.13 with --python PATH."
+        die "$version ($python) is not supported: choose CPython 3.8 to 3.13 with --python PATH."
     "$python" -c 'import venv, ensurepip' 2>/dev/null ||
-        die "$version ($python) has no venv or ensurepip: install them (Debian, Ubuntu: apt-get install python3-venv) or name another with --python PATH."
+        die "$version ($python) has no venv or ensurepip: install them (Debian, Ubuntu: apt-get install python3-venv) or choose another Python with --python PATH."
     [[ $version != *" 3.13."* ]] || check_numpy_build
     # the .venv that this may be called from is perhaps removed below
     python=$("$python" -c 'import sys; print(getattr(sys, "_base_executable", sys.executable))')
@@ -74,7 +74,7 @@ venv_fault() {
     if [[ $home != "$VENV" ]]; then
         echo "the checkout was moved or copied from $(dirname -- "$home")"
     elif ! "$VENV_PYTHON" -m pip --version >/dev/null 2>&1; then
-        echo "it is unfinished, or its Python is gone"
+        echo "it is incomplete, or its Python was removed"
     elif [[ -n $python_chosen && $(identity "$python") != "$(identity "$VENV_PYTHON")" ]]; then
         echo "it is for another Python, $("$VENV_PYTHON" -c 'import platform; print(platform.python_version())')"
     fi
@@ -108,7 +108,7 @@ make_venv() {
 
 check_driver() {
     "$VENV_PYTHON" -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/dev/null ||
-        die "MXNet for $cuda needs NVIDIA's driver even to be imported, and libcuda.so.1 is not here: install the driver, or run this without --cuda."
+        die "MXNet for $cuda cannot be imported without NVIDIA's driver, and libcuda.so.1 was not found: install the driver, or run this without --cuda."
 }
 
 install_packages() {
@@ -123,7 +123,7 @@ install_packages() {
         logged "$VENV_PYTHON" -m pip uninstall --yes mxnet mxnet-cu101 mxnet-cu102 mxnet-cu110 mxnet-cu112 || die "pip failed."
     fi
     if [[ $("$VENV_PYTHON" --version) == *" 3.13."* && ! -d $(site_packages)/numpy ]]; then
-        note "NumPy is compiled, as it has no wheel for Python 3.13: 5 to 10 minutes on two cores"
+        note "compiling NumPy, which has no wheel for Python 3.13: 5 to 10 minutes on two cores"
     fi
     pip_install -r "$SETUP_DIR/$requirements"
     cp -- "$SETUP_DIR"/numpy_alias/* "$(site_packages)/"
@@ -182,7 +182,7 @@ check_ranks() {
 install_dev() {
     local requirements=$SETUP_DIR/requirements-dev.txt
     cmp -s -- "$requirements" "$VENV/partial-fc.dev" && return
-    note "pytest and ruff for the tests"
+    note "pytest, ruff and mypy for the tests"
     pip_install -r "$requirements"
     cp -- "$requirements" "$VENV/partial-fc.dev"
 }

@@ -12,7 +12,7 @@ from .outputs import OUTPUTS
 NETWORKS: Dict[str, Callable[..., mx.sym.Symbol]] = {
     "demo": demo.get_symbol,
     "mobilefacenet": mobilefacenet.get_symbol,
-    **{f"r{depth}": functools.partial(resnet.get_symbol, depth) for depth in resnet.UNITS},
+    **{f"r{depth}": functools.partial(resnet.get_symbol, units) for depth, units in resnet.UNITS.items()},
     **{f"rx{depth}": functools.partial(resnext.get_symbol, depth) for depth in resnext.UNITS},
 }
 # What a network may be asked for beside its name, size and output, with the published defaults.

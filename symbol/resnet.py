@@ -39,7 +39,7 @@ FILTERS = (64, 128, 256, 512)
 
 
 def get_symbol(
-    depth: int,
+    num_units: Sequence[int],
     embedding_size: int = 512,
     net_output: str = "FC",
     net_se: int = 0,
@@ -49,13 +49,13 @@ def get_symbol(
     bn_mom: float = 0.9,
     workspace: int = 256,
 ) -> mx.sym.Symbol:
-    """A residual network; see `partial_fc.symbol.get_symbol` for all but `depth`, a key of `UNITS`."""
+    """A residual network; see `partial_fc.symbol.get_symbol` for all but `num_units`, those of each stage."""
     layers = Layers(net_act, bn_mom, workspace)
     unit = residual.UNITS[net_unit]
     if net_unit == 1 and net_input == 0:
         unit = functools.partial(residual.unit1, stride_first=True)
     body = stem(layers, net_input)
-    body = stages(layers, body, unit, UNITS[depth], FILTERS, net_se)  # from (N, 64, 112, 112) to (N, 512, 7, 7)
+    body = stages(layers, body, unit, num_units, FILTERS, net_se)  # from (N, 64, 112, 112) to (N, 512, 7, 7)
     return OUTPUTS[net_output](layers, body, FILTERS[-1], embedding_size)
 
 

@@ -12,6 +12,8 @@ from partial_fc.config import Run, describe, get_config, load_presets, make_conf
 from partial_fc.config_keys import KEYS, SECTIONS, Config
 from partial_fc.errors import InputError
 
+from helpers.cases import for_each
+
 PRESETS = load_presets()
 CHOICES = list(itertools.product(PRESETS.LOSSES, PRESETS.DATASETS, PRESETS.NETWORKS))
 
@@ -20,14 +22,13 @@ def demo():
     return get_config("cosface", "demo", "demo")
 
 
-def test_every_combination():
-    for loss, dataset, network in CHOICES:
-        values = PRESETS.get_config(loss, dataset, network)
-        config = make_config(values)
-        assert (config.loss, config.dataset, config.network) == (loss, dataset, network)
-        margin = {key: value for key, value in PRESETS.LOSSES[loss].items() if key not in PRESETS.DATASETS[dataset]}
-        for key, value in {**margin, **PRESETS.DATASETS[dataset], **PRESETS.NETWORKS[network]}.items():
-            assert config.to_dict()[key] == value, (loss, dataset, network, key)
+@for_each("loss, dataset, network", CHOICES)
+def test_every_combination(loss, dataset, network):
+    config = make_config(PRESETS.get_config(loss, dataset, network))
+    assert (config.loss, config.dataset, config.network) == (loss, dataset, network)
+    margin = {key: value for key, value in PRESETS.LOSSES[loss].items() if key not in PRESETS.DATASETS[dataset]}
+    for key, value in {**margin, **PRESETS.DATASETS[dataset], **PRESETS.NETWORKS[network]}.items():
+        assert config.to_dict()[key] == value
 
 
 def test_the_preset_has_the_keys_of_the_table():
@@ -82,7 +83,7 @@ SYNTHETIC = ([20000, 28000], 32000, set())
         ("10000w", 10**8, *SYNTHETIC),
     ],
 )
-@pytest.mark.parametrize("network", ["r18", "r50", "r100"])
+@for_each("network", ["r18", "r50", "r100"])
 def test_presets_are_the_published_ones(network, dataset, num_classes, lr_steps, max_update, val_targets):
     for loss, margin in (("arcface", (64, 1, 0.5, 0)), ("cosface", (64, 1, 0, 0.4))):
         config = get_config(loss, dataset, network)

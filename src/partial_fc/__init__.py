@@ -7,7 +7,7 @@ docs/api.md.
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "connect": "distributed.collectives",

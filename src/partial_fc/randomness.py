@@ -5,7 +5,7 @@ data depends on the number of ranks.
 """
 
 import hashlib
-from typing import Sequence
+from typing import Sequence, Union
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def generator(seed: int, purpose: str, *indices: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=random_key(seed, purpose, *indices)))
 
 
-def uniforms(seed: int, purpose: str, index: int, things: Sequence[int], count: int) -> np.ndarray:
+def uniforms(seed: int, purpose: str, index: int, things: Union[Sequence[int], np.ndarray], count: int) -> np.ndarray:
     """`count` random numbers for each thing, a function of (seed, purpose, index) and the thing alone.
 
     SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014), whose n-th number is a hash

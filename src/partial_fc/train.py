@@ -5,7 +5,7 @@ import functools
 import logging
 import os
 import sys
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from .config import Config, Run, StartOptions, dataset_name, describe
 from .data.open import Reader, open_data
@@ -67,6 +67,7 @@ def _train(config, comm, signals, options, models_root, lock, held):
         sets = open_sets(os.path.dirname(config.rec), config.val_targets, config.image_size)
         device = choose_device(config.device, comm)
     check_same_data(config, reader, comm)
+    assert reader.num_classes  # `open_data` knows it
     run = Run(config, models_root, reader.num_classes)
     start = start_module(run, comm, device)
     with comm.raise_on_all_ranks():
@@ -91,7 +92,8 @@ def _train(config, comm, signals, options, models_root, lock, held):
         )
         progress = functools.partial(state_of, losses, verification)
         saver = Saver(run, comm, start.module, start.checkpoints, signals, progress, lock)
-        callbacks = [losses, Periodic(verification.measure, config.verbose, config.max_update), saver]
+        verify = Periodic(verification.measure, config.verbose, config.max_update)
+        callbacks: List[Callback] = [losses, verify, saver]
         with losses, contextlib.closing(reader.batches(losses.last.position)) as batches:
             start.module.fit(batches, schedule, config.max_update, callbacks, losses.last, saver.requests)
     if comm.rank:

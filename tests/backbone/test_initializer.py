@@ -46,8 +46,8 @@ def constant_of(name):
 
 @pytest.mark.parametrize("network", PUBLISHED)
 def test_published_networks_begin_with_the_published_values(network):
-    config = configuration.get_config("cosface", "emore", network)
-    found = values(network, config["initializer"], size=97 if network == "mobilefacenet" else 16)
+    initializer = configuration.get_config("cosface", "emore", network)["initializer"]
+    found = values(network, initializer, size=97 if network == "mobilefacenet" else 16)
     weights = {name for name in found if name.endswith("_weight")}
     first, *_, last = (name for name in found if name in weights)
     assert (first, last) in {("conv0_weight", "pre_fc1_weight"), ("conv_1_conv2d_weight", "fc1_weight")}

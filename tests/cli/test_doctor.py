@@ -11,8 +11,9 @@ from partial_fc.cli import doctor as commands
 from partial_fc.cli import main as cli
 from partial_fc.cli.doctor import main
 
-from doctor.host_facts import FACTS, facts_with
-from parallel.launch import ROOT, run
+from helpers.host_facts import FACTS, facts_with
+from helpers.paths import ROOT
+from helpers.ranks import run
 
 
 @pytest.fixture

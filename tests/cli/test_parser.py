@@ -10,6 +10,8 @@ from partial_fc.cli.parser import Parser
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.errors import InputError
 
+from helpers.options import commands_of
+
 
 @pytest.mark.parametrize(
     "parser, arguments, line",
@@ -38,11 +40,7 @@ def test_wrong_arguments_are_one_line(parser, arguments, line, capsys):
 
 @pytest.mark.parametrize("parser", [centers, data, doctor, evaluation])
 def test_every_command_has_the_one_parser(parser):
-    left = [parser()]
-    while left:
-        each = left.pop()
-        assert isinstance(each, Parser)
-        left += [command for action in each._actions for command in getattr(action, "_name_parser_map", {}).values()]
+    assert all(isinstance(each, Parser) for each in [parser(), *commands_of(parser).values()])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import pytest
 
 from partial_fc.data.verification_set import load_verification_set, save_verification_set
 
+from helpers.cases import for_each
+
 IMAGES = [b"\xff\xd8\x00first", b"\xff\xd8second", b"\xff\xd8third", b"\xff\xd8'\nfourth"]
 
 
@@ -34,15 +36,15 @@ def test_what_is_saved_is_loaded_by_us_and_by_pickle(tmp_path, issame):
     assert stat.S_IMODE(os.stat(path).st_mode) & 0o400
 
 
-@pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize(
+@for_each("protocol", range(6))
+@for_each(
     "image_type",
     [
         bytes,
         *(lambda image, shape=shape: np.frombuffer(image, np.uint8).reshape(shape) for shape in (-1, (-1, 1), (1, -1))),
     ],
 )
-@pytest.mark.parametrize(
+@for_each(
     "issame",
     [[True, False], (True, False), [np.bool_(True), np.bool_(False)], np.array([True, False]), np.array([1, 0])],
 )

@@ -15,6 +15,8 @@ from partial_fc.distributed.hosts import Host
 from partial_fc.distributed.launch_command import FLAGS, read_command
 from partial_fc.errors import InputError
 
+from helpers.options import options_of
+
 PYENV = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
 PROGRAM = ["bash", "config.sh", "--network", "demo", "--verbose", "-np", "3", "--set", "verbose=3", "--x=a b", "--"]
 # Stands for horovodrun in any Python: the same options, read by that Python's argparse.
@@ -46,22 +48,22 @@ def horovodrun():
         pass
 
     def give(parser):
-        raise Found(parser)
+        raise Found
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, "parse_args", give)
-        with pytest.raises(Found) as found:
+    def build():
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Found):
+            patch.setattr(argparse.ArgumentParser, "parse_args", give)
             launch.parse_args()
-    actions = [action for action in found.value.args[0]._actions if action.option_strings]
-    return [(action.option_strings, action.nargs != 0) for action in actions]
+
+    return [(names, valued) for names, valued, _ in options_of(build)]
 
 
 def trainer_arguments():
     """Every option of the trainer, with values that are hard to hand on."""
     words = []
-    for action in trainer_parser()._actions:
-        for name in action.option_strings:
-            words += [name] if action.nargs == 0 else [name, f"{action.dest}=a 'b' \"c\" $d *"]
+    for names, valued, key in options_of(trainer_parser):
+        for name in names:
+            words += [name, f"{key}=a 'b' \"c\" $d *"] if valued else [name]
     return words
 
 

@@ -16,6 +16,7 @@ from partial_fc.doctor.programs import ssh_command
 from partial_fc.errors import InputError
 from partial_fc.launch import main as launch
 
+from helpers.cases import for_each
 from helpers.paths import ROOT
 
 NAMES = (
@@ -33,7 +34,7 @@ NAMES = (
     "-",
 )
 LAUNCHERS = ("mpirun", "horovodrun")
-every_name = pytest.mark.parametrize("name", NAMES)
+every_name = for_each("name", NAMES)
 
 
 @pytest.fixture(autouse=True)
@@ -56,16 +57,16 @@ def refused(main, arguments, capfd):
     return status == 2 and "error: " in capfd.readouterr().err and not os.path.exists("mark")
 
 
-@every_name
 @pytest.mark.parametrize("option", ["-H", "--hosts", "-host", "--host"])
+@every_name
 def test_listed_for_a_launcher(name, option, capfd):
     for launcher, times in (("mpirun", "0"), ("mpirun", "1"), ("horovodrun", "0")):
         command = [launcher, "-np", "2", option, f"localhost:1,{name}:1", "bash", "config.sh"]
         assert refused(launch, ["--restarts", times, "--", *command], capfd)
 
 
-@every_name
 @pytest.mark.parametrize("option", ["-hostfile", "--hostfile", "--hostf", "-machinefile", "--default-hostfile"])
+@every_name
 def test_in_a_host_file(name, option, tmp_path, capfd):
     for line in (name, f"{name} slots=2", f"{name}:2"):
         (tmp_path / "hosts").write_text(f"localhost slots=2\n{line}\n")

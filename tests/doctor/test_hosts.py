@@ -8,7 +8,7 @@ from partial_fc.doctor import hosts
 from partial_fc.doctor.checklist import OK, TROUBLE, WARNING
 from partial_fc.doctor.hosts import ask, check_ssh
 
-from doctor.host_facts import FACTS
+from helpers.host_facts import FACTS
 
 # The host is the last argument but one, the command the last.
 SSH = r"""

@@ -7,7 +7,7 @@ from partial_fc.doctor.hardware import check_gpus, check_storage
 from partial_fc.doctor.hosts import compare
 from partial_fc.doctor.software import check_software
 
-from doctor.host_facts import FACTS, GPU, facts_with, on_gpus
+from helpers.host_facts import FACTS, GPU, facts_with, on_gpus
 
 ERROR = {"error": "ModuleNotFoundError: No module named 'mxnet'"}
 

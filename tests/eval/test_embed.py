@@ -19,8 +19,8 @@ from partial_fc.eval.model import load_model
 
 from helpers.faces import face
 from helpers.models import write_linear_model
+from helpers.ranks import LAUNCHERS, launch, succeed
 from helpers.shards import Shards
-from parallel.launch import LAUNCHERS, launch, succeed
 
 SIZE = 16
 

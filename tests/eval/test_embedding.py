@@ -8,6 +8,7 @@ from partial_fc.checkpoint.model_files import save_model
 from partial_fc.errors import InputError
 from partial_fc.eval.embedding import Embedder, image_batches
 from partial_fc.eval.model import load_model
+from partial_fc.symbol import get_symbol
 
 from helpers.models import mobilefacenet, write_linear_model, write_random_model
 
@@ -145,3 +146,14 @@ def test_an_unreadable_image_ends_the_batches():
     next(batches)
     with pytest.raises(InputError, match="image 5"):
         next(batches)
+
+
+def test_precision_changes_the_embeddings_little_and_the_checksum(tmp_path):
+    write_random_model(tmp_path / "r", get_symbol("r18", 32), size=32)
+    model = load_model(str(tmp_path / "r"))
+    exact, low = Embedder(model), Embedder(model, precision="bfloat16")
+    expected, embeddings = (each.embed(images(3, 32)) for each in (exact, low))
+    cosines = (expected * embeddings).sum(1) / np.linalg.norm(expected, axis=1) / np.linalg.norm(embeddings, axis=1)
+    assert embeddings.dtype == np.float32 and 0.999 < cosines.min() and (embeddings != expected).any()
+    # features that were computed in one precision are not continued in another
+    assert exact.checksum != low.checksum

@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from partial_fc.eval import plots
 from partial_fc.eval.output import Result
@@ -54,7 +55,8 @@ def boxes(figure):
     """Where in the picture, in shares of it, its names, legends and panels are."""
     figure.draw_without_rendering()
     legends = [*figure.legends, *(panel.get_legend() for panel in figure.axes if panel.get_legend())]
-    titles = [panel._left_title for panel in figure.axes if panel._left_title.get_text()]
+    texts = [(text, panel.get_title("left")) for panel in figure.axes for text in panel.findobj(Text)]
+    titles = [text for text, title in texts if text.get_text() == title != ""]
     inverse = figure.transFigure.inverted()
     return [
         [each.get_window_extent().transformed(inverse) for each in things] for things in (titles, legends, figure.axes)

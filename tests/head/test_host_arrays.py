@@ -10,7 +10,7 @@ import numpy as np
 
 from partial_fc.head.host_arrays import memory_array, ndarray_over
 
-from parallel.launch import ROOT
+from helpers.paths import ROOT
 
 
 def test_ndarray_shares_memory_and_keeps_it():

@@ -6,6 +6,7 @@ import pytest
 
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.head import partial_fc as partial_fc_file
+from partial_fc.head import products
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
@@ -79,7 +80,7 @@ class Rounded(Products):
     def __init__(self, precision, workspace):
         super().__init__("bfloat16", workspace)
         assert precision == "float16"
-        self.gain, self._dtype = 2.0**11, "float16"
+        self.gain, self._dtype = products._FLOAT16_GAIN, "float16"
 
     def logits(self, embeddings, weight):
         return mx.nd.dot(embeddings.astype("float32"), weight.astype("float32"), transpose_b=True).astype("float16")

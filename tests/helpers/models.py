@@ -11,7 +11,7 @@ from partial_fc.symbol.layers import image_input
 def write_linear_model(prefix, size=16, embedding_size=6, seed=3, scales_input=True):
     """Write a model whose embedding `fc1_output` is linear in the pixels; returns it as a function of images.
 
-    It tells left from right, and red from blue.
+    It distinguishes left from right, and red from blue.
     """
     weight = np.random.RandomState(seed).randn(embedding_size, 3 * size * size).astype(np.float32) / size
     data = image_input() if scales_input else mx.sym.Variable("data")
@@ -57,6 +57,14 @@ def _trained(random, name, shape):
     if "relu" in name:
         return random.uniform(0, 0.5, shape)
     return random.uniform(0.5, 1.5, shape) if name.endswith(("gamma", "var")) else random.normal(0, 0.1, shape)
+
+
+def network_without_statistics():
+    """A network without batch statistics, which would be those of each rank's own images."""
+    body = (mx.sym.Variable("data") - 127.5) * 0.0078125
+    body = mx.sym.Convolution(body, num_filter=8, kernel=(3, 3), stride=(2, 2), no_bias=True, name="conv0")
+    body = mx.sym.LeakyReLU(body, act_type="prelu", name="relu0")
+    return mx.sym.FullyConnected(body, num_hidden=16, flatten=True, name="fc1")
 
 
 def mobilefacenet(embedding_size=128):

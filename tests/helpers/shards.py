@@ -1,4 +1,4 @@
-"""Many ranks in one process: one thread a rank, collectives over shared memory."""
+"""Many ranks in one process: one thread per rank, collectives over shared memory."""
 
 import threading
 
@@ -10,7 +10,7 @@ from partial_fc.errors import CollectiveError
 
 
 class Shards:
-    """A world of ``world_size`` ranks; ``run`` calls a function once a rank, each in its own thread."""
+    """A world of ``world_size`` ranks; ``run`` calls a function once per rank, each in its own thread."""
 
     def __init__(self, world_size):
         self.world_size = world_size

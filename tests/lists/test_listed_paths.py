@@ -18,6 +18,7 @@ from partial_fc.eval.protocols.megaface_files import FeatureFolder, TemplateList
 from partial_fc.files import read_file
 from partial_fc.lists.names import check_path, find_path, new_path
 
+from helpers.cases import for_each
 from helpers.faces import face
 
 ESCAPES = (
@@ -39,7 +40,7 @@ ESCAPES = (
     "\u00e9/../../a.jpg",
     "../\udce9.jpg",
 )
-every_escape = pytest.mark.parametrize("path", ESCAPES)
+every_escape = for_each("path", ESCAPES)
 
 
 @pytest.fixture
@@ -60,8 +61,8 @@ def write(path, text):
     return str(path)
 
 
-@every_escape
 @pytest.mark.parametrize("place", [check_path, find_path, new_path])
+@every_escape
 def test_paths_that_may_lead_out(place, path, tmp_path):
     arguments = (path, "list, line 3") if place is check_path else (str(tmp_path), path)
     with pytest.raises(InputError, match=".*: the path .* may lead out of the folder"):
@@ -84,9 +85,7 @@ def test_paths_of_no_file(path, message):
         check_path(path, "list, line 3")
 
 
-@pytest.mark.parametrize(
-    "path", ["a", "a/b.jpg", "./a", "..a/b..", "a...b", "7@N01/3 .jpg", "\u00e9", "\udce9", "a\\b", " a "]
-)
+@for_each("path", ["a", "a/b.jpg", "./a", "..a/b..", "a...b", "7@N01/3 .jpg", "\u00e9", "\udce9", "a\\b", " a "])
 def test_other_paths(path, tmp_path):
     assert check_path(path, "") == path
     for found in (find_path(str(tmp_path), path), new_path(str(tmp_path), path)):
@@ -134,10 +133,10 @@ def test_pairs_name_the_line(path, folder, tmp_path):
             read_pairs(listed, str(folder))
 
 
-@every_escape
 @pytest.mark.parametrize("which", ["face_tid_mid", "name_5pts_score"])
+@every_escape
 def test_ijb_names_the_line(which, path, folder):
-    (folder / "meta").mkdir()
+    (folder / "meta").mkdir(exist_ok=True)
     for name, numbers in (("face_tid_mid", "1\t1"), ("name_5pts_score", "\t".join(map(str, range(11))))):
         names = ["x/x_0001.jpg", path if name == which else "x/x_0002.jpg"]
         write(folder / "meta" / f"ijbc_{name}.txt", "".join(f"{each}\t{numbers}\n" for each in names))

@@ -23,6 +23,8 @@ from partial_fc.lists import text as text_lists
 from partial_fc.lists.names import Names, find_path, name_key, read_names
 from partial_fc.lists.text import name_and_numbers, real_numbers, text_blocks, text_lines, ways_to_split, whole_numbers
 
+from helpers.cases import for_each
+
 POINTS = "\t".join("1.5 2 3e1 4 5 -6 7 8 .9 10".split())
 IMAGES = "African/José/1.jpg\nAfrican/José/2.jpg\nAsian/Ann B/1.jpg\n"
 PEOPLE = ["Zoë", "José", "Ann B"]
@@ -149,10 +151,11 @@ def flat(value):
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
-@pytest.mark.parametrize(
-    "reader, way", [(reader, way) for reader in READERS for way in WAYS if reader not in IN_ORDER or way not in MEANT]
-)
+@pytest.mark.parametrize("reader", READERS)
+@for_each("way", WAYS)
 def test_the_same_list_written_in_another_way(folder, reader, way):
+    if reader in IN_ORDER and way in MEANT:
+        return
     text = READERS[reader][0]
     expected, found = flat(read(folder, reader, text.encode())), flat(read(folder, reader, WAYS[way](text)))
     if reader == "pairs" and way == "blank between":
@@ -196,7 +199,7 @@ def test_a_line_without_end_is_named_before_it_fills_the_memory(tmp_path, monkey
         next(lines)
 
 
-@pytest.mark.parametrize("block", range(2, 9))
+@for_each("block", range(2, 9))
 def test_lines_over_the_edges_of_blocks(tmp_path, monkeypatch, block):
     monkeypatch.setattr(text_lists, "_BLOCK", block)
     (tmp_path / "list").write_bytes("\ufeffab\r\n\r\ncd\ré\n\n\ufeffe".encode())
@@ -211,13 +214,13 @@ def test_names_may_hold_what_else_python_takes_for_an_end(tmp_path):
 STRANGE = ["²", "１", "1_000", "nan", "inf", "0x10", "", " ", "1,5", "one", "--1", "1 2", "٣", "9" * 400]
 
 
-@pytest.mark.parametrize("text", STRANGE + ["1e3", "1.0", "9" * 19, "-1", "0" * 80 + "7"])
+@for_each("text", STRANGE + ["1e3", "1.0", "9" * 19, "-1", "0" * 80 + "7"])
 def test_no_whole_number(text):
     with pytest.raises(ValueError):
         whole_numbers(["7", text])
 
 
-@pytest.mark.parametrize("text", STRANGE + ["1e", "1e99", "-infinity", "1e400"])
+@for_each("text", STRANGE + ["1e", "1e99", "-infinity", "1e400"])
 def test_no_number(text):
     with pytest.raises(ValueError):
         real_numbers(["7", text])
@@ -228,7 +231,7 @@ def test_numbers():
     assert real_numbers(["1", "-.5", "2.", "1e-3"]) == [1, -0.5, 2, 0.001]
 
 
-@pytest.mark.parametrize(
+@for_each(
     "line, expected",
     [
         ("a 1 2", "a"),
@@ -244,7 +247,7 @@ def test_names_before_numbers(line, expected):
     assert name_and_numbers(line, 2, whole_numbers) == (expected, [1, 2])
 
 
-@pytest.mark.parametrize(
+@for_each(
     "line",
     ["1 2", "a 1", "a 1 2 3", "a 1. 2 3", "a, 1 , 2, 3", "a\t1\t2\t3", "a 1 ２", "\t1\t2", "a b", "a 1 2 b", "a"],
 )

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.two_hosts import Hosts, obstacle, own_folders
 
 from helpers.faces import write_faces
-from parallel.launch import ROOT
+from helpers.paths import ROOT
 
 reason = obstacle()
 pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))

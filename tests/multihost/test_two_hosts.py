@@ -8,7 +8,8 @@ import pytest
 from benchmarks.two_hosts import Hosts, launch_command, obstacle, own_folders
 
 from helpers.faces import write_faces
-from parallel.launch import ROOT, run, succeed
+from helpers.paths import ROOT
+from helpers.ranks import run, succeed
 
 reason = obstacle()
 pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))

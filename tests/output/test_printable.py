@@ -18,6 +18,7 @@ from partial_fc.output.printable import escaped, escaped_message, has_controls, 
 from partial_fc.pictures.labels import Labels
 from partial_fc.training.callbacks import TensorBoard
 
+from helpers.cases import for_each
 from helpers.measurements import read_by_tensorboard
 
 EVIL = (
@@ -62,7 +63,7 @@ GOOD = (
     "\u0e01\u0e33",
     "e\u0301",
 )
-every_evil = pytest.mark.parametrize("evil", EVIL, ids=ascii)
+every_evil = for_each("evil", EVIL)
 
 
 def harmless(text):
@@ -77,7 +78,7 @@ def test_evil_is_escaped(evil):
     assert has_controls(evil) or evil in ("\udcff", "\ud800")
 
 
-@pytest.mark.parametrize("name", GOOD)
+@for_each("name", GOOD)
 def test_names_of_all_scripts_stay(name):
     assert escaped(name) == name and not has_controls(name)
 
@@ -162,7 +163,7 @@ def test_skipped_images(tmp_path):
     assert first.startswith("Ann/a\\x1b[2J\\nb.jpg\t") and second.startswith("Ann\t")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "text",
     [
         "=1+1",
@@ -186,12 +187,12 @@ def test_formulas_are_texts_in_a_spreadsheet(text):
     assert row[1:3] == [cell, cell] and row[3] == "-0.5" and header[3][0] == "'"
 
 
-@pytest.mark.parametrize("value", [-0.5, -3, "-0.5", "+1e-4", "-12", "a-b", "1=1", None, True, "a@b", ""])
+@for_each("value", [-0.5, -3, "-0.5", "+1e-4", "-12", "a-b", "1=1", None, True, "a@b", ""])
 def test_numbers_and_other_texts_stay(value):
     assert csv_cell(value) == value
 
 
-@pytest.mark.parametrize(
+@for_each(
     "name, shown",
     [
         ("a|b", "a\\|b"),

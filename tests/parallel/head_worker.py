@@ -91,6 +91,8 @@ def main(folder):
     check_broadcast(comm)
     check_layouts_and_types(comm)
     check_wrong_label(comm)
+    part = Problem().step_on(comm, LOSSES["arcface"], 0.3, precision="bfloat16")
+    np.savez(os.path.join(folder, f"bfloat16-{comm.rank}.npz"), *part)
     for loss, margin in LOSSES.items():
         for ratio in (1.0, 0.3):
             for name, problem in (("plain", Problem()), ("saturated", Problem().saturate())):

@@ -15,15 +15,9 @@ from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.training.module import FaceModule
 
+from helpers.models import network_without_statistics
+
 NUM_CLASSES, GLOBAL_BATCH_SIZE = 101, 12
-
-
-def symbol():
-    """A network without batch statistics, which would be those of the rank's own images."""
-    body = (mx.sym.Variable("data") - 127.5) * 0.0078125
-    body = mx.sym.Convolution(body, num_filter=8, kernel=(3, 3), stride=(2, 2), no_bias=True, name="conv0")
-    body = mx.sym.LeakyReLU(body, act_type="prelu", name="relu0")
-    return mx.sym.FullyConnected(body, num_hidden=16, flatten=True, name="fc1")
 
 
 def train(comm, folder, ctx=None, global_batch_size=GLOBAL_BATCH_SIZE):
@@ -31,7 +25,7 @@ def train(comm, folder, ctx=None, global_batch_size=GLOBAL_BATCH_SIZE):
     bank = MemoryBank(NUM_CLASSES, 16, comm, ctx=ctx)
     head = PartialFC(bank, MarginSoftmax(32, m2=0.3), CenterSGD(), comm)
     batch_size = global_batch_size // comm.world_size
-    module = FaceModule(symbol(), head, comm, ctx or mx.cpu(), batch_size, image_size=16)
+    module = FaceModule(network_without_statistics(), head, comm, ctx or mx.cpu(), batch_size, image_size=16)
     random = np.random.RandomState(0)
     losses = []
     for num_update in range(2):

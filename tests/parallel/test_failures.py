@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.failures import INJECT, KINDS, LAUNCHERS, SHORT, arguments, fail
 
-from parallel.launch import run, succeed
+from helpers.ranks import run, succeed
 
 RANK = r"error: rank 1 \(\S+\)"
 LAST = {

@@ -4,18 +4,25 @@ import numpy as np
 import pytest
 
 from helpers.problem import LOSSES, Problem, assemble, assert_close, float32_bound
-from parallel.launch import LAUNCHERS, launch, succeed
+from helpers.ranks import LAUNCHERS, launch, succeed
 
 CASES = [(loss, ratio, name) for loss in LOSSES for ratio in (1.0, 0.3) for name in ("plain", "saturated")]
+
+
+def load(folder, name, ranks):
+    """`Step` and chosen classes of all ranks."""
+    parts = [np.load(folder / f"{name}-{rank}.npz") for rank in range(ranks)]
+    return assemble([[part[key] for key in part.files] for part in parts])
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_step_equals_the_reference(launcher, ranks, tmp_path):
     succeed(launch(launcher, ranks, "head_worker.py", tmp_path))
+    result, chosen = load(tmp_path, "bfloat16", ranks)
+    assert_close(result, Problem().truth(chosen, LOSSES["arcface"]), 0.03)
     for loss, ratio, name in CASES:
-        parts = [np.load(tmp_path / f"{loss}-{ratio}-{name}-{rank}.npz") for rank in range(ranks)]
-        result, chosen = assemble([[part[key] for key in part.files] for part in parts])
+        result, chosen = load(tmp_path, f"{loss}-{ratio}-{name}", ranks)
         problem = Problem().saturate() if name == "saturated" else Problem()
         bound = float32_bound(problem, chosen, LOSSES[loss]) if name == "saturated" else 1e-5
         assert_close(result, problem.truth(chosen, LOSSES[loss]), bound)

@@ -13,7 +13,9 @@ from safetensors.numpy import load_file
 from partial_fc.cli.train_arguments import parser
 
 from helpers.faces import write_faces
-from parallel.launch import ROOT, horovodrun, mpirun, run, succeed
+from helpers.options import options_of
+from helpers.paths import ROOT
+from helpers.ranks import horovodrun, mpirun, run, succeed
 
 SMALL = ["--set", "val_targets=val", "--set", "image_size=32", "--set", "embedding_size=16", "--set", "max_update=6"]
 SMALL += ["--batch-size", "8", "--sample-ratio", "0.4", "--set", "frequent=2", "--set", "lr_steps=4"]
@@ -159,9 +161,9 @@ def test_wrong_arguments_end_with_their_cause(launcher, tmp_path):
 def all_options():
     """Every option of the trainer, and some that are horovodrun's, with values that are hard to hand on."""
     words = ["--verbose", "-np", "3", "--set", "verbose=3", "--network=x", "--", "-H", ""]
-    for action in parser()._actions:
-        for name in action.option_strings:
-            words += [name] if action.nargs == 0 else [name, f"{action.dest}=a  'b' \"c\" $d * \\n"]
+    for names, valued, key in options_of(parser):
+        for name in names:
+            words += [name, f"{key}=a  'b' \"c\" $d * \\n"] if valued else [name]
     return words
 
 

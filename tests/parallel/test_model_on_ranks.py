@@ -7,7 +7,7 @@ from partial_fc.checkpoint.center_files import load_centers
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.head.memory_bank import MemoryBank
 
-from parallel.launch import LAUNCHERS, launch, succeed
+from helpers.ranks import LAUNCHERS, launch, succeed
 from parallel.model_worker import NUM_CLASSES, train
 from reference import relative_error
 

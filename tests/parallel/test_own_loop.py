@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from parallel.launch import LAUNCHERS, ROOT, launch, succeed
+from helpers.paths import ROOT
+from helpers.ranks import LAUNCHERS, launch, succeed
 
 AFTER = """
 weights = mx.nd.concat(*[param.data().reshape((1, -1)) for param in params.values() if param.grad_req != "null"], dim=1)

@@ -17,7 +17,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from helpers.faces import write_faces
-from parallel.launch import ROOT, horovodrun, mpirun, run, succeed
+from helpers.paths import ROOT
+from helpers.ranks import horovodrun, mpirun, run, succeed
 
 UPDATES = 30
 ARGUMENTS = ["--set=val_targets=val", "--set=image_size=32", "--set=embedding_size=16", "--batch-size=8"]

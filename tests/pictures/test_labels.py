@@ -38,7 +38,7 @@ def fonts(tmp_path, monkeypatch):
         manager.addfont(str(tmp_path / f"{family}.ttf"))
 
     yield add
-    manager._findfont_cached.cache_clear()
+    manager.addfont(manager.ttflist[0].fname)  # makes it forget which fonts it has found
 
 
 def test_own_font_is_enough(fonts):

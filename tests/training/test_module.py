@@ -17,6 +17,7 @@ from partial_fc.training import module as module_file
 from partial_fc.training.module import FaceModule
 
 from helpers.models import mobilefacenet
+from helpers.updates import weight_decay
 from reference import relative_error
 
 NUM_CLASSES, EMBEDDING_SIZE, BATCH_SIZE, SIZE = 11, 8, 4, 16
@@ -110,9 +111,8 @@ def decays(name, bias_decay):
 
 @pytest.mark.parametrize("bias_decay", [True, False])
 def test_weight_decay_of_each_parameter(bias_decay):
-    module = face_module(bias_decay=bias_decay, wd=0.01)
-    decay = {name: module.module._optimizer._get_wd(index) for index, name in enumerate(module.arg_params)}
-    assert decay == {name: 0.01 * decays(name, bias_decay) for name in module.arg_params}
+    decay = weight_decay(lambda wd: face_module(bias_decay=bias_decay, wd=wd), batch(), 0.01)
+    assert decay == {name: pytest.approx(0.01 * decays(name, bias_decay), rel=1e-2, abs=1e-6) for name in decay}
     assert {name.rpartition("_")[2] for name in decay} == {"weight", "bias", "gamma", "beta"}
 
 
@@ -204,7 +204,7 @@ def test_statistics_are_those_after_the_update():
         module.update(batch(num_update, 256), num_update, 0.1, 0.1)
         averages = module.averaged_statistics()
         mx.nd.waitall()
-        for name, array in module.module._exec_group.execs[0].aux_dict.items():
+        for name, array in module.aux_params.items():
             assert np.array_equal(array.asnumpy(), averages[name].asnumpy()), name
 
 
@@ -244,6 +244,27 @@ def test_centers_that_are_not_numbers_show_in_the_loss():
     module.head.bank.weight[2] = float("nan")
     with pytest.raises(CollectiveError, match="update 4: the loss is nan, all embeddings are finite"):
         module.update(batch(), 3, 0.1, 0.1)
+
+
+def test_bfloat16_is_in_the_products_alone():
+    """What is saved and exchanged stays float32 and plain; training and verification compute in bfloat16."""
+    plain, low = face_module(), face_module(precision="bfloat16")
+    assert low.symbol.tojson() == plain.symbol.tojson()
+    arrays = {**low.arg_params, **low.aux_params, **low.momentum, **low._gradients}
+    assert {np.dtype(array.dtype) for array in arrays.values()} == {np.dtype(np.float32)}
+    assert list(low.arg_params) == list(plain.arg_params) and list(low.momentum) == list(plain.momentum)
+    images = np.concatenate([batch(n).images for n in range(3)])
+    error = relative_error(low.embed(images), plain.embed(images))
+    assert 1e-4 < error < 0.05 and low.embed(images).dtype == np.float32
+    losses = [module.update(batch(), 0, 0.001, 0.001) for module in (plain, low)]
+    assert 1e-5 < relative_error(losses[1], losses[0]) < 0.03
+
+
+def test_bfloat16_is_a_function_of_the_seed():
+    first, again = (face_module("E", precision="bfloat16") for _ in range(2))
+    losses = [[module.update(batch(n), n, 0.1, 0.1) for n in range(3)] for module in (first, again)]
+    assert losses[0] == losses[1]
+    assert all(np.array_equal(array, parameters(again)[name]) for name, array in parameters(first).items())
 
 
 def unreadable(error):

@@ -28,8 +28,8 @@ from partial_fc.training.run_state import RunState
 from partial_fc.training.saving import Saver
 
 from helpers.locks import leave
+from helpers.models import network_without_statistics
 from helpers.shards import Shards
-from parallel.model_worker import symbol
 
 NUM_CLASSES, GLOBAL_BATCH_SIZE, SIZE, EMBEDDING_SIZE = 101, 12, 16, 16
 
@@ -93,7 +93,7 @@ def face_module(comm, network=None, sample_ratio=1.0, bank=MemoryBank, seed=0):
     head = PartialFC(
         bank(NUM_CLASSES, EMBEDDING_SIZE, comm, sample_ratio, seed=seed), MarginSoftmax(32, m2=0.3), CenterSGD(), comm
     )
-    network = network() if network else symbol()
+    network = network() if network else network_without_statistics()
     return FaceModule(network, head, comm, mx.cpu(), GLOBAL_BATCH_SIZE // comm.world_size, SIZE, seed)
 
 

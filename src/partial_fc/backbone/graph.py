@@ -1,25 +1,32 @@
 """A symbol's graph, rewritten operator by operator."""
 
 import json
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence, TypedDict
 
 import mxnet as mx
 
-Entry = List[int]  # [number of a node, number of its output, version], as in MXNet's JSON
-Node = Dict[str, object]  # keys `op`, `name`, `inputs` and, for most, `attrs`
-Rule = Callable[["Graph", Node], Optional[Entry]]
+Entry = List[int]  # an output of a node, as in MXNet's JSON: [number of the node, number of its output, version]
+
+
+class Node(TypedDict, total=False):
+    """A variable or an operator, as in MXNet's JSON: a variable has the `op` null and no inputs."""
+
+    op: str
+    name: str
+    attrs: Dict[str, str]
+    inputs: List[Entry]
 
 
 class Graph:
-    """The new graph as far as it has been built; nodes are in an order in which they can be computed.
+    """The new graph as far as it is built.
 
     Attributes:
-        nodes: the nodes, see `Node`.
+        nodes: inputs of each come before it.
     """
 
-    def __init__(self, names: Sequence[str] = ()) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         self.nodes: List[Node] = []
-        self._names = set(names)
+        self._names = set(names)  # those of the old graph: its nodes may still come
 
     def append(self, node: Node) -> Entry:
         """Add a node as it is; returns its first output."""
@@ -30,42 +37,51 @@ class Graph:
         """Add an operator; returns its first output.
 
         Args:
-            op: name of the operator.
-            name: of the node; a number is appended where the graph has that name.
+            op: MXNet's name of the operator.
+            name: of the node, made unique.
             inputs: outputs of nodes of this graph.
             attrs: the operator's parameters.
         """
+        texts = {key: str(value) for key, value in attrs.items()}
+        return self.append({"op": op, "name": self.unique(name), "attrs": texts, "inputs": list(inputs)})
+
+    def unique(self, name: str) -> str:
+        """The name, with a number at its end if another node has it."""
         unique, number = name, 0
         while unique in self._names:
             number += 1
-            unique = f"{name}{number}"
+            unique = f"{name}_{number}"
         self._names.add(unique)
-        return self.append(
-            {"op": op, "name": unique, "attrs": {k: str(v) for k, v in attrs.items()}, "inputs": list(inputs)}
-        )
+        return unique
 
 
-def rewrite(symbol: mx.sym.Symbol, rule: Rule) -> mx.sym.Symbol:
-    """The symbol with operators replaced; the names of arguments, auxiliary states and outputs stay.
+Rule = Callable[[Graph, Node], Optional[Entry]]
+Finish = Callable[[Graph, Entry], Entry]
+
+
+def rewrite(symbol: mx.sym.Symbol, rule: Rule, finish: Finish = lambda graph, output: output) -> mx.sym.Symbol:
+    """The symbol with operators replaced; its arguments and auxiliary states stay.
 
     Args:
         symbol: any; it is left as it is.
-        rule: function of the new graph and of a node whose inputs are in it. It adds what replaces the node and returns
-            the output of that, or None to keep the node, of which it may change the inputs and the attributes.
+        rule: function of the new graph and of a node whose inputs are in that graph. It adds what replaces the node and
+            returns the output of that; or it returns None to keep the node, which it may have changed.
+        finish: function of the new graph and of an output of the symbol. It returns what the output is to be.
 
     Returns:
         A new Symbol.
     """
-    old = json.loads(symbol.tojson())
+    old = json.loads(symbol.tojson(remove_amp_cast=False))
     graph = Graph([node["name"] for node in old["nodes"]])
-    place: List[Entry] = []  # of the first output of every old node
+    place: List[Entry] = []  # of the first output of each old node
 
     def moved(entries: Sequence[Entry]) -> List[Entry]:
-        return [[place[node][0], place[node][1] + output, *rest] for node, output, *rest in entries]
+        return [[place[node][0], place[node][1] + output, *version] for node, output, *version in entries]
 
     for node in old["nodes"]:
         node = {**node, "inputs": moved(node["inputs"])}
         place.append(rule(graph, node) or graph.append(node))
+    heads = [finish(graph, head) for head in moved(old["heads"])]
     arg_nodes = [place[node][0] for node in old["arg_nodes"]]
-    new = {"nodes": graph.nodes, "arg_nodes": arg_nodes, "heads": moved(old["heads"]), "attrs": old["attrs"]}
+    new = {"nodes": graph.nodes, "arg_nodes": arg_nodes, "heads": heads, "attrs": old["attrs"]}
     return mx.sym.load_json(json.dumps(new))

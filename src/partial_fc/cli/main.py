@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from typing import List, Optional
+from typing import Callable, Dict, List, Optional
 
 from .. import __version__
 from ..errors import InputError
@@ -19,7 +19,13 @@ from .train_arguments import parser as train_parser
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the command line; returns the exit status, see errors.py."""
     argv = sys.argv[1:] if argv is None else argv
-    commands = {"train": _train, "data": data, "eval": evaluate, "centers": centers, "doctor": doctor}
+    commands: Dict[str, Callable[[List[str]], int]] = {
+        "train": _train,
+        "data": data,
+        "eval": evaluate,
+        "centers": centers,
+        "doctor": doctor,
+    }
     if argv and argv[0] in commands:
         return commands[argv[0]](argv[1:])
     parser().parse_args(argv)

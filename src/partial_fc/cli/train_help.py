@@ -8,6 +8,7 @@ from typing import Any, Dict, Sequence
 
 from ..config import NAMES, default_names, load_presets, naming_presets
 from ..config_keys import KEYS, SECTIONS, Key
+from ..output.printable import print_lines
 
 _OF_PRESETS = (*NAMES, "presets")  # keys that --set does not take: the presets depend on them
 _EXAMPLES = """examples:
@@ -96,4 +97,4 @@ def _table(names: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    print_lines(page().splitlines())

@@ -228,7 +228,7 @@ def _skipping(source: Images, bad: Dict[int, str]) -> Callable[[int], np.ndarray
 
 def _checked(source: Images, part: range, features: np.ndarray, bad: Dict[int, str]) -> np.ndarray:
     features[[place for place, row in enumerate(part) if row in bad]] = 0
-    check_finite(features, lambda place: source.lines[part[place]])
+    check_finite(features, source.lines.__getitem__, part.start)
     return features
 
 

@@ -2,23 +2,24 @@
 
 import contextlib
 import logging
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Generator, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
 
-from ..backbone.plain_layout import plain_layout
+from ..backbone.fast import fast_symbol
 from ..checkpoint.symbol_file import check_size
 from ..data.parallel import ordered_map
 from ..data.progress import progress
 from ..errors import InputError, cause
 from ..limits import usable_cores
-from .model import load_model
+from .model import Model, load_model
 from .protocols.unit_features import unit_or_nan
 
 log = logging.getLogger("partial_fc")
 
 BATCH_SIZE = 64
+Size = Tuple[int, int]  # height and width
 _AS_THEY_ARE, _USUAL = (0.0, 1.0), (127.5, 0.0078125)
 
 
@@ -32,6 +33,7 @@ class Embedder:
         bgr: whether the model was trained on blue, green, red; `embed` takes RGB in any case.
         scaling: mean and scale (floats): the network gets (x - mean) * scale of pixels x, 0..255; None: what the
             beginning of its symbol suggests, see `load_model`.
+        precision: of the network, see `fast_symbol`; embeddings are float32 all the same.
 
     Attributes:
         name: of the model, PREFIX,EPOCH.
@@ -40,17 +42,27 @@ class Embedder:
         batch_size: as given.
     """
 
-    def __init__(self, model, ctx=None, batch_size=BATCH_SIZE, bgr=False, scaling=None):
+    def __init__(
+        self,
+        model: Model,
+        ctx: Optional[mx.Context] = None,
+        batch_size: int = BATCH_SIZE,
+        bgr: bool = False,
+        scaling: Optional[Tuple[float, float]] = None,
+        precision: str = "float32",
+    ) -> None:
         self.name, self.batch_size = model.name, batch_size
         guess = _AS_THEY_ARE if model.scales_input else _USUAL
         mean, scale = self._scaling = scaling or guess
         self.settings = {"mean": mean, "scale": scale, "scaling": "given" if scaling else "guessed"}
         own = "" if self._scaling == guess else f"-mean{mean!r}-scale{scale!r}"
+        own += "" if precision == "float32" else f"-{precision}"
         self.checksum = model.checksum + ("-bgr" if bgr else "") + own
-        self._model, self._ctx, self._bgr = model, ctx or mx.cpu(), bgr
-        self._size = self._module = None
+        self._model, self._ctx, self._bgr, self._precision = model, ctx or mx.cpu(), bgr, precision
+        self._size: Optional[Size] = None
+        self._module: mx.mod.Module = None  # once the size of the images is known
 
-    def embed(self, images, mirror=False):
+    def embed(self, images: np.ndarray, mirror: bool = False) -> np.ndarray:
         """Embeddings as the network computes them, not normalized.
 
         Args:
@@ -65,7 +77,7 @@ class Embedder:
         """
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise InputError(f"expected uint8 images (n, height, width, 3), got {images.dtype} {images.shape}")
-        embeddings = np.empty((len(images), self.embedding_size(images.shape[1:3])), np.float32)
+        embeddings = np.empty((len(images), self.embedding_size((images.shape[1], images.shape[2]))), np.float32)
         if mirror:
             images = images[:, :, ::-1]
         if self._bgr:
@@ -75,7 +87,7 @@ class Embedder:
             embeddings[start : start + len(part)] = self._forward(part)
         return embeddings
 
-    def embed_with_mirror(self, images, unit=False):
+    def embed_with_mirror(self, images: np.ndarray, unit: bool = False) -> np.ndarray:
         """Sum of the embeddings of images and of their mirror images, (n, D) float32; see `embed`.
 
         unit: whether both are divided by their norms first.
@@ -83,13 +95,13 @@ class Embedder:
         plain, mirrored = self.embed(images), self.embed(images, mirror=True)
         return unit_or_nan(plain) + unit_or_nan(mirrored) if unit else plain + mirrored
 
-    def embedding_size(self, size):
+    def embedding_size(self, size: Size) -> int:
         """D for images of `size` (H, W); raises InputError where the model does not take such images."""
         if size != self._size:
             self._bind(size)
         return int(np.prod(self._module.output_shapes[0][1][1:]))
 
-    def _forward(self, part):
+    def _forward(self, part: np.ndarray) -> np.ndarray:
         padded = np.zeros((self.batch_size,) + part.shape[1:], np.uint8)
         padded[: len(part)] = part
         # Bytes are copied to the device and converted to floats there.
@@ -100,15 +112,16 @@ class Embedder:
         self._module.forward(mx.io.DataBatch([data]), is_train=False)
         return self._module.get_outputs()[0].asnumpy()[: len(part)].reshape(len(part), -1)
 
-    def check_size(self, size):
+    def check_size(self, size: Size) -> None:
         """Raise InputError unless the model takes images of `size` (H, W); nothing is computed."""
         self._check_shapes((self.batch_size, 3, *size))
 
-    def _bind(self, size):
+    def _bind(self, size: Size) -> None:
         shape = (self.batch_size, 3, *size)
         self._check_shapes(shape)
         symbol, parameters = self._model.symbol, self._model.parameters
-        module = mx.mod.Module(plain_layout(symbol), data_names=["data"], label_names=None, context=self._ctx)
+        fast = fast_symbol(symbol, self._ctx, self._precision)
+        module = mx.mod.Module(fast, data_names=["data"], label_names=None, context=self._ctx)
         module.bind([("data", shape)], for_training=False)
         module.set_params(
             {name: parameters[name] for name in symbol.list_arguments() if name != "data"},
@@ -116,7 +129,7 @@ class Embedder:
         )
         self._size, self._module = size, module
 
-    def _check_shapes(self, shape):
+    def _check_shapes(self, shape: Tuple[int, ...]) -> None:
         """Raise InputError unless the model's parameters fit images of this shape."""
         symbol, size = self._model.symbol, f"{shape[2]}x{shape[3]}"
         try:
@@ -136,14 +149,21 @@ class Embedder:
             raise InputError(f"`model` {self.name}: its output {outputs[0]} has no row for each of {shape[0]} images")
 
 
-def check_finite(embeddings, name):
-    """Raise InputError for a row of embeddings (n, D) that is not finite; `name`: function from its place to a name."""
+def check_finite(embeddings: np.ndarray, name: Callable[[int], str], first: int = 0) -> None:
+    """Raise InputError for a row of embeddings (n, D) that is not finite.
+
+    Args:
+        name: function from the number of an image to its name.
+        first: number of the first row's image.
+    """
     finite = np.isfinite(embeddings).all(axis=1)
     if not finite.all():
-        raise InputError(f"{name(int(np.argmin(finite)))}: its embedding is not finite")
+        raise InputError(f"{name(first + int(np.argmin(finite)))}: its embedding is not finite")
 
 
-def image_batches(read, count, batch_size, num_workers=0):
+def image_batches(
+    read: Callable[[int], np.ndarray], count: int, batch_size: int, num_workers: int = 0
+) -> Iterator[Tuple[int, np.ndarray]]:
     """Images in batches, read ahead of time by threads, with progress shown.
 
     Args:
@@ -160,10 +180,12 @@ def image_batches(read, count, batch_size, num_workers=0):
         yield part.start, images
 
 
-def read_ahead(read, parts, num_workers=0):
+def read_ahead(
+    read: Callable[[int], np.ndarray], parts: Sequence[range], num_workers: int = 0
+) -> Generator[Tuple[range, np.ndarray], None, None]:
     """As `image_batches`, for batches in `parts`, ranges of indices; yields range and images."""
 
-    def load(part):
+    def load(part: range) -> Tuple[range, np.ndarray]:
         return part, np.stack([read(index) for index in part])
 
     num_workers = num_workers or usable_cores()
@@ -180,6 +202,7 @@ class ModelOptions(NamedTuple):
     bgr: bool = False
     scaling: Optional[Tuple[float, float]] = None
     batch_size: int = BATCH_SIZE
+    precision: str = "float32"
 
 
 def open_embedders(
@@ -200,7 +223,7 @@ def open_embedders(
 def open_embedder(name: str, ctx: mx.Context, options: ModelOptions) -> Embedder:
     """The Embedder of one model; the log says how its pixels are scaled, and why. Raises InputError as `load_model`."""
     model = load_model(name, options.layer, options.operators)
-    embedder = Embedder(model, ctx, options.batch_size, options.bgr, options.scaling)
+    embedder = Embedder(model, ctx, options.batch_size, options.bgr, options.scaling, options.precision)
     why = f"because its symbol begins with {model.begins_with}; mean and scale override this"
     log.info("%s: the network gets %s", name, pixel_words(embedder.settings, why))
     return embedder

@@ -4,7 +4,7 @@ import collections
 import hashlib
 import json
 import logging
-from typing import Dict, NamedTuple
+from typing import Dict, NamedTuple, Optional, Sequence
 
 import mxnet as mx
 
@@ -41,7 +41,7 @@ class Model(NamedTuple):
     begins_with: str = ""
 
 
-def load_model(name, layer=None, operators=()):
+def load_model(name: str, layer: Optional[str] = None, operators: Sequence[str] = ()) -> Model:
     """Read `PREFIX-symbol.json` and `PREFIX-EPOCH.params`.
 
     The embeddings are `fc1_output` where the symbol has that, as InsightFace's models and ours; else its own output.

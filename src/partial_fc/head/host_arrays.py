@@ -28,7 +28,7 @@ def memory_array(num_rows: int, num_columns: int) -> np.ndarray:
 def file_array(folder: str, num_rows: int, num_columns: int) -> np.ndarray:
     """float32 zeros (num_rows, num_columns) in a file of `folder`, whose space is reserved.
 
-    The file has no name: its space is free again when the process has ended, in whatever way.
+    The file has no name: its space is freed when the process ends, even by a crash.
 
     Raises:
         InputError: if the folder cannot be written or has no room.

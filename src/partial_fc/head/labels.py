@@ -1,4 +1,4 @@
-"""The labels of a batch, in whatever form a reader gives them, as class ids."""
+"""The labels of a batch, of any array type, as class ids."""
 
 from typing import Any, Sequence, Union
 

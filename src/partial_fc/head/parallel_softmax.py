@@ -84,7 +84,7 @@ def _sum_of_classes(probabilities: mx.nd.NDArray) -> mx.nd.NDArray:
 
 
 def no_columns(batch_size: int, ctx: mx.Context) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
-    """(local log-sum-exp, target logit) of a rank that has no columns, two (B,) arrays for `combine`."""
+    """(local log-sum-exp, target logit) for `combine` of a rank without columns, two (B,) arrays."""
     return mx.nd.full((batch_size,), _EXCLUDED, ctx), mx.nd.zeros((batch_size,), ctx)
 
 

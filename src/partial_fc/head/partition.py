@@ -1,4 +1,4 @@
-"""Which classes a rank owns."""
+"""The range of classes that a rank owns."""
 
 from typing import NamedTuple
 

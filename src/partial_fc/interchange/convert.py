@@ -103,7 +103,8 @@ def from_arcface_torch(path: str, prefix: str) -> Tuple[List[int], int]:
 
 def network_name(units: Sequence[int]) -> str:
     """Name of our network with such units, such as `r50`; empty where there is none."""
-    return next((f"r{depth}" for depth, own in resnet.UNITS.items() if tuple(own) == tuple(units)), "")
+    names = [f"r{depth}" for depth, own in resnet.UNITS.items() if tuple(own) == tuple(units)]
+    return names[-1] if names else ""  # r49 and r50 have the same
 
 
 def _symbol(units: Sequence[int], parameters: Mapping[str, np.ndarray]) -> mx.sym.Symbol:

@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 from types import MappingProxyType
-from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from mxboard.proto.event_pb2 import Event, SessionLog
@@ -26,6 +26,9 @@ from ..output.printable import escaped
 from .module import START, FaceModule, UpdateStats
 from .run_state import RunState
 from .schedules import Schedule
+
+# What is called after every update.
+Callback = Callable[[UpdateStats], Any]
 
 log = logging.getLogger("partial_fc")
 

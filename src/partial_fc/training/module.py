@@ -195,7 +195,7 @@ class FaceModule:
         try:
             with self.comm.waiting(IMAGES):
                 return next(batches)
-        except Exception as error:  # whatever a worker met: every rank is to end with it
+        except Exception as error:  # any error of a worker ends the run on every rank
             problem = str(error) if isinstance(error, InputError) else described(error)
             self.head.fail(problem, exit_status(error))
             raise

@@ -12,7 +12,8 @@ from partial_fc.cli.data import main as commands
 from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.tools.pack import pack
 
-from parallel.launch import ROOT
+from helpers.documents import command_lines, documents
+from helpers.options import commands_of
 
 PEOPLE, IMAGES = 20, 46  # a tenth of the people has 1,000 pairs of each kind
 _NAMES = "pack|unpack|merge|split|pairs|shuffle|index|check|info"
@@ -20,10 +21,8 @@ _NAMES = "pack|unpack|merge|split|pairs|shuffle|index|check|info"
 
 def documented():
     """Arguments of the commands in blocks of code, and of those between backquotes that name a folder."""
-    for name in ("README.md", os.path.join("docs", "your-own-data.md")):
-        with open(os.path.join(ROOT, name), encoding="utf-8") as file:
-            text = file.read()
-        yield from re.findall(r"^partial-fc data (.*)$", text, re.MULTILINE)
+    yield from (line[len("partial-fc data ") :] for line in command_lines("^partial-fc data "))
+    for _, text in documents():
         yield from re.findall(rf"`(?:partial-fc data )?((?:{_NAMES}) data/[^`]*)`", text)
 
 
@@ -66,8 +65,7 @@ def test_it_runs_as_printed(files, tmp_path, monkeypatch, line):
 
 
 def test_every_command_is_documented():
-    (choices,) = [action.choices for action in commands.parser()._actions if action.choices]
-    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
-        rows = re.findall(r"^\| (`[a-z0-9`, ]+`) \|", file.read(), re.MULTILINE)
+    (text,) = [text for page, text in documents() if page == os.path.join("docs", "commands.md")]
+    rows = re.findall(r"^\| (`[a-z0-9`, ]+`) \|", text, re.MULTILINE)
     named = {name for row in rows for name in re.findall("`([a-z0-9]+)`", row)}
-    assert set(choices) <= named
+    assert set(commands_of(commands.parser)) <= named

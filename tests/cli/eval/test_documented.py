@@ -1,4 +1,4 @@
-"""The commands in README and docs/evaluation.md run as they are printed, in a folder with files of these names."""
+"""The commands `eval ...` in README and docs run as they are printed, in a folder with files of these names."""
 
 import os
 import re
@@ -13,24 +13,17 @@ from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.verification_set import save_verification_set
 from partial_fc.eval.protocols.megaface_files import write_feature
 
+from helpers.documents import command_lines
 from helpers.faces import face, write_faces
 from helpers.models import write_linear_model
+from helpers.paths import ROOT
 from helpers.protocols import IFRT, write_ijb, write_images, write_megaface
-from parallel.launch import ROOT, run, succeed
+from helpers.ranks import run, succeed
 
 SIZE = 112
 
 
-def lines():
-    """Every line of the docs that runs a command of `eval`, without its comment."""
-    for name in ("README.md", os.path.join("docs", "evaluation.md")):
-        with open(os.path.join(ROOT, name), encoding="utf-8") as file:
-            text = file.read().replace("\\\n", " ")
-        for line in re.findall(r"^.*partial-fc eval [a-z].*$", text, re.MULTILINE):
-            yield re.sub(r"\s+# .*", "", " ".join(line.split()))
-
-
-LINES = sorted(set(lines()))
+LINES = sorted(command_lines("partial-fc eval [a-z]"))
 
 
 def write_pairs(folder, pairs, size=SIZE):
@@ -43,7 +36,8 @@ def write_pairs(folder, pairs, size=SIZE):
 
 def verification(here):
     images = [encode_jpeg(face(0, number, SIZE)) for number in range(40)]
-    for name in ("lfw", "cfp_fp", "agedb_30"):
+    (here / "data" / "faces").mkdir(parents=True)
+    for name in ("lfw", "cfp_fp", "agedb_30", "data/faces/heldout"):
         save_verification_set(here / f"{name}.bin", images, np.arange(20) < 9)
     write_pairs(here / "FOLDER", here / "pairs.txt")
     write_pairs(here / "data" / "lfw-112X112", here / "DIR" / "pairs.txt")

@@ -1,33 +1,18 @@
 """The commands as they stand in README and docs."""
 
-import os
 import re
-import shlex
 
 import pytest
 
 from partial_fc.cli.eval.main import parser
 
-from parallel.launch import ROOT
-
-
-def documented():
-    for name in ("README.md", os.path.join("docs", "evaluation.md")):
-        with open(os.path.join(ROOT, name), encoding="utf-8") as file:
-            text = file.read().replace("\\\n", " ")
-        for line in re.findall(r"partial-fc eval ([a-z].*)$", text, re.MULTILINE):
-            yield shlex.split(line.rstrip("'"), comments=True)
-
-
-@pytest.mark.parametrize("arguments", documented(), ids=" ".join)
-def test_documented_commands_can_be_parsed(arguments):
-    args = parser().parse_args(arguments)
-    assert args.eval_command == arguments[0] and callable(args.run)
+from helpers.documents import command_lines
+from helpers.options import commands_of
 
 
 def test_every_command_is_documented():
-    (commands,) = [action.choices for action in parser()._actions if action.choices]
-    assert {arguments[0] for arguments in documented()} == set(commands)
+    documented = [re.search("partial-fc eval ([a-z]+)", line)[1] for line in command_lines("partial-fc eval [a-z]")]
+    assert set(documented) == set(commands_of(parser))
 
 
 def test_a_model_is_needed(capsys):

@@ -1,5 +1,6 @@
 """Wrong paths are found before anything is read or computed, and named by the option."""
 
+import itertools
 import os
 import re
 
@@ -13,6 +14,7 @@ from partial_fc.eval import embedding
 from partial_fc.eval.embedding import Embedder
 from partial_fc.eval.protocols import pair_sets
 
+from helpers.cases import for_each
 from helpers.faces import face
 from helpers.models import write_linear_model
 
@@ -64,26 +66,10 @@ INPUTS = [
     ("embed", ["--images", "nope"], "--images nope: no such folder"),
     ("embed", ["--list", "nope"], "--list nope: no such file"),
 ]
-OUTPUTS = (
-    [
-        (command, [f"--{option}", path], f"--{option} {path}: is a folder, or there is no folder")
-        for command in COMMANDS
-        if command != "embed"
-        for option in ("json", "csv", "roc", "histogram", "report")
-        for path in ("folder", "no/file", "file/x")
-    ]
-    + [
-        (command, ["--keep", "file"], "--keep file: .*/file is not a folder that can be written to")
-        for command in ("ifrt", "ijb", "megaface")
-    ]
-    + [
-        (
-            "megaface",
-            ["--write-features", "file/x", "--ending", "x"],
-            "--write-features file/x: .*/file is not a folder",
-        )
-    ]
-)
+OUTPUTS = [
+    (command, ["--keep", "file"], "--keep file: .*/file is not a folder that can be written to")
+    for command in ("ifrt", "ijb", "megaface")
+] + [("megaface", ["--write-features", "file/x", "--ending", "x"], "--write-features file/x: .*/file is not a folder")]
 MODELS = [(command, ["--model", "nope"], "--model nope: no file nope-symbol.json") for command in COMMANDS]
 
 
@@ -94,6 +80,15 @@ def test_wrong_paths_are_found_first(capsys, monkeypatch, command, wrong, messag
     before = sorted(os.listdir())
     assert re.match(f"error: {message}", failure(capsys, *COMMANDS[command], *wrong))
     assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"embed"}))
+@for_each(
+    "option, path", itertools.product(("json", "csv", "roc", "histogram", "report"), ("folder", "no/file", "file/x"))
+)
+def test_outputs_that_cannot_be_written_are_found_first(capsys, monkeypatch, command, option, path):
+    message = f"--{option} {path}: is a folder, or there is no folder"
+    test_wrong_paths_are_found_first(capsys, monkeypatch, command, [f"--{option}", path], message)
 
 
 def test_rec_and_folder(capsys):

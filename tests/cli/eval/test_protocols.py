@@ -12,8 +12,9 @@ from partial_fc.eval.protocols.megaface import megaface_result
 from partial_fc.eval.protocols.unit_features import UnitFeatures
 
 from helpers.models import write_linear_model
+from helpers.paths import ROOT
 from helpers.protocols import IFRT, SIZE, write_ijb, write_images, write_megaface
-from parallel.launch import ROOT, run, succeed
+from helpers.ranks import run, succeed
 
 
 def figures(capsys, *arguments):

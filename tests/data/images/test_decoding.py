@@ -16,7 +16,7 @@ from partial_fc.data.images.decoding import decode_image, decode_into, encode_jp
 from partial_fc.data.images.fit import decode_any
 from partial_fc.errors import InputError
 
-from parallel.launch import ROOT
+from helpers.paths import ROOT
 
 
 def red_left_blue_right(height=20, width=32):

@@ -11,6 +11,8 @@ from partial_fc.data.records.record_writer import record_files
 from partial_fc.data.records.recordio import MAGIC, read_record, write_record
 from partial_fc.errors import InputError
 
+from helpers.cases import for_each
+
 WORD = struct.pack("<I", MAGIC)
 CONTENTS = {
     "short": b"abc",
@@ -23,12 +25,12 @@ CONTENTS = {
     "long": os.urandom(100000),
     "many": (WORD + b"12345678") * 3000,
 }
-every_content = pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+every_content = for_each("content", CONTENTS.values())
 LABELS = [3.0, [1.0, 2.0], [float(number) for number in range(50)]]
 
 
-@every_content
 @pytest.mark.parametrize("label", LABELS, ids=["one", "two", "many"])
+@every_content
 def test_bytes_are_those_of_mxnet(tmp_path, content, label):
     theirs = mx.recordio.MXRecordIO(str(tmp_path / "theirs"), "w")
     flag = 0 if isinstance(label, float) else len(label)
@@ -39,8 +41,8 @@ def test_bytes_are_those_of_mxnet(tmp_path, content, label):
     assert ours.getvalue() == (tmp_path / "theirs").read_bytes() and len(ours.getvalue()) == length
 
 
-@every_content
 @pytest.mark.parametrize("before", [0, 8])
+@every_content
 def test_what_is_written_is_read(tmp_path, content, before):
     path = tmp_path / "records"
     with open(path, "wb") as file:

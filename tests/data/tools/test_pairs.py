@@ -7,6 +7,8 @@ import pytest
 from partial_fc.data.tools.pairs import check_enough_pairs, draw_pairs, read_pairs
 from partial_fc.errors import InputError
 
+from helpers.cases import for_each
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -63,12 +65,12 @@ def test_pairs_without_the_first_line_and_of_any_total(tmp_path, folder):
     assert len(read_pairs(write(tmp_path, "3\n" + lines.replace("Bo 1 2\n", "")), folder)) == 3
 
 
-@pytest.mark.parametrize("separator", ["\t", " ", ",", ", ", "  \t"])
-@pytest.mark.parametrize("same, different", ["10", ("1", "-1"), ("True", "False")])
-@pytest.mark.parametrize("label_first", [False, True])
+@for_each("separator", ["\t", " ", ",", ", ", "  \t"])
+@for_each("same, different", ["10", ("1", "-1"), ("True", "False")])
+@for_each("label_first", [False, True])
 def test_pairs_by_path(tmp_path, folder, separator, same, different, label_first):
     """Paths from the folder; names of digits among them."""
-    os.makedirs(os.path.join(folder, "0"))
+    os.makedirs(os.path.join(folder, "0"), exist_ok=True)
     open(os.path.join(folder, "0", "1.jpg"), "w").close()
     one, two, digits = "Bo/Bo_0001.jpg", "Ann_Lee\\Ann_Lee_0002.png", "0/1.jpg"
     listed = [(one, two, different), (one, os.path.join(".", one), same), (digits, one, different)]

@@ -49,7 +49,7 @@ def pool_templates(features: np.ndarray, faces: FaceList, halves: bool = False, 
     for start in range(0, len(features), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         part = np.asarray(features[rows], np.float64)
-        check_finite(part, lambda place, start=start: faces.names[start + place])
+        check_finite(part, faces.names.__getitem__, start)
         if halves:
             both = part[:, : size // 2], part[:, size // 2 :]
             part = unit_or_nan(both[0]) + unit_or_nan(both[1]) if unit else both[0] + both[1]

@@ -83,7 +83,7 @@ def _embed(embedder: Embedder, pairs: PairSet) -> Tuple[np.ndarray, np.ndarray]:
     for start, images in image_batches(pairs.read, len(pairs.images), embedder.batch_size):
         for parts, mirror in ((plain, False), (mirrored, True)):
             parts.append(embedder.embed(images, mirror))
-            check_finite(parts[-1], lambda place, start=start: pairs.name_of(start + place))
+            check_finite(parts[-1], pairs.name_of, start)
     return np.concatenate(plain).astype(np.float64), np.concatenate(mirrored).astype(np.float64)
 
 

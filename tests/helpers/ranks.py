@@ -10,7 +10,7 @@ LAUNCHERS = ("mpi", "gloo")
 
 
 def launch(launcher, ranks, script, *arguments):
-    """Run a script of this folder on real ranks; returns the CompletedProcess."""
+    """Run a script of tests/parallel, or one given by its whole path, on real ranks; returns the CompletedProcess."""
     command = [sys.executable, os.path.join(ROOT, "tests", "parallel", script)] + [str(a) for a in arguments]
     if launcher == "mpi":
         prefix = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none"]

@@ -1,0 +1,104 @@
+"""Low precision: how far it is from float32, and what stays float32."""
+
+import json
+
+import mxnet as mx
+import numpy as np
+import pytest
+from numpy.linalg import norm
+
+from partial_fc.backbone.fast import fast_symbol
+from partial_fc.backbone.graph import rewrite
+from partial_fc.symbol import get_symbol
+
+SHAPE = (4, 3, 32, 32)
+
+
+def bound(symbol, shape=SHAPE):
+    """A training executor whose parameters depend on their names and shapes alone."""
+    executor = symbol.simple_bind(mx.cpu(), data=shape)
+    for name, array in {**executor.arg_dict, **executor.aux_dict}.items():
+        draw = np.random.RandomState(len(name))
+        scale = np.sqrt(2 / max(1, np.prod(array.shape[1:])))
+        constant = 1 if name.endswith(("gamma", "var")) else 0
+        array[:] = draw.randn(*array.shape) * scale if len(array.shape) > 1 else np.full(array.shape, constant)
+        if name.endswith("relu1_gamma") or name == "p_gamma":
+            array[:] = 0.25
+    executor.arg_dict["data"][:] = np.random.RandomState(0).randint(0, 256, shape)
+    return executor
+
+
+def step(symbol, shape=SHAPE):
+    """Output, gradients and statistics after a forward and a backward pass."""
+    executor = bound(symbol, shape)
+    output = executor.forward(is_train=True)[0]
+    executor.backward([mx.nd.array(np.random.RandomState(1).randn(*output.shape))])
+    mx.nd.waitall()
+    arrays = {**executor.grad_dict, **executor.aux_dict}
+    assert {array.dtype for array in [output, *arrays.values(), *executor.arg_dict.values()]} == {np.float32}
+    return output.asnumpy(), {name: array.asnumpy() for name, array in arrays.items()}
+
+
+def unit():
+    """Convolution, batch normalization, PReLU, sum, convolution."""
+    body = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(3, 3), pad=(1, 1), num_filter=16, name="c")
+    body = mx.sym.BatchNorm(body, fix_gamma=False, eps=2e-5, name="bn")
+    body = mx.sym.LeakyReLU(body, act_type="prelu", name="p") + body
+    return mx.sym.Convolution(body, kernel=(3, 3), num_filter=8, num_group=2, no_bias=True, name="d")
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 31, 17), (1, 3, 9, 9), (1, 3, 3, 3)])
+def test_a_unit_in_bfloat16_is_close_to_float32(shape):
+    (expected, exact), (output, low) = step(unit(), shape), step(fast_symbol(unit(), mx.cpu(), "bfloat16"), shape)
+    assert 0 < norm(output - expected) <= 0.01 * norm(expected)
+    gradients = [
+        np.concatenate([arrays[name].ravel() for name in ("c_weight", "p_gamma", "bn_gamma", "bn_beta", "d_weight")])
+        for arrays in (low, exact)
+    ]
+    assert norm(gradients[0] - gradients[1]) <= 0.03 * norm(gradients[1])
+    for name in ("bn_moving_mean", "bn_moving_var"):
+        assert norm(low[name] - exact[name]) <= 0.005 * norm(exact[name]), name
+
+
+def test_embeddings_of_r18_keep_their_direction():
+    symbol = get_symbol("r18", 64)
+    expected, output = step(symbol)[0], step(fast_symbol(symbol, mx.cpu(), "bfloat16"))[0]
+    cosines = (expected * output).sum(1) / norm(expected, axis=1) / norm(output, axis=1)
+    assert 0.999 < cosines.min() < 1
+
+
+def test_arrays_stay_low_from_convolution_to_convolution():
+    """Two casts of arrays of the batch's size, and one per weight: what is between is computed in bfloat16."""
+    nodes = json.loads(fast_symbol(unit(), mx.cpu(), "bfloat16").tojson(remove_amp_cast=False))["nodes"]
+    cast = [nodes[node["inputs"][0][0]]["name"] for node in nodes if node["op"] == "amp_cast"]
+    weights = ["c_weight", "c_bias", "p_scaled_weight", "p_more_weight", "d_weight"]
+    assert sorted(cast) == sorted(["data", "d_bfloat16", *weights])
+
+
+def test_what_is_slow_or_inexact_in_bfloat16_is_computed_in_float32():
+    body = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(1, 1), num_filter=8, name="c")
+    gate = mx.sym.Activation(mx.sym.Pooling(body, global_pool=True, kernel=(1, 1), pool_type="avg"), act_type="sigmoid")
+    body = mx.sym.Activation(body, act_type="softsign")  # which has no bfloat16 at all
+    body = mx.sym.Dropout(mx.sym.broadcast_mul(body, gate), p=0.0)
+    symbol = mx.sym.softmax(mx.sym.FullyConnected(mx.sym.Flatten(body), num_hidden=7, name="f"))
+    expected, output = step(symbol)[0], step(fast_symbol(symbol, mx.cpu(), "bfloat16"))[0]
+    assert norm(output - expected) <= 0.02 * norm(expected)
+
+
+def test_casts_of_a_symbol_survive_being_rewritten():
+    low = fast_symbol(unit(), mx.cpu(), "bfloat16")
+    again = rewrite(low, lambda graph, node: None)
+    assert again.tojson(remove_amp_cast=False) == low.tojson(remove_amp_cast=False)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_network_that_was_trained_in_float16_runs_on_a_cpu(precision):
+    """Such a symbol casts its images to float16 and its embeddings back."""
+    low = mx.sym.Cast(mx.sym.Variable("data"), dtype="float16")
+    body = mx.sym.Convolution(low, kernel=(3, 3), num_filter=4, name="c")
+    symbol = mx.sym.Cast(mx.sym.FullyConnected(body, num_hidden=5, name="f"), dtype="float32", name="fc1")
+    body = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(3, 3), num_filter=4, name="c")
+    expected, _ = step(mx.sym.FullyConnected(body, num_hidden=5, name="f"))
+    fast = fast_symbol(symbol, mx.cpu(), precision)
+    assert fast.list_outputs() == symbol.list_outputs()
+    assert norm(step(fast)[0] - expected) <= {"float32": 1e-6, "bfloat16": 0.01}[precision] * norm(expected)
