@@ -17,7 +17,8 @@ from partial_fc.data.records.record_writer import write_records
 from partial_fc.data.verification_set import save_verification_set
 
 from helpers.faces import face
-from parallel.launch import ROOT, run, succeed
+from helpers.paths import ROOT
+from helpers.ranks import run, succeed
 
 PEOPLE, IMAGES, SIZE = 20, 6, 32
 NAMES = ["--data", "faces", "--net", "r18", "--loss", "cosface"]
