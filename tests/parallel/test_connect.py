@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from parallel.launch import LAUNCHERS, launch, succeed
+from helpers.ranks import LAUNCHERS, launch, succeed
 
 EFFECTS = """if True:
     import socket, sys, threading
