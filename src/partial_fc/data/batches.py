@@ -1,7 +1,7 @@
 """Batches of images for each rank, decoded ahead of time by worker threads."""
 
 import logging
-from typing import Any, Dict, Iterator, NamedTuple, Optional
+from typing import Any, Dict, Generator, NamedTuple, Optional
 
 import numpy as np
 

@@ -1,7 +1,7 @@
 """Batches of noise with random labels, to measure computing without reading data."""
 
 import itertools
-from typing import Any, Iterator
+from typing import Any, Generator
 
 import numpy as np
 

@@ -4,6 +4,7 @@ MXNet's exporter is the base. It needs help with details of a symbol, and its fi
 expect: parameters that are constants, names, an operator set that older runtimes know, and a description of the input.
 """
 
+import copy
 import json
 import os
 import tempfile
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..errors import InputError, cause
 from ..eval.model import Model
+from ..eval.onnx_model import import_onnx
 from ..files import atomic_path
 
 # The exporter's translations are those of opset 13 and before; it would write the newest number that `onnx` knows.
@@ -45,7 +47,7 @@ def export_onnx(
         InputError: `onnx` is not installed; the symbol has operators that the exporter does not support.
         OSError: naming the file, if it cannot be written.
     """
-    onnx = import_onnx()
+    onnx = import_onnx("onnx")
     shape = (1, 3, *size)
     _check_operators(model)
     symbol = _explicit_flatten(model.symbol)
@@ -60,15 +62,6 @@ def export_onnx(
         onnx.save_model(exported, unfinished)
 
 
-def import_onnx() -> Any:
-    """The `onnx` package; raises InputError that says how to get it where it is not installed."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise InputError(f"ONNX needs the package onnx ({error}): pip install onnx onnxruntime") from error
-    return onnx
-
-
 def _check_operators(model: Model) -> None:
     used = {node["op"] for node in json.loads(model.symbol.tojson())["nodes"]} - {_PARAMETER}
     unknown = sorted(used - set(mx.onnx.get_operator_support()))
@@ -78,11 +71,12 @@ def _check_operators(model: Model) -> None:
 
 def _explicit_flatten(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """The symbol with `flatten` written at every FullyConnected: the exporter takes a missing one for False."""
-    graph = json.loads(symbol.tojson())
-    for node in graph["nodes"]:
+    symbol = copy.deepcopy(symbol)
+    inner = symbol.get_internals()
+    for node in json.loads(symbol.tojson())["nodes"]:
         if node["op"] == "FullyConnected":
-            node.setdefault("attrs", {}).setdefault("flatten", "True")
-    return mx.sym.load_json(json.dumps(graph))
+            inner[f"{node['name']}_output"]._set_attr(flatten=node["attrs"].get("flatten", "True"))
+    return symbol
 
 
 def _onnx_parameters(

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -106,7 +106,9 @@ class CopySource:
             else:
                 log.warning("%s: no image of identity %s can be read: skipping it", self.records.path, name)
 
-    def read_in_groups(self, groups: Sequence[np.ndarray], progress: Progress) -> Iterator[List[Tuple[bytes, int]]]:
+    def read_in_groups(
+        self, groups: Union[Sequence[np.ndarray], np.ndarray], progress: Progress
+    ) -> Iterator[List[Tuple[bytes, int]]]:
         """Yield a list of (encoded image, label) for each group, without the bad records.
 
         Args:
