@@ -4,6 +4,7 @@ import contextlib
 import glob
 import os
 import re
+from typing import Iterable, Iterator, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -53,7 +54,7 @@ def import_original(folder, out, num_classes, progress=iter):
             weight_mom = _load_original(mom_path, shape) if os.path.exists(mom_path) else np.zeros_like(weight)
             yield start, weight[:rows], weight_mom[:rows]
 
-    _write(out, num_classes, shape[1], blocks())
+    write_all(out, num_classes, shape[1], blocks())
 
 
 def _count_originals(folder):
@@ -73,7 +74,7 @@ def _load_original(path, shape=None):
     values = arrays[0].asnumpy()
     if values.ndim != 2 or shape not in (None, values.shape):
         raise InputError(f"{path}: of shape {values.shape}, expected {shape or 'two dimensions'}")
-    return _finite(path, values)
+    return finite_rows(path, values)
 
 
 def import_numpy(path, out, progress=iter):
@@ -92,12 +93,13 @@ def import_numpy(path, out, progress=iter):
         for rows in progress(row_blocks(*weight.shape)):
             block = np.asarray(weight[rows], np.float32)
             mom = np.zeros_like(block) if weight_mom is None else np.asarray(weight_mom[rows], np.float32)
-            yield rows.start, _finite(path, block, rows.start), _finite(mom_path, mom, rows.start)
+            yield rows.start, finite_rows(path, block, rows.start), finite_rows(mom_path, mom, rows.start)
 
-    _write(out, *weight.shape, blocks())
+    write_all(out, *weight.shape, blocks())
 
 
-def _finite(path, rows, start=0):
+def finite_rows(path: str, rows: np.ndarray, start: int = 0) -> np.ndarray:
+    """The rows (n, D) from row `start` of a file on; raises InputError naming the first one that is not finite."""
     wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(wrong):
         raise InputError(f"{path}: row {start + wrong[0]} has numbers that are not finite")
@@ -122,7 +124,7 @@ def export_original(folder, out, world_size, progress=iter):
     num_local = -(-centers.num_classes // world_size)
     if num_local * centers.embedding_size >= 2**31:
         raise InputError(f"{num_local} rows a rank are more than an MXNet array can hold: use more --ranks")
-    with _new_folder(out, "*_centers.param"):
+    with new_folder(out, "*_centers.param"):
         _write_original(centers, out, world_size, num_local, progress)
 
 
@@ -148,7 +150,7 @@ def export_numpy(folder, out, progress=iter):
     """
     centers = CenterFiles(folder)
     shape = centers.num_classes, centers.embedding_size
-    with _new_folder(out, "centers*.npy"):
+    with new_folder(out, "centers*.npy"):
         for index, name in enumerate(_NUMPY_FILES, start=1):
             path = os.path.join(out, name)
             with atomic_path(path) as unfinished, open(unfinished, "wb") as file:
@@ -195,17 +197,19 @@ def map_centers(folder, out, num_classes, pairs, seed=0, progress=iter):
                 weight[kept], weight_mom[kept] = centers.take(old_labels[rows][kept])
             yield rows.start, weight, weight_mom
 
-    _write(out, num_classes, centers.embedding_size, blocks())
+    write_all(out, num_classes, centers.embedding_size, blocks())
 
 
-def _write(out, num_classes, embedding_size, blocks):
-    """Write all centers as one file, which appears whole."""
-    with _new_folder(out, "centers-*.safetensors"), atomic_path(os.path.join(out, centers_file(0, 1))) as unfinished:
+def write_all(
+    out: str, num_classes: int, embedding_size: int, blocks: Iterable[Tuple[int, np.ndarray, np.ndarray]]
+) -> None:
+    """Write all centers as one file into a folder that has none yet, see `write_centers`; it appears whole."""
+    with new_folder(out, "centers-*.safetensors"), atomic_path(os.path.join(out, centers_file(0, 1))) as unfinished:
         write_centers(unfinished, 0, num_classes, num_classes, embedding_size, blocks)
 
 
 @contextlib.contextmanager
-def _new_folder(out, pattern):
+def new_folder(out: str, pattern: str) -> Iterator[None]:
     """Context in which no other program writes to a folder that has no such files yet."""
     os.makedirs(out, exist_ok=True)
     with Lock(os.path.join(out, LOCK)):

@@ -79,15 +79,15 @@ def to_arcface_torch(model: Model, path: str) -> List[int]:
     return units
 
 
-def from_arcface_torch(path: str, prefix: str) -> Tuple[List[int], int]:
+def from_arcface_torch(path: str, prefix: str) -> Tuple[List[int], int, int]:
     """Convert a state dict of arcface_torch's `iresnet` to PREFIX-symbol.json and PREFIX-0000.params.
 
     Args:
         path: `.safetensors` or `.pt`; of a checkpoint of arcface_torch's trainer, its backbone.
-        prefix: of the new files.
+        prefix: of the new files, which replace those that are there.
 
     Returns:
-        Number of units in each of the four stages, and the size of the images, H = W.
+        Number of units in each of the four stages, the size of the images, H = W, and that of the embeddings.
 
     Raises:
         InputError: naming the file: damaged, or another network.
@@ -102,7 +102,7 @@ def from_arcface_torch(path: str, prefix: str) -> Tuple[List[int], int]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     save_model(prefix, symbol, arguments, states)
-    return units, size
+    return units, size, parameters["pre_fc1_weight"].shape[0]
 
 
 def network_name(units: Sequence[int]) -> str:
