@@ -91,8 +91,9 @@ def get_config(loss: str, dataset: str, network: str) -> Dict[str, Any]:
         ("dataset", dataset, presets.DATASETS),
         ("network", network, presets.NETWORKS),
     ):
-        if name not in known:
-            raise InputError("--{} {}: unknown; one of {}".format(kind, name, ", ".join(known)))
+        if name not in known and not (kind == "network" and os.path.isfile(name + "-symbol.json")):
+            own = ", or PREFIX of your own network in PREFIX-symbol.json" if kind == "network" else ""
+            raise InputError("--{} {}: unknown; one of {}{}".format(kind, name, ", ".join(known), own))
     with naming_presets():
         return presets.get_config(loss, dataset, network)
 

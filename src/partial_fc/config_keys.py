@@ -25,7 +25,7 @@ class Config:
     # Preset
     loss: str = _key("margin softmax: a key of LOSSES in default.py")
     dataset: str = _key("data set with its schedule: a key of DATASETS in default.py")
-    network: str = _key("backbone: one of NETWORKS in default.py")
+    network: str = _key("backbone: one of NETWORKS in default.py, or PREFIX of your own network in PREFIX-symbol.json")
     # Loss: s * (cos(m1 * theta + m2) - m3) for a sample's own class, s * cos(theta) for all others
     loss_s: float = _key("scale s of the logits", above=0)
     loss_m1: float = _key("factor m1 of the angle to the own class", above=0)

@@ -109,7 +109,8 @@ def parser() -> Parser:
     )
     presets, default = load_presets(), defaults()
     for name, known in (("dataset", presets.DATASETS), ("network", presets.NETWORKS), ("loss", presets.LOSSES)):
-        meaning = f"{KEYS[name].meaning.partition(':')[0]}: {', '.join(known)} (default: {NAMES[name]})"
+        own = ", or PREFIX of your own in PREFIX-symbol.json" if name == "network" else ""
+        meaning = f"{KEYS[name].meaning.partition(':')[0]}: {', '.join(known)}{own} (default: {NAMES[name]})"
         result.add_argument(KEYS[name].flag, default=NAMES[name], metavar=name.upper(), help=meaning)
     for key in _OPTIONS:
         result.add_argument(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from typing import Dict, NamedTuple, Tuple
+from typing import Dict, NamedTuple, Optional, Tuple
 
 import mxnet as mx
 
@@ -66,7 +66,7 @@ def load_model(name, layer=None, operators=()):
     refuse_pointer(symbol_path)
     symbol = load_symbol(symbol_path, operators)
     parameters = {key: array.astype("float32", copy=False) for key, array in read_parameters(params_path).items()}
-    whole, symbol = symbol, _output(symbol, layer, symbol_path)
+    whole, symbol = symbol, embedding_output(symbol, layer, symbol_path)
     _check_inputs(symbol, parameters, symbol_path, params_path)
     _check_surplus(whole, parameters, symbol_path, params_path)
     checksum = _checksum((symbol_path, params_path), symbol.list_outputs()[0])
@@ -74,8 +74,8 @@ def load_model(name, layer=None, operators=()):
     return Model(name, symbol, parameters, pixels.raw, checksum, pixels.begins_with, pixels.ambiguous)
 
 
-def _output(symbol, layer, path):
-    """The symbol of one output."""
+def embedding_output(symbol: mx.sym.Symbol, layer: Optional[str], path: str) -> mx.sym.Symbol:
+    """The symbol of one output, see `load_model`; raises InputError naming its file `path`."""
     inner = symbol.get_internals()
     names = inner.list_outputs()
     if layer is None and _EMBEDDINGS in names:

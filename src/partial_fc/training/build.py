@@ -11,8 +11,8 @@ from ..head.bank import make_bank
 from ..head.margin_softmax import MarginSoftmax
 from ..head.optimizer import CenterSGD
 from ..head.partial_fc import PartialFC
-from ..symbol import get_symbol
 from .module import FaceModule
+from .network import log_network, network_symbol
 from .plan import check_memory, memory_plan, on_host
 
 log = logging.getLogger("partial_fc")
@@ -21,7 +21,7 @@ log = logging.getLogger("partial_fc")
 def check_network(config: Config, comm: Communicator) -> None:
     """Raise CollectiveError, on every rank, for a network that cannot train with the batch size, before it is built."""
     with comm.raise_on_all_ranks():
-        check_batch_norm(_symbol(config), (config.batch_size, 3, config.image_size, config.image_size))
+        check_batch_norm(network_symbol(config), (config.batch_size, 3, config.image_size, config.image_size))
 
 
 def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
@@ -30,8 +30,10 @@ def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
     Raises:
         CollectiveError: on every rank, if the run cannot fit into the memory of any of them.
     """
-    config, symbol = run.config, _symbol(run.config)
+    config = run.config
     with comm.raise_on_all_ranks():
+        symbol = network_symbol(config)
+        log_network(config, symbol)
         log.info("memory: %s", check_memory(memory_plan(run, symbol, comm.world_size), run, comm, ctx))
     return FaceModule(
         symbol,
@@ -63,7 +65,3 @@ def _head(run: Run, comm: Communicator, ctx: mx.Context) -> PartialFC:
         )
     margin = MarginSoftmax(config.loss_s, config.loss_m1, config.loss_m2, config.loss_m3)
     return PartialFC(bank, margin, CenterSGD(config.momentum, config.wd), comm)
-
-
-def _symbol(config: Config) -> mx.sym.Symbol:
-    return get_symbol(config.network, config.embedding_size, config.net_output)
