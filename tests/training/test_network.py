@@ -44,7 +44,8 @@ def test_trains_and_evaluates(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     os.mkdir("nets")
     export_gluon("nets/mine", size=SIZE)
-    short = "--set max_update=3 --set embedding_size=16 --set verbose=3 --set loss_s=16 --batch-size 8 --set backbone_lr=0.001"
+    values = dict(max_update=3, embedding_size=16, verbose=3, loss_s=16, backbone_lr=0.001, batch_size=8)
+    short = " ".join(f"--set {key}={value}" for key, value in values.items())
     printed = train(tmp_path, f"--network nets/mine --pretrained nets/mine {short}")
     assert "--network nets/mine: raw RGB images of 48 x 48 pixels to embeddings of 16 numbers" in printed
     root = "models/demo-mine-cosface"

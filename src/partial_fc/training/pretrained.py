@@ -98,9 +98,11 @@ def _check_network(
             f"--pretrained {config.pretrained}: {path} is of --network {nearest} ({distance} names of parameters "
             f"differ), not of --network {config.network} ({num_different} differ)"
         )
-    if not any(name in loaded for name, shape in needed.items() if len(shape) > 1):  # not batch norms and biases
+    same = [name for name in needed if name in loaded]
+    if not any(len(needed[name]) > 1 for name in same):
+        only = f", only {len(same)} parameters of batch norms and biases" if same else ""
         raise InputError(
-            f"--pretrained {config.pretrained}: {path} has none of the weights of --network {config.network}: "
+            f"--pretrained {config.pretrained}: {path} has none of the weights of --network {config.network}{only}: "
             f"{why_not(needed, loaded)}"
         )
 
