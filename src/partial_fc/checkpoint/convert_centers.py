@@ -95,7 +95,7 @@ def import_numpy(path, out, progress=iter):
             mom = np.zeros_like(block) if weight_mom is None else np.asarray(weight_mom[rows], np.float32)
             yield rows.start, finite_rows(path, block, rows.start), finite_rows(mom_path, mom, rows.start)
 
-    write_all(out, *weight.shape, blocks())
+    write_all(out, weight.shape[0], weight.shape[1], blocks())
 
 
 def finite_rows(path: str, rows: np.ndarray, start: int = 0) -> np.ndarray:
