@@ -33,6 +33,7 @@ def test_runs_as_it_is_printed(tmp_path):
         printed.append(succeed(run([*start, text], cwd=str(tmp_path), PATH=path(tmp_path))))
     walk, cosine = printed[:2]
     assert re.search(r"wrote faces\.onnx; compared with MXNet on 10 images: largest difference \d\.\de-0[5-9]", walk)
+    assert walk.count("wrote faces.onnx") == 1
     expected = [cosine_of(tmp_path / name) for name in ("mxnet.npy", "onnx.npy")]
     assert float(re.fullmatch(r"cosine (\S+)\n", cosine)[1]) == pytest.approx(expected[0], abs=2e-6)
     assert expected[1] == pytest.approx(expected[0], abs=2e-6)

@@ -85,6 +85,14 @@ def test_wrong_files_are_named(tmp_path):
         OnnxModel(str(path)).forward(np.zeros((2, 3, 6, 4), np.float32))
 
 
+def test_parameters_in_other_files_are_refused(tmp_path):
+    write(tmp_path / "m.onnx")
+    model = onnx.load(str(tmp_path / "m.onnx"))
+    onnx.save(model, str(tmp_path / "m.onnx"), save_as_external_data=True, location="m.data", size_threshold=0)
+    with pytest.raises(InputError, match=r"m\.onnx: has its parameters in other files"):
+        OnnxModel(str(tmp_path / "m.onnx"))
+
+
 def test_equal_files_have_equal_checksums(tmp_path):
     write(tmp_path / "a.onnx")
     write(tmp_path / "b.onnx")

@@ -14,9 +14,10 @@ from partial_fc.checkpoint.model_files import read_parameters
 from partial_fc.cli.eval.main import main as evaluate
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.config import Run
-from partial_fc.errors import InputError
+from partial_fc.errors import CollectiveError, InputError
 from partial_fc.eval.embedding import Embedder
 from partial_fc.eval.model import load_model
+from partial_fc.training.build import check_network
 from partial_fc.training.network import network_symbol, parameter_shapes
 from partial_fc.training.pretrained import read_pretrained
 from partial_fc.training.run_folder import _default_root
@@ -24,6 +25,7 @@ from partial_fc.training.run_folder import _default_root
 from helpers.gluon import export_gluon
 from helpers.paths import ROOT
 from helpers.protocols import write_images
+from helpers.shards import Shards
 from parallel.launch import run, succeed
 
 SIZE = 48
@@ -143,6 +145,15 @@ def test_biases_are_spared_from_decay_if_asked(tmp_path):
             attributes["net_dense0_bias"]["__wd_mult__"] == attributes["net_batchnorm0_beta"]["__wd_mult__"] == expected
         )
         assert attributes["net_dense0_weight"]["__wd_mult__"] == "1.0"
+
+
+def test_ranks_must_have_the_same_network(tmp_path):
+    export_gluon(tmp_path / "0")
+    export_gluon(tmp_path / "1", last=(nn.Dense(16),))
+    configs = [config_of(tmp_path / str(rank)) for rank in range(2)]
+    Shards(2).run(lambda comm: check_network(configs[0], comm))
+    with pytest.raises(CollectiveError, match="rank 1: the checksum of the backbone is .* here, .* on rank 0"):
+        Shards(2).run(lambda comm: check_network(configs[comm.rank], comm))
 
 
 def test_name_of_the_models_root(tmp_path, monkeypatch):

@@ -60,7 +60,8 @@ class Embedder:
         self.checksum = model.checksum + ("-bgr" if bgr else "") + own
         self.begins_with = model.begins_with
         self._model, self._ctx, self._bgr = model, ctx or mx.cpu(), bgr
-        self._size = self._module = None
+        self._size: Optional[Tuple[int, int]] = None
+        self._module: Any = None  # once the size of the images is known
 
     def embed(self, images, mirror=False):
         """Embeddings as the network computes them, not normalized.

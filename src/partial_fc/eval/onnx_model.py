@@ -47,8 +47,8 @@ class OnnxModel:
         ambiguous: whether it begins with a batch norm, which may stand for either.
 
     Raises:
-        InputError: naming the file: missing or damaged, or without one input (N, 3, H, W) and one output; ONNX
-            Runtime is not installed.
+        InputError: naming the file: missing or damaged, with parameters in other files, or without one input
+            (N, 3, H, W) and one output; ONNX Runtime is not installed.
     """
 
     def __init__(self, path: str, threads: int = 0):
@@ -73,6 +73,8 @@ class OnnxModel:
             graph = onnx.load(path, load_external_data=False).graph
         except Exception as error:  # protobuf's DecodeError, which has no public name in all versions
             raise InputError(f"{path}: not an ONNX model: {cause(error)}") from error
+        if any(each.data_location == onnx.TensorProto.EXTERNAL for each in graph.initializer):
+            raise InputError(f"{path}: has its parameters in other files; save it as one file, of at most 2 GB")
         first = [node for node in graph.node[:_FIRST_NODES]]
         named_bn = any(node.name == "bn_data" for node in first[:3])
         subtracts = any(node.name.startswith(("Sub", "_minus")) or node.op_type == "Sub" for node in first)

@@ -4,11 +4,13 @@ MXNet's exporter is the base. It needs help with details of a symbol, and its fi
 expect: parameters that are constants, names, an operator set that older runtimes know, and a description of the input.
 """
 
+import contextlib
 import copy
 import json
+import logging
 import os
 import tempfile
-from typing import Any, Dict, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -123,7 +125,7 @@ def _output_shape(symbol: mx.sym.Symbol, shape: Sequence[int]) -> Sequence[int]:
 def _run_exporter(
     onnx: Any, symbol: mx.sym.Symbol, parameters: Dict[str, mx.nd.NDArray], shape: Sequence[int], name: str
 ) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _root_logger_as_it_is():
         path = os.path.join(folder, "model.onnx")
         try:
             mx.onnx.export_model(
@@ -138,6 +140,17 @@ def _run_exporter(
         except (AttributeError, NotImplementedError, ValueError, KeyError, TypeError, mx.base.MXNetError) as error:
             raise InputError(f"{name}: MXNet's ONNX exporter cannot export it: {cause(error)}") from error
         return onnx.load(path)
+
+
+@contextlib.contextmanager
+def _root_logger_as_it_is() -> Iterator[None]:
+    """Context after which the root logger has the handlers it had: the exporter adds one, which repeats our log."""
+    root = logging.getLogger()
+    before = root.handlers[:]
+    try:
+        yield
+    finally:
+        root.handlers[:] = before
 
 
 def _remove_constant_inputs(graph: Any) -> None:

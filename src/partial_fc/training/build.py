@@ -1,11 +1,13 @@
 """Builds the module that a configuration describes: backbone, memory bank, loss, optimizer."""
 
 import logging
+import zlib
 
 import mxnet as mx
 
 from ..backbone.batch_norm import check_batch_norm
 from ..config import Config, Run
+from ..distributed.agreement import compare
 from ..distributed.communicator import Communicator
 from ..head.bank import make_bank
 from ..head.margin_softmax import MarginSoftmax
@@ -19,9 +21,16 @@ log = logging.getLogger("partial_fc")
 
 
 def check_network(config: Config, comm: Communicator) -> None:
-    """Raise CollectiveError, on every rank, for a network that cannot train with the batch size, before it is built."""
+    """Check the backbone before it is built.
+
+    Raises:
+        CollectiveError: on every rank, for a network that cannot train with the batch size, or that is another one on
+            other ranks.
+    """
     with comm.raise_on_all_ranks():
-        check_batch_norm(network_symbol(config), (config.batch_size, 3, config.image_size, config.image_size))
+        symbol = network_symbol(config)
+        check_batch_norm(symbol, (config.batch_size, 3, config.image_size, config.image_size))
+    compare("the checksum", {"the backbone": f"{zlib.crc32(symbol.tojson().encode()):08x}"}, comm)
 
 
 def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
