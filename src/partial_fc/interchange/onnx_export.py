@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import tempfile
-from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -25,6 +25,7 @@ OPSET, IR_VERSION = 13, 7
 PRODUCER = "partial-fc"
 _INPUT = "data"
 _PARAMETER = "null"
+_LARGE = 4096  # numbers of a parameter
 
 
 def export_onnx(
@@ -122,6 +123,17 @@ def _output_shape(symbol: mx.sym.Symbol, shape: Sequence[int]) -> Sequence[int]:
     return result
 
 
+class _StandIn(NamedTuple):
+    """What the exporter gets for a large parameter, which it would take apart number by number: minutes for r50."""
+
+    shape: Tuple[int, ...]
+    dtype: type = np.float32
+
+    def asnumpy(self) -> np.ndarray:
+        """One number, of as many axes."""
+        return np.zeros((1,) * len(self.shape), self.dtype)
+
+
 def _run_exporter(
     onnx: Any, symbol: mx.sym.Symbol, parameters: Dict[str, mx.nd.NDArray], shape: Sequence[int], name: str
 ) -> Any:
@@ -130,7 +142,7 @@ def _run_exporter(
         try:
             mx.onnx.export_model(
                 symbol,
-                parameters,
+                {name: _StandIn(array.shape) if array.size > _LARGE else array for name, array in parameters.items()},
                 in_shapes=[tuple(shape)],
                 in_types=[np.float32],
                 onnx_file_path=path,
@@ -139,7 +151,11 @@ def _run_exporter(
             )
         except (AttributeError, NotImplementedError, ValueError, KeyError, TypeError, mx.base.MXNetError) as error:
             raise InputError(f"{name}: MXNet's ONNX exporter cannot export it: {cause(error)}") from error
-        return onnx.load(path)
+        exported = onnx.load(path)
+    for each in exported.graph.initializer:
+        if each.name in parameters:
+            each.CopyFrom(onnx.numpy_helper.from_array(parameters[each.name].asnumpy(), each.name))
+    return exported
 
 
 @contextlib.contextmanager
