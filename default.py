@@ -140,10 +140,12 @@ NETWORKS = {
 def get_config(loss: str, dataset: str, network: str) -> EasyDict:
     """The values of a preset, fresh at every call: a data set overrides the loss, and the loss the common values.
 
+    `network` is one of NETWORKS, or PREFIX of a network of your own in PREFIX-symbol.json.
+
     Raises:
-        KeyError: there is no such loss, data set or network.
+        KeyError: there is no such loss or data set.
     """
     config = common()
-    config.update(LOSSES[loss], **DATASETS[dataset], **NETWORKS[network])
+    config.update(LOSSES[loss], **DATASETS[dataset], **NETWORKS.get(network, {}))
     config.update(loss=loss, dataset=dataset, network=network)
     return config

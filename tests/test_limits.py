@@ -188,3 +188,15 @@ def test_no_limit_is_lowered(monkeypatch):
     monkeypatch.setattr(limits, "_open_files", lambda: (unlimited, unlimited))
     monkeypatch.setattr(resource, "setrlimit", lambda *_: pytest.fail("changed"))
     prepare_launch()
+
+
+@pytest.mark.parametrize(
+    "variable, local_size, expected",
+    [("3", 2, 3), ("4,2", 1, 4), (None, 2, 3), ("", 1, 6), ("0", 12, 1), (" 2 ", 1, 2)],
+)
+def test_threads_of_a_rank(variable, local_size, expected, monkeypatch):
+    monkeypatch.setattr(limits, "usable_cores", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    assert limits.threads_of_a_rank(local_size) == expected

@@ -143,8 +143,10 @@ def get_config(loss: str, dataset: str, network: str, path: str = "") -> Dict[st
         ("dataset", dataset, presets.DATASETS),
         ("network", network, presets.NETWORKS),
     ):
-        if known and name not in known:
-            raise InputError("--{} {}: unknown; one of {}".format(kind, name, ", ".join(known)))
+        own = kind == "network" and os.path.isfile(name + "-symbol.json")
+        if known and name not in known and not own:
+            more = ", or PREFIX of your own network in PREFIX-symbol.json" if kind == "network" else ""
+            raise InputError("--{} {}: unknown; one of {}{}".format(kind, name, ", ".join(known), more))
     with naming_presets(path):
         return presets.get_config(loss, dataset, network)
 

@@ -25,7 +25,7 @@ class Config:
     # Preset
     loss: str = _key("margin softmax: a key of LOSSES in default.py")
     dataset: str = _key("data set with its schedule: a key of DATASETS in default.py")
-    network: str = _key("backbone: one of NETWORKS in default.py")
+    network: str = _key("backbone: one of NETWORKS in default.py, or PREFIX of your own network in PREFIX-symbol.json")
     presets: str = _key(
         "FILE of presets that takes the place of default.py, of our form or of the published one", start=True
     )

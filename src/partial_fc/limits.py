@@ -27,6 +27,16 @@ def usable_cores(root: str = "/") -> int:
     return max(1, int(min([len(os.sched_getaffinity(0)), *_quotas(root)])))
 
 
+def threads_of_a_rank(local_size: int = 1) -> int:
+    """Threads that a rank computes with: OMP_NUM_THREADS, or else its share of the usable cores, at least 1.
+
+    Args:
+        local_size: ranks on this host.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(given) if given.isdecimal() and int(given) else max(1, usable_cores() // local_size)
+
+
 def _quotas(root: str) -> Iterator[float]:
     """CPUs that the control groups of this process and their parents allow, version 1 or 2."""
     for mounted, path in _groups(os.path.join(root, "proc/self/cgroup")):

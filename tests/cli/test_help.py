@@ -10,12 +10,13 @@ from partial_fc.cli.centers import parser as centers
 from partial_fc.cli.data.main import parser as data
 from partial_fc.cli.data.unpack import main as unpack_glint360k
 from partial_fc.cli.eval.main import parser as evaluation
+from partial_fc.cli.export import export_parser, import_parser
 from partial_fc.cli.main import main
 from partial_fc.cli.main import parser as names
 from partial_fc.cli.parser import HelpFormatter, Parser
 
 UNITS = "pixels images identities people pairs threads ranks classes rows seed share network tenth"
-FAMILIES = (data, evaluation, centers)
+FAMILIES = (data, evaluation, centers, export_parser, import_parser)
 
 
 def commands():
@@ -86,7 +87,9 @@ def test_every_help_ends_with_an_example_that_can_be_parsed():
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("arguments", ["", "train", "doctor", "data", "eval", "centers", "data pack", "eval ijb"])
+@pytest.mark.parametrize(
+    "arguments", ["", "train", "doctor", "data", "eval", "centers", "export", "import", "data pack", "eval ijb"]
+)
 def test_help_is_printed(arguments, capsys):
     with pytest.raises(SystemExit) as end:
         main([*arguments.split(), "--help"])
@@ -103,8 +106,9 @@ def test_help_of_the_published_script(capsys):
 
 def test_options_of_one_name_are_the_same():
     """In default, type, metavar and number of values. Exceptions: sizes that are cut, aligned, made or checked; a set's
-    pairs and name, which `data pack` makes on demand only; and the one model of `embed`."""
-    different = {"--size", "--random-pairs", "--name", "--model"}
+    pairs and name, which `data pack` makes on demand only; the one model of `embed`; and the images that `export`
+    compares on."""
+    different = {"--size", "--random-pairs", "--name", "--model", "--images"}
     seen, wrong = {}, []
     for name, command in commands():
         for action in options(command):

@@ -6,6 +6,7 @@ import pytest
 
 from partial_fc.checkpoint.model_files import model_paths, save_model
 from partial_fc.errors import InputError
+from partial_fc.eval.embedding import Embedder
 from partial_fc.eval.model import load_model
 from partial_fc.symbol import get_symbol
 
@@ -83,7 +84,7 @@ def test_other_outputs(tmp_path):
     [
         (lambda data: mx.sym.Convolution(data, num_filter=2, kernel=(3, 3)), False),
         (lambda data: mx.sym.FullyConnected(mx.sym.transpose(mx.sym.identity(data)), num_hidden=2), False),
-        (lambda data: mx.sym.BatchNorm(data), True),
+        (lambda data: mx.sym.BatchNorm(data, name="bn_data"), True),
         (lambda data: mx.sym.Convolution(data - 127.5, num_filter=2, kernel=(3, 3)), True),
         (
             lambda data: mx.sym.broadcast_add(mx.sym.Convolution(data, num_filter=2, kernel=(3, 3)), mx.sym.sum(data)),
@@ -196,3 +197,12 @@ def test_grey_model_is_the_cause_that_is_told(tmp_path, make):
     save_model(str(tmp_path / "m"), symbol, dict(zip(symbol.list_arguments(), map(mx.nd.ones, shapes))), {})
     with pytest.raises(InputError, match=r"m-0000\.params: conv0_weight .* of a network for grey images"):
         load_model(str(tmp_path / "m"))
+
+
+def test_a_batch_norm_at_the_beginning_is_not_guessed_about(tmp_path):
+    model = load_model(save(tmp_path, mx.sym.BatchNorm(mx.sym.Variable("data"), name="batchnorm0_fwd")))
+    assert model.ambiguous
+    with pytest.raises(InputError, match=r"begins with a batch norm \(BatchNorm\).* by `mean` M and `scale` S"):
+        Embedder(model)
+    assert Embedder(model, scaling=(0.0, 1.0)).scaling == (0.0, 1.0)
+    assert not load_model(save(tmp_path, mx.sym.BatchNorm(mx.sym.Variable("data"), name="bn_data"))).ambiguous

@@ -76,8 +76,8 @@ def test_every_depth_computes_the_same_under_both_names(tmp_path, images):
         state = read_state(path)
         found = iresnet(state, images.transpose(0, 3, 1, 2).astype(np.float64))
         assert difference(expected, found).relative < 1e-4 and difference(expected, found).cosine > 0.99999, depth
-        units, size = from_arcface_torch(path, back)
-        assert network_name(units) == f"r{depth}" and size == SIZE
+        units, size, embedding_size = from_arcface_torch(path, back)
+        assert network_name(units) == f"r{depth}" and (size, embedding_size) == (SIZE, 24)
         assert difference(expected, embed(back, images)).relative < 1e-5, depth
 
 
@@ -92,7 +92,7 @@ def test_a_network_of_pytorch_loads_the_file_strictly(tmp_path, images):
     with torch.no_grad():
         found = network.eval()((pixels / 255 - 0.5) / 0.5).numpy()
     assert difference(embed(prefix, images), found).relative < 1e-4
-    units, _ = from_arcface_torch(path, str(tmp_path / "back"))
+    units, _, _ = from_arcface_torch(path, str(tmp_path / "back"))
     assert units == list(UNITS[18])
     assert difference(found, embed(str(tmp_path / "back"), images)).relative < 1e-4
 

@@ -10,6 +10,7 @@ from partial_fc.eval.model import load_model
 from partial_fc.eval.onnx_model import OnnxModel
 from partial_fc.interchange.compare import check_same, random_images
 from partial_fc.interchange.convert import to_onnx
+from partial_fc.symbol import NETWORKS
 
 from helpers.models import mobilefacenet, write_linear_model, write_network, write_random_model
 
@@ -43,7 +44,7 @@ def export(tmp_path, network="demo", size=16, **options):
     return model, path
 
 
-@pytest.mark.parametrize("network", ["demo", "r18", "r50"])
+@pytest.mark.parametrize("network", NETWORKS)
 def test_any_number_of_raw_images(network, tmp_path):
     model, path = export(tmp_path, network)
     images = random_images(5, (16, 16), seed=3)
@@ -110,6 +111,7 @@ def test_a_file_that_computes_something_else_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(OnnxModel, "forward", lambda self, images: np.ones((len(images), 24), np.float32))
     with pytest.raises(InputError, match=r"model\.onnx: does not give the embeddings that MXNet computes"):
         export(tmp_path)
+    assert not [each for each in tmp_path.iterdir() if "onnx" in each.name]
 
 
 def test_without_onnx_the_package_is_named(tmp_path, monkeypatch):

@@ -122,7 +122,12 @@ def test_hundreds_of_names_are_shortened(tmp_path, caplog):
         (
             dict(network="demo", rename=lambda name: None if name.endswith("_weight") else name),
             "demo",
-            "none of the wei",
+            "none of the weights of --network demo, only 25 parameters of batch norms and biases: the file holds 25 ",
+        ),
+        (
+            dict(network="r18", rename=lambda name: "net_" + name if name.endswith("_weight") else name),
+            "r18",
+            "none of the weights of --network r18, only .* parameters of batch norms and biases: the file holds",
         ),
     ],
 )

@@ -56,6 +56,8 @@ def test_file_holds_what_is_returned(run, tmp_path):
         sample_ratio=0.25,
         seed=0,
         num_classes=77,
+        embedding_size=128,
+        image_size=48,
         ranks=3,
         updates=100,
         first_loss=31.25,

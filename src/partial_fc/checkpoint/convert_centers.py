@@ -56,7 +56,7 @@ def import_original(folder: str, out: str, num_classes: int, progress: Progress 
             weight_mom = _load_original(mom_path, shape) if os.path.exists(mom_path) else np.zeros_like(weight)
             yield start, weight[:rows], weight_mom[:rows]
 
-    _write(out, num_classes, shape[1], blocks())
+    write_all(out, num_classes, shape[1], blocks())
 
 
 def _count_originals(folder: str) -> int:
@@ -76,7 +76,7 @@ def _load_original(path: str, shape: Optional[Tuple[int, ...]] = None) -> np.nda
     values = arrays[0].asnumpy()
     if values.ndim != 2 or shape not in (None, values.shape):
         raise InputError(f"{path}: has shape {values.shape}, expected {shape or 'two dimensions'}")
-    return _finite(path, values)
+    return finite_rows(path, values)
 
 
 def import_numpy(path: str, out: str, progress: Progress = iter) -> None:
@@ -100,12 +100,13 @@ def import_numpy(path: str, out: str, progress: Progress = iter) -> None:
         for rows in progress(row_blocks(*weight.shape)):
             block = np.asarray(weight[rows], np.float32)
             mom = np.zeros_like(block) if weight_mom is None else np.asarray(weight_mom[rows], np.float32)
-            yield rows.start, _finite(path, block, rows.start), _finite(mom_path, mom, rows.start)
+            yield rows.start, finite_rows(path, block, rows.start), finite_rows(mom_path, mom, rows.start)
 
-    _write(out, weight.shape[0], weight.shape[1], blocks())
+    write_all(out, weight.shape[0], weight.shape[1], blocks())
 
 
-def _finite(path: str, rows: np.ndarray, start: int = 0) -> np.ndarray:
+def finite_rows(path: str, rows: np.ndarray, start: int = 0) -> np.ndarray:
+    """The rows (n, D) from row `start` of a file on; raises InputError naming the first one that is not finite."""
     wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(wrong):
         raise InputError(f"{path}: row {start + wrong[0]} has numbers that are not finite")
@@ -126,7 +127,7 @@ def export_original(folder: str, out: str, world_size: int, progress: Progress =
     Raises:
         InputError: more elements per rank than an MXNet array can hold; missing classes.
     """
-    with _new_folder(out, "*_centers.param"):
+    with new_folder(out, "*_centers.param"):
         for rank in progress(range(world_size)):
             export_rank(folder, out, rank, world_size)
 
@@ -167,7 +168,7 @@ def export_numpy(folder: str, out: str, progress: Progress = iter) -> None:
     """
     centers = CenterFiles(folder)
     shape = centers.num_classes, centers.embedding_size
-    with _new_folder(out, "centers*.npy"):
+    with new_folder(out, "centers*.npy"):
         for index, name in enumerate(_NUMPY_FILES, start=1):
             path = os.path.join(out, name)
             with atomic_path(path) as unfinished, open(unfinished, "wb") as file:
@@ -216,17 +217,17 @@ def map_centers(
                 weight[kept], weight_mom[kept] = centers.take(old_labels[rows][kept])
             yield rows.start, weight, weight_mom
 
-    _write(out, num_classes, centers.embedding_size, blocks())
+    write_all(out, num_classes, centers.embedding_size, blocks())
 
 
-def _write(out: str, num_classes: int, embedding_size: int, blocks: Iterable[Block]) -> None:
-    """Write all centers as one file, which appears when it is complete."""
-    with _new_folder(out, "centers-*.safetensors"), atomic_path(os.path.join(out, centers_file(0, 1))) as unfinished:
+def write_all(out: str, num_classes: int, embedding_size: int, blocks: Iterable[Block]) -> None:
+    """Write all centers as one file, which appears when it is complete, into a folder that has none yet."""
+    with new_folder(out, "centers-*.safetensors"), atomic_path(os.path.join(out, centers_file(0, 1))) as unfinished:
         write_centers(unfinished, 0, num_classes, num_classes, embedding_size, blocks)
 
 
 @contextlib.contextmanager
-def _new_folder(out: str, pattern: str) -> Iterator[None]:
+def new_folder(out: str, pattern: str) -> Iterator[None]:
     """Context with the lock of a folder that has no files of the pattern yet."""
     os.makedirs(out, exist_ok=True)
     with Lock(os.path.join(out, LOCK)):

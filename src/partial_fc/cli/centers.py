@@ -45,15 +45,16 @@ def _add_import(commands: Any) -> None:
         commands,
         "import",
         _import,
-        help="from files of the published system or NumPy",
-        description="Convert centers from the files of the published system, or from NumPy's.",
+        help="from files of the published system, arcface_torch or NumPy",
+        description="Convert centers from the files of the published system, of arcface_torch, or from NumPy's.",
         example="partial-fc centers import OLD data/centers --num-classes 85742",
     )
     command.add_argument(
         "source",
         metavar="SOURCE",
-        help="folder with RANK_centers.param and RANK_centers_mom.param, or a file NAME.npy, with NAME_mom.npy beside "
-        "it if there is momentum",
+        help="folder with RANK_centers.param and RANK_centers_mom.param, or with softmax_fc_gpu_RANK.pt, .safetensors "
+        "or .npy of arcface_torch (.pt needs PyTorch); or a file NAME.npy, with NAME_mom.npy beside it if there is "
+        "momentum",
     )
     command.add_argument("out", metavar="OUT", help=_OUT)
     command.add_argument(
@@ -61,7 +62,7 @@ def _add_import(commands: Any) -> None:
         type=positive,
         metavar="N",
         help="true number of classes, needed for RANK_centers.param, whose last ranks have more rows than classes "
-        "(default: the rows of NAME.npy)",
+        "(default: the rows of the other files)",
     )
 
 
@@ -70,8 +71,8 @@ def _add_export(commands: Any) -> None:
         commands,
         "export",
         _export,
-        help="to files of the published system or NumPy",
-        description="Convert centers to the files of the published system, or to NumPy's.",
+        help="to files of the published system, arcface_torch or NumPy",
+        description="Convert centers to the files of the published system, of arcface_torch, or to NumPy's.",
         example="partial-fc centers export models/faces/checkpoints/update-000010000 OUT --ranks 8",
     )
     command.add_argument("source", metavar="SOURCE", help=_CENTERS)
@@ -84,6 +85,18 @@ def _add_export(commands: Any) -> None:
         help="write RANK_centers.param and RANK_centers_mom.param for N ranks (default: see --numpy)",
     )
     form.add_argument("--numpy", action="store_true", help="write centers.npy and centers_mom.npy")
+    form.add_argument(
+        "--arcface-torch",
+        type=positive,
+        metavar="N",
+        help="write softmax_fc_gpu_RANK of arcface_torch for N ranks, see --form (default: see --numpy)",
+    )
+    command.add_argument(
+        "--form",
+        choices=("safetensors", "npy", "pt"),
+        default="safetensors",
+        help="with --arcface-torch: ending of the files; pt needs PyTorch",
+    )
 
 
 def _add_map(commands: Any) -> None:
@@ -118,9 +131,12 @@ def _add_map(commands: Any) -> None:
 
 def _import(args: argparse.Namespace) -> None:
     from ..checkpoint.convert_centers import import_numpy, import_original
+    from ..interchange.centers import has_arcface_torch, import_arcface_torch
 
     if args.source.endswith(".npy"):
         import_numpy(args.source, args.out, shown("blocks"))
+    elif has_arcface_torch(args.source):
+        import_arcface_torch(args.source, args.out, shown("files"))
     elif args.num_classes is None:
         raise InputError("--num-classes N is needed: the files of the last ranks have more rows than classes")
     else:
@@ -130,9 +146,12 @@ def _import(args: argparse.Namespace) -> None:
 
 def _export(args: argparse.Namespace) -> None:
     from ..checkpoint.convert_centers import export_numpy, export_original
+    from ..interchange.centers import export_arcface_torch
 
     if args.numpy:
         export_numpy(args.source, args.out, shown("blocks"))
+    elif args.arcface_torch:
+        export_arcface_torch(args.source, args.out, args.arcface_torch, args.form, shown("ranks"))
     else:
         export_original(args.source, args.out, args.ranks, shown("ranks"))
     log.info("wrote %s", args.out)

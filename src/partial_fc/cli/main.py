@@ -11,6 +11,7 @@ from .centers import main as centers
 from .data.main import main as data
 from .doctor import main as doctor
 from .eval.main import main as evaluate
+from .export import export_main, import_main
 from .parser import Parser
 from .train_arguments import parser as train_parser
 
@@ -23,6 +24,8 @@ def main(argv: Optional[List[str]] = None) -> int:
         "train": _train,
         "data": data,
         "eval": evaluate,
+        "export": export_main,
+        "import": import_main,
         "centers": centers,
         "doctor": doctor,
     }
@@ -51,6 +54,8 @@ def parser() -> Parser:
         ("train", "train a model"),
         ("data", "make data sets and take them apart"),
         ("eval", "evaluate trained models"),
+        ("export", "write a trained model as ONNX, or for arcface_torch"),
+        ("import", "read a model of arcface_torch"),
         ("centers", "convert class centers"),
         ("doctor", "check whether hosts can train"),
     ):

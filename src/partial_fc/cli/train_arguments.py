@@ -119,7 +119,8 @@ def parser(path: str = "") -> Parser:
     )
     presets, default, names = load_presets(path), defaults(path), default_names(path)
     for name, known in (("dataset", presets.DATASETS), ("network", presets.NETWORKS), ("loss", presets.LOSSES)):
-        meaning = f"{KEYS[name].meaning.partition(':')[0]}: {', '.join(known)} (default: {names[name]})"
+        own = ", or PREFIX of your own in PREFIX-symbol.json" if name == "network" else ""
+        meaning = f"{KEYS[name].meaning.partition(':')[0]}: {', '.join(known)}{own} (default: {names[name]})"
         result.add_argument(KEYS[name].flag, default=names[name], metavar=name.upper(), help=meaning)
     result.add_argument(KEYS["presets"].flag, default="", metavar="FILE", help=KEYS["presets"].meaning)
     for key in _OPTIONS:

@@ -2,25 +2,39 @@
 
 import contextlib
 import logging
-from typing import Any, Callable, Dict, Generator, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Generator,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import mxnet as mx
 import numpy as np
 
 from ..backbone.fast import fast_symbol
+from ..backbone.pixels import AS_THEY_ARE
 from ..checkpoint.symbol_file import check_size
 from ..data.parallel import ordered_map
 from ..data.progress import progress
 from ..errors import InputError, cause
 from ..limits import usable_cores
 from .model import Model, load_model
+from .onnx_model import OnnxModel, is_onnx
 from .protocols.unit_features import unit_or_nan
 
 log = logging.getLogger("partial_fc")
 
 BATCH_SIZE = 64
 Size = Tuple[int, int]  # height and width
-_AS_THEY_ARE, _USUAL = (0.0, 1.0), (127.5, 0.0078125)
 
 
 class Embedder:
@@ -40,11 +54,16 @@ class Embedder:
         settings: values for JSON by name: `mean`, `scale`, and `scaling`, which is `given` or `guessed`.
         checksum: of the model's files and of all settings that change the embeddings.
         batch_size: as given.
+        scaling: mean and scale in force.
+        begins_with: names of the operators that take the pixels.
+
+    Raises:
+        InputError: the model is ambiguous, and no scaling is given.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: Union[Model, OnnxModel],
         ctx: Optional[mx.Context] = None,
         batch_size: int = BATCH_SIZE,
         bgr: bool = False,
@@ -52,15 +71,22 @@ class Embedder:
         precision: str = "float32",
     ) -> None:
         self.name, self.batch_size = model.name, batch_size
-        guess = _AS_THEY_ARE if model.scales_input else _USUAL
-        mean, scale = self._scaling = scaling or guess
+        if model.ambiguous and not scaling:
+            raise InputError(
+                f"`model` {self.name}: begins with a batch norm ({model.begins_with}), which does not show what pixels "
+                "it expects: name them by `mean` M and `scale` S, the network gets (pixel - M) * S; 0 and 1 are pixels "
+                "as they are"
+            )
+        mean, scale = self.scaling = scaling or model.scaling
         self.settings = {"mean": mean, "scale": scale, "scaling": "given" if scaling else "guessed"}
-        own = "" if self._scaling == guess else f"-mean{mean!r}-scale{scale!r}"
+        own = "" if self.scaling == model.scaling else f"-mean{mean!r}-scale{scale!r}"
         own += "" if precision == "float32" else f"-{precision}"
         self.checksum = model.checksum + ("-bgr" if bgr else "") + own
-        self._model, self._ctx, self._bgr, self._precision = model, ctx or mx.cpu(), bgr, precision
+        self.begins_with = model.begins_with
+        self._model: Any = model
+        self._ctx, self._bgr, self._precision = ctx or mx.cpu(), bgr, precision
         self._size: Optional[Size] = None
-        self._module: mx.mod.Module = None  # once the size of the images is known
+        self._module: Any = None  # once the size of the images is known
 
     def embed(self, images: np.ndarray, mirror: bool = False) -> np.ndarray:
         """Embeddings as the network computes them, not normalized.
@@ -104,13 +130,17 @@ class Embedder:
     def _forward(self, part: np.ndarray) -> np.ndarray:
         padded = np.zeros((self.batch_size,) + part.shape[1:], np.uint8)
         padded[: len(part)] = part
+        return self._compute(padded)[: len(part)].reshape(len(part), -1)
+
+    def _compute(self, images):
+        """Output of the network for one batch (batch_size, H, W, 3) uint8."""
         # Bytes are copied to the device and converted to floats there.
-        data = mx.nd.array(padded, ctx=self._ctx, dtype="uint8").transpose((0, 3, 1, 2)).astype("float32")
-        if self._scaling != _AS_THEY_ARE:
-            mean, scale = self._scaling
+        data = mx.nd.array(images, ctx=self._ctx, dtype="uint8").transpose((0, 3, 1, 2)).astype("float32")
+        if self.scaling != AS_THEY_ARE:
+            mean, scale = self.scaling
             data = (data - mean) * scale
         self._module.forward(mx.io.DataBatch([data]), is_train=False)
-        return self._module.get_outputs()[0].asnumpy()[: len(part)].reshape(len(part), -1)
+        return self._module.get_outputs()[0].asnumpy()
 
     def check_size(self, size: Size) -> None:
         """Raise InputError unless the model takes images of `size` (H, W); nothing is computed."""
@@ -147,6 +177,35 @@ class Embedder:
                 )
         if outputs[0][0] != shape[0]:
             raise InputError(f"`model` {self.name}: its output {outputs[0]} has no row for each of {shape[0]} images")
+
+
+class OnnxEmbedder(Embedder):
+    """An Embedder of an OnnxModel, which ONNX Runtime computes on the CPU. See Embedder."""
+
+    def __init__(
+        self,
+        model: OnnxModel,
+        batch_size: int = BATCH_SIZE,
+        bgr: bool = False,
+        scaling: Optional[Tuple[float, float]] = None,
+    ) -> None:
+        super().__init__(model, mx.cpu(), batch_size, bgr, scaling)
+        self._embedding_size = 0
+
+    def embedding_size(self, size: Size) -> int:
+        """D for images of `size` (H, W); raises InputError if the model does not take such images."""
+        if size != self._size:
+            self._size, self._embedding_size = size, int(np.prod(self._model.output_shape(size)))
+        return self._embedding_size
+
+    def check_size(self, size: Size) -> None:
+        """Raise InputError unless the model takes images of `size` (H, W); one is computed."""
+        self.embedding_size(size)
+
+    def _compute(self, images: np.ndarray) -> np.ndarray:
+        mean, scale = self.scaling
+        data = (images.transpose(0, 3, 1, 2).astype(np.float32) - np.float32(mean)) * np.float32(scale)
+        return self._model.forward(data)
 
 
 def check_finite(embeddings: np.ndarray, name: Callable[[int], str], first: int = 0) -> None:
@@ -195,7 +254,8 @@ def read_ahead(
 
 
 class ModelOptions(NamedTuple):
-    """How models are opened: `layer` and `operators` as `load_model` has them, the others as `Embedder` has them."""
+    """How models are opened: `layer` and `operators` as `load_model` has them, `threads` as OnnxModel has them, the
+    others as `Embedder` has them."""
 
     layer: Optional[str] = None
     operators: Sequence[str] = ()
@@ -203,6 +263,7 @@ class ModelOptions(NamedTuple):
     scaling: Optional[Tuple[float, float]] = None
     batch_size: int = BATCH_SIZE
     precision: str = "float32"
+    threads: int = 0
 
 
 def open_embedders(
@@ -221,16 +282,35 @@ def open_embedders(
 
 
 def open_embedder(name: str, ctx: mx.Context, options: ModelOptions) -> Embedder:
-    """The Embedder of one model; the log says how its pixels are scaled, and why. Raises InputError as `load_model`."""
-    model = load_model(name, options.layer, options.operators)
-    embedder = Embedder(model, ctx, options.batch_size, options.bgr, options.scaling, options.precision)
-    why = f"because its symbol begins with {model.begins_with}; mean and scale override this"
+    """The Embedder of one model; the log says how its pixels are scaled, and why.
+
+    Args:
+        name: PREFIX[,EPOCH] of MXNet's files, or path of a file .onnx.
+        ctx: MXNet context; ONNX Runtime computes on the CPU.
+        options: of the model.
+
+    Raises:
+        InputError: as `load_model`, `OnnxModel` and Embedder; `layer` with a file .onnx.
+    """
+    embedder = _open_onnx(name, options) if is_onnx(name) else _open_mxnet(name, ctx, options)
+    why = f"because it begins with {embedder.begins_with}; mean and scale override this"
     log.info("%s: the network gets %s", name, pixel_words(embedder.settings, why))
     return embedder
+
+
+def _open_mxnet(name: str, ctx: mx.Context, options: ModelOptions) -> Embedder:
+    model = load_model(name, options.layer, options.operators)
+    return Embedder(model, ctx, options.batch_size, options.bgr, options.scaling)
+
+
+def _open_onnx(name: str, options: ModelOptions) -> Embedder:
+    if options.layer is not None:
+        raise InputError(f"`layer` {options.layer}: {name} is an ONNX model, whose embedding is its only output")
+    return OnnxEmbedder(OnnxModel(name, options.threads), options.batch_size, options.bgr, options.scaling)
 
 
 def pixel_words(settings: Dict[str, Any], why: str) -> str:
     """The pixels that a network gets, by the settings of its Embedder, and `why`, if that was guessed."""
     mean, scale = settings["mean"], settings["scale"]
-    pixels = "pixels as they are" if (mean, scale) == _AS_THEY_ARE else f"(pixel - {mean:g}) * {scale:g}"
+    pixels = "pixels as they are" if (mean, scale) == AS_THEY_ARE else f"(pixel - {mean:g}) * {scale:g}"
     return f"{pixels}, {'as mean and scale say' if settings['scaling'] == 'given' else why}"

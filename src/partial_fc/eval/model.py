@@ -1,13 +1,13 @@
 """Trained models from MXNet's files, ours or others': the symbol up to the embeddings, its parameters, a checksum."""
 
-import collections
 import hashlib
 import json
 import logging
-from typing import Dict, NamedTuple, Optional, Sequence
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 
 import mxnet as mx
 
+from ..backbone.pixels import AS_THEY_ARE, SCALING, pixels_of
 from ..checkpoint.model_files import check_channels, check_model_exists, listed, model_paths, read_parameters, why_not
 from ..checkpoint.symbol_file import load_symbol
 from ..errors import InputError
@@ -16,9 +16,6 @@ from ..files import file_digest, refuse_pointer
 log = logging.getLogger("partial_fc")
 
 _INPUT, _EMBEDDINGS = "data", "fc1_output"
-# Operators which say nothing about the range of the pixels that a model expects.
-_NEUTRAL = ("_copy", "identity", "Cast", "cast", "transpose", "Pad", "pad", "BlockGrad", "Dropout")
-_WEIGHTED = ("Convolution", "FullyConnected")
 
 
 class Model(NamedTuple):
@@ -31,6 +28,7 @@ class Model(NamedTuple):
         scales_input: whether the symbol expects pixels 0..255; otherwise it expects (x - 127.5) / 128.
         checksum: hexadecimal, of both files and of the name of the output.
         begins_with: names of the operators that take the pixels, which `scales_input` is concluded from.
+        ambiguous: whether it begins with a batch norm, from which nothing can be concluded.
     """
 
     name: str
@@ -39,14 +37,20 @@ class Model(NamedTuple):
     scales_input: bool
     checksum: str
     begins_with: str = ""
+    ambiguous: bool = False
+
+    @property
+    def scaling(self) -> Tuple[float, float]:
+        """Mean and scale of what the symbol expects, (x - mean) * scale of pixels 0..255, see `scales_input`."""
+        return AS_THEY_ARE if self.scales_input else SCALING
 
 
 def load_model(name: str, layer: Optional[str] = None, operators: Sequence[str] = ()) -> Model:
     """Read `PREFIX-symbol.json` and `PREFIX-EPOCH.params`.
 
     The embeddings are `fc1_output` where the symbol has that, as InsightFace's models and ours; else its own output.
-    A symbol that begins with a convolution gets scaled pixels; one that begins otherwise (subtraction, batch
-    normalization) handles raw ones itself.
+    A symbol that begins with a convolution gets scaled pixels; one that begins otherwise (subtraction, InsightFace's
+    batch norm `bn_data`) handles raw ones itself; one that begins with another batch norm is ambiguous.
 
     Args:
         name: `PREFIX`, epoch 0, or `PREFIX,EPOCH`.
@@ -62,16 +66,16 @@ def load_model(name: str, layer: Optional[str] = None, operators: Sequence[str] 
     refuse_pointer(symbol_path)
     symbol = load_symbol(symbol_path, operators)
     parameters = {key: array.astype("float32", copy=False) for key, array in read_parameters(params_path).items()}
-    whole, symbol = symbol, _output(symbol, layer, symbol_path)
+    whole, symbol = symbol, embedding_output(symbol, layer, symbol_path)
     _check_inputs(symbol, parameters, symbol_path, params_path)
     _check_surplus(whole, parameters, symbol_path, params_path)
     checksum = _checksum((symbol_path, params_path), symbol.list_outputs()[0])
-    first = _first_operators(symbol)
-    return Model(name, symbol, parameters, not first & set(_WEIGHTED), checksum, " and ".join(sorted(first)))
+    pixels = pixels_of(symbol)
+    return Model(name, symbol, parameters, pixels.raw, checksum, pixels.begins_with, pixels.ambiguous)
 
 
-def _output(symbol, layer, path):
-    """The symbol of one output."""
+def embedding_output(symbol: mx.sym.Symbol, layer: Optional[str], path: str) -> mx.sym.Symbol:
+    """The symbol of one output, see `load_model`; raises InputError naming its file `path`."""
     inner = symbol.get_internals()
     names = inner.list_outputs()
     if layer is None and _EMBEDDINGS in names:
@@ -133,21 +137,6 @@ def _first_weights(symbol):
     except mx.base.MXNetError:  # operators that need the size; what does not fit is found out when it runs
         return {}
     return {name: shape for name, shape in zip(inner.list_arguments(), shapes) if name != _INPUT}
-
-
-def _first_operators(symbol):
-    """Names of the first operators that the images reach, except for those that keep the range of pixels."""
-    nodes = json.loads(symbol.tojson())["nodes"]
-    users = collections.defaultdict(set)
-    for each, node in enumerate(nodes):
-        for source, *_ in node["inputs"]:
-            users[source].add(each)
-    number = next(number for number, node in enumerate(nodes) if node["name"] == _INPUT and node["op"] == "null")
-    while True:
-        operators = {nodes[user]["op"] for user in users[number]}
-        if len(users[number]) != 1 or not operators <= set(_NEUTRAL):
-            return operators
-        (number,) = users[number]
 
 
 def _checksum(paths, output):

@@ -1,5 +1,6 @@
 """Trained models from ONNX files, ours or others', computed by ONNX Runtime on the CPU."""
 
+import importlib
 import os
 from typing import Any, Tuple
 
@@ -7,10 +8,27 @@ import numpy as np
 
 from ..errors import InputError, cause
 from ..files import refuse_pointer, sha256
+from ..limits import threads_of_a_rank
 
 # InsightFace's Python package looks at as many nodes for the operators that scale the input.
 _FIRST_NODES = 8
 _NEUTRAL = ("Identity", "Cast", "Transpose", "Pad", "Dropout", "Gather")
+
+
+AS_THEY_ARE, USUAL = (0.0, 1.0), (127.5, 1 / 127.5)  # mean and scale; the latter as InsightFace's package has them
+
+
+def is_onnx(name: str) -> bool:
+    """Whether a model's name is the path of an ONNX file, not the PREFIX of MXNet's files."""
+    return name.lower().endswith(".onnx")
+
+
+def import_onnx(package: str) -> Any:
+    """The package `onnx` or `onnxruntime`; raises InputError that says how to get it if it is not installed."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise InputError(f"ONNX needs the package {package} ({error}): pip install onnx onnxruntime") from error
 
 
 class OnnxModel:
@@ -18,7 +36,7 @@ class OnnxModel:
 
     Args:
         path: of the file.
-        threads: that compute; 0: as many as there are cores.
+        threads: that compute; 0: those of a process alone on its host, see `threads_of_a_rank`.
 
     Attributes:
         name: the path.
@@ -29,13 +47,13 @@ class OnnxModel:
         ambiguous: whether it begins with a batch norm, which may stand for either.
 
     Raises:
-        InputError: naming the file: missing or damaged, or without one input (N, 3, H, W) and one output; ONNX
-            Runtime is not installed.
+        InputError: naming the file: missing or damaged, with parameters in other files, or without one input
+            (N, 3, H, W) and one output; ONNX Runtime is not installed.
     """
 
     def __init__(self, path: str, threads: int = 0):
         if not os.path.isfile(path):
-            raise InputError(f"--model {path}: no such file")
+            raise InputError(f"`model` {path}: no such file")
         refuse_pointer(path)
         self.name, self.checksum = path, sha256(path)
         self._read_graph(path)
@@ -50,12 +68,13 @@ class OnnxModel:
 
     def _read_graph(self, path: str) -> None:
         """Find out whether the graph scales its input."""
-        import onnx
-
+        onnx = import_onnx("onnx")
         try:
             graph = onnx.load(path, load_external_data=False).graph
         except Exception as error:  # protobuf's DecodeError, which has no public name in all versions
             raise InputError(f"{path}: not an ONNX model: {cause(error)}") from error
+        if any(each.data_location == onnx.TensorProto.EXTERNAL for each in graph.initializer):
+            raise InputError(f"{path}: has its parameters in other files; save it as one file, of at most 2 GB")
         first = [node for node in graph.node[:_FIRST_NODES]]
         named_bn = any(node.name == "bn_data" for node in first[:3])
         subtracts = any(node.name.startswith(("Sub", "_minus")) or node.op_type == "Sub" for node in first)
@@ -64,6 +83,11 @@ class OnnxModel:
         self.scales_input = named_bn or (subtracts and multiplies)
         self.begins_with = " and ".join(operators[: 2 if self.scales_input else 1])
         self.ambiguous = not self.scales_input and operators[:1] == ["BatchNormalization"]
+
+    @property
+    def scaling(self) -> Tuple[float, float]:
+        """Mean and scale of what the graph expects, (x - mean) * scale of pixels 0..255, see `scales_input`."""
+        return AS_THEY_ARE if self.scales_input else USUAL
 
     def output_shape(self, size: Tuple[int, int]) -> Tuple[int, ...]:
         """Shape of the embedding of one image of `size` (H, W).
@@ -95,21 +119,18 @@ class OnnxModel:
             (result,) = self._session.run(None, {self._input.name: images})
         except Exception as error:  # ONNX Runtime's types are not public
             size = f"{images.shape[2]}x{images.shape[3]}"
-            raise InputError(f"--model {self.name}: cannot take images of {size} pixels: {cause(error)}") from error
+            raise InputError(f"`model` {self.name}: cannot take images of {size} pixels: {cause(error)}") from error
         if len(result) != len(images):
             raise InputError(
-                f"--model {self.name}: its output {result.shape} has no row for each of {len(images)} images"
+                f"`model` {self.name}: its output {result.shape} has no row for each of {len(images)} images"
             )
         return result.astype(np.float32, copy=False)
 
 
 def _open_session(path: str, threads: int) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError(f"ONNX models need the package onnxruntime ({error}): pip install onnxruntime") from error
+    onnxruntime = import_onnx("onnxruntime")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or threads_of_a_rank()
     options.log_severity_level = 3  # errors; warnings are about the graph's history
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

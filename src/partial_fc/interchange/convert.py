@@ -2,7 +2,7 @@
 
 import logging
 import math
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..eval.embedding import Embedder
 from ..eval.model import Model
 from ..eval.onnx_model import OnnxModel
+from ..files import atomic_path
 from ..symbol import get_symbol, resnet
 from .compare import Difference, check_same, random_images
 from .iresnet import from_iresnet, to_iresnet
@@ -29,28 +30,31 @@ def to_onnx(
     path: str,
     size: Tuple[int, int],
     images: np.ndarray,
-    scaling: Tuple[float, float] = (0.0, 1.0),
+    scaling: Optional[Tuple[float, float]] = None,
     bgr: bool = False,
     metadata: Mapping[str, str] = {},
 ) -> Difference:
-    """Write a model as ONNX and compare the embeddings of ONNX Runtime with MXNet's, on noise and on images.
+    """Write a model as ONNX, once the embeddings of ONNX Runtime are MXNet's, on noise and on images.
 
     Args:
         model: as `load_model` gives it.
         path: of the new file.
         size: H, W of the images.
         images: (n, H, W, 3) uint8 RGB to compare on, beside noise; n may be 0.
-        scaling, bgr, metadata: see `export_onnx`.
+        scaling: see Embedder.
+        bgr, metadata: see `export_onnx`.
 
     Raises:
-        InputError: the file does not give the same embeddings (it is left for inspection); see `export_onnx`.
+        InputError: ONNX Runtime does not compute the same embeddings, and no file is left; see `export_onnx`.
+        OSError: naming the file, if it cannot be written.
     """
     embedder = Embedder(model, batch_size=_RANDOM_IMAGES, bgr=bgr, scaling=scaling)
     embedder.check_size(size)
-    export_onnx(model, path, size, scaling, bgr, metadata)
     images = np.concatenate([random_images(_RANDOM_IMAGES, size), images])
-    found = OnnxModel(path).forward(images.transpose(0, 3, 1, 2).astype(np.float32))
-    return check_same(embedder.embed(images), found.reshape(len(found), -1), path)
+    with atomic_path(path) as unfinished:
+        export_onnx(model, unfinished, size, embedder.scaling, bgr, metadata)
+        found = OnnxModel(unfinished).forward(images.transpose(0, 3, 1, 2).astype(np.float32))
+        return check_same(embedder.embed(images), found.reshape(len(found), -1), path)
 
 
 def to_arcface_torch(model: Model, path: str) -> List[int]:
@@ -75,15 +79,15 @@ def to_arcface_torch(model: Model, path: str) -> List[int]:
     return units
 
 
-def from_arcface_torch(path: str, prefix: str) -> Tuple[List[int], int]:
+def from_arcface_torch(path: str, prefix: str) -> Tuple[List[int], int, int]:
     """Convert a state dict of arcface_torch's `iresnet` to PREFIX-symbol.json and PREFIX-0000.params.
 
     Args:
         path: `.safetensors` or `.pt`; of a checkpoint of arcface_torch's trainer, its backbone.
-        prefix: of the new files.
+        prefix: of the new files, which replace those that are there.
 
     Returns:
-        Number of units in each of the four stages, and the size of the images, H = W.
+        Number of units in each of the four stages, the size of the images, H = W, and that of the embeddings.
 
     Raises:
         InputError: naming the file: damaged, or another network.
@@ -98,7 +102,7 @@ def from_arcface_torch(path: str, prefix: str) -> Tuple[List[int], int]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     save_model(prefix, symbol, arguments, states)
-    return units, size
+    return units, size, parameters["pre_fc1_weight"].shape[0]
 
 
 def network_name(units: Sequence[int]) -> str:
@@ -148,4 +152,5 @@ def _check_same_network(model: Model, expected: mx.sym.Symbol, back: Mapping[str
     arguments, states = _checked(expected, back, size)
     rebuilt = model._replace(symbol=expected, parameters={**arguments, **states}, scales_input=True)
     own = Embedder(model, batch_size=_RANDOM_IMAGES).embed(images)
-    check_same(own, Embedder(rebuilt, batch_size=_RANDOM_IMAGES).embed(images), f"{model.name} as arcface_torch's")
+    rebuilt_embeddings = Embedder(rebuilt, batch_size=_RANDOM_IMAGES).embed(images)
+    log.info("compared on %s", check_same(own, rebuilt_embeddings, f"{model.name} as arcface_torch's"))

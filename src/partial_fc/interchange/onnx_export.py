@@ -4,16 +4,20 @@ MXNet's exporter is the base. It needs help with details of a symbol, and its fi
 expect: parameters that are constants, names, an operator set that older runtimes know, and a description of the input.
 """
 
+import contextlib
+import copy
 import json
+import logging
 import os
 import tempfile
-from typing import Any, Dict, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from ..errors import InputError, cause
 from ..eval.model import Model
+from ..eval.onnx_model import import_onnx
 from ..files import atomic_path
 
 # The exporter's translations are those of opset 13 and before; it would write the newest number that `onnx` knows.
@@ -21,6 +25,7 @@ OPSET, IR_VERSION = 13, 7
 PRODUCER = "partial-fc"
 _INPUT = "data"
 _PARAMETER = "null"
+_LARGE = 4096  # numbers of a parameter
 
 
 def export_onnx(
@@ -45,7 +50,7 @@ def export_onnx(
         InputError: `onnx` is not installed; the symbol has operators that the exporter does not support.
         OSError: naming the file, if it cannot be written.
     """
-    onnx = import_onnx()
+    onnx = import_onnx("onnx")
     shape = (1, 3, *size)
     _check_operators(model)
     symbol = _explicit_flatten(model.symbol)
@@ -60,15 +65,6 @@ def export_onnx(
         onnx.save_model(exported, unfinished)
 
 
-def import_onnx() -> Any:
-    """The `onnx` package; raises InputError that says how to get it where it is not installed."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise InputError(f"ONNX needs the package onnx ({error}): pip install onnx onnxruntime") from error
-    return onnx
-
-
 def _check_operators(model: Model) -> None:
     used = {node["op"] for node in json.loads(model.symbol.tojson())["nodes"]} - {_PARAMETER}
     unknown = sorted(used - set(mx.onnx.get_operator_support()))
@@ -78,11 +74,12 @@ def _check_operators(model: Model) -> None:
 
 def _explicit_flatten(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """The symbol with `flatten` written at every FullyConnected: the exporter takes a missing one for False."""
-    graph = json.loads(symbol.tojson())
-    for node in graph["nodes"]:
+    symbol = copy.deepcopy(symbol)
+    inner = symbol.get_internals()
+    for node in json.loads(symbol.tojson())["nodes"]:
         if node["op"] == "FullyConnected":
-            node.setdefault("attrs", {}).setdefault("flatten", "True")
-    return mx.sym.load_json(json.dumps(graph))
+            inner[f"{node['name']}_output"]._set_attr(flatten=node["attrs"].get("flatten", "True"))
+    return symbol
 
 
 def _onnx_parameters(
@@ -126,15 +123,26 @@ def _output_shape(symbol: mx.sym.Symbol, shape: Sequence[int]) -> Sequence[int]:
     return result
 
 
+class _StandIn(NamedTuple):
+    """What the exporter gets for a large parameter, which it would take apart number by number: minutes for r50."""
+
+    shape: Tuple[int, ...]
+    dtype: type = np.float32
+
+    def asnumpy(self) -> np.ndarray:
+        """One number, of as many axes."""
+        return np.zeros((1,) * len(self.shape), self.dtype)
+
+
 def _run_exporter(
     onnx: Any, symbol: mx.sym.Symbol, parameters: Dict[str, mx.nd.NDArray], shape: Sequence[int], name: str
 ) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _root_logger_as_it_is():
         path = os.path.join(folder, "model.onnx")
         try:
             mx.onnx.export_model(
                 symbol,
-                parameters,
+                {name: _StandIn(array.shape) if array.size > _LARGE else array for name, array in parameters.items()},
                 in_shapes=[tuple(shape)],
                 in_types=[np.float32],
                 onnx_file_path=path,
@@ -143,7 +151,22 @@ def _run_exporter(
             )
         except (AttributeError, NotImplementedError, ValueError, KeyError, TypeError, mx.base.MXNetError) as error:
             raise InputError(f"{name}: MXNet's ONNX exporter cannot export it: {cause(error)}") from error
-        return onnx.load(path)
+        exported = onnx.load(path)
+    for each in exported.graph.initializer:
+        if each.name in parameters:
+            each.CopyFrom(onnx.numpy_helper.from_array(parameters[each.name].asnumpy(), each.name))
+    return exported
+
+
+@contextlib.contextmanager
+def _root_logger_as_it_is() -> Iterator[None]:
+    """Context after which the root logger has the handlers it had: the exporter adds one, which repeats our log."""
+    root = logging.getLogger()
+    before = root.handlers[:]
+    try:
+        yield
+    finally:
+        root.handlers[:] = before
 
 
 def _remove_constant_inputs(graph: Any) -> None:

@@ -11,7 +11,7 @@ from ..files import atomic_path, refuse_pointer
 SUFFIXES = (".safetensors", ".pt", ".pth")
 # Where the checkpoints of arcface_torch's trainer have the backbone.
 _BACKBONE = "state_dict_backbone"
-_FLOATS = ("F16", "F32", "F64", "BF16")
+FLOATS = ("F16", "F32", "F64", "BF16")
 
 
 def read_state(path: str, part: str = _BACKBONE) -> Dict[str, np.ndarray]:
@@ -27,7 +27,7 @@ def read_state(path: str, part: str = _BACKBONE) -> Dict[str, np.ndarray]:
     if path.endswith(".safetensors"):
         with open_tensors(path) as file:
             return {name: _as_numpy(path, name, file) for name in file.keys()}
-    torch = _import_torch(path)
+    torch = import_torch(path)
     refuse_pointer(path)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -50,7 +50,7 @@ def _as_numpy(path: str, name: str, file: Any) -> np.ndarray:
     if kind == "BF16":  # which NumPy does not have
         raise InputError(f"{path}: {name} is bfloat16: save it as float32")
     array = file.get_tensor(name)
-    return array.astype(np.float32) if kind in _FLOATS else array
+    return array.astype(np.float32) if kind in FLOATS else array
 
 
 def write_state(path: str, state: Mapping[str, np.ndarray]) -> None:
@@ -67,12 +67,13 @@ def write_state(path: str, state: Mapping[str, np.ndarray]) -> None:
         with atomic_path(path) as unfinished:
             save_file(arrays, unfinished, metadata={"format": "pt"})
         return
-    torch = _import_torch(path)
+    torch = import_torch(path)
     with atomic_path(path) as unfinished:
         torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, unfinished)
 
 
-def _import_torch(path: str) -> Any:
+def import_torch(path: str) -> Any:
+    """The package `torch`; raises InputError naming the file that needs it if it is not installed."""
     try:
         import torch
     except ImportError as error:

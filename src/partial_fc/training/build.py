@@ -1,28 +1,37 @@
 """Builds the module that a configuration describes: backbone, memory bank, loss, optimizer."""
 
 import logging
+import zlib
 
 import mxnet as mx
 
 from ..backbone.batch_norm import check_batch_norm
 from ..config import Config, Run
 from ..device import Precision, choose_precision
+from ..distributed.agreement import compare
 from ..distributed.communicator import Communicator
 from ..head.bank import make_bank
 from ..head.margin_softmax import MarginSoftmax
 from ..head.optimizer import CenterSGD
 from ..head.partial_fc import PartialFC
 from .module import FaceModule
-from .network import network_symbol
+from .network import log_network, network_symbol
 from .plan import check_memory, memory_plan, on_host
 
 log = logging.getLogger("partial_fc")
 
 
 def check_network(config: Config, comm: Communicator) -> None:
-    """Raise CollectiveError, on every rank, for a network that cannot train with the batch size, before it is built."""
+    """Check the backbone before it is built.
+
+    Raises:
+        CollectiveError: on every rank, for a network that cannot train with the batch size, or that is another one on
+            other ranks.
+    """
     with comm.raise_on_all_ranks():
-        check_batch_norm(network_symbol(config), (config.batch_size, 3, config.image_size, config.image_size))
+        symbol = network_symbol(config)
+        check_batch_norm(symbol, (config.batch_size, 3, config.image_size, config.image_size))
+    compare("the checksum", {"the backbone": f"{zlib.crc32(symbol.tojson().encode()):08x}"}, comm)
 
 
 def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
@@ -31,9 +40,11 @@ def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
     Raises:
         CollectiveError: on every rank, if the run cannot fit into the memory of any of them.
     """
-    config, symbol = run.config, network_symbol(run.config)
+    config = run.config
     precision = agreed_precision(config.precision, comm, ctx)
     with comm.raise_on_all_ranks():
+        symbol = network_symbol(config)
+        log_network(config, symbol)
         log.info("memory: %s", check_memory(memory_plan(run, symbol, comm.world_size), run, comm, ctx))
     return FaceModule(
         symbol,

@@ -14,7 +14,7 @@ from ..distributed.communicator import Communicator
 from ..errors import InputError
 from ..symbol import NETWORKS
 from .module import FaceModule
-from .network import network_symbol
+from .network import network_symbol, parameter_shapes
 
 log = logging.getLogger("partial_fc")
 
@@ -51,7 +51,7 @@ def read_pretrained(run: Run, rank: int) -> Dict[str, mx.nd.NDArray]:
     if not config.pretrained or rank:
         return {}
     path = model_paths(config.pretrained)[1]
-    loaded, shapes = read_parameters(path), _shapes(config)
+    loaded, shapes = read_parameters(path), parameter_shapes(network_symbol(config), config)
     _check_network(config, path, shapes, loaded)
     check_shapes(path, loaded, shapes)
     return loaded
@@ -87,41 +87,40 @@ def _load_model(pretrained: str, parameters: Dict[str, mx.nd.NDArray], loaded: M
         log.info("%s: skipping parameters that are not in this network: %s", path, listed(surplus))
 
 
-def _shapes(config: Config) -> Dict[str, Tuple[int, ...]]:
-    """Shapes of the network's parameters by name."""
-    symbol = network_symbol(config)
-    shapes, _, states = symbol.infer_shape(data=(1, 3, config.image_size, config.image_size))
-    names = [*symbol.list_arguments(), *symbol.list_auxiliary_states()]
-    return {name: shape for name, shape in zip(names, [*shapes, *states]) if name != "data"}
-
-
 def _check_network(
     config: Config, path: str, needed: Mapping[str, Tuple[int, ...]], loaded: Mapping[str, mx.nd.NDArray]
 ) -> None:
     """Refuse a file whose names are nearer to another of our networks, or which has none of this one's weights."""
-    nearest, distance = _nearest_network(config, loaded)
+    nearest, distance = _nearest_network(config, needed, loaded)
     num_different = len(set(needed) ^ set(loaded))
     if distance < num_different:
         raise InputError(
             f"--pretrained {config.pretrained}: {path} is of --network {nearest} ({distance} names of parameters "
             f"differ), not of --network {config.network} ({num_different} differ)"
         )
-    if not any(name in loaded for name in needed if name.endswith("_weight")):
+    same = [name for name in needed if name in loaded]
+    if not any(len(needed[name]) > 1 for name in same):
+        only = f", only {len(same)} parameters of batch norms and biases" if same else ""
         raise InputError(
-            f"--pretrained {config.pretrained}: {path} has none of the weights of --network {config.network}: "
+            f"--pretrained {config.pretrained}: {path} has none of the weights of --network {config.network}{only}: "
             f"{why_not(needed, loaded)}"
         )
 
 
-def _nearest_network(config: Config, loaded: Mapping[str, mx.nd.NDArray]) -> Tuple[str, float]:
-    """The one of our networks whose names differ least from those in a file, most of which it has; how many differ."""
+def _nearest_network(
+    config: Config, needed: Mapping[str, Tuple[int, ...]], loaded: Mapping[str, mx.nd.NDArray]
+) -> Tuple[str, float]:
+    """Of our networks and the configured one, that whose names differ least from those in a file; how many differ.
+
+    Only networks that have most of the names in the file count.
+    """
+    networks = {config.network: set(needed)}
+    for network in NETWORKS:
+        with contextlib.suppress(InputError):  # the configuration's options do not fit every network
+            symbol = network_symbol(config, network)
+            networks.setdefault(network, {*symbol.list_arguments(), *symbol.list_auxiliary_states()} - {"data"})
     distances: Dict[str, float] = {config.network: math.inf}
-    for name in NETWORKS:
-        try:
-            symbol = network_symbol(config, name)
-        except InputError:  # a network that the configuration's options do not fit
-            continue
-        names = {*symbol.list_arguments(), *symbol.list_auxiliary_states()} - {"data"}
+    for name, names in networks.items():
         if 2 * len(names & set(loaded)) > len(loaded):
             distances[name] = len(names ^ set(loaded))
     nearest = min(distances, key=lambda name: distances[name])

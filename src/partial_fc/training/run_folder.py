@@ -166,7 +166,7 @@ def _clear(models_root: str) -> None:
 
 
 def _default_root(config: Config) -> str:
-    base = os.path.join("models", "-".join((dataset_name(config), config.network, config.loss)))
+    base = os.path.join("models", "-".join((dataset_name(config), os.path.basename(config.network), config.loss)))
     roots = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
     if config.resume == "auto":
         taken = list(itertools.takewhile(_has_results, roots))

@@ -36,7 +36,8 @@ def leave_results(
     """
     files = run_files(settings["models_root"])
     draw_curves(files["curves"], losses.path, verification.history, settings["lr_steps"])
-    summary = {key: settings[key] for key in ("network", "loss", "sample_ratio", "seed", "num_classes")}
+    keys = "network", "loss", "sample_ratio", "seed", "num_classes", "embedding_size", "image_size"
+    summary = {key: settings[key] for key in keys}
     summary.update(dataset=dataset, ranks=world_size, **_training(losses), files=files)
     summary.update(_accuracies(settings["val_targets"], pixels, verification))
     write_summary(settings["models_root"], summary)

@@ -1,16 +1,19 @@
 """Options that the commands of `eval` share, and the values that the library takes for them."""
 
 import argparse
-from typing import TYPE_CHECKING, Any, Dict
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from ...errors import InputError
-from ..options import add_json, add_overwrite
+from ...limits import threads_of_a_rank
+from ..options import Options, add_json, add_overwrite
 from ..parser import number, positive
 
 if TYPE_CHECKING:
+    from ...distributed.communicator import Communicator
     from ...eval.embedding import ModelOptions
 
-_MODEL = "PREFIX-symbol.json and PREFIX-EPOCH.params; EPOCH is 0 by default"
+MODEL = "PREFIX-symbol.json and PREFIX-EPOCH.params; EPOCH is 0 by default"
+_MODEL = f"{MODEL}; or an ONNX model, FILE.onnx"
 
 
 def add_model(command: argparse.ArgumentParser, several: bool = True, instead: str = "") -> None:
@@ -26,33 +29,12 @@ def add_model(command: argparse.ArgumentParser, several: bool = True, instead: s
     text = f"{_MODEL}; several models are compared" if several else _MODEL
     group.add_argument(
         "--model",
-        metavar="PREFIX[,EPOCH]",
+        metavar="MODEL",
         required=not instead,
         help=f"{text} (default: none, see {instead})" if instead else text,
         **more,
     )
-    group.add_argument(
-        "--layer",
-        metavar="NAME",
-        help="inner output of the symbol to take as embedding (default: fc1_output, or else the output of the symbol)",
-    )
-    group.add_argument(
-        "--allow-operator",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="also allow this operator of MXNet in the symbol; only for a file that you trust; may be repeated "
-        "(default: the operators of networks)",
-    )
-    group.add_argument("--bgr", action="store_true", help="the model was trained on blue, green, red")
-    group.add_argument(
-        "--mean",
-        type=number,
-        metavar="M",
-        help="with --scale: the network gets (pixel - M) * S of pixels 0..255 (default: pixels as they are, or "
-        "(pixel - 127.5) * 0.0078125 if the symbol begins with a convolution)",
-    )
-    group.add_argument("--scale", type=_nonzero, metavar="S", help="see --mean (default: see --mean)")
+    add_reading(group)
     group.add_argument(
         "--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute; auto: a GPU if there is one"
     )
@@ -61,14 +43,48 @@ def add_model(command: argparse.ArgumentParser, several: bool = True, instead: s
     )
 
 
-def model_options(args: argparse.Namespace) -> "ModelOptions":
+def add_reading(command: Options) -> None:
+    """Add the options that say how a model is read, and what pixels it gets: see `given_scaling`."""
+    command.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="inner output of the symbol to take as embedding (default: fc1_output, or else the output of the symbol)",
+    )
+    command.add_argument(
+        "--allow-operator",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="also allow this operator of MXNet in the symbol; only for a file that you trust; may be repeated "
+        "(default: the operators of networks)",
+    )
+    command.add_argument("--bgr", action="store_true", help="the model was trained on blue, green, red")
+    command.add_argument(
+        "--mean",
+        type=number,
+        metavar="M",
+        help="with --scale: the network gets (pixel - M) * S of pixels 0..255 (default: pixels as they are, or "
+        "(pixel - 127.5) * 0.0078125 if the symbol begins with a convolution; an ONNX model without scaling gets "
+        "(pixel - 127.5) / 127.5)",
+    )
+    command.add_argument("--scale", type=_nonzero, metavar="S", help="see --mean (default: see --mean)")
+
+
+def model_options(args: argparse.Namespace, comm: "Communicator") -> "ModelOptions":
     """The ModelOptions of the options of `add_model`; raises InputError for one of --mean and --scale alone."""
     from ...eval.embedding import ModelOptions  # imports MXNet: --help need not wait for it
 
+    threads = threads_of_a_rank(comm.local_size)
+    return ModelOptions(
+        args.layer, args.allow_operator, args.bgr, given_scaling(args), args.batch_size, threads=threads
+    )
+
+
+def given_scaling(args: argparse.Namespace) -> Optional[Tuple[float, float]]:
+    """--mean and --scale, None without them; raises InputError for one of them alone."""
     if (args.mean is None) != (args.scale is None):
         raise InputError("--mean and --scale belong together: the network gets (pixel - MEAN) * SCALE")
-    scaling = None if args.mean is None else (args.mean, args.scale)
-    return ModelOptions(args.layer, args.allow_operator, args.bgr, scaling, args.batch_size)
+    return None if args.mean is None else (args.mean, args.scale)
 
 
 def _nonzero(text: str) -> float:

@@ -55,7 +55,7 @@ def _embed(args: argparse.Namespace) -> int:
 
     def work(comm: "Communicator") -> None:
         with comm.raise_on_all_ranks():
-            options = model_options(args)
+            options = model_options(args, comm)
             check_paths(args)
             check_name(args.out)
             source = _source(args)

@@ -19,7 +19,8 @@ def check_paths(args: argparse.Namespace) -> None:
     Args:
         args: parsed arguments of a command; options that it lacks are not checked.
     """
-    from ...checkpoint.model_files import check_model_exists  # imports MXNet: --help need not wait for it
+    from ...checkpoint.model_files import check_model_exists  # these import MXNet: --help need not wait for it
+    from ...eval.onnx_model import is_onnx
 
     for name, kind in [(name, "file") for name in _FILES] + [(name, "folder") for name in _FOLDERS]:
         for path in _paths(args, name):
@@ -30,7 +31,10 @@ def check_paths(args: argparse.Namespace) -> None:
     for path in _paths(args, "folder"):
         _check_input("FOLDER", path, "folder")
     for name in _paths(args, "model"):
-        check_model_exists(name, "--model")
+        if is_onnx(name):
+            _check_input("--model", name, "file")
+        else:
+            check_model_exists(name, "--model")
     for name in _WRITTEN_FILES:
         for path in _paths(args, name):
             check_file_to_write(_option(name), path)

@@ -49,7 +49,7 @@ def run_protocol(args: argparse.Namespace, prepare: "Callable[[argparse.Namespac
 
     def work(comm: "Communicator") -> None:
         with comm.raise_on_all_ranks():
-            options = model_options(args)
+            options = model_options(args, comm)
             check_paths(args)
             protocol = prepare(args, comm.rank)
             sizes = {source.size for source in protocol.sources.values()}

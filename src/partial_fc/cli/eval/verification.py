@@ -61,7 +61,7 @@ def _verification(args: argparse.Namespace) -> int:
         with comm.raise_on_all_ranks():
             if comm.rank:  # few images: one rank is enough
                 return
-            options = model_options(args)
+            options = model_options(args, comm)
             check_paths(args)
             sets = open_pair_sets(args.bin, args.images, args.pairs, args.size)
             sizes = {pairs.size for pairs in sets}
