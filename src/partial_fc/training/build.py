@@ -34,7 +34,8 @@ def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
     config, symbol = run.config, network_symbol(run.config)
     precision = agreed_precision(config.precision, comm, ctx)
     with comm.raise_on_all_ranks():
-        log.info("memory: %s", check_memory(memory_plan(run, symbol, comm.world_size), run, comm, ctx))
+        plan = memory_plan(run, symbol, comm.world_size, ctx, precision)
+        log.info("memory: %s", check_memory(plan, run, comm, ctx))
     return FaceModule(
         symbol,
         _head(run, comm, ctx, precision),
