@@ -129,7 +129,7 @@ def measure_memory(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any
     config = from_command_line(arguments["memory"])
     run = Run(config, config.models_root, config.num_classes)
     symbol = get_symbol(config.network, config.embedding_size, config.net_output)
-    planned = memory_plan(run, symbol, comm.world_size)
+    planned = memory_plan(run, symbol, comm.world_size, ctx)
     before = 0
     if ctx.device_type != "cpu":
         del planned["libraries"]

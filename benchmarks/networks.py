@@ -1,6 +1,7 @@
 """Every network: its size, its work per image, the memory that training takes, and its speed on this CPU.
 
-    python -m benchmarks.networks [--networks NAME ...] [--net-act relu] [--batch-size B] [--runs N] [--json FILE]
+    python -m benchmarks.networks [--networks NAME ...] [--net-act relu] [--precision P] [--batch-size B] [--runs N]
+        [--json FILE]
 
 One process trains with a head of 1,000 classes and embeds, with as many threads as OMP_NUM_THREADS says; images are
 112 x 112, embeddings have 512 numbers.
@@ -16,6 +17,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 import mxnet as mx
 import numpy as np
 
+from partial_fc.backbone.fast import fast_symbol
 from partial_fc.data.batches import Batch
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.eval.embedding import Embedder
@@ -39,14 +41,14 @@ Row = Dict[str, Union[str, int, float]]
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
-    arguments = parser("networks", "Compare the networks.", runs=3)
+    arguments = parser("networks", "Compare the networks.", runs=3, precisions=True)
     arguments.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NAME")
     arguments.add_argument("--net-act", choices=CHOICES["net_act"], default="prelu", help="activation (prelu)")
     arguments.add_argument("--batch-size", type=int, default=8, metavar="B", help="images in an update (8)")
     args = arguments.parse_args(argv)
     rows: List[Row] = []
     for network in args.networks:
-        rows.append(in_own_process(measure, network, args.net_act, args.batch_size, args.runs))
+        rows.append(in_own_process(measure, network, args.net_act, args.batch_size, args.runs, args.precision))
         progress(Communicator(), json.dumps(rows[-1]))
     print_rows(rows)
     if args.json:
@@ -56,18 +58,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 def print_rows(rows: Sequence[Row]) -> None:
     """Print the table of results of `measure`."""
-    header = ["network", "parameters M", "multiply-adds G", f"training at batch {PLAN_BATCH_SIZE} GiB"]
+    header = ["network", "precision", "parameters M", "multiply-adds G", f"training at batch {PLAN_BATCH_SIZE} GiB"]
     header += ["training images/s", "embedding images/s"]
     table = []
     for row in rows:
         cells = [f"{float(row[key]) / 10**power:.2f}" for key, power in (("parameters", 6), ("multiply_adds", 9))]
         cells += [f"{float(row['memory']) / 2**30:.1f}"]
         cells += [f"{float(row[key]):.1f}" for key in ("training_images_per_second", "embedding_images_per_second")]
-        table.append([str(row["network"]), *cells])
+        table.append([str(row["network"]), str(row["precision"]), *cells])
     print_table(header, table)
 
 
-def measure(network: str, net_act: str, batch_size: int, runs: int) -> Row:
+def measure(network: str, net_act: str, batch_size: int, runs: int, precision: str = "float32") -> Row:
     """The figures of a network.
 
     Args:
@@ -75,26 +77,29 @@ def measure(network: str, net_act: str, batch_size: int, runs: int) -> Row:
         net_act: its activation, see `get_symbol`.
         batch_size: images in an update, and in a batch that is embedded.
         runs: measured updates and batches, of which the median counts.
+        precision: of convolutions and products.
 
     Returns:
         `parameters`, `multiply_adds` of one image, `memory`: bytes for the backbone at batch 64, the
         same at `batch_size` (`plan`) and what it took (`measured`), and images per second.
     """
     symbol = get_symbol(network, EMBEDDING_SIZE, net_act=net_act)
+    fast = fast_symbol(symbol, mx.cpu(), precision)
     shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape(data=(1, 3, SIZE, SIZE))[0]))
-    training, measured = _training_speed(symbol, batch_size, runs)
+    training, measured = _training_speed(symbol, batch_size, runs, precision)
     return dict(
         network=network,
         net_act=net_act,
+        precision=precision,
         batch_size=batch_size,
         threads=os.environ.get("OMP_NUM_THREADS", "all"),
         parameters=int(sum(np.prod(shape) for name, shape in shapes.items() if name != "data")),
         multiply_adds=multiply_adds(symbol, SIZE),
-        memory=backbone_memory(symbol, (PLAN_BATCH_SIZE, 3, SIZE, SIZE)),
-        plan=backbone_memory(symbol, (batch_size, 3, SIZE, SIZE)),
+        memory=backbone_memory(fast, (PLAN_BATCH_SIZE, 3, SIZE, SIZE)),
+        plan=backbone_memory(fast, (batch_size, 3, SIZE, SIZE)),
         measured=measured,
         training_images_per_second=training,
-        embedding_images_per_second=_embedding_speed(symbol, batch_size, runs),
+        embedding_images_per_second=_embedding_speed(symbol, batch_size, runs, precision),
     )
 
 
@@ -112,26 +117,27 @@ def multiply_adds(symbol: mx.sym.Symbol, size: int) -> int:
     return total
 
 
-def _training_speed(symbol: mx.sym.Symbol, batch_size: int, runs: int) -> Tuple[float, int]:
+def _training_speed(symbol: mx.sym.Symbol, batch_size: int, runs: int, precision: str) -> Tuple[float, int]:
     """Images per second, and bytes that the backbone took."""
     comm, random = Communicator(), np.random.default_rng(0)
-    head = PartialFC(MemoryBank(NUM_CLASSES, EMBEDDING_SIZE, comm), MarginSoftmax(), CenterSGD(), comm)
+    head = PartialFC(MemoryBank(NUM_CLASSES, EMBEDDING_SIZE, comm), MarginSoftmax(), CenterSGD(), comm, precision)
     images = random.integers(0, 256, (batch_size, SIZE, SIZE, 3), np.uint8)
     labels = random.integers(0, NUM_CLASSES, batch_size)
     before = resident("VmRSS")
-    module = FaceModule(symbol, head, comm, mx.cpu(), batch_size, SIZE)
+    module = FaceModule(symbol, head, comm, mx.cpu(), batch_size, SIZE, precision=precision)
     numbers = iter(range(1 + runs))
     seconds = _times(lambda: module.update(Batch(images, labels, labels), next(numbers), _LR, _LR), runs)
     return batch_size / seconds, int((resident("VmHWM") - before) * 2**20)
 
 
-def _embedding_speed(symbol: mx.sym.Symbol, batch_size: int, runs: int) -> float:
+def _embedding_speed(symbol: mx.sym.Symbol, batch_size: int, runs: int, precision: str) -> float:
     """Images per second, with random parameters: speed does not depend on them."""
     module = mx.mod.Module(symbol, label_names=None)
     module.bind([("data", (1, 3, SIZE, SIZE))], for_training=False)
     module.init_params(mx.init.Xavier())
     arguments, states = module.get_params()
-    embedder = Embedder(Model("", symbol, {**arguments, **states}, True, ""), batch_size=batch_size)
+    model = Model("", symbol, {**arguments, **states}, True, "")
+    embedder = Embedder(model, batch_size=batch_size, precision=precision)
     images = np.random.default_rng(0).integers(0, 256, (batch_size, SIZE, SIZE, 3), np.uint8)
     return batch_size / _times(lambda: embedder.embed(images), runs)
 

@@ -1,6 +1,6 @@
 """Does sampling the class centers cost accuracy? Handwritten characters, with all centers and with a tenth of them.
 
-    python -m benchmarks.omniglot --data DIR [--json FILE]
+    python -m benchmarks.omniglot --data DIR [--precision float32|bfloat16] [--json FILE]
 
 DIR has `images_background.zip` and `images_evaluation.zip` of Omniglot (Lake et al. 2015): 20 images of each
 character, by 20 writers. The 964 characters of the former in four rotations are 3,856 classes to train on, at 32 x
@@ -29,7 +29,7 @@ TRAINING = (
     f"image_size={SIZE} embedding_size=128 loss_s=32 loss_m3=0.4 wd=5e-4 batch_size=64 lr_steps=3000,3700 "
     "max_update=4000 verbose=4000 frequent=200"
 ).split()
-_TRAIN, _HELD_OUT = "images_background.zip", "images_evaluation.zip"
+FILES = _TRAIN, _HELD_OUT = "images_background.zip", "images_evaluation.zip"
 
 
 _DEGREES = (0, 90, 180, 270)
@@ -37,12 +37,14 @@ _DEGREES = (0, 90, 180, 270)
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status, 1 if the means differ by more than a point."""
-    args = parser("omniglot", "Train with all and with a tenth of the centers.", (_TRAIN, _HELD_OUT)).parse_args(argv)
+    args = parser("omniglot", "Train with all and with a tenth of the centers.", FILES, precisions=True).parse_args(
+        argv
+    )
     with tempfile.TemporaryDirectory() as folder:
-        _extract(f"{args.data}/{_TRAIN}", f"{folder}/train", _DEGREES)
-        _extract(f"{args.data}/{_HELD_OUT}", f"{folder}/heldout", _DEGREES[:1])
+        extract(args.data, folder)
         records = pack(folder, SIZE, two_of_one_alphabet)
-        cases = [_measure(records, f"{folder}/model", *run) for run in itertools.product(SEEDS, SAMPLE_RATIOS)]
+        runs = itertools.product(SEEDS, SAMPLE_RATIOS)
+        cases = [_measure(records, f"{folder}/model", *run, args.precision) for run in runs]
     means = _print(cases)
     if args.json:
         write_json(args.json, cases)
@@ -54,9 +56,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return 1
 
 
-def _measure(records, models_root, seed, sample_ratio):
-    print(f"training with seed {seed}, r={sample_ratio:g}", flush=True)
-    return figures(train(records, models_root, TRAINING, sample_ratio, seed), "seed")
+def _measure(records, models_root, seed, sample_ratio, precision):
+    print(f"training with seed {seed}, r={sample_ratio:g}, {precision}", flush=True)
+    summary = train(records, models_root, TRAINING, sample_ratio, seed, precision=precision)
+    return dict(figures(summary, "seed"), precision=precision)
 
 
 def _print(cases):
@@ -77,7 +80,13 @@ def _print(cases):
     return means
 
 
-def _extract(archive, folder, rotations):
+def extract(data: str, folder: str) -> None:
+    """Extract the images to FOLDER/train/CHARACTER/, in four rotations, and FOLDER/heldout/CHARACTER/."""
+    _extract_archive(f"{data}/{_TRAIN}", f"{folder}/train", _DEGREES)
+    _extract_archive(f"{data}/{_HELD_OUT}", f"{folder}/heldout", _DEGREES[:1])
+
+
+def _extract_archive(archive, folder, rotations):
     """Write FOLDER/ALPHABET.CHARACTER.DEGREES/ALPHABET.CHARACTER.DEGREES_0001.png, 0001 being the writer."""
     with zipfile.ZipFile(archive) as file:
         for name in file.namelist():

@@ -11,12 +11,13 @@ from typing import Any, Callable, Dict, List, Mapping, Sequence
 from .measure import ROOT
 
 RANKS = 2
+CPU_PRECISIONS = "float32", "bfloat16"
 _FOLDS, _PAIRS_PER_KIND = 10, 300
 DrawTwo = Callable[[random.Random, Sequence[str]], Sequence[str]]
 
 
-def parser(name: str, description: str, files: Sequence[str]) -> argparse.ArgumentParser:
-    """Argument parser of a benchmark: `--json FILE`, and `--data DIR`, a folder that must have the files."""
+def parser(name: str, description: str, files: Sequence[str], precisions: bool = False) -> argparse.ArgumentParser:
+    """Argument parser of a benchmark: `--data DIR`, which must have the files, `--json FILE`, maybe `--precision`."""
 
     def folder(path):
         for file in files:
@@ -27,6 +28,8 @@ def parser(name: str, description: str, files: Sequence[str]) -> argparse.Argume
     result = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     result.add_argument("--data", required=True, type=folder, metavar="DIR", help=f"folder with {' and '.join(files)}")
     result.add_argument("--json", metavar="FILE", help="also write the result to this file")
+    if precisions:
+        result.add_argument("--precision", choices=CPU_PRECISIONS, default="float32", help="of the training (float32)")
     return result
 
 
@@ -86,7 +89,13 @@ def draw_pairs(images: Mapping[str, Sequence[int]], draw_two: DrawTwo) -> List[s
 
 
 def train(
-    records: str, models_root: str, settings: Sequence[str], sample_ratio: float, seed: int, network: str = "demo"
+    records: str,
+    models_root: str,
+    settings: Sequence[str],
+    sample_ratio: float,
+    seed: int,
+    network: str = "demo",
+    precision: str = "float32",
 ) -> Dict[str, Any]:
     """Train on two ranks with `run.sh` and verify on `heldout.bin`.
 
@@ -97,6 +106,7 @@ def train(
         sample_ratio: share of the class centers in an update.
         seed: of the training.
         network: the backbone.
+        precision: of convolutions and products.
 
     Returns:
         What is in `summary.json`.
@@ -105,7 +115,7 @@ def train(
         subprocess.CalledProcessError: the training failed; its output says why.
     """
     arguments = ["--rec", f"{records}/train.rec", "--sample-ratio", str(sample_ratio), "--seed", str(seed)]
-    arguments += ["--network", network]
+    arguments += ["--network", network, "--precision", precision]
     arguments += [f"--set={each}" for each in (*settings, "val_targets=heldout")]
     _run("bash", f"{ROOT}/run.sh", "-np", str(RANKS), "--", *arguments, "--models-root", models_root)
     with open(f"{models_root}/summary.json") as file:

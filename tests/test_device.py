@@ -5,9 +5,11 @@ import mxnet as mx
 import pytest
 
 from partial_fc import device as device_file
-from partial_fc.device import choose_device, choose_precision
+from partial_fc.device import Precision, agreed_precision, choose_device, choose_precision
 from partial_fc.distributed.communicator import Communicator
-from partial_fc.errors import InputError
+from partial_fc.errors import CollectiveError, InputError
+
+from helpers.shards import Shards
 
 
 class SecondRank(Communicator):
@@ -62,6 +64,21 @@ def test_precisions(requested, ctx, flags, name, reason, monkeypatch):
 def test_precisions_that_a_device_does_not_compute(requested, ctx, message):
     with pytest.raises(InputError, match=f"--precision {requested}: .*{message}"):
         choose_precision(requested, ctx)
+
+
+def test_ranks_with_different_devices_agree_on_float32(monkeypatch):
+    def choose(requested, ctx):
+        return Precision(next(chosen), "auto")
+
+    chosen = iter(["bfloat16", "float32", "bfloat16", "bfloat16"])
+    monkeypatch.setattr(device_file, "choose_precision", choose)
+    assert Shards(2).run(lambda comm: agreed_precision("auto", comm, mx.cpu())) == ["float32", "float32"]
+    assert Shards(2).run(lambda comm: agreed_precision("auto", comm, mx.cpu())) == ["bfloat16", "bfloat16"]
+
+
+def test_a_precision_that_the_device_does_not_compute_is_an_error_of_all_ranks():
+    with pytest.raises(CollectiveError, match="--precision float16: MXNet computes it on GPUs only"):
+        agreed_precision("float16", Communicator(), mx.cpu())
 
 
 def test_flags_are_those_of_this_cpu():

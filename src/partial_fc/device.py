@@ -1,10 +1,13 @@
 """The device that a rank computes on, and the precision in which it does."""
 
+import logging
 from typing import Any, NamedTuple, Set
 
 import mxnet as mx
 
 from .errors import InputError
+
+log = logging.getLogger("partial_fc")
 
 
 def choose_device(name: str, comm: Any) -> mx.Context:
@@ -69,6 +72,29 @@ def choose_precision(requested: str, ctx: mx.Context) -> Precision:
         return Precision("bfloat16", f"which is slower than float32: {found}", is_slow=True)
     hint = f"; {found}: --precision bfloat16 is faster" if fast and requested == "float32" else ""
     return Precision(requested, f"as configured{hint}")
+
+
+def agreed_precision(requested: str, comm: Any, ctx: mx.Context) -> str:
+    """The precision of all ranks, which is logged: see `choose_precision`.
+
+    Args:
+        requested: see `choose_precision`.
+        comm: communicator.
+        ctx: the device of this rank.
+
+    Returns:
+        `float32`, `bfloat16` or `float16`; float32 where `auto` chooses different ones on different ranks.
+
+    Raises:
+        CollectiveError: on every rank, for a precision that the device of any of them cannot compute.
+    """
+    with comm.raise_on_all_ranks():
+        chosen = choose_precision(requested, ctx)
+    names = comm.all_gather_object(chosen.name)
+    if len(set(names)) > 1:
+        chosen = Precision("float32", f"auto: the devices of the ranks differ ({', '.join(sorted(set(names)))})")
+    log.log(logging.WARNING if chosen.is_slow else logging.INFO, "precision: %s, %s", chosen.name, chosen.reason)
+    return chosen.name
 
 
 def _cpu_flags() -> Set[str]:

@@ -1,12 +1,15 @@
 """What a host tells about itself, also where things are broken."""
 
 import errno
+import json
 import os
+import time
 
+import mxnet as mx
 import pytest
 
 import partial_fc
-from partial_fc.doctor import disk, facts
+from partial_fc.doctor import disk, facts, precisions
 
 from helpers.faces import write_faces
 
@@ -29,6 +32,8 @@ def test_this_host(tmp_path):
     assert told["horovod"]["version"] == "0.28.1" and told["horovod"]["gloo"] and told["horovod"]["mpi"]
     assert told["horovod"]["mpi_library"].split()[-1].strip("v") in told["mpirun"]["version"]
     assert told["trainer"] == {} and told["horovodrun"]["version"] == "0.28.1"
+    assert told["precisions"]["auto"] in ("float32", *told["precisions"]["gflops"])
+    assert all(1 < value < 1e6 for value in told["precisions"]["gflops"]["float32"].values())
     assert told["models_root"]["free"] > 0 < told["models_root"]["write_mb_s"]
     assert told["data"]["bytes"] == os.path.getsize(path) and told["data"]["read_mb_s"] > 0
     assert sorted(os.listdir(tmp_path)) == ["train.idx", "train.rec", "val.bin"]
@@ -113,3 +118,31 @@ def test_data_that_are_not_there_or_differ(tmp_path):
     assert disk.data(path)["index_digest"] != told["index_digest"]
     os.remove(tmp_path / "train.idx")
     assert "train.idx: No such file" in disk.data(path)["error"]
+
+
+def test_a_precision_that_the_processor_lacks_is_a_fact(monkeypatch, capsys):
+    def fail(precision, ctx):
+        if precision != "float32":
+            raise mx.base.MXNetError("Traceback\n\nMXNetError: could not create a primitive descriptor")
+        return {"product": 1.0, "convolution": 2.0}
+
+    monkeypatch.setattr(precisions, "measure", fail)
+    precisions.main()
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])["precisions"]["gflops"]
+    (low,) = set(told) - {"float32"}
+    assert told[low] == {"error": "MXNetError: could not create a primitive descriptor"} and told["float32"]
+
+
+def test_speed_is_that_of_the_device():
+    """A product takes as long alone as in the measurement, to the factor that a busy machine allows."""
+    found = precisions.measure("float32", mx.cpu())
+    embeddings, weight = mx.nd.ones((256, 512)), mx.nd.ones((8192, 512))
+    seconds = min(_once(embeddings, weight) for _ in range(5))
+    assert found["product"] == pytest.approx(2e-9 * 256 * 512 * 8192 / seconds, rel=2) and found["product"] > 1
+
+
+def _once(embeddings, weight):
+    mx.nd.waitall()
+    start = time.perf_counter()
+    mx.nd.FullyConnected(embeddings, weight, no_bias=True, num_hidden=8192).wait_to_read()
+    return time.perf_counter() - start

@@ -3,7 +3,7 @@
 import pytest
 
 from partial_fc.doctor.checklist import OK, TROUBLE, WARNING, Finding, count, lines
-from partial_fc.doctor.hardware import check_gpus, check_storage
+from partial_fc.doctor.hardware import check_gpus, check_precisions, check_storage
 from partial_fc.doctor.hosts import compare
 from partial_fc.doctor.software import check_software
 
@@ -12,8 +12,13 @@ from helpers.host_facts import FACTS, GPU, facts_with, on_gpus
 ERROR = {"error": "ModuleNotFoundError: No module named 'mxnet'"}
 
 
+SPEEDS = {"product": 100.0, "convolution": 110.0}
+SLOW = {"float32": SPEEDS, "bfloat16": {"product": 20.0, "convolution": 22.0}}
+NONE = {"float32": SPEEDS, "bfloat16": {"error": "no op"}}
+
+
 def judge(facts, slots=None):
-    return [*check_software(facts), *check_gpus(facts, slots), *check_storage(facts)]
+    return [*check_software(facts), *check_gpus(facts, slots), *check_precisions(facts), *check_storage(facts)]
 
 
 @pytest.mark.parametrize("facts", [FACTS, on_gpus(), facts_with(data=None)])
@@ -47,6 +52,9 @@ def test_all_is_well(facts):
         (on_gpus(gpus=[{**GPU, "compute_capability": "9.0"}]), "GPU 0", TROUBLE, "9.0", "supports Maxwell"),
         (on_gpus(gpus=[GPU, {**GPU, "used_mib": "30000"}]), "GPU 1", WARNING, "30000 MiB", "nvidia-smi"),
         (on_gpus(horovod=dict(nccl=False, cuda=False)), "NCCL", WARNING, "host memory", "nvcc"),
+        (facts_with(precisions={"error": "ended by SIGILL"}), "precision", WARNING, "ended by SIGILL", "float32"),
+        (facts_with(precisions=dict(gflops=SLOW)), "precision", WARNING, "product 20,", "bfloat16 is not faster"),
+        (facts_with(precisions=dict(gflops=NONE)), "precision", WARNING, "bfloat16: not computed: no op", "float32"),
         (facts_with(models_root={"error": "/: Read-only"}), "models root", TROUBLE, "Read-only", "--models-root"),
         (facts_with(models_root=None), "models root", TROUBLE, "not tested", "--models-root"),
         (facts_with(models_root=dict(free=2**30)), "models root", WARNING, "1.0 GiB free", "make room"),
@@ -67,6 +75,18 @@ def test_each_trouble_and_what_to_do(facts, topic, status, message, advice):
     assert len(found) == 1, findings
     assert found[0].status == status and message in found[0].message and advice in found[0].advice
     assert all(finding.advice for finding in findings)
+
+
+def test_precisions_and_their_speed():
+    (found,) = check_precisions(FACTS)
+    assert found.message.splitlines() == [
+        "--precision auto is bfloat16: this CPU has AVX512_BF16",
+        "float32: product 100, convolution 110 GFLOP/s",
+        "bfloat16: product 200, convolution 220 GFLOP/s",
+    ]
+    (found,) = check_precisions(facts_with(precisions=dict(auto="float32", reason="auto: no", gflops=NONE)))
+    assert found.status == OK and "bfloat16: not computed: no op" in found.message
+    assert not list(check_precisions(facts_with(mxnet=ERROR, precisions=ERROR)))
 
 
 @pytest.mark.parametrize("address", ["127.0.1.1", "::1"])

@@ -26,6 +26,15 @@ FACTS = {
         "cuda": False,
         "mpi_library": "Open MPI v4.1.8",
     },
+    "precisions": {
+        "device": "cpu",
+        "auto": "bfloat16",
+        "reason": "auto: this CPU has AVX512_BF16",
+        "gflops": {
+            "float32": {"product": 100.0, "convolution": 110.0},
+            "bfloat16": {"product": 200.0, "convolution": 220.0},
+        },
+    },
     "models_root": {"path": "/models", "free": 2**40, "write_mb_s": 500.0},
     "data": {"path": "/data/train.rec", "bytes": 2**33, "index_digest": "ab", "read_mb_s": 500.0},
 }

@@ -3,6 +3,7 @@
 PARTIAL_FC_KILL_TRIALS sets how many runs are killed, at a random moment or at a call of the system.
 """
 
+import functools
 import os
 import random
 import re
@@ -56,10 +57,21 @@ def assert_same(folder, undisturbed):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    succeed(run(command(mpirun(2), data, folder)))
-    return results(folder)
+def undisturbed_in(data, tmp_path_factory):
+    """Function of a precision: the results of a run that nothing disturbs."""
+
+    @functools.lru_cache(None)
+    def train(precision):
+        folder = tmp_path_factory.mktemp("undisturbed")
+        succeed(run(command(mpirun(2), data, folder, f"--precision={precision}")))
+        return results(folder)
+
+    return train
+
+
+@pytest.fixture
+def undisturbed(undisturbed_in):
+    return undisturbed_in("float32")
 
 
 def start(arguments, output, **environment):
@@ -147,20 +159,23 @@ KILLS = {  # how many starts are killed, in which way
 }
 
 
-@pytest.mark.parametrize("trial", range(TRIALS))
-def test_killed_and_taken_up_again(trial, data, tmp_path, undisturbed):
+@pytest.mark.parametrize(
+    "precision, trial", [*(("float32", trial) for trial in range(TRIALS)), ("bfloat16", 0), ("bfloat16", 3)]
+)
+def test_killed_and_taken_up_again(precision, trial, data, tmp_path, undisturbed_in):
     kind, choice, folder = list(KILLS)[trial % len(KILLS)], random.Random(trial), tmp_path / "run"
     for attempt in range(KILLS[kind] + 1):
         log, ends = tmp_path / f"output-{attempt}", attempt == KILLS[kind]
         at_a_call = not ends and kind.startswith("while") and kill_at_a_call(choice, kind, attempt)
         with open(log, "w") as output:
-            process = start(command(RANKS, data, folder, "--resume=auto"), output, **PATHS, KILL=at_a_call or "")
+            arguments = command(RANKS, data, folder, "--resume=auto", f"--precision={precision}")
+            process = start(arguments, output, **PATHS, KILL=at_a_call or "")
             if not ends and not at_a_call:
                 kill_at_a_random_moment(choice, 2 if kind == "both ranks" else 1, folder, log)
             status = process.wait(200)
         assert status == 0 or not ends, log.read_text()[-5000:]
         assert status or not at_a_call, "not killed"
-    assert_same(folder, undisturbed)
+    assert_same(folder, undisturbed_in(precision))
     left = [name for _, folders, names in os.walk(folder) for name in folders + names if name.startswith(".")]
     assert [name for name in left if not name.endswith(".tmp")] == []
 

@@ -7,13 +7,9 @@ import pytest
 
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.config import Run
-from partial_fc.device import Precision
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.errors import CollectiveError
-from partial_fc.training import build as build_file
-from partial_fc.training.build import agreed_precision, build, check_network
-
-from helpers.shards import Shards
+from partial_fc.training.build import build, check_network
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -25,21 +21,6 @@ def test_backbone_and_head_compute_in_the_precision(precision, caplog):
     assert casts == (precision == "bfloat16")
     assert module.head._products.is_low == (precision == "bfloat16")
     assert f"precision: {precision}, " in caplog.text
-
-
-def test_ranks_with_different_devices_agree_on_float32(monkeypatch):
-    def choose(requested, ctx):
-        return Precision(next(chosen), "auto")
-
-    chosen = iter(["bfloat16", "float32", "bfloat16", "bfloat16"])
-    monkeypatch.setattr(build_file, "choose_precision", choose)
-    assert Shards(2).run(lambda comm: agreed_precision("auto", comm, mx.cpu())) == ["float32", "float32"]
-    assert Shards(2).run(lambda comm: agreed_precision("auto", comm, mx.cpu())) == ["bfloat16", "bfloat16"]
-
-
-def test_a_precision_that_the_device_does_not_compute_is_an_error_of_all_ranks():
-    with pytest.raises(CollectiveError, match="--precision float16: MXNet computes it on GPUs only"):
-        agreed_precision("float16", Communicator(), mx.cpu())
 
 
 def test_a_network_that_is_unknown_is_an_error_of_all_ranks():

@@ -5,6 +5,7 @@ import mxnet as mx
 import pytest
 
 from benchmarks.measure import resident
+from partial_fc.backbone.fast import fast_symbol
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.config import Run
 from partial_fc.distributed.communicator import Communicator
@@ -22,8 +23,9 @@ def run_of(*arguments):
     return Run(config, "models", config.num_classes)
 
 
-def plan_of(run, world_size=4):
-    return plan.memory_plan(run, get_symbol(run.config.network, run.config.embedding_size), world_size)
+def plan_of(run, world_size=4, ctx=None, precision="float32"):
+    symbol = get_symbol(run.config.network, run.config.embedding_size)
+    return plan.memory_plan(run, symbol, world_size, ctx or mx.cpu(), precision)
 
 
 def world(local_size=2, world_size=4):
@@ -47,21 +49,32 @@ def test_positives_are_counted_where_they_are_more_than_the_share():
     assert needs["step"] == 4 * 256 * 257 + 2 * 4 * 257 * 512 + 4 * 4 * 256 * 512
 
 
-@pytest.mark.parametrize("sample_ratio", [1.0, 0.2])
-def test_step_is_what_the_head_keeps(sample_ratio):
-    head = PartialFC(MemoryBank(1000, 64, Communicator(), sample_ratio), MarginSoftmax(), CenterSGD(), Communicator())
+@pytest.mark.parametrize("precision, logits, unit_centers", [("float32", 4, 4), ("bfloat16", 2, 6)])
+@pytest.mark.parametrize("num_classes, sample_ratio", [(1000, 1.0), (1000, 0.2), (300_000, 1.0)])
+def test_step_is_what_the_head_keeps(num_classes, sample_ratio, precision, logits, unit_centers):
+    comm = Communicator()
+    head = PartialFC(MemoryBank(num_classes, 64, comm, sample_ratio), MarginSoftmax(), CenterSGD(), comm, precision)
     head.step(mx.nd.ones((8, 64)), head.choose(range(8), 0), 0.1)
-    kept = sum(4 * head._workspace._memory[name].size for name in ("logits", "unit_weight", "grad_unit"))
-    arguments = "--set", "num_classes=1000", "--set", "embedding_size=64", "--batch-size", "8"
-    needs = plan_of(run_of(*arguments, "--sample-ratio", str(sample_ratio)), world_size=1)
-    assert needs["step"] == kept + 4 * 4 * 8 * 64
+    size = {name: array.size for name, array in head._workspace._memory.items()}
+    kept = logits * size["logits"] + unit_centers * size["unit_weight"] + logits * size["grad_unit"]
+    kept += 4 * size.get("logits_block", 0)
+    arguments = "--set", f"num_classes={num_classes}", "--set", "embedding_size=64", "--batch-size", "8"
+    run = run_of(*arguments, "--sample-ratio", str(sample_ratio))
+    assert plan_of(run, world_size=1, precision=precision)["step"] == kept + 4 * 4 * 8 * 64
 
 
-def memory_of_updates(network, options, shape):
+@pytest.mark.parametrize("ctx, precision", [(mx.cpu(), "bfloat16"), (mx.gpu(0), "float16")])
+def test_low_precision_needs_less(ctx, precision):
+    run = run_of("--network", "r18", "--batch-size", "32")
+    exact, low = plan_of(run, ctx=ctx), plan_of(run, ctx=ctx, precision=precision)
+    assert low["centers"] == exact["centers"] and low["step"] < exact["step"]
+    assert low["backbone"] < 0.75 * exact["backbone"]
+
+
+def memory_of_updates(network, precision, shape):
     """Plan and measurement, in bytes; for a process of its own, as others have memory to give away again."""
-    module = mx.mod.Module(get_symbol("demo"), label_names=None)
-    updates(module, (2, 3, 16, 16))  # what MXNet itself needs
-    symbol = get_symbol(network, 512, **options)
+    first, symbol = (fast_symbol(get_symbol(each, 512), mx.cpu(), precision) for each in ("demo", network))
+    updates(mx.mod.Module(first, label_names=None), (2, 3, 16, 16))  # what MXNet itself needs
     planned, before = plan.backbone_memory(symbol, shape), resident("VmRSS")
     updates(mx.mod.Module(symbol, label_names=None), shape)
     return planned, (resident("VmHWM") - before) * 2**20
@@ -78,9 +91,10 @@ def updates(module, shape):
     mx.nd.waitall()
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("network, batch_size", [("mobilefacenet", 32), ("r18", 8), ("r34", 8)])
-def test_backbone_takes_what_was_planned(network, batch_size):
-    arguments = network, {"net_act": "relu"}, (batch_size, 3, 112, 112)
+def test_backbone_takes_what_was_planned(network, batch_size, precision):
+    arguments = network, precision, (batch_size, 3, 112, 112)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         planned, measured = process.submit(memory_of_updates, *arguments).result()
     assert planned == pytest.approx(measured, rel=0.1)

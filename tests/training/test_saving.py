@@ -89,12 +89,11 @@ def batches(comm, start=0):
         yield Batch(images[own], labels[own], labels[own], GLOBAL_BATCH_SIZE * (num_update + 1))
 
 
-def face_module(comm, network=None, sample_ratio=1.0, bank=MemoryBank, seed=0):
-    head = PartialFC(
-        bank(NUM_CLASSES, EMBEDDING_SIZE, comm, sample_ratio, seed=seed), MarginSoftmax(32, m2=0.3), CenterSGD(), comm
-    )
-    network = network() if network else network_without_statistics()
-    return FaceModule(network, head, comm, mx.cpu(), GLOBAL_BATCH_SIZE // comm.world_size, SIZE, seed)
+def face_module(comm, network=None, sample_ratio=1.0, bank=MemoryBank, seed=0, precision="float32"):
+    centers = bank(NUM_CLASSES, EMBEDDING_SIZE, comm, sample_ratio, seed=seed)
+    head = PartialFC(centers, MarginSoftmax(32, m2=0.3), CenterSGD(), comm, precision)
+    network, batch_size = network() if network else network_without_statistics(), GLOBAL_BATCH_SIZE // comm.world_size
+    return FaceModule(network, head, comm, mx.cpu(), batch_size, SIZE, seed, precision=precision)
 
 
 def schedule(num_update):
@@ -149,11 +148,17 @@ def dropout_network():
 
 @pytest.mark.parametrize("cut", [1, 4])
 @pytest.mark.parametrize(
-    "world_size, sample_ratio, bank, network",
-    [(1, 1.0, MemoryBank, dropout_network), (2, 0.3, MemoryBank, demo_network), (3, 0.3, HostBank, demo_network)],
+    "world_size, sample_ratio, bank, network, precision",
+    [
+        (1, 1.0, MemoryBank, dropout_network, "float32"),
+        (2, 0.3, MemoryBank, demo_network, "float32"),
+        (3, 0.3, HostBank, demo_network, "float32"),
+        (1, 1.0, MemoryBank, dropout_network, "bfloat16"),
+        (2, 0.3, HostBank, demo_network, "bfloat16"),
+    ],
 )
-def test_same_ranks_go_on_bit_for_bit(world_size, sample_ratio, bank, network, cut, tmp_path):
-    arguments = dict(network=network, sample_ratio=sample_ratio, bank=bank)
+def test_same_ranks_go_on_bit_for_bit(world_size, sample_ratio, bank, network, precision, cut, tmp_path):
+    arguments = dict(network=network, sample_ratio=sample_ratio, bank=bank, precision=precision)
     shards = Shards(world_size)
     whole = shards.run(lambda comm: train(comm, str(tmp_path / "whole"), 7, **arguments))
     shards.run(lambda comm: train(comm, str(tmp_path / "cut"), cut, **arguments))
@@ -239,16 +244,19 @@ def test_checkpoint_of_another_network_is_refused(key, value, saved):
         Shards(2).run(find)
 
 
-@pytest.mark.parametrize("bias_decay", [True, False])
-def test_another_weight_decay_than_before_there_was_a_choice_is_reported(bias_decay, saved, caplog):
+@pytest.mark.parametrize(
+    "key, old, new", [("bias_decay", False, True), ("precision", "float32", "bfloat16"), ("bn_mom", 0.9, 0.8)]
+)
+@pytest.mark.parametrize("changes", [True, False])
+def test_another_value_than_before_there_was_a_choice_is_reported(key, old, new, changes, saved, caplog):
     def go_on(comm):
-        this = run(saved[1], bias_decay=bias_decay, initializer="normal")
+        this = run(saved[1], initializer="normal", **{key: new if changes else old})
         found = find_checkpoint(this.settings(), comm, checkpoints_in(saved[1], comm))
-        assert "bias_decay" not in found.manifest["configuration"]
+        assert key not in found.manifest["configuration"]
         restore(found, face_module(comm), this.settings(), comm)
 
     Shards(1).run(go_on)
-    assert ("bias_decay changed to True (was False)" in caplog.text) == bias_decay
+    assert (f"{key} changed to {new} (was {old})" in caplog.text) == changes
     assert "initializer" not in caplog.text
 
 

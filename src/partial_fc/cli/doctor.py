@@ -11,7 +11,7 @@ from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 from ..distributed.hosts import Host, is_here, parse_hosts
 from ..doctor.checklist import OK, TROUBLE, WARNING, Facts, Finding, count, lines, missing
 from ..doctor.facts import gather
-from ..doctor.hardware import check_gpus, check_storage
+from ..doctor.hardware import check_gpus, check_precisions, check_storage
 from ..doctor.hosts import ask, check_ssh, compare
 from ..doctor.launchers import check_ranks
 from ..doctor.programs import checkout, rank_command
@@ -128,6 +128,7 @@ class Examination:
     def _judge(self, facts: Facts, slots: Optional[int]) -> Iterator[Finding]:
         yield from check_software(facts, alone=all(is_here(host.name) for host in self._hosts))
         yield from check_gpus(facts, slots)
+        yield from check_precisions(facts)
         yield from check_storage(facts)
 
     def _ask(self, host: Host) -> Tuple[List[Finding], Optional[Facts], Optional[Finding]]:

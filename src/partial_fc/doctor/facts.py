@@ -38,7 +38,7 @@ def gather(models_root: str, rec: Optional[str] = None) -> Facts:
         (digest of the library's files), `cores`, `open_files` (limit), `shared_memory` (free bytes of /dev/shm, None
         without it), `clock_synchronized` (None if unknown), `gpus` (list, None without NVIDIA's driver), and
         dictionaries, with a key `error` if something is wrong: `mxnet`, `horovod`, `trainer`, `mpirun`, `horovodrun`,
-        `models_root`, `data` (None without `rec`), `driver`.
+        `models_root`, `data` (None without `rec`), `driver`, `precisions` (see `doctor.precisions`).
     """
     with ThreadPoolExecutor() as pool:
         libraries = pool.submit(_probe, "libraries", "mxnet", "horovod")
@@ -48,6 +48,7 @@ def gather(models_root: str, rec: Optional[str] = None) -> Facts:
         horovodrun = pool.submit(_version, "horovodrun")
         gpus = pool.submit(nvidia_gpus)
         synchronized = pool.submit(_clock_synchronized)
+    measured = _probe("precisions", "precisions")  # by itself: the others would slow it down
     return {
         "host": socket.gethostname(),
         "address": own_address(),
@@ -64,6 +65,7 @@ def gather(models_root: str, rec: Optional[str] = None) -> Facts:
         **gpus.result(),
         **libraries.result(),
         **disk.result(),
+        **measured,
     }
 
 

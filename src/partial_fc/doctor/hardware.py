@@ -1,4 +1,4 @@
-"""Judges a host's GPUs and disks."""
+"""Judges a host's GPUs, precisions and disks."""
 
 from typing import Any, Dict, Iterator, List, Optional
 
@@ -77,6 +77,36 @@ def _nccl(horovod: Facts, seen: List[Any]) -> Iterator[Finding]:
         advice = "install the CUDA toolkit (nvcc) of MXNet's CUDA version, then setup-utils/install-horovod.sh"
         through = "through host memory" if not horovod["cuda"] else "through MPI"
         yield Finding("NCCL", WARNING, f"Horovod lacks it: GPUs exchange arrays {through}, which is slower", advice)
+
+
+def check_precisions(facts: Facts) -> Iterator[Finding]:
+    """Yield a Finding for the precisions that the device computes, with the measured speed, see `facts.gather`."""
+    measured = facts["precisions"]
+    if missing(facts["mxnet"]):  # which is reported, and nothing could be measured
+        return
+    if missing(measured):
+        why = (measured or {}).get("error", "not tested")
+        yield Finding("precision", WARNING, f"not measured: {why}", "train with the default, --precision float32")
+        return
+    rows = [f"{name}: {_speeds(speeds)}" for name, speeds in measured["gflops"].items()]
+    message = "\n".join([f"--precision auto is {measured['auto']}: {measured['reason'].partition(': ')[2]}", *rows])
+    if _is_slower(measured):
+        advice = f"use --precision float32: {measured['auto']} is not faster here, unless the host was busy just now"
+        yield Finding("precision", WARNING, message, advice)
+    else:
+        yield Finding("precision", OK, message)
+
+
+def _speeds(speeds: Facts) -> str:
+    if missing(speeds):
+        return f"not computed: {speeds['error']}"
+    return f"product {speeds['product']:.0f}, convolution {speeds['convolution']:.0f} GFLOP/s"
+
+
+def _is_slower(measured: Facts) -> bool:
+    """Whether the precision that auto chooses is slower than float32 in both."""
+    exact, chosen = (measured["gflops"].get(name, {}) for name in ("float32", measured["auto"]))
+    return missing(chosen) or all(chosen[name] < exact[name] for name in ("product", "convolution"))
 
 
 def check_storage(facts: Facts) -> Iterator[Finding]:

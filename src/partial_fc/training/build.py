@@ -7,7 +7,7 @@ import mxnet as mx
 
 from ..backbone.batch_norm import check_batch_norm
 from ..config import Config, Run
-from ..device import Precision, choose_precision
+from ..device import agreed_precision
 from ..distributed.agreement import compare
 from ..distributed.communicator import Communicator
 from ..head.bank import make_bank
@@ -45,7 +45,8 @@ def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
     with comm.raise_on_all_ranks():
         symbol = network_symbol(config)
         log_network(config, symbol)
-        log.info("memory: %s", check_memory(memory_plan(run, symbol, comm.world_size), run, comm, ctx))
+        plan = memory_plan(run, symbol, comm.world_size, ctx, precision)
+        log.info("memory: %s", check_memory(plan, run, comm, ctx))
     return FaceModule(
         symbol,
         _head(run, comm, ctx, precision),
@@ -60,21 +61,6 @@ def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
         config.bias_decay,
         precision,
     )
-
-
-def agreed_precision(requested: str, comm: Communicator, ctx: mx.Context) -> str:
-    """The precision of all ranks, see `choose_precision`; float32 where `auto` chooses different ones on them.
-
-    Raises:
-        CollectiveError: on every rank, for a precision that the device of any of them cannot compute.
-    """
-    with comm.raise_on_all_ranks():
-        chosen = choose_precision(requested, ctx)
-    names = comm.all_gather_object(chosen.name)
-    if len(set(names)) > 1:
-        chosen = Precision("float32", f"auto: the devices of the ranks differ ({', '.join(sorted(set(names)))})")
-    log.log(logging.WARNING if chosen.is_slow else logging.INFO, "precision: %s, %s", chosen.name, chosen.reason)
-    return chosen.name
 
 
 def _head(run: Run, comm: Communicator, ctx: mx.Context, precision: str) -> PartialFC:

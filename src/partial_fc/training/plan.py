@@ -6,7 +6,9 @@ import re
 from typing import Dict, Mapping, Tuple
 
 import mxnet as mx
+import numpy as np
 
+from ..backbone.fast import fast_symbol
 from ..config import Run
 from ..distributed.communicator import Communicator
 from ..errors import InputError, cause
@@ -16,6 +18,7 @@ from ..head.samplers import num_sample
 LARGEST_ARRAY = 2**31 - 1
 # Python, MXNet and Horovod themselves, and the images that are read ahead.
 _LIBRARIES = 400 * 2**20
+_SOFTMAX_BLOCK = 2**21  # numbers, see head.block_softmax
 _GIB = 2**30
 _SLOW_DISK = 10e6  # bytes per second
 _BACKBONE_SECONDS = 120  # for the largest backbone
@@ -43,12 +46,17 @@ def busy_timeout(run: Run, world_size: int) -> float:
     return _BACKBONE_SECONDS + 2 * 4 * _num_local(run, world_size) * run.config.embedding_size / _SLOW_DISK
 
 
-def memory_plan(run: Run, symbol: mx.sym.Symbol, world_size: int) -> Dict[str, int]:
+def memory_plan(
+    run: Run, symbol: mx.sym.Symbol, world_size: int, ctx: mx.Context, precision: str = "float32"
+) -> Dict[str, int]:
     """Bytes that a rank needs, by purpose: `centers`, `rows` (of a bank on the host), `step`, `backbone`, `libraries`.
 
     Args:
-        symbol: the backbone.
+        run: Run.
+        symbol: the plain backbone.
         world_size: ranks.
+        ctx: the device that computes.
+        precision: of convolutions and products: `float32`, `bfloat16` or `float16`.
 
     Raises:
         InputError: if an array of the step would be larger than MXNet can hold.
@@ -61,14 +69,29 @@ def memory_plan(run: Run, symbol: mx.sym.Symbol, world_size: int) -> Dict[str, i
     embedding_size = config.embedding_size
     _check_arrays(global_batch_size, num_rows, embedding_size)
     rows = 4 * num_rows * embedding_size
+    shape = config.batch_size, 3, config.image_size, config.image_size
     plan = dict(
         centers=2 * 4 * num_local * embedding_size,
         rows=4 * rows if on_host(run, world_size) else 0,  # centers and momentum, of this step and of the next
-        step=4 * global_batch_size * num_rows + 2 * rows + 4 * 4 * global_batch_size * embedding_size,
-        backbone=backbone_memory(symbol, (config.batch_size, 3, config.image_size, config.image_size)),
+        step=_step(global_batch_size, num_rows, embedding_size, precision),
+        backbone=backbone_memory(fast_symbol(symbol, ctx, precision), shape),
         libraries=_LIBRARIES,
     )
     return plan
+
+
+def _step(global_batch_size: int, num_rows: int, embedding_size: int, precision: str) -> int:
+    """Bytes of a step of the head beyond the centers: logits, unit centers, their gradient, and embeddings.
+
+    In low precision logits and gradient take two bytes a number, and so does a second copy of the unit centers. The
+    softmax is float32: a block of rows of the logits is widened for it.
+    """
+    logits, rows = global_batch_size * num_rows, num_rows * embedding_size
+    embeddings = 4 * 4 * global_batch_size * embedding_size
+    if precision == "float32":
+        return 4 * logits + 8 * rows + embeddings
+    block = max(1, _SOFTMAX_BLOCK // num_rows)  # rows
+    return 2 * logits + 8 * rows + embeddings + 4 * num_rows * min(block, global_batch_size)
 
 
 def _check_arrays(global_batch_size: int, num_rows: int, embedding_size: int) -> None:
@@ -83,11 +106,12 @@ def _check_arrays(global_batch_size: int, num_rows: int, embedding_size: int) ->
 def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
     """Bytes that training a backbone needs.
 
-    Parameters four times (value, gradient, momentum, and a copy in the layout that convolutions prefer), and the arrays
-    within the graph, as MXNet places them when it binds the symbol: many take turns in one place.
+    Parameters four times (value, gradient, momentum, and a copy in the layout that convolutions prefer; in low
+    precision half a copy more, as measured), and the arrays within the graph, as MXNet places them when it binds the
+    symbol: many take turns in one place.
 
     Args:
-        symbol: the backbone, as it will be bound.
+        symbol: the backbone, as it will be bound: see `fast_symbol`.
         shape: (b, 3, H, W), the images of one rank in one update.
 
     Raises:
@@ -109,7 +133,22 @@ def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
         ) from None
     (megabytes,) = re.findall(r"Total (\d+) MB allocated", executor.debug_str())
     parameters = sum(math.prod(each) for name, each in zip(names, shapes) if name != "data")
-    return 4 * 4 * parameters + int(megabytes) * 2**20
+    share = _share_of_float32(symbol, shape)
+    copies = 4 if share == 1 else 4.5
+    return int(copies * 4 * parameters + share * int(megabytes) * 2**20)
+
+
+def _share_of_float32(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> float:
+    """Bytes of the arrays within a graph, as a share of four per number, which is what MXNet counts for any type."""
+    inner, variables = symbol.get_internals(), {*symbol.list_arguments(), *symbol.list_auxiliary_states()}
+    _, shapes, _ = inner.infer_shape(data=shape)
+    _, dtypes, _ = inner.infer_type(data=np.float32)
+    arrays = [
+        (math.prod(each), np.dtype(dtype).itemsize)
+        for name, each, dtype in zip(inner.list_outputs(), shapes, dtypes)
+        if name not in variables
+    ]
+    return sum(size * itemsize for size, itemsize in arrays) / sum(4 * size for size, _ in arrays)
 
 
 def check_memory(plan: Mapping[str, int], run: Run, comm: Communicator, ctx: mx.Context) -> str:

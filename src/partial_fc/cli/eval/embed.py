@@ -8,7 +8,7 @@ from ..options import RECORDS, add_fit, add_overwrite
 from ..run import add_command
 from .arguments import add_images, add_model, model_options
 from .paths import check_paths
-from .protocol import on_all_ranks
+from .protocol import choose_computation, on_all_ranks
 
 if TYPE_CHECKING:
     from ...distributed.communicator import Communicator
@@ -49,17 +49,17 @@ def add(commands: Any) -> None:
 
 
 def _embed(args: argparse.Namespace) -> int:
-    from ...device import choose_device  # these import MXNet: --help need not wait for it
-    from ...eval.embed import check_name, embed
+    from ...eval.embed import check_name, embed  # these import MXNet: --help need not wait for it
     from ...eval.embedding import open_embedder
 
     def work(comm: "Communicator") -> None:
+        ctx, precision = choose_computation(args, comm)
         with comm.raise_on_all_ranks():
-            options = model_options(args, comm)
+            options = model_options(args, comm)._replace(precision=precision)
             check_paths(args)
             check_name(args.out)
             source = _source(args)
-            embedder = open_embedder(args.model, choose_device(args.device, comm), options)
+            embedder = open_embedder(args.model, ctx, options)
         embed(source, embedder, args.out, comm, args.flip, args.overwrite, args.on_bad_image)
 
     return on_all_ranks(work)

@@ -3,7 +3,7 @@
 import argparse
 import logging
 import time
-from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Sequence, Tuple
 
 from ...errors import CollectiveError, InputError
 from .arguments import model_options
@@ -11,6 +11,8 @@ from .paths import check_paths
 from .results import write_results
 
 if TYPE_CHECKING:
+    import mxnet as mx
+
     from ...distributed.communicator import Communicator
     from ...eval.features import ModelFeatures
     from ...eval.image_source import Images
@@ -43,17 +45,17 @@ def run_protocol(args: argparse.Namespace, prepare: "Callable[[argparse.Namespac
         args: with the options of `add_model`, `add_keep` and `add_output`.
         prepare: function from the arguments and the rank to the Protocol; it may raise InputError.
     """
-    from ...device import choose_device  # these import MXNet: --help need not wait for it
-    from ...eval.embedding import open_embedders
+    from ...eval.embedding import open_embedders  # these import MXNet: --help need not wait for it
     from ...eval.features import embedded
 
     def work(comm: "Communicator") -> None:
+        ctx, precision = choose_computation(args, comm)
         with comm.raise_on_all_ranks():
-            options = model_options(args, comm)
+            options = model_options(args, comm)._replace(precision=precision)
             check_paths(args)
             protocol = prepare(args, comm.rank)
             sizes = {source.size for source in protocol.sources.values()}
-            embedders = open_embedders(args.model, choose_device(args.device, comm), sizes, options)
+            embedders = open_embedders(args.model, ctx, sizes, options)
         features = embedded(embedders, protocol.sources, comm, args.keep, args.overwrite, protocol.flip, protocol.unit)
         with features as computed:
             if comm.rank == 0:
@@ -62,6 +64,28 @@ def run_protocol(args: argparse.Namespace, prepare: "Callable[[argparse.Namespac
                 write_results(results, args)
 
     return on_all_ranks(work)
+
+
+def choose_computation(args: argparse.Namespace, comm: "Communicator") -> "Tuple[mx.Context, str]":
+    """Device of this rank, and precision of all ranks, which is logged if there is a model to compute.
+
+    Args:
+        args: with the options of `add_model`.
+        comm: communicator.
+
+    Raises:
+        CollectiveError: on every rank: too few GPUs; a precision that the device of any rank, or an ONNX model, is not
+            computed in.
+    """
+    from ...device import agreed_precision, choose_device  # imports MXNet: --help need not wait for it
+
+    models = [args.model] if isinstance(args.model, str) else args.model
+    onnx = [name for name in models or () if name.endswith(".onnx")]
+    with comm.raise_on_all_ranks():
+        if onnx and args.precision not in ("float32", "auto"):
+            raise InputError(f"--precision {args.precision}: {onnx[0]} is an ONNX model, which is computed in float32")
+        ctx = choose_device(args.device, comm)
+    return ctx, agreed_precision(args.precision, comm, ctx) if len(onnx) < len(models or ()) else "float32"
 
 
 def on_all_ranks(work: "Callable[[Communicator], None]") -> int:

@@ -7,7 +7,7 @@ from ..options import add_fit
 from ..run import add_command
 from .arguments import add_model, add_output, model_options
 from .paths import check_paths
-from .protocol import on_all_ranks
+from .protocol import choose_computation, on_all_ranks
 from .results import write_results
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
 
 
 def _verification(args: argparse.Namespace) -> int:
-    from ...device import choose_device  # these import MXNet: --help need not wait for it
+    from ...distributed.communicator import Communicator as OneRank  # these import MXNet: --help need not wait for it
     from ...eval.embedding import open_embedders
     from ...eval.protocols.pair_sets import open_pair_sets
     from ...eval.protocols.verification_protocol import measure
@@ -61,11 +61,12 @@ def _verification(args: argparse.Namespace) -> int:
         with comm.raise_on_all_ranks():
             if comm.rank:  # few images: one rank is enough
                 return
-            options = model_options(args, comm)
+            ctx, precision = choose_computation(args, OneRank())
+            options = model_options(args, comm)._replace(precision=precision)
             check_paths(args)
             sets = open_pair_sets(args.bin, args.images, args.pairs, args.size)
             sizes = {pairs.size for pairs in sets}
-            embedders = open_embedders(args.model, choose_device(args.device, comm), sizes, options)
+            embedders = open_embedders(args.model, ctx, sizes, options)
             write_results([measure(embedder, pairs) for embedder in embedders for pairs in sets], args)
 
     return on_all_ranks(work)
