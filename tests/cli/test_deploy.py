@@ -9,7 +9,7 @@ import pytest
 
 from helpers.paths import ROOT
 from helpers.protocols import write_images
-from parallel.launch import run, succeed
+from helpers.ranks import run, succeed
 
 pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")

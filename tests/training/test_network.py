@@ -25,8 +25,8 @@ from partial_fc.training.run_folder import _default_root
 from helpers.gluon import export_gluon
 from helpers.paths import ROOT
 from helpers.protocols import write_images
+from helpers.ranks import run, succeed
 from helpers.shards import Shards
-from parallel.launch import run, succeed
 
 SIZE = 48
 
