@@ -15,6 +15,17 @@ class Margin(NamedTuple):
     m3: float = 0.0
 
 
+class AdaFace(NamedTuple):
+    """With the running mean and standard deviation of the lengths before the step."""
+
+    s: float = 64.0
+    m: float = 0.4
+    h: float = 0.333
+    t_alpha: float = 0.01
+    mean: float = 20.0
+    std: float = 100.0
+
+
 class Step(NamedTuple):
     """What one step computes: loss (), gradients (B, D) and (N, D), updated centers and momentum (N, D)."""
 
@@ -25,8 +36,28 @@ class Step(NamedTuple):
     weight_mom: np.ndarray
 
 
-def margin_target(cos, margin, dtype=np.float64):
-    """Cosine with the margin (before s) and its derivative; cosines (B,)."""
+def adaface_statistics(norms, margin):
+    """Running mean and standard deviation after a batch of embeddings of these lengths (B,)."""
+    norms, new = np.clip(norms, 1e-3, 100), margin.t_alpha
+    return new * norms.mean() + (1 - new) * margin.mean, new * norms.std(ddof=1) + (1 - new) * margin.std
+
+
+def adaface_target(cos, margin, norms, dtype=np.float64):
+    """As `margin_target`."""
+    mean, std = adaface_statistics(norms, margin)
+    z = np.clip((np.clip(norms, 1e-3, 100) - dtype(mean)) / (dtype(std) + dtype(1e-3)) * dtype(margin.h), -1, 1)
+    cos = np.clip(cos, -1, 1)
+    angle = np.arccos(cos) - dtype(margin.m) * z
+    sine = np.maximum(np.sqrt((1 - cos) * (1 + cos)), dtype(5e-4))
+    inside = (angle > 0) & (angle < np.pi)
+    value = np.cos(np.clip(angle, 0, np.pi)) - dtype(margin.m) * (z + 1)
+    return value, np.where(inside, np.sin(angle) / sine, dtype(0))
+
+
+def margin_target(cos, margin, norms, dtype=np.float64):
+    """Cosine with the margin (before s) and its derivative; cosines (B,), lengths of the embeddings (B,)."""
+    if isinstance(margin, AdaFace):
+        return adaface_target(cos, margin, norms, dtype)
     if margin.m1 == 1 and margin.m2 == 0:
         return cos - dtype(margin.m3), np.ones_like(cos)
     cos = np.clip(cos, -1, 1)
@@ -41,8 +72,13 @@ def margin_target(cos, margin, dtype=np.float64):
     return value - dtype(margin.m3), slope
 
 
-def step(embeddings, labels, weight, weight_mom, chosen, margin, lr, momentum=0.9, wd=5e-4, dtype=np.float64):
-    """One step of the head over the classes ``chosen`` (ascending ids)."""
+def step(
+    embeddings, labels, weight, weight_mom, chosen, margin, lr, momentum=0.9, wd=5e-4, dtype=np.float64, norms=None
+):
+    """One step of the head over the classes ``chosen`` (ascending ids).
+
+    ``norms`` (B,) are the lengths that the margin sees, constants in both gradients: those of the embeddings if None.
+    """
     embeddings, weight, weight_mom = (np.asarray(x, dtype) for x in (embeddings, weight, weight_mom))
     batch_size, s = len(embeddings), dtype(margin.s)
     norm_e = np.sqrt((embeddings**2).sum(1, keepdims=True))
@@ -51,7 +87,7 @@ def step(embeddings, labels, weight, weight_mom, chosen, margin, lr, momentum=0.
     cos = unit_e @ unit_w.T  # (B, C)
     one_hot = (np.asarray(labels)[:, None] == np.asarray(chosen)[None, :]).astype(dtype)
     assert (one_hot.sum(1) == 1).all(), "every label must be among the chosen classes"
-    value, slope = margin_target((cos * one_hot).sum(1), margin, dtype)
+    value, slope = margin_target((cos * one_hot).sum(1), margin, norm_e[:, 0] if norms is None else norms, dtype)
     logits = s * (cos * (1 - one_hot) + value[:, None] * one_hot)
     largest = logits.max(1, keepdims=True)
     exp = np.exp(logits - largest)

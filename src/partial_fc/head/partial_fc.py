@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import WRONG_INPUT, CollectiveError, InputError
 from .block_softmax import softmax_in_blocks
 from .labels import class_ids
-from .margin_softmax import MarginSoftmax
+from .margin_softmax import Margin
 from .memory_bank import Centers, MemoryBank
 from .normalize import l2_normalize, l2_normalize_backward, row_sum
 from .optimizer import CenterSGD
@@ -36,11 +36,13 @@ class SampledRows(NamedTuple):
     `rows`: (C,) int64 rows of the bank that take part; None for all of them.
     `columns`: (B,) int64, position of each sample's class among these rows; -1 if it is on another rank.
     `requests`: the ranks' requests, combined by bitwise or.
+    `num_update`: the update that they were chosen for.
     """
 
     rows: Optional[np.ndarray]
     columns: np.ndarray
     requests: int = 0
+    num_update: int = 0
 
 
 class PartialFC:
@@ -48,7 +50,7 @@ class PartialFC:
 
     Args:
         bank: `MemoryBank` of this rank.
-        margin: `MarginSoftmax`.
+        margin: `MarginSoftmax`, or another `Margin`.
         optimizer: `CenterSGD`.
         comm: communicator over the ranks which the bank is spread over.
         precision: of the three matrix products: `float32`; `bfloat16`; `float16`, which needs a GPU. Target logits,
@@ -59,7 +61,7 @@ class PartialFC:
     """
 
     def __init__(
-        self, bank: MemoryBank, margin: MarginSoftmax, optimizer: CenterSGD, comm: Ranks, precision: str = "float32"
+        self, bank: MemoryBank, margin: Margin, optimizer: CenterSGD, comm: Ranks, precision: str = "float32"
     ) -> None:
         self.bank, self.margin, self.optimizer, self.comm = bank, margin, optimizer, comm
         self._workspace = Workspace(bank.ctx)
@@ -89,9 +91,10 @@ class PartialFC:
         shard_labels = self.bank.partition.shard_labels(total_labels)
         rows = self.bank.sample(shard_labels, num_update)
         self.bank.prefetch(rows)
-        if rows is None:
-            return SampledRows(None, shard_labels, requests)
-        return SampledRows(rows, np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1), requests)
+        columns = shard_labels
+        if rows is not None:
+            columns = np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1)
+        return SampledRows(rows, columns, requests, num_update)
 
     def fail(self, problem: str, status: int) -> None:
         """Call this instead of `choose` on a rank that has no batch: all ranks raise an error with its problem.
@@ -156,7 +159,8 @@ class PartialFC:
         unit_embeddings, inverse_norm = l2_normalize(embeddings)  # (b, D), (b, 1)
         # Collectives block the host, not the device: operations queued before one run while the ranks exchange.
         shard = self._open_shard(choice) if self.bank.num_local else None
-        total_embeddings = self.comm.all_gather(unit_embeddings, name="embeddings")  # (B, D)
+        total_embeddings, norms = self._all_gather(unit_embeddings, embeddings)  # (B, D), (B,)
+        self.margin.begin(choice.num_update, norms)
         self._pending = None
         if shard:
             loss, grad_total, self._pending = self._shard_step(total_embeddings, shard)
@@ -199,6 +203,17 @@ class PartialFC:
                 f"not {dtype} {embeddings.shape} on {embeddings.context}"
             )
         return embeddings.as_nd_ndarray()
+
+    def _all_gather(
+        self, unit: mx.nd.NDArray, embeddings: mx.nd.NDArray
+    ) -> Tuple[mx.nd.NDArray, Optional[mx.nd.NDArray]]:
+        """Unit embeddings (B, D) of all ranks, and their lengths (B,) before, if the margin uses them."""
+        if not self.margin.uses_norms:
+            return self.comm.all_gather(unit, name="embeddings"), None
+        norms = row_sum(embeddings * unit)  # a last column, rather than a collective of their own
+        total = self.comm.all_gather(mx.nd.concat(unit, norms, dim=1), name="embeddings")
+        size = unit.shape[1]
+        return mx.nd.slice_axis(total, 1, 0, size), mx.nd.slice_axis(total, 1, size, size + 1).reshape((-1,))
 
     def _open_shard(self, choice: SampledRows) -> "_Shard":
         """The chosen centers of this rank, with unit length; with a last row of zeros if the scale allows it."""

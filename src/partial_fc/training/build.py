@@ -8,8 +8,9 @@ from ..backbone.batch_norm import check_batch_norm
 from ..config import Config, Run
 from ..device import Precision, choose_precision
 from ..distributed.communicator import Communicator
+from ..head.adaface import AdaFace
 from ..head.bank import make_bank
-from ..head.margin_softmax import MarginSoftmax
+from ..head.margin_softmax import Margin, MarginSoftmax
 from ..head.optimizer import CenterSGD
 from ..head.partial_fc import PartialFC
 from .module import FaceModule
@@ -79,5 +80,12 @@ def _head(run: Run, comm: Communicator, ctx: mx.Context, precision: str) -> Part
             on_host(run, comm.world_size),
             config.bank_dir or None,
         )
-    margin = MarginSoftmax(config.loss_s, config.loss_m1, config.loss_m2, config.loss_m3)
-    return PartialFC(bank, margin, CenterSGD(config.momentum, config.wd), comm, precision)
+    return PartialFC(bank, make_margin(config), CenterSGD(config.momentum, config.wd), comm, precision)
+
+
+def make_margin(config: Config) -> Margin:
+    """The margin that a configuration describes."""
+    s, warmup = config.loss_s, config.margin_warmup
+    if config.adaface_m:
+        return AdaFace(s, config.adaface_m, config.adaface_h, config.adaface_t_alpha, warmup)
+    return MarginSoftmax(s, config.loss_m1, config.loss_m2, config.loss_m3, warmup)

@@ -35,6 +35,10 @@ _BEFORE_THE_KEY = {
     "net_input": 1,
     "bn_mom": 0.9,
     "precision": "float32",
+    "margin_warmup": 0,
+    "adaface_m": 0.0,
+    "adaface_h": 0.333,
+    "adaface_t_alpha": 0.01,
 }
 
 
@@ -136,6 +140,8 @@ def restore(found: Checkpoint, module: FaceModule, settings: Mapping[str, Any], 
         _log_differences(manifest, settings, comm.world_size)
         if manifest["num_update"] == max_update:
             log.warning("nothing is left to train: max_update is %d; raise it to continue", max_update)
+    if manifest.get("margin"):  # what runs before 0.3 and most losses have not
+        module.head.margin.load(manifest["margin"])
     return RunState.from_json(manifest["progress"])
 
 
