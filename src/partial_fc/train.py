@@ -13,7 +13,16 @@ from .device import choose_device
 from .distributed.communicator import Communicator
 from .distributed.signals import Signals
 from .training.build import check_network
-from .training.callbacks import LossLog, Periodic, TensorBoard, Verification, open_sets, pixel_accuracies, state_of
+from .training.callbacks import (
+    Callback,
+    LossLog,
+    Periodic,
+    TensorBoard,
+    Verification,
+    open_sets,
+    pixel_accuracies,
+    state_of,
+)
 from .training.input_rate import measure_input
 from .training.paths import check_paths, check_records
 from .training.run_folder import choose_models_root, hold_models_root, open_models_root

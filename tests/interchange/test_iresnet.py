@@ -68,7 +68,7 @@ def embed(prefix, images):
 
 
 def test_every_depth_computes_the_same_under_both_names(tmp_path, images):
-    for depth in UNITS:
+    for depth in (18, 34, 50, 100, 200):
         prefix, path, back = (str(tmp_path / f"{depth}{each}") for each in ("", ".safetensors", "back"))
         write_network(prefix, f"r{depth}", embedding_size=24, image_size=SIZE)
         assert to_arcface_torch(load_model(prefix), path) == list(UNITS[depth])
