@@ -27,6 +27,7 @@ def common() -> EasyDict:
         centers="",
         # loss: LOSSES has its other keys
         margin_warmup=0,
+        sub_centers=1,
         adaface_m=0.0,  # 0: margins m1, m2 and m3
         adaface_h=0.333,
         adaface_t_alpha=0.01,

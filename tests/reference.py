@@ -39,7 +39,7 @@ class Step(NamedTuple):
 def adaface_statistics(norms, margin):
     """Running mean and standard deviation after a batch of embeddings of these lengths (B,)."""
     norms, new = np.clip(norms, 1e-3, 100), margin.t_alpha
-    return new * norms.mean() + (1 - new) * margin.mean, new * norms.std(ddof=1) + (1 - new) * margin.std
+    return new * norms.mean() + (1 - new) * margin.mean, (new and new * norms.std(ddof=1)) + (1 - new) * margin.std
 
 
 def adaface_target(cos, margin, norms, dtype=np.float64):
@@ -102,6 +102,31 @@ def step(
     new_mom[chosen] = dtype(momentum) * weight_mom[chosen] - dtype(lr) * (grad_w[chosen] + dtype(wd) * weight[chosen])
     new_weight[chosen] += new_mom[chosen]
     return Step(loss, grad_e, grad_w, new_weight, new_mom)
+
+
+def sub_center_step(embeddings, labels, weight, weight_mom, chosen, margin, lr, count, dtype=np.float64):
+    """As `step` with ``count`` centers per class, (N, count, D): the closest center of a class stands for it.
+
+    Plain loops: for each sample, a matrix of the closest centers is a problem of one center per class; its gradients
+    go to the centers that were closest.
+    """
+    weight, weight_mom = (np.asarray(each, dtype) for each in (weight, weight_mom))
+    batch_size, (num_classes, _, size) = len(embeddings), weight.shape
+    unit = weight / np.linalg.norm(weight, axis=2, keepdims=True)
+    loss, grad_e, grad_w = 0, np.zeros((batch_size, size), dtype), np.zeros_like(weight)
+    all_norms = np.linalg.norm(np.asarray(embeddings, dtype), axis=1)
+    mean, std = adaface_statistics(all_norms, margin) if isinstance(margin, AdaFace) else (None, None)
+    for i in range(batch_size):
+        closest = (unit @ np.asarray(embeddings[i], dtype)).argmax(axis=1)  # (N,)
+        own, rows = weight[np.arange(num_classes), closest], np.arange(num_classes)
+        fixed = margin._replace(t_alpha=0.0, mean=mean, std=std) if mean is not None else margin
+        one = step(embeddings[i : i + 1], labels[i : i + 1], own, 0 * own, chosen, fixed, lr, dtype=dtype)
+        loss, grad_e[i] = loss + one.loss / batch_size, one.grad_embeddings[0] / batch_size
+        grad_w[rows, closest] += one.grad_weight / batch_size
+    new_weight, new_mom = weight.copy(), weight_mom.copy()
+    new_mom[chosen] = dtype(0.9) * weight_mom[chosen] - dtype(lr) * (grad_w[chosen] + dtype(5e-4) * weight[chosen])
+    new_weight[chosen] += new_mom[chosen]
+    return Step(loss, grad_e, *(each.reshape(num_classes, -1) for each in (grad_w, new_weight, new_mom)))
 
 
 def relative_error(value, truth):

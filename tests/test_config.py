@@ -402,3 +402,11 @@ def test_two_margins_at_once_are_refused(arguments):
 def test_margins_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match=f"^--set {wrong}: must "):
         from_command_line(["--loss=adaface", "--set", wrong])
+
+
+def test_published_files_with_sub_centers_are_refused():
+    with pytest.raises(InputError, match="^--set published_files=true: the published files hold one center per class"):
+        from_command_line(["--set", "published_files=true", "--set", "sub_centers=3"])
+    for wrong in ("sub_centers=0", "sub_centers=256", "sub_centers=1.5"):
+        with pytest.raises(InputError, match=f"^--set {wrong}: "):
+            from_command_line(["--set", wrong])

@@ -221,6 +221,11 @@ def make_config(values: Mapping[str, Any], typed: Mapping[str, str] = MappingPro
             where = typed.get(key) or f"{presets_path(values['presets'])}: {key}={values[key]!r}"
             raise InputError(f"{where}: {problem}")
     _check_one_margin(values, typed)
+    if values["sub_centers"] > 1 and values["published_files"]:
+        where = typed.get("published_files") or typed.get("sub_centers") or presets_path(values["presets"])
+        raise InputError(
+            f"{where}: the published files hold one center per class: set sub_centers=1, or no published_files"
+        )
     for name in values["val_targets"]:
         check_path(name, typed.get("val_targets", "val_targets").partition("=")[0])
     return Config(**{key: _frozen(entry, values[key]) for key, entry in KEYS.items()})

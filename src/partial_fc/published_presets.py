@@ -17,6 +17,7 @@ CONSTANTS: Dict[str, Any] = dict(
     initializer="normal",
     centers="",
     margin_warmup=0,
+    sub_centers=1,
     adaface_m=0.0,
     adaface_h=0.333,
     adaface_t_alpha=0.01,

@@ -27,6 +27,8 @@ def test_step_equals_the_reference(launcher, ranks, tmp_path):
     for loss, half in HALF.items():
         result, chosen = load(tmp_path, f"{loss}-warmup", ranks)
         assert_close(result, Problem().truth(chosen, half))
+        result, chosen = load(tmp_path, f"{loss}-sub-centers", ranks)
+        assert_close(result, Problem(sub_centers=3).truth(chosen, LOSSES[loss]))
     for loss, ratio, name in CASES:
         result, chosen = load(tmp_path, f"{loss}-{ratio}-{name}", ranks)
         problem = Problem().saturate() if name == "saturated" else Problem()

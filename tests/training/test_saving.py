@@ -45,6 +45,7 @@ def run(folder, **values):
     defaults = dict(
         num_classes=NUM_CLASSES,
         embedding_size=EMBEDDING_SIZE,
+        sub_centers=1,
         network="test",
         net_output="FC",
         image_size=SIZE,
@@ -90,9 +91,10 @@ def batches(comm, start=0):
         yield Batch(images[own], labels[own], labels[own], GLOBAL_BATCH_SIZE * (num_update + 1))
 
 
-def face_module(comm, network=None, sample_ratio=1.0, bank=MemoryBank, seed=0, margin=None):
-    bank = bank(NUM_CLASSES, EMBEDDING_SIZE, comm, sample_ratio, seed=seed)
-    head = PartialFC(bank, margin() if margin else MarginSoftmax(32, m2=0.3), CenterSGD(), comm)
+def face_module(comm, network=None, sample_ratio=1.0, bank=MemoryBank, seed=0, margin=None, sub_centers=1):
+    bank = bank(NUM_CLASSES, EMBEDDING_SIZE * sub_centers, comm, sample_ratio, seed=seed)
+    margin = margin() if margin else MarginSoftmax(32, m2=0.3)
+    head = PartialFC(bank, margin, CenterSGD(), comm, sub_centers=sub_centers)
     network = network() if network else network_without_statistics()
     return FaceModule(network, head, comm, mx.cpu(), GLOBAL_BATCH_SIZE // comm.world_size, SIZE, seed)
 
@@ -169,12 +171,13 @@ def adaface():
     return AdaFace(32, t_alpha=0.3, warmup=5)
 
 
+@pytest.mark.parametrize("sub_centers, bank", [(1, MemoryBank), (3, HostBank)])
 @pytest.mark.parametrize("world_size", [1, 3])
-def test_running_statistics_of_a_margin_go_on_bit_for_bit(world_size, tmp_path):
-    shards = Shards(world_size)
-    whole = shards.run(lambda comm: train(comm, str(tmp_path / "whole"), 7, margin=adaface))
-    shards.run(lambda comm: train(comm, str(tmp_path / "cut"), 3, margin=adaface))
-    rest = shards.run(lambda comm: train(comm, str(tmp_path / "cut"), 7, margin=adaface))
+def test_statistics_of_a_margin_and_sub_centers_go_on_bit_for_bit(world_size, sub_centers, bank, tmp_path):
+    shards, arguments = Shards(world_size), dict(margin=adaface, sub_centers=sub_centers, bank=bank, sample_ratio=0.3)
+    whole = shards.run(lambda comm: train(comm, str(tmp_path / "whole"), 7, **arguments))
+    shards.run(lambda comm: train(comm, str(tmp_path / "cut"), 3, **arguments))
+    rest = shards.run(lambda comm: train(comm, str(tmp_path / "cut"), 7, **arguments))
     for (losses, final, _), (last_losses, last_final, _) in zip(whole, rest):
         assert last_losses == losses[3:] and {"mean", "std"} < set(final)
         assert all(np.array_equal(final[name], last_final[name]) for name in final)
@@ -257,7 +260,14 @@ def test_other_ranks_start_from_the_average_of_the_statistics(tmp_path):
 
 @pytest.mark.parametrize(
     "key, value",
-    [("num_classes", 100), ("embedding_size", 32), ("network", "r50"), ("net_output", "E"), ("image_size", 112)],
+    [
+        ("num_classes", 100),
+        ("embedding_size", 32),
+        ("network", "r50"),
+        ("net_output", "E"),
+        ("image_size", 112),
+        ("sub_centers", 3),
+    ],
 )
 def test_checkpoint_of_another_network_is_refused(key, value, saved):
     def find(comm):

@@ -56,7 +56,7 @@ def import_original(folder: str, out: str, num_classes: int, progress: Progress 
             weight_mom = _load_original(mom_path, shape) if os.path.exists(mom_path) else np.zeros_like(weight)
             yield start, weight[:rows], weight_mom[:rows]
 
-    _write(out, num_classes, shape[1], blocks())
+    write_new_centers(out, num_classes, shape[1], blocks())
 
 
 def _count_originals(folder: str) -> int:
@@ -102,7 +102,7 @@ def import_numpy(path: str, out: str, progress: Progress = iter) -> None:
             mom = np.zeros_like(block) if weight_mom is None else np.asarray(weight_mom[rows], np.float32)
             yield rows.start, _finite(path, block, rows.start), _finite(mom_path, mom, rows.start)
 
-    _write(out, weight.shape[0], weight.shape[1], blocks())
+    write_new_centers(out, weight.shape[0], weight.shape[1], blocks())
 
 
 def _finite(path: str, rows: np.ndarray, start: int = 0) -> np.ndarray:
@@ -216,11 +216,11 @@ def map_centers(
                 weight[kept], weight_mom[kept] = centers.take(old_labels[rows][kept])
             yield rows.start, weight, weight_mom
 
-    _write(out, num_classes, centers.embedding_size, blocks())
+    write_new_centers(out, num_classes, centers.embedding_size, blocks())
 
 
-def _write(out: str, num_classes: int, embedding_size: int, blocks: Iterable[Block]) -> None:
-    """Write all centers as one file, which appears when it is complete."""
+def write_new_centers(out: str, num_classes: int, embedding_size: int, blocks: Iterable[Block]) -> None:
+    """Write all centers as one file, which appears when it is complete; raises InputError if `out` has centers."""
     with _new_folder(out, "centers-*.safetensors"), atomic_path(os.path.join(out, centers_file(0, 1))) as unfinished:
         write_centers(unfinished, 0, num_classes, num_classes, embedding_size, blocks)
 

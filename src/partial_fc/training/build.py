@@ -15,7 +15,7 @@ from ..head.optimizer import CenterSGD
 from ..head.partial_fc import PartialFC
 from .module import FaceModule
 from .network import network_symbol
-from .plan import check_memory, memory_plan, on_host
+from .plan import check_memory, memory_plan, numbers_per_class, on_host
 
 log = logging.getLogger("partial_fc")
 
@@ -72,7 +72,7 @@ def _head(run: Run, comm: Communicator, ctx: mx.Context, precision: str) -> Part
     with comm.raise_on_all_ranks():
         bank = make_bank(
             run.num_classes,
-            config.embedding_size,
+            numbers_per_class(config),
             comm,
             config.sample_ratio,
             ctx,
@@ -80,7 +80,9 @@ def _head(run: Run, comm: Communicator, ctx: mx.Context, precision: str) -> Part
             on_host(run, comm.world_size),
             config.bank_dir or None,
         )
-    return PartialFC(bank, make_margin(config), CenterSGD(config.momentum, config.wd), comm, precision)
+    return PartialFC(
+        bank, make_margin(config), CenterSGD(config.momentum, config.wd), comm, precision, config.sub_centers
+    )
 
 
 def make_margin(config: Config) -> Margin:

@@ -7,7 +7,7 @@ from typing import Dict, Mapping, Tuple
 
 import mxnet as mx
 
-from ..config import Run
+from ..config import Config, Run
 from ..distributed.communicator import Communicator
 from ..errors import InputError, cause
 from ..head.samplers import num_sample
@@ -29,8 +29,13 @@ _CGROUPS = (
 def on_host(run: Run, world_size: int) -> bool:
     """Whether the bank is on the host: as configured, or because a shard has more numbers than an NDArray can hold."""
     config = run.config
-    shard = _num_local(run, world_size) * config.embedding_size
+    shard = _num_local(run, world_size) * numbers_per_class(config)
     return config.bank == "host" or bool(config.bank_dir) or shard > LARGEST_ARRAY
+
+
+def numbers_per_class(config: Config) -> int:
+    """Numbers in the centers of a class, which are a row of the bank."""
+    return config.embedding_size * config.sub_centers
 
 
 def _num_local(run: Run, world_size: int) -> int:
@@ -40,7 +45,7 @@ def _num_local(run: Run, world_size: int) -> int:
 
 def busy_timeout(run: Run, world_size: int) -> float:
     """Seconds in which a rank can read, write or make its centers and the backbone, even on a slow disk."""
-    return _BACKBONE_SECONDS + 2 * 4 * _num_local(run, world_size) * run.config.embedding_size / _SLOW_DISK
+    return _BACKBONE_SECONDS + 2 * 4 * _num_local(run, world_size) * numbers_per_class(run.config) / _SLOW_DISK
 
 
 def memory_plan(run: Run, symbol: mx.sym.Symbol, world_size: int) -> Dict[str, int]:
@@ -58,13 +63,14 @@ def memory_plan(run: Run, symbol: mx.sym.Symbol, world_size: int) -> Dict[str, i
     num_local = _num_local(run, world_size)
     positives = min(global_batch_size, num_local)
     num_rows = min(num_local, num_sample(num_local, positives, config.sample_ratio)) + 1
-    embedding_size = config.embedding_size
-    _check_arrays(global_batch_size, num_rows, embedding_size)
-    rows = 4 * num_rows * embedding_size
+    row_size, columns = numbers_per_class(config), num_rows * config.sub_centers
+    _check_arrays(global_batch_size, columns, config.embedding_size)
+    rows = 4 * num_rows * row_size
+    logits = 4 * columns + (5 * num_rows if config.sub_centers > 1 else 0)  # of all centers; the largest, and which
     plan = dict(
-        centers=2 * 4 * num_local * embedding_size,
+        centers=2 * 4 * num_local * row_size,
         rows=4 * rows if on_host(run, world_size) else 0,  # centers and momentum, of this step and of the next
-        step=4 * global_batch_size * num_rows + 2 * rows + 4 * 4 * global_batch_size * embedding_size,
+        step=global_batch_size * logits + 2 * rows + 4 * 4 * global_batch_size * row_size,
         backbone=backbone_memory(symbol, (config.batch_size, 3, config.image_size, config.image_size)),
         libraries=_LIBRARIES,
     )

@@ -21,7 +21,7 @@ log = logging.getLogger("partial_fc")
 
 # Keys that must be the same in a checkpoint and in the run that continues from it.
 _NETWORK = ("network", "net_name", "num_layers", "net_unit", "net_se", "net_act", "net_input", "net_output")
-_SAME = ("num_classes", "embedding_size", *_NETWORK, "image_size")
+_SAME = ("num_classes", "embedding_size", "sub_centers", *_NETWORK, "image_size")
 # Keys that may differ without a warning: they do not change how training continues.
 _MAY_DIFFER = {"initializer", "workspace", "published_files", *(key for key, entry in KEYS.items() if entry.start)}
 # Values of keys that older checkpoints lack: what all runs did before there was the key.
@@ -36,6 +36,7 @@ _BEFORE_THE_KEY = {
     "bn_mom": 0.9,
     "precision": "float32",
     "margin_warmup": 0,
+    "sub_centers": 1,
     "adaface_m": 0.0,
     "adaface_h": 0.333,
     "adaface_t_alpha": 0.01,
