@@ -1,8 +1,14 @@
+import os
+import re
+import textwrap
+
 import mxnet as mx
 import numpy as np
 import pytest
 
 from partial_fc.head.margin_softmax import MarginSoftmax
+
+from helpers.paths import ROOT
 
 MARGINS = {"arcface": (64, 1, 0.5, 0), "cosface": (64, 1, 0, 0.4), "softmax": (64, 1, 0, 0)}
 MARGINS.update(combined=(64, 1, 0.3, 0.2), sphere=(64, 0.9, 0.3, 0.1))
@@ -54,6 +60,20 @@ def test_margins_grow_linearly_in_the_warm_up(margin):
             assert all(
                 map(np.array_equal, map(mx.nd.NDArray.asnumpy, warming.target(cos_theta)), [e.asnumpy() for e in exact])
             )
+
+
+def test_the_example_of_contributing_is_a_margin():
+    with open(os.path.join(ROOT, "CONTRIBUTING.md"), encoding="utf-8") as file:
+        code = re.search(r"```python\n(.*?class SphereFaceR.*?)```", file.read(), re.S)[1]
+    names = {}
+    exec(textwrap.dedent(code), names)
+    theta, h = np.linspace(0.05, np.pi - 0.05, 50), 1e-3
+    value, slope = (each.asnumpy() for each in names["SphereFaceR"]().target(mx.nd.array(np.cos(theta))))
+    np.testing.assert_allclose(value, np.cos(np.minimum(1.4 * theta, np.pi)), atol=2e-6)
+    smooth = theta < np.pi / 1.4 - h
+    expected = 1.4 * np.sin(1.4 * theta) / np.sin(theta)
+    np.testing.assert_allclose(slope[smooth], expected[smooth], rtol=1e-3)
+    assert np.abs(slope[~smooth]).max() < 1e-2
 
 
 def test_what_has_no_state_ignores_that_of_another_loss():
