@@ -47,14 +47,21 @@ def test_positives_are_counted_where_they_are_more_than_the_share():
     assert needs["step"] == 4 * 256 * 257 + 2 * 4 * 257 * 512 + 4 * 4 * 256 * 512
 
 
+@pytest.mark.parametrize("sub_centers", [1, 3])
 @pytest.mark.parametrize("sample_ratio", [1.0, 0.2])
-def test_step_is_what_the_head_keeps(sample_ratio):
-    head = PartialFC(MemoryBank(1000, 64, Communicator(), sample_ratio), MarginSoftmax(), CenterSGD(), Communicator())
+def test_step_is_what_the_head_keeps(sample_ratio, sub_centers):
+    comm = Communicator()
+    bank = MemoryBank(1000, 64 * sub_centers, comm, sample_ratio)
+    head = PartialFC(bank, MarginSoftmax(), CenterSGD(), comm, sub_centers=sub_centers)
     head.step(mx.nd.ones((8, 64)), head.choose(range(8), 0), 0.1)
-    kept = sum(4 * head._workspace._memory[name].size for name in ("logits", "unit_weight", "grad_unit"))
+    memory = head._workspace._memory
+    names = [name for name in ("logits", "unit_weight", "grad_unit", "best", "which") if name in memory]
+    kept = sum(memory[name].size * memory[name].dtype(0).nbytes for name in names)
     arguments = "--set", "num_classes=1000", "--set", "embedding_size=64", "--batch-size", "8"
-    needs = plan_of(run_of(*arguments, "--sample-ratio", str(sample_ratio)), world_size=1)
-    assert needs["step"] == kept + 4 * 4 * 8 * 64
+    arguments += "--sample-ratio", str(sample_ratio), "--set", f"sub_centers={sub_centers}"
+    needs = plan_of(run_of(*arguments), world_size=1)
+    assert needs["step"] == kept + 4 * 4 * 8 * 64 * sub_centers
+    assert needs["centers"] == bank.weight.size * 4 * 2
 
 
 def memory_of_updates(network, options, shape):

@@ -36,7 +36,7 @@ def keep_dominant(folder: str, features_path: str, out: str, progress: Progress 
     """Write for each class the center that is closest to most of its images, with its momentum.
 
     `OUT/far-images.txt` lists the images farther than 75 degrees from it: number of the record, label and angle, with
-    tabs between. In data from the web, most of these have a wrong label.
+    tabs between. Their labels may be wrong.
 
     Args:
         folder: of centers, (N, K D), see CenterFiles.

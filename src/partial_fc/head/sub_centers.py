@@ -44,14 +44,14 @@ class SubCenters:
             self._workspace.array(name, shape, kind) for name, kind in (("best", logits.dtype), ("which", "uint8"))
         )
         for rows in self._blocks(logits):
-            wide = self._products.wide(logits[rows], "sub_center_logits")
-            first, *others = (mx.nd.slice(wide, (None, k), (None, None), (None, self.count)) for k in range(self.count))
-            index = mx.nd.zeros_like(first)
-            for k, other in enumerate(others, 1):
-                index = mx.nd.where(other > first, mx.nd.full(first.shape, k, first.context), index)
-                first = mx.nd.maximum(first, other)
-            self._put(first, best[rows])
-            which[rows] = index.astype("uint8")
+            # A plane per center: elementwise operators are several times as fast as `max` and `argmax` over an axis.
+            planes = mx.nd.transpose(self._products.wide(logits[rows], "sub_center_logits").reshape((-1, self.count)))
+            largest, index = planes[0], mx.nd.zeros_like(planes[0])
+            for k in range(1, self.count):
+                index = mx.nd.maximum(index, k * (planes[k] > largest))
+                largest = mx.nd.maximum(largest, planes[k])
+            self._put(largest.reshape(best[rows].shape), best[rows])
+            which[rows] = index.reshape(best[rows].shape).astype("uint8")
         return best, which
 
     def spread(self, probabilities: mx.nd.NDArray, which: Optional[mx.nd.NDArray], out: mx.nd.NDArray) -> mx.nd.NDArray:
@@ -60,8 +60,8 @@ class SubCenters:
             return probabilities
         for rows in self._blocks(out):
             wide, index = self._products.wide(probabilities[rows], "class_block"), which[rows].astype("float32")
-            parts = mx.nd.stack(*(wide * (index == k) for k in range(self.count)), axis=2).reshape((len(wide), -1))
-            self._put(parts, out[rows])
+            planes = mx.nd.concat(*((wide * (index == k)).reshape((1, -1)) for k in range(self.count)), dim=0)
+            self._put(mx.nd.transpose(planes).reshape(out[rows].shape), out[rows])
         return out
 
     def closest_target(
