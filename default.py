@@ -25,6 +25,12 @@ def common() -> EasyDict:
         pretrained="",
         initializer="normal",
         centers="",
+        # loss: LOSSES has its other keys
+        margin_warmup=0,
+        sub_centers=1,
+        adaface_m=0.0,  # 0: margins m1, m2 and m3
+        adaface_h=0.333,
+        adaface_t_alpha=0.01,
         # optimization
         batch_size=64,  # images per rank
         backbone_lr=0.1,
@@ -69,11 +75,14 @@ def common() -> EasyDict:
     )
 
 
-# logit = s * (cos(m1 * theta + m2) - m3) for the sample's own class, s * cos(theta) for all others
+# logit = s * (cos(m1 * theta + m2) - m3) for the sample's own class, s * cos(theta) for all others; AdaFace has another
+# formula for the own class, see docs/training.md
 LOSSES = {
     "arcface": dict(loss_s=64.0, loss_m1=1.0, loss_m2=0.5, loss_m3=0.0),
     "cosface": dict(loss_s=64.0, loss_m1=1.0, loss_m2=0.0, loss_m3=0.4),
     "softmax": dict(loss_s=64.0, loss_m1=1.0, loss_m2=0.0, loss_m3=0.0),
+    "combined": dict(loss_s=64.0, loss_m1=1.0, loss_m2=0.3, loss_m3=0.2),
+    "adaface": dict(loss_s=64.0, loss_m1=1.0, loss_m2=0.0, loss_m3=0.0, adaface_m=0.4),
 }
 
 

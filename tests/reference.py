@@ -15,6 +15,17 @@ class Margin(NamedTuple):
     m3: float = 0.0
 
 
+class AdaFace(NamedTuple):
+    """With the running mean and standard deviation of the lengths before the step."""
+
+    s: float = 64.0
+    m: float = 0.4
+    h: float = 0.333
+    t_alpha: float = 0.01
+    mean: float = 20.0
+    std: float = 100.0
+
+
 class Step(NamedTuple):
     """What one step computes: loss (), gradients (B, D) and (N, D), updated centers and momentum (N, D)."""
 
@@ -25,8 +36,28 @@ class Step(NamedTuple):
     weight_mom: np.ndarray
 
 
-def margin_target(cos, margin, dtype=np.float64):
-    """Cosine with the margin (before s) and its derivative; cosines (B,)."""
+def adaface_statistics(norms, margin):
+    """Running mean and standard deviation after a batch of embeddings of these lengths (B,)."""
+    norms, new = np.clip(norms, 1e-3, 100), margin.t_alpha
+    return new * norms.mean() + (1 - new) * margin.mean, (new and new * norms.std(ddof=1)) + (1 - new) * margin.std
+
+
+def adaface_target(cos, margin, norms, dtype=np.float64):
+    """As `margin_target`."""
+    mean, std = adaface_statistics(norms, margin)
+    z = np.clip((np.clip(norms, 1e-3, 100) - dtype(mean)) / (dtype(std) + dtype(1e-3)) * dtype(margin.h), -1, 1)
+    cos = np.clip(cos, -1, 1)
+    angle = np.arccos(cos) - dtype(margin.m) * z
+    sine = np.maximum(np.sqrt((1 - cos) * (1 + cos)), dtype(5e-4))
+    inside = (angle > 0) & (angle < np.pi)
+    value = np.cos(np.clip(angle, 0, np.pi)) - dtype(margin.m) * (z + 1)
+    return value, np.where(inside, np.sin(angle) / sine, dtype(0))
+
+
+def margin_target(cos, margin, norms, dtype=np.float64):
+    """Cosine with the margin (before s) and its derivative; cosines (B,), lengths of the embeddings (B,)."""
+    if isinstance(margin, AdaFace):
+        return adaface_target(cos, margin, norms, dtype)
     if margin.m1 == 1 and margin.m2 == 0:
         return cos - dtype(margin.m3), np.ones_like(cos)
     cos = np.clip(cos, -1, 1)
@@ -41,8 +72,13 @@ def margin_target(cos, margin, dtype=np.float64):
     return value - dtype(margin.m3), slope
 
 
-def step(embeddings, labels, weight, weight_mom, chosen, margin, lr, momentum=0.9, wd=5e-4, dtype=np.float64):
-    """One step of the head over the classes ``chosen`` (ascending ids)."""
+def step(
+    embeddings, labels, weight, weight_mom, chosen, margin, lr, momentum=0.9, wd=5e-4, dtype=np.float64, norms=None
+):
+    """One step of the head over the classes ``chosen`` (ascending ids).
+
+    ``norms`` (B,) are the lengths that the margin sees, constants in both gradients: those of the embeddings if None.
+    """
     embeddings, weight, weight_mom = (np.asarray(x, dtype) for x in (embeddings, weight, weight_mom))
     batch_size, s = len(embeddings), dtype(margin.s)
     norm_e = np.sqrt((embeddings**2).sum(1, keepdims=True))
@@ -51,7 +87,7 @@ def step(embeddings, labels, weight, weight_mom, chosen, margin, lr, momentum=0.
     cos = unit_e @ unit_w.T  # (B, C)
     one_hot = (np.asarray(labels)[:, None] == np.asarray(chosen)[None, :]).astype(dtype)
     assert (one_hot.sum(1) == 1).all(), "every label must be among the chosen classes"
-    value, slope = margin_target((cos * one_hot).sum(1), margin, dtype)
+    value, slope = margin_target((cos * one_hot).sum(1), margin, norm_e[:, 0] if norms is None else norms, dtype)
     logits = s * (cos * (1 - one_hot) + value[:, None] * one_hot)
     largest = logits.max(1, keepdims=True)
     exp = np.exp(logits - largest)
@@ -66,6 +102,31 @@ def step(embeddings, labels, weight, weight_mom, chosen, margin, lr, momentum=0.
     new_mom[chosen] = dtype(momentum) * weight_mom[chosen] - dtype(lr) * (grad_w[chosen] + dtype(wd) * weight[chosen])
     new_weight[chosen] += new_mom[chosen]
     return Step(loss, grad_e, grad_w, new_weight, new_mom)
+
+
+def sub_center_step(embeddings, labels, weight, weight_mom, chosen, margin, lr, count, dtype=np.float64):
+    """As `step` with ``count`` centers per class, (N, count, D): the closest center of a class stands for it.
+
+    Plain loops: for each sample, a matrix of the closest centers is a problem of one center per class; its gradients
+    go to the centers that were closest.
+    """
+    weight, weight_mom = (np.asarray(each, dtype) for each in (weight, weight_mom))
+    batch_size, (num_classes, _, size) = len(embeddings), weight.shape
+    unit = weight / np.linalg.norm(weight, axis=2, keepdims=True)
+    loss, grad_e, grad_w = 0, np.zeros((batch_size, size), dtype), np.zeros_like(weight)
+    all_norms = np.linalg.norm(np.asarray(embeddings, dtype), axis=1)
+    mean, std = adaface_statistics(all_norms, margin) if isinstance(margin, AdaFace) else (None, None)
+    for i in range(batch_size):
+        closest = (unit @ np.asarray(embeddings[i], dtype)).argmax(axis=1)  # (N,)
+        own, rows = weight[np.arange(num_classes), closest], np.arange(num_classes)
+        fixed = margin._replace(t_alpha=0.0, mean=mean, std=std) if mean is not None else margin
+        one = step(embeddings[i : i + 1], labels[i : i + 1], own, 0 * own, chosen, fixed, lr, dtype=dtype)
+        loss, grad_e[i] = loss + one.loss / batch_size, one.grad_embeddings[0] / batch_size
+        grad_w[rows, closest] += one.grad_weight / batch_size
+    new_weight, new_mom = weight.copy(), weight_mom.copy()
+    new_mom[chosen] = dtype(0.9) * weight_mom[chosen] - dtype(lr) * (grad_w[chosen] + dtype(5e-4) * weight[chosen])
+    new_weight[chosen] += new_mom[chosen]
+    return Step(loss, grad_e, *(each.reshape(num_classes, -1) for each in (grad_w, new_weight, new_mom)))
 
 
 def relative_error(value, truth):

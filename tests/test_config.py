@@ -383,3 +383,30 @@ def test_published_schedules():
     assert config.backbone_lr == config.memory_bank_lr == config.lr_factor == 0.1
     assert (config.momentum, config.wd) == (0.9, 5e-4)
     assert (config.embedding_size, config.batch_size, config.loss_s, config.loss_m2) == (512, 64, 64, 0.5)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--loss=adaface", "--set=loss_m2=0.5"], ["--loss=arcface", "--set=adaface_m=0.4"]]
+)
+def test_two_margins_at_once_are_refused(arguments):
+    with pytest.raises(
+        InputError, match=f"^--set {arguments[1][6:]}: adaface_m=0.4 and loss_m2=0.5 exclude each other"
+    ):
+        from_command_line(arguments)
+    from_command_line([*arguments, "--set=adaface_m=0"])
+
+
+@pytest.mark.parametrize(
+    "wrong", ["margin_warmup=-1", "adaface_m=-0.1", "adaface_h=0", "adaface_t_alpha=0", "adaface_t_alpha=2"]
+)
+def test_margins_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError, match=f"^--set {wrong}: must "):
+        from_command_line(["--loss=adaface", "--set", wrong])
+
+
+def test_published_files_with_sub_centers_are_refused():
+    with pytest.raises(InputError, match="^--set published_files=true: the published files hold one center per class"):
+        from_command_line(["--set", "published_files=true", "--set", "sub_centers=3"])
+    for wrong in ("sub_centers=0", "sub_centers=256", "sub_centers=1.5"):
+        with pytest.raises(InputError, match=f"^--set {wrong}: "):
+            from_command_line(["--set", wrong])

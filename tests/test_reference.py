@@ -13,8 +13,10 @@ def test_gradients_are_slopes_of_the_loss(loss, name, gradient):
     problem, chosen = Problem(20, 8, 5), np.arange(20)
     arrays = {"embeddings": problem.embeddings.astype(float), "weight": problem.weight.astype(float)}
 
+    norms = np.linalg.norm(arrays["embeddings"], axis=1)
+
     def evaluate():
-        fixed = dict(labels=problem.labels, weight_mom=problem.weight_mom, chosen=chosen)
+        fixed = dict(norms=norms, labels=problem.labels, weight_mom=problem.weight_mom, chosen=chosen)
         return step(margin=LOSSES[loss], lr=1, **fixed, **arrays)
 
     analytic = getattr(evaluate(), gradient)

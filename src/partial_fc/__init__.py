@@ -16,6 +16,7 @@ _PUBLIC = {
     "MemoryBank": "head.memory_bank",
     "HostBank": "head.host_bank",
     "MarginSoftmax": "head.margin_softmax",
+    "AdaFace": "head.adaface",
     "CenterSGD": "head.optimizer",
     "load_model": "eval.model",
     "Embedder": "eval.embedding",

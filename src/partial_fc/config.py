@@ -222,9 +222,26 @@ def make_config(values: Mapping[str, Any], typed: Mapping[str, str] = MappingPro
         if problem:
             where = typed.get(key) or f"{presets_path(values['presets'])}: {key}={values[key]!r}"
             raise InputError(f"{where}: {problem}")
+    _check_one_margin(values, typed)
+    if values["sub_centers"] > 1 and values["published_files"]:
+        where = typed.get("published_files") or typed.get("sub_centers") or presets_path(values["presets"])
+        raise InputError(
+            f"{where}: the published files hold one center per class: set sub_centers=1, or no published_files"
+        )
     for name in values["val_targets"]:
         check_path(name, typed.get("val_targets", "val_targets").partition("=")[0])
     return Config(**{key: _frozen(entry, values[key]) for key, entry in KEYS.items()})
+
+
+def _check_one_margin(values: Mapping[str, Any], typed: Mapping[str, str]) -> None:
+    """Raise InputError for AdaFace together with m1, m2 or m3."""
+    for key, none in (("loss_m1", 1), ("loss_m2", 0), ("loss_m3", 0)):
+        if values["adaface_m"] and values[key] != none:
+            where = typed.get(key) or typed.get("adaface_m") or presets_path(values["presets"])
+            raise InputError(
+                f"{where}: adaface_m={values['adaface_m']:g} and {key}={values[key]:g} exclude each other: AdaFace has "
+                f"no m1, m2 and m3; set adaface_m=0 or {key}={none}"
+            )
 
 
 def _problems(entry: Key, value: Any) -> Iterator[str]:

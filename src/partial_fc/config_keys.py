@@ -34,6 +34,17 @@ class Config:
     loss_m1: float = _key("factor m1 of the angle to the own class", above=0)
     loss_m2: float = _key("margin m2 added to that angle", "radians", at_least=0)
     loss_m3: float = _key("margin m3 subtracted from its cosine", at_least=0)
+    margin_warmup: int = _key("updates in which all margins grow linearly from 0", "updates", at_least=0)
+    sub_centers: int = _key(
+        "centers per class, of which the closest counts: Sub-center ArcFace, K", "centers", at_least=1, at_most=255
+    )
+    adaface_m: float = _key(
+        "margin m of AdaFace in place of m1, m2 and m3, which must be 1, 0 and 0; 0: none", at_least=0
+    )
+    adaface_h: float = _key("h of AdaFace: the lengths of embeddings up to std / h from their mean matter", above=0)
+    adaface_t_alpha: float = _key(
+        "share of an update's batch in the running mean and deviation of these lengths", above=0, at_most=1
+    )
     # Model
     embedding_size: int = _key("size of an embedding", "numbers", at_least=1)
     net_output: Literal["FC", "E", "F", "G", "H", "I", "J", "SFC", "GAP", "GNAP", "GDC"] = _key(

@@ -3,11 +3,13 @@
 import mxnet as mx
 import numpy as np
 
+from partial_fc.head.adaface import AdaFace
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 
+import reference
 from reference import Margin, Step, relative_error, step
 
 LOSSES = {
@@ -15,8 +17,20 @@ LOSSES = {
     "cosface": Margin(64.0, m3=0.4),
     "softmax": Margin(64.0),
     "combined": Margin(32.0, m1=0.9, m2=0.3, m3=0.15),
+    "insightface": Margin(64.0, 1.0, 0.3, 0.2),
+    # Lengths are about 4.9, deviation 0.7: z takes all values in [-1, 1], both ends with them.
+    "adaface": reference.AdaFace(64.0, m=0.4, h=0.8, t_alpha=0.3, mean=4.5, std=0.5),
 }
 LR = 0.1
+
+
+def make_margin(margin, warmup=0):
+    """The library's margin for one of the reference."""
+    if not isinstance(margin, reference.AdaFace):
+        return MarginSoftmax(*margin, warmup=warmup)
+    result = AdaFace(margin.s, margin.m, margin.h, margin.t_alpha, warmup)
+    result.load(dict(mean=margin.mean, std=margin.std))
+    return result
 
 
 class RecordingSGD(CenterSGD):
@@ -34,42 +48,57 @@ class RecordingSGD(CenterSGD):
 class Problem:
     """Embeddings, labels, centers and momentum of N classes; the batch must be a multiple of every world size."""
 
-    def __init__(self, num_classes=101, batch_size=30, embedding_size=24):
+    def __init__(self, num_classes=101, batch_size=30, embedding_size=24, sub_centers=1):
         random = np.random.RandomState(0)
         self.num_classes, self.embedding_size = num_classes, embedding_size
         self.labels = random.randint(0, num_classes, batch_size)
         self.labels[1:4] = self.labels[0]  # a class with several samples
         self.embeddings = random.randn(batch_size, embedding_size).astype(np.float32)
-        self.weight = (random.randn(num_classes, embedding_size) * 0.1).astype(np.float32)
-        self.weight_mom = (random.randn(num_classes, embedding_size) * 0.01).astype(np.float32)
+        self.sub_centers, self.row_size = sub_centers, sub_centers * embedding_size
+        self.weight = (random.randn(num_classes, self.row_size) * 0.1).astype(np.float32)
+        self.weight_mom = (random.randn(num_classes, self.row_size) * 0.01).astype(np.float32)
 
     def saturate(self):
         """Put every embedding close to its center: probabilities near 1."""
         noise = np.random.RandomState(1).randn(*self.embeddings.shape) * 0.02
-        self.embeddings = (self.weight[self.labels] * 5 + noise).astype(np.float32)
+        self.embeddings = (self.weight[self.labels, -self.embedding_size :] * 5 + noise).astype(np.float32)
         return self
 
-    def step_on(self, comm, margin, sample_ratio=1.0, ctx=None, make_bank=MemoryBank, precision="float32"):
+    def step_on(
+        self,
+        comm,
+        margin,
+        sample_ratio=1.0,
+        ctx=None,
+        make_bank=MemoryBank,
+        precision="float32",
+        warmup=0,
+        num_update=0,
+    ):
         """One step as the rank ``comm.rank``: its part of the fields of `Step`, and the ids of the chosen classes."""
-        bank = make_bank(self.num_classes, self.embedding_size, comm, sample_ratio, ctx, seed=7)
+        bank = make_bank(self.num_classes, self.row_size, comm, sample_ratio, ctx, seed=7)
         own = slice(*bank.partition)
         bank.set(bank.partition.class_start, self.weight[own], self.weight_mom[own])
         optimizer = RecordingSGD()
-        head = PartialFC(bank, MarginSoftmax(*margin), optimizer, comm, precision)
+        head = PartialFC(bank, make_margin(margin, warmup), optimizer, comm, precision, self.sub_centers)
         batch = np.split(np.arange(len(self.labels)), comm.world_size)[comm.rank]
-        choice = head.choose(self.labels[batch], num_update=0)
+        choice = head.choose(self.labels[batch], num_update)
         loss, grad = head.step(mx.nd.array(self.embeddings[batch], ctx), choice, LR)
         if not bank.num_local:
-            nothing = np.zeros((0, self.embedding_size))
+            nothing = np.zeros((0, self.row_size))
             return loss.asnumpy(), grad.asnumpy(), nothing, nothing, nothing, np.zeros(0, int)
         rows = np.arange(bank.num_local) if choice.rows is None else choice.rows
         grad_weight = np.zeros_like(self.weight[own])
-        grad_weight[rows] = np.concatenate(optimizer.grads)
+        grad_weight[rows] = np.concatenate(optimizer.grads).reshape(len(rows), -1)
         centers = tuple(map(np.array, bank.to_numpy()))
         return (loss.asnumpy(), grad.asnumpy(), grad_weight) + centers + (rows + bank.partition.class_start,)
 
     def truth(self, chosen, margin, dtype=np.float64):
         """The reference's `Step` for the same chosen classes."""
+        if self.sub_centers > 1:
+            weight, mom = (each.reshape(len(each), self.sub_centers, -1) for each in (self.weight, self.weight_mom))
+            arguments = self.embeddings, self.labels, weight, mom, chosen, margin, LR, self.sub_centers
+            return reference.sub_center_step(*arguments, dtype=dtype)
         return step(self.embeddings, self.labels, self.weight, self.weight_mom, chosen, margin, LR, dtype=dtype)
 
 

@@ -93,6 +93,12 @@ def main(folder):
     check_wrong_label(comm)
     part = Problem().step_on(comm, LOSSES["arcface"], 0.3, precision="bfloat16")
     np.savez(os.path.join(folder, f"bfloat16-{comm.rank}.npz"), *part)
+    for loss in ("adaface", "arcface"):
+        part = Problem().step_on(comm, LOSSES[loss], 0.3, warmup=4, num_update=2)
+        np.savez(os.path.join(folder, f"{loss}-warmup-{comm.rank}.npz"), *part)
+    for loss, ratio in (("adaface", 1.0), ("arcface", 0.3)):
+        part = Problem(sub_centers=3).step_on(comm, LOSSES[loss], ratio)
+        np.savez(os.path.join(folder, f"{loss}-sub-centers-{comm.rank}.npz"), *part)
     for loss, margin in LOSSES.items():
         for ratio in (1.0, 0.3):
             for name, problem in (("plain", Problem()), ("saturated", Problem().saturate())):

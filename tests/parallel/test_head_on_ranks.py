@@ -8,6 +8,9 @@ from helpers.ranks import LAUNCHERS, launch, succeed
 
 CASES = [(loss, ratio, name) for loss in LOSSES for ratio in (1.0, 0.3) for name in ("plain", "saturated")]
 
+# In the middle of the warm-up.
+HALF = {"adaface": LOSSES["adaface"]._replace(m=0.2), "arcface": LOSSES["arcface"]._replace(m2=0.25)}
+
 
 def load(folder, name, ranks):
     """`Step` and chosen classes of all ranks."""
@@ -21,6 +24,11 @@ def test_step_equals_the_reference(launcher, ranks, tmp_path):
     succeed(launch(launcher, ranks, "head_worker.py", tmp_path))
     result, chosen = load(tmp_path, "bfloat16", ranks)
     assert_close(result, Problem().truth(chosen, LOSSES["arcface"]), 0.03)
+    for loss, half in HALF.items():
+        result, chosen = load(tmp_path, f"{loss}-warmup", ranks)
+        assert_close(result, Problem().truth(chosen, half))
+        result, chosen = load(tmp_path, f"{loss}-sub-centers", ranks)
+        assert_close(result, Problem(sub_centers=3).truth(chosen, LOSSES[loss]))
     for loss, ratio, name in CASES:
         result, chosen = load(tmp_path, f"{loss}-{ratio}-{name}", ranks)
         problem = Problem().saturate() if name == "saturated" else Problem()

@@ -9,7 +9,9 @@ from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.config import Run
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.errors import CollectiveError
-from partial_fc.training.build import build, check_network
+from partial_fc.head.adaface import AdaFace
+from partial_fc.head.margin_softmax import MarginSoftmax
+from partial_fc.training.build import build, check_network, make_margin
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -21,6 +23,20 @@ def test_backbone_and_head_compute_in_the_precision(precision, caplog):
     assert casts == (precision == "bfloat16")
     assert module.head._products.is_low == (precision == "bfloat16")
     assert f"precision: {precision}, " in caplog.text
+
+
+def test_margins_of_the_presets():
+    def margin(*arguments):
+        made = make_margin(from_command_line(arguments))
+        return type(made), {name: value for name, value in vars(made).items() if isinstance(value, (int, float))}
+
+    warmup = dict(s=32.0, warmup=0, share=1.0)
+    assert margin("--loss=combined") == (MarginSoftmax, dict(warmup, m1=1.0, m2=0.3, m3=0.2))
+    assert margin("--loss=adaface") == (AdaFace, dict(warmup, m=0.4, h=0.333, t_alpha=0.01))
+    changed = "margin_warmup=9", "adaface_m=0.3", "adaface_h=0.5", "adaface_t_alpha=0.99"
+    expected = dict(s=32.0, warmup=9, share=1.0, m=0.3, h=0.5, t_alpha=0.99)
+    assert margin("--loss=adaface", *(f"--set={each}" for each in changed)) == (AdaFace, expected)
+    assert margin("--loss=arcface", "--set=margin_warmup=9")[1]["warmup"] == 9
 
 
 def test_a_network_that_is_unknown_is_an_error_of_all_ranks():

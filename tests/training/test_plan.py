@@ -63,6 +63,23 @@ def test_step_is_what_the_head_keeps(num_classes, sample_ratio, precision, logit
     assert plan_of(run, world_size=1, precision=precision)["step"] == kept + 4 * 4 * 8 * 64
 
 
+@pytest.mark.parametrize("sub_centers", [1, 3])
+@pytest.mark.parametrize("sample_ratio", [1.0, 0.2])
+def test_sub_centers_are_planned(sample_ratio, sub_centers):
+    comm = Communicator()
+    bank = MemoryBank(1000, 64 * sub_centers, comm, sample_ratio)
+    head = PartialFC(bank, MarginSoftmax(), CenterSGD(), comm, sub_centers=sub_centers)
+    head.step(mx.nd.ones((8, 64)), head.choose(range(8), 0), 0.1)
+    memory = head._workspace._memory
+    names = [name for name in ("logits", "unit_weight", "grad_unit", "best", "which") if name in memory]
+    kept = sum(memory[name].size * memory[name].dtype(0).nbytes for name in names)
+    arguments = "--set", "num_classes=1000", "--set", "embedding_size=64", "--batch-size", "8"
+    arguments += "--sample-ratio", str(sample_ratio), "--set", f"sub_centers={sub_centers}"
+    needs = plan_of(run_of(*arguments), world_size=1)
+    assert needs["step"] == kept + 4 * 4 * 8 * 64 * sub_centers
+    assert needs["centers"] == bank.weight.size * 4 * 2
+
+
 @pytest.mark.parametrize("ctx, precision", [(mx.cpu(), "bfloat16"), (mx.gpu(0), "float16")])
 def test_low_precision_needs_less(ctx, precision):
     run = run_of("--network", "r18", "--batch-size", "32")

@@ -9,12 +9,13 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from partial_fc.checkpoint.checkpoints import Checkpoints
+from partial_fc.checkpoint.checkpoints import Checkpoints, Damaged
 from partial_fc.data.batches import Batch
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.distributed.lock import LOCK, Lock
 from partial_fc.distributed.signals import SAVE, STOP, Signals, Stopped
 from partial_fc.errors import CollectiveError
+from partial_fc.head.adaface import AdaFace
 from partial_fc.head.host_bank import HostBank
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
@@ -24,7 +25,7 @@ from partial_fc.symbol import get_symbol
 from partial_fc.training import saving
 from partial_fc.training.module import START, FaceModule, UpdateStats
 from partial_fc.training.resume import find_checkpoint, restore
-from partial_fc.training.run_state import RunState
+from partial_fc.training.run_state import RunState, check_about
 from partial_fc.training.saving import Saver
 
 from helpers.locks import leave
@@ -44,6 +45,7 @@ def run(folder, **values):
     defaults = dict(
         num_classes=NUM_CLASSES,
         embedding_size=EMBEDDING_SIZE,
+        sub_centers=1,
         network="test",
         net_output="FC",
         image_size=SIZE,
@@ -89,9 +91,12 @@ def batches(comm, start=0):
         yield Batch(images[own], labels[own], labels[own], GLOBAL_BATCH_SIZE * (num_update + 1))
 
 
-def face_module(comm, network=None, sample_ratio=1.0, bank=MemoryBank, seed=0, precision="float32"):
-    centers = bank(NUM_CLASSES, EMBEDDING_SIZE, comm, sample_ratio, seed=seed)
-    head = PartialFC(centers, MarginSoftmax(32, m2=0.3), CenterSGD(), comm, precision)
+def face_module(
+    comm, network=None, sample_ratio=1.0, bank=MemoryBank, seed=0, precision="float32", margin=None, sub_centers=1
+):
+    centers = bank(NUM_CLASSES, EMBEDDING_SIZE * sub_centers, comm, sample_ratio, seed=seed)
+    margin = margin() if margin else MarginSoftmax(32, m2=0.3)
+    head = PartialFC(centers, margin, CenterSGD(), comm, precision, sub_centers)
     network, batch_size = network() if network else network_without_statistics(), GLOBAL_BATCH_SIZE // comm.world_size
     return FaceModule(network, head, comm, mx.cpu(), batch_size, SIZE, seed, precision=precision)
 
@@ -105,6 +110,7 @@ def state(module):
     arrays = {**module.arg_params, **module.aux_params}
     arrays.update({"mom:" + name: array for name, array in module.momentum.items()})
     result = {name: array.asnumpy() for name, array in arrays.items()}
+    result.update(module.head.margin.state_dict())
     result["weight"], result["weight_mom"] = (array.copy() for array in module.head.bank.to_numpy())
     return result
 
@@ -167,6 +173,43 @@ def test_same_ranks_go_on_bit_for_bit(world_size, sample_ratio, bank, network, p
         assert last_losses == losses[cut:] and progress.last.num_update == cut
         assert set(final) == set(last_final)
         assert all(np.array_equal(final[name], last_final[name]) for name in final)
+
+
+def adaface():
+    return AdaFace(32, t_alpha=0.3, warmup=5)
+
+
+@pytest.mark.parametrize("sub_centers, bank", [(1, MemoryBank), (3, HostBank)])
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_statistics_of_a_margin_and_sub_centers_go_on_bit_for_bit(world_size, sub_centers, bank, tmp_path):
+    shards, arguments = Shards(world_size), dict(margin=adaface, sub_centers=sub_centers, bank=bank, sample_ratio=0.3)
+    whole = shards.run(lambda comm: train(comm, str(tmp_path / "whole"), 7, **arguments))
+    shards.run(lambda comm: train(comm, str(tmp_path / "cut"), 3, **arguments))
+    rest = shards.run(lambda comm: train(comm, str(tmp_path / "cut"), 7, **arguments))
+    for (losses, final, _), (last_losses, last_final, _) in zip(whole, rest):
+        assert last_losses == losses[3:] and {"mean", "std"} < set(final)
+        assert all(np.array_equal(final[name], last_final[name]) for name in final)
+
+
+def test_running_statistics_of_a_margin_do_not_depend_on_the_number_of_ranks(tmp_path):
+    (_, alone, _), (_, first, _), *_ = (
+        result
+        for size in (1, 3)
+        for result in Shards(size).run(lambda c: train(c, str(tmp_path / str(c.world_size)), 3, margin=adaface))
+    )
+    assert [first[name] for name in ("mean", "std")] == pytest.approx(
+        [alone[name] for name in ("mean", "std")], rel=1e-5
+    )
+    Shards(2).run(lambda comm: train(comm, str(tmp_path / "3"), 4, margin=adaface))  # saved by three, read by two
+
+
+@pytest.mark.parametrize("state", ["mean", [1.0, 2.0], dict(mean=1.0), dict(mean=1.0, std="wide")])
+def test_a_manifest_with_other_statistics_is_damaged(state, tmp_path):
+    about = dict(num_update=1, configuration=dict(batch_size=4), versions={}, margin=state)
+    about["progress"] = RunState(UpdateStats(1, 1.0, 1.0), UpdateStats(1, 1.0, 1.0)).to_json()
+    with pytest.raises(Damaged, match="update 1: its manifest is damaged: not the statistics of AdaFace"):
+        check_about(about)
+    check_about(dict(about, margin=dict(mean=1.0, std=0.5)))
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +276,7 @@ def test_other_ranks_start_from_the_average_of_the_statistics(tmp_path):
         ("image_size", 112),
         ("net_unit", 1),  # a key that the checkpoint lacks
         ("num_layers", 34),
+        ("sub_centers", 3),
     ],
 )
 def test_checkpoint_of_another_network_is_refused(key, value, saved):
@@ -290,7 +334,8 @@ class Checkpointless:
 
 def saver_of(tmp_path, checkpoints, signals=None, rank=0, lock=None, **values):
     values.setdefault("max_update", 10)
-    module = SimpleNamespace(averaged_statistics=dict, symbol=mx.sym.Variable("data"), arg_params={})
+    head = SimpleNamespace(margin=MarginSoftmax())
+    module = SimpleNamespace(averaged_statistics=dict, symbol=mx.sym.Variable("data"), arg_params={}, head=head)
     comm = Communicator()
     comm.rank = rank
     signals = signals or SimpleNamespace(take=lambda: 0)

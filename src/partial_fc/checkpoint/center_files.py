@@ -114,8 +114,8 @@ class CenterFiles:
         if (self.num_classes, self.embedding_size) != (num_classes, embedding_size):
             raise InputError(
                 f"{self._folder}: centers of {self.num_classes} classes of size {self.embedding_size}, this run has "
-                f"{num_classes} of size {embedding_size}: they belong to another data set or embedding_size; "
-                "`partial-fc centers map` makes centers for other identities"
+                f"{num_classes} of size {embedding_size}: they belong to another data set, embedding_size or "
+                "sub_centers; `partial-fc centers map` makes centers for other identities, `dominant` drops sub-centers"
             )
 
     def blocks(self, start: int, stop: int) -> Iterator[Block]:

@@ -18,6 +18,10 @@ _MAP = """\
 Make centers for another set of identities: identities in both sets keep their center and its momentum, new ones get
 initial values."""
 
+_DOMINANT = """\
+Keep, of the K sub-centers of each class, the one that is closest to most of its images. OUT/far-images.txt lists the
+images farther than 75 degrees from it: number of the record, label, angle."""
+
 
 def parser() -> Parser:
     """Parser of the commands."""
@@ -31,6 +35,7 @@ def parser() -> Parser:
     _add_import(commands)
     _add_export(commands)
     _add_map(commands)
+    _add_dominant(commands)
     return result
 
 
@@ -129,6 +134,24 @@ def _add_map(commands: Any) -> None:
     add_seed(command, "the initial values")
 
 
+def _add_dominant(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "dominant",
+        _dominant,
+        help="keep one of several sub-centers",
+        description=_DOMINANT,
+        example="partial-fc centers dominant CHECKPOINT features.npy data/centers",
+    )
+    command.add_argument("source", metavar="SOURCE", help=_CENTERS)
+    command.add_argument(
+        "features",
+        metavar="FEATURES",
+        help="features of the training data by the same model: what `partial-fc eval embed FEATURES --rec DATA` writes",
+    )
+    command.add_argument("out", metavar="OUT", help=_OUT)
+
+
 def _import(args: argparse.Namespace) -> None:
     from ..checkpoint.convert_centers import import_numpy, import_original
     from ..interchange.centers import has_arcface_torch, import_arcface_torch
@@ -169,6 +192,18 @@ def _map(args: argparse.Namespace) -> None:
         pairs, num_classes = read_label_map(args.labels), args.num_classes
     map_centers(args.source, args.out, num_classes, pairs, args.seed, shown("blocks"))
     log.info("%d identities keep their center, %d are new", len(pairs), num_classes - len(pairs))
+    _log_centers(args.out)
+
+
+def _dominant(args: argparse.Namespace) -> None:
+    from ..checkpoint.dominant_centers import FAR_IMAGES, keep_dominant
+
+    kept = keep_dominant(args.source, args.features, args.out, shown("blocks"))
+    if kept.unseen:
+        log.warning("%d classes have no image and keep their first center", kept.unseen)
+    log.info("kept one of %d sub-centers of each class", kept.sub_centers)
+    share = 100 * kept.far / kept.images
+    log.info("%s/%s: %d of %d images (%.1f%%)", args.out, FAR_IMAGES, kept.far, kept.images, share)
     _log_centers(args.out)
 
 

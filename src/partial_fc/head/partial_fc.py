@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import WRONG_INPUT, CollectiveError, InputError
 from .block_softmax import softmax_in_blocks
 from .labels import class_ids
-from .margin_softmax import MarginSoftmax
+from .margin_softmax import Margin
 from .memory_bank import Centers, MemoryBank
 from .normalize import l2_normalize, l2_normalize_backward, row_sum
 from .optimizer import CenterSGD
@@ -22,6 +22,7 @@ from .parallel_softmax import ShardTargets, combine, no_columns
 from .products import Products
 from .ranks import Ranks
 from .row_adder import RowAdder
+from .sub_centers import SubCenters
 from .workspace import Workspace
 
 # Up to this scale the softmax may rely on a zero column, see `shard_softmax`.
@@ -36,11 +37,13 @@ class SampledRows(NamedTuple):
     `rows`: (C,) int64 rows of the bank that take part; None for all of them.
     `columns`: (B,) int64, position of each sample's class among these rows; -1 if it is on another rank.
     `requests`: the ranks' requests, combined by bitwise or.
+    `num_update`: the update that they were chosen for.
     """
 
     rows: Optional[np.ndarray]
     columns: np.ndarray
     requests: int = 0
+    num_update: int = 0
 
 
 class PartialFC:
@@ -48,22 +51,34 @@ class PartialFC:
 
     Args:
         bank: `MemoryBank` of this rank.
-        margin: `MarginSoftmax`.
+        margin: `MarginSoftmax`, or another `Margin`.
         optimizer: `CenterSGD`.
         comm: communicator over the ranks which the bank is spread over.
         precision: of the three matrix products: `float32`; `bfloat16`; `float16`, which needs a GPU. Target logits,
             softmax, loss, centers, momentum and what ranks exchange are float32 in any case.
+        sub_centers: K, centers per class, see `sub_centers.py`. A row of the bank holds those of one class: its
+            embedding size is K D.
 
     Raises:
-        ValueError: for another precision, and for float16 on a CPU.
+        ValueError: for another precision, for float16 on a CPU, and for an embedding size that K does not divide.
     """
 
     def __init__(
-        self, bank: MemoryBank, margin: MarginSoftmax, optimizer: CenterSGD, comm: Ranks, precision: str = "float32"
+        self,
+        bank: MemoryBank,
+        margin: Margin,
+        optimizer: CenterSGD,
+        comm: Ranks,
+        precision: str = "float32",
+        sub_centers: int = 1,
     ) -> None:
+        if sub_centers < 1 or bank.embedding_size % sub_centers:
+            raise ValueError(f"{bank.embedding_size} numbers per class are not those of {sub_centers} sub-centers")
         self.bank, self.margin, self.optimizer, self.comm = bank, margin, optimizer, comm
+        self.embedding_size = bank.embedding_size // sub_centers
         self._workspace = Workspace(bank.ctx)
         self._products = Products(precision, self._workspace)
+        self._sub_centers = SubCenters(sub_centers, self._products, self._workspace)
         self._batch_size = 0  # per rank, as all ranks last agreed
         self._pending: Optional[_Shard] = None  # with gradients of its centers that have not been applied
 
@@ -89,9 +104,10 @@ class PartialFC:
         shard_labels = self.bank.partition.shard_labels(total_labels)
         rows = self.bank.sample(shard_labels, num_update)
         self.bank.prefetch(rows)
-        if rows is None:
-            return SampledRows(None, shard_labels, requests)
-        return SampledRows(rows, np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1), requests)
+        columns = shard_labels
+        if rows is not None:
+            columns = np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1)
+        return SampledRows(rows, columns, requests, num_update)
 
     def fail(self, problem: str, status: int) -> None:
         """Call this instead of `choose` on a rank that has no batch: all ranks raise an error with its problem.
@@ -156,7 +172,8 @@ class PartialFC:
         unit_embeddings, inverse_norm = l2_normalize(embeddings)  # (b, D), (b, 1)
         # Collectives block the host, not the device: operations queued before one run while the ranks exchange.
         shard = self._open_shard(choice) if self.bank.num_local else None
-        total_embeddings = self.comm.all_gather(unit_embeddings, name="embeddings")  # (B, D)
+        total_embeddings, norms = self._all_gather(unit_embeddings, embeddings)  # (B, D), (B,)
+        self.margin.begin(choice.num_update, norms)
         self._pending = None
         if shard:
             loss, grad_total, self._pending = self._shard_step(total_embeddings, shard)
@@ -189,7 +206,7 @@ class PartialFC:
         Raises:
             InputError: not float32 (b, D) on the bank's device, for the b labels of the choice.
         """
-        shape = len(choice.columns) // self.comm.world_size, self.bank.embedding_size
+        shape = len(choice.columns) // self.comm.world_size, self.embedding_size
         if not isinstance(embeddings, mx.nd.NDArray):
             raise InputError(f"embeddings must be an NDArray, not a {type(embeddings).__name__}")
         dtype = np.dtype(embeddings.dtype)
@@ -200,6 +217,17 @@ class PartialFC:
             )
         return embeddings.as_nd_ndarray()
 
+    def _all_gather(
+        self, unit: mx.nd.NDArray, embeddings: mx.nd.NDArray
+    ) -> Tuple[mx.nd.NDArray, Optional[mx.nd.NDArray]]:
+        """Unit embeddings (B, D) of all ranks, and their lengths (B,) before, if the margin uses them."""
+        if not self.margin.uses_norms:
+            return self.comm.all_gather(unit, name="embeddings"), None
+        norms = row_sum(embeddings * unit)  # a last column, rather than a collective of their own
+        total = self.comm.all_gather(mx.nd.concat(unit, norms, dim=1), name="embeddings")
+        size = unit.shape[1]
+        return mx.nd.slice_axis(total, 1, 0, size), mx.nd.slice_axis(total, 1, size, size + 1).reshape((-1,))
+
     def _open_shard(self, choice: SampledRows) -> "_Shard":
         """The chosen centers of this rank, with unit length; with a last row of zeros if the scale allows it."""
         centers = self.bank.get(choice.rows)
@@ -207,13 +235,17 @@ class PartialFC:
         unit_weight = self._workspace.array("unit_weight", (len(centers) + has_zero_row, self.bank.embedding_size))
         inverse_norms = []
         for block in centers.blocks():
-            unit = unit_weight[block]
-            _, inverse_norm = l2_normalize(centers.weight(block, self._workspace), unit, self._scratch(unit))
+            unit, weight = (self._each(rows) for rows in (unit_weight[block], centers.weight(block, self._workspace)))
+            _, inverse_norm = l2_normalize(weight, unit, self._scratch(unit))
             inverse_norms.append(inverse_norm)
         if has_zero_row:
             unit_weight[-1:] = 0
         targets, adder = _shard_targets(choice.columns, self.bank.ctx), RowAdder(choice.columns, self.bank.ctx)
         return _Shard(centers, unit_weight, inverse_norms, has_zero_row, targets, adder)
+
+    def _each(self, rows: mx.nd.NDArray) -> mx.nd.NDArray:
+        """Every center of some classes (n, K D) as a row, (n K, D); the same memory."""
+        return rows.reshape((-1, self.embedding_size))
 
     def _scratch(self, block: mx.nd.NDArray) -> mx.nd.NDArray:
         return self._workspace.array("scratch", block.shape)
@@ -222,11 +254,13 @@ class PartialFC:
         self, total_embeddings: mx.nd.NDArray, shard: "_Shard"
     ) -> Tuple[mx.nd.NDArray, mx.nd.NDArray, "_Shard"]:
         """This rank's centers: the loss, their part (B, D) of the embeddings' gradient, and their own gradient."""
-        s, targets, products = self.margin.s, shard.targets, self._products
-        weight = products.operand(shard.unit_weight, "weight")
+        s, targets, products, sub_centers = self.margin.s, shard.targets, self._products, self._sub_centers
+        weight = products.operand(self._each(shard.unit_weight), "weight")
         # s is folded into the small matrix.
-        logits = products.logits(products.operand(total_embeddings * s, "embeddings"), weight)  # (B, C)
-        target_weight = mx.nd.take(shard.unit_weight, targets.columns)  # (B, D)
+        all_logits = products.logits(products.operand(total_embeddings * s, "embeddings"), weight)  # (B, C K)
+        logits, which = sub_centers.closest(all_logits)  # (B, C)
+        target_weight = mx.nd.take(shard.unit_weight, targets.columns)  # (B, K D)
+        target_weight, chosen = sub_centers.closest_target(total_embeddings, target_weight)  # (B, D)
         cos_theta, slope = self.margin.target(row_sum(total_embeddings * target_weight).reshape((-1,)))  # (B,), (B,)
         softmax = softmax_in_blocks(logits, targets, shard.has_zero_row, products)
         loss, lse, target_grad = combine(softmax.lse, cos_theta * s * targets.is_local, self.comm)
@@ -235,11 +269,14 @@ class PartialFC:
         row_scale = mx.nd.exp(softmax.log_divisor - lse).reshape((-1, 1))
         target = (target_grad * targets.is_local * slope).reshape((-1, 1))
         grad_total, grad_unit = products.gradients(
-            softmax.probabilities, products.operand(total_embeddings * row_scale, "embeddings"), weight
+            sub_centers.spread(softmax.probabilities, which, all_logits),
+            products.operand(total_embeddings * row_scale, "embeddings"),
+            weight,
         )
+        grad_unit = grad_unit.reshape(shard.unit_weight.shape)
         # The targets' part is added as B rows: in the matrix it would be divided by row_scale, which may underflow.
         grad_total = products.wide(grad_total, "grad_total") * (row_scale / products.gain) + target_weight * target
-        target_sums = shard.adder.sums(total_embeddings * (target * products.gain))
+        target_sums = shard.adder.sums(sub_centers.of_target(total_embeddings * (target * products.gain), chosen))
         scale = s / len(total_embeddings)
         shard = shard._replace(grad_unit=grad_unit, target_sums=target_sums, scale=scale / products.gain)
         return loss, grad_total * scale, shard
@@ -248,21 +285,21 @@ class PartialFC:
         """Update the chosen centers, block by block, from the gradient (C, D) by their unit vectors."""
         centers = shard.centers
         for block, inverse_norm in zip(centers.blocks(), shard.inverse_norms):
-            unit = shard.unit_weight[block]
+            unit = self._each(shard.unit_weight[block])
             grad_unit = self._products.wide(shard.grad_unit[block], "grad_block")
             shard.adder.add(shard.target_sums, block, grad_unit)
-            grad = l2_normalize_backward(grad_unit, unit, inverse_norm * shard.scale, self._scratch(unit))
+            grad = l2_normalize_backward(self._each(grad_unit), unit, inverse_norm * shard.scale, self._scratch(unit))
             weight, weight_mom = centers.weight(block, self._workspace), centers.weight_mom(block, self._workspace)
-            self.optimizer.update(weight, weight_mom, grad, lr)
+            self.optimizer.update(weight, weight_mom, grad.reshape(weight.shape), lr)
             centers.put(block, weight, weight_mom)
 
 
 class _Shard(NamedTuple):
     """The centers of this rank in a step.
 
-    `Centers` of this step, their unit vectors (C, D), 1 / length of each by block (n, 1), and where the targets are;
-    then the gradient by the unit vectors, which is `scale` times the sum of `grad_unit` (C, D) and, at the targets'
-    rows, `target_sums` (n, D).
+    `Centers` of this step, their unit vectors (C, K D), 1 / length of each by block (n K, 1), and where the targets
+    are; then the gradient by the unit vectors, which is `scale` times the sum of `grad_unit` (C, K D) and, at the
+    targets' rows, `target_sums` (n, K D).
     """
 
     centers: Centers

@@ -10,13 +10,14 @@ from ..config import Config, Run
 from ..device import agreed_precision
 from ..distributed.agreement import compare
 from ..distributed.communicator import Communicator
+from ..head.adaface import AdaFace
 from ..head.bank import make_bank
-from ..head.margin_softmax import MarginSoftmax
+from ..head.margin_softmax import Margin, MarginSoftmax
 from ..head.optimizer import CenterSGD
 from ..head.partial_fc import PartialFC
 from .module import FaceModule
 from .network import log_network, network_symbol
-from .plan import check_memory, memory_plan, on_host
+from .plan import check_memory, memory_plan, numbers_per_class, on_host
 
 log = logging.getLogger("partial_fc")
 
@@ -68,7 +69,7 @@ def _head(run: Run, comm: Communicator, ctx: mx.Context, precision: str) -> Part
     with comm.raise_on_all_ranks():
         bank = make_bank(
             run.num_classes,
-            config.embedding_size,
+            numbers_per_class(config),
             comm,
             config.sample_ratio,
             ctx,
@@ -76,5 +77,14 @@ def _head(run: Run, comm: Communicator, ctx: mx.Context, precision: str) -> Part
             on_host(run, comm.world_size),
             config.bank_dir or None,
         )
-    margin = MarginSoftmax(config.loss_s, config.loss_m1, config.loss_m2, config.loss_m3)
-    return PartialFC(bank, margin, CenterSGD(config.momentum, config.wd), comm, precision)
+    return PartialFC(
+        bank, make_margin(config), CenterSGD(config.momentum, config.wd), comm, precision, config.sub_centers
+    )
+
+
+def make_margin(config: Config) -> Margin:
+    """The margin that a configuration describes."""
+    s, warmup = config.loss_s, config.margin_warmup
+    if config.adaface_m:
+        return AdaFace(s, config.adaface_m, config.adaface_h, config.adaface_t_alpha, warmup)
+    return MarginSoftmax(s, config.loss_m1, config.loss_m2, config.loss_m3, warmup)

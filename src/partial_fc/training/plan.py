@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from ..backbone.fast import fast_symbol
-from ..config import Run
+from ..config import Config, Run
 from ..distributed.communicator import Communicator
 from ..errors import InputError, cause
 from ..head.samplers import num_sample
@@ -32,8 +32,13 @@ _CGROUPS = (
 def on_host(run: Run, world_size: int) -> bool:
     """Whether the bank is on the host: as configured, or because a shard has more numbers than an NDArray can hold."""
     config = run.config
-    shard = _num_local(run, world_size) * config.embedding_size
+    shard = _num_local(run, world_size) * numbers_per_class(config)
     return config.bank == "host" or bool(config.bank_dir) or shard > LARGEST_ARRAY
+
+
+def numbers_per_class(config: Config) -> int:
+    """Numbers in the centers of a class, which are a row of the bank."""
+    return config.embedding_size * config.sub_centers
 
 
 def _num_local(run: Run, world_size: int) -> int:
@@ -43,7 +48,7 @@ def _num_local(run: Run, world_size: int) -> int:
 
 def busy_timeout(run: Run, world_size: int) -> float:
     """Seconds in which a rank can read, write or make its centers and the backbone, even on a slow disk."""
-    return _BACKBONE_SECONDS + 2 * 4 * _num_local(run, world_size) * run.config.embedding_size / _SLOW_DISK
+    return _BACKBONE_SECONDS + 2 * 4 * _num_local(run, world_size) * numbers_per_class(run.config) / _SLOW_DISK
 
 
 def memory_plan(
@@ -66,32 +71,34 @@ def memory_plan(
     num_local = _num_local(run, world_size)
     positives = min(global_batch_size, num_local)
     num_rows = min(num_local, num_sample(num_local, positives, config.sample_ratio)) + 1
-    embedding_size = config.embedding_size
-    _check_arrays(global_batch_size, num_rows, embedding_size)
-    rows = 4 * num_rows * embedding_size
+    row_size = numbers_per_class(config)
+    _check_arrays(global_batch_size, num_rows * config.sub_centers, config.embedding_size)
+    rows = 4 * num_rows * row_size
     shape = config.batch_size, 3, config.image_size, config.image_size
     plan = dict(
-        centers=2 * 4 * num_local * embedding_size,
+        centers=2 * 4 * num_local * row_size,
         rows=4 * rows if on_host(run, world_size) else 0,  # centers and momentum, of this step and of the next
-        step=_step(global_batch_size, num_rows, embedding_size, precision),
+        step=_step(global_batch_size, num_rows, config, precision),
         backbone=backbone_memory(fast_symbol(symbol, ctx, precision), shape),
         libraries=_LIBRARIES,
     )
     return plan
 
 
-def _step(global_batch_size: int, num_rows: int, embedding_size: int, precision: str) -> int:
+def _step(global_batch_size: int, num_rows: int, config: Config, precision: str) -> int:
     """Bytes of a step of the head beyond the centers: logits, unit centers, their gradient, and embeddings.
 
-    In low precision logits and gradient take two bytes a number, and so does a second copy of the unit centers. The
+    With sub-centers there are logits of all centers, and the largest of each class, with its number. In low precision logits and gradient take two bytes a number, and so does a second copy of the unit centers. The
     softmax is float32: a block of rows of the logits is widened for it.
     """
-    logits, rows = global_batch_size * num_rows, num_rows * embedding_size
-    embeddings = 4 * 4 * global_batch_size * embedding_size
+    columns = num_rows * config.sub_centers
+    logits, rows = global_batch_size * columns, num_rows * numbers_per_class(config)
+    best = 5 * global_batch_size * num_rows if config.sub_centers > 1 else 0
+    kept = 8 * rows + best + 4 * 4 * global_batch_size * numbers_per_class(config)
     if precision == "float32":
-        return 4 * logits + 8 * rows + embeddings
+        return 4 * logits + kept
     block = max(1, _SOFTMAX_BLOCK // num_rows)  # rows
-    return 2 * logits + 8 * rows + embeddings + 4 * num_rows * min(block, global_batch_size)
+    return 2 * logits + kept + 4 * num_rows * min(block, global_batch_size)
 
 
 def _check_arrays(global_batch_size: int, num_rows: int, embedding_size: int) -> None:

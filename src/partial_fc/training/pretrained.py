@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..symbol import NETWORKS
 from .module import FaceModule
 from .network import network_symbol, parameter_shapes
+from .plan import numbers_per_class
 
 log = logging.getLogger("partial_fc")
 
@@ -47,7 +48,7 @@ def read_pretrained(run: Run, rank: int) -> Dict[str, mx.nd.NDArray]:
     if config.centers:
         files = open_centers(config.centers)
         with _naming_centers():
-            files.check_size(run.num_classes, config.embedding_size)
+            files.check_size(run.num_classes, numbers_per_class(config))
     if not config.pretrained or rank:
         return {}
     path = model_paths(config.pretrained)[1]

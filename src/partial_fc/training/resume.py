@@ -21,7 +21,7 @@ log = logging.getLogger("partial_fc")
 
 # Keys that must be the same in a checkpoint and in the run that continues from it.
 _NETWORK = ("network", "net_name", "num_layers", "net_unit", "net_se", "net_act", "net_input", "net_output")
-_SAME = ("num_classes", "embedding_size", *_NETWORK, "image_size")
+_SAME = ("num_classes", "embedding_size", "sub_centers", *_NETWORK, "image_size")
 # Keys that may differ without a warning: they do not change how training continues.
 _MAY_DIFFER = {"initializer", "workspace", "published_files", *(key for key, entry in KEYS.items() if entry.start)}
 # Values of keys that older checkpoints lack: what all runs did before there was the key.
@@ -35,6 +35,11 @@ _BEFORE_THE_KEY = {
     "net_input": 1,
     "bn_mom": 0.9,
     "precision": "float32",
+    "margin_warmup": 0,
+    "sub_centers": 1,
+    "adaface_m": 0.0,
+    "adaface_h": 0.333,
+    "adaface_t_alpha": 0.01,
 }
 
 
@@ -136,6 +141,8 @@ def restore(found: Checkpoint, module: FaceModule, settings: Mapping[str, Any], 
         _log_differences(manifest, settings, comm.world_size)
         if manifest["num_update"] == max_update:
             log.warning("nothing is left to train: max_update is %d; raise it to continue", max_update)
+    if manifest.get("margin"):  # what runs before 0.3 and most losses have not
+        module.head.margin.load(manifest["margin"])
     return RunState.from_json(manifest["progress"])
 
 

@@ -4,6 +4,7 @@ from types import MappingProxyType
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..checkpoint.checkpoints import Damaged
+from ..head.adaface import AdaFace
 from .loss_scale import LossScale
 from .module import START, UpdateStats
 
@@ -82,6 +83,8 @@ def check_about(manifest: dict) -> None:
     try:
         progress = RunState.from_json(manifest.get("progress"))
         _counted(manifest["configuration"].get("batch_size"))
+        if manifest.get("margin"):  # only AdaFace has a state
+            AdaFace().load(manifest["margin"])
     except ValueError as error:
         raise Damaged(f"{where}: its manifest is damaged: {error}") from error
     if progress.last.num_update != manifest["num_update"]:

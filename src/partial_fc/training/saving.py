@@ -110,6 +110,7 @@ class Saver:
         module = self._module
         statistics = module.averaged_statistics()
         about = dict(configuration=self._run.settings(), versions=versions(), progress=self._progress().to_json())
+        about.update(margin=module.head.margin.state_dict())
         write = functools.partial(_write_files, module=module, comm=self._comm, statistics=statistics)
         with self._comm.busy(f"saving update {stats.num_update}", busy_timeout(self._run, self._comm.world_size)):
             self._checkpoints.save(stats.num_update, write, about)
