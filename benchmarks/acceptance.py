@@ -4,10 +4,13 @@
 
 The head against the dense float64 reference of the tests (losses, sampling, sizes that do not divide, centers on the
 device and on the host), by several ranks in one process and by one rank per GPU; a whole model against one rank on the
-CPU; collectives, their values and their speed; the speed of float32 in matrix products and in training; and the memory
-of a run against what partial_fc.training.plan computes before it. Without a GPU the same checks run on the CPU, on
-two ranks and in smaller sizes. Errors are the largest over all cases, as a share of the allowed one: 1e-5, or four
-times that of the formula in dense float32 where that is more. The exit status is 1 if a check failed.
+CPU; collectives, their values and their speed; the speed of matrix products and of training; and the memory of a run
+against what partial_fc.training.plan computes before it. Then float16: head and backbone against their references,
+with larger errors allowed (benchmarks/acceptance_precision.py); an update that an injected overflow must skip on all
+ranks; speed and memory. Without a GPU the same checks run on the CPU, on two ranks, in smaller sizes, and in bfloat16
+instead of float16, since a CPU has none. Errors of float32 are the largest over all cases, as a share of the allowed
+one: 1e-5, or four times that of the formula in dense float32 where that is more. The exit status is 1 if a check
+failed.
 """
 
 import os
@@ -62,9 +65,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 def _cases(device, ranks, runs):
     tests = os.path.join(ROOT, "tests")
-    on_each = [("ranks", launcher, ranks) for launcher in LAUNCHERS]
-    for measure, launcher, count in (("shards", "MPI", 1), *on_each, ("speed", "MPI", ranks), ("memory", "MPI", ranks)):
-        arguments = dict(measure=measure, device=device, runs=runs, **(_GPU if device == "gpu" else _CPU))
+    low = "float16" if device == "gpu" else "bfloat16"
+    runs_of = [("shards", "MPI", 1, "float32"), *(("ranks", launcher, ranks, "float32") for launcher in LAUNCHERS)]
+    runs_of += [(measure, "MPI", ranks, "float32") for measure in ("speed", "memory")]
+    runs_of += [(measure, "MPI", ranks, low) for measure in ("low", "speed", "memory")]
+    for measure, launcher, count, precision in runs_of:
+        arguments = dict(measure=measure, device=device, runs=runs, precision=precision)
+        arguments.update(_GPU if device == "gpu" else _CPU)
         try:
             measured = on_ranks(_WORKER, arguments, launcher, count, tests)
         except subprocess.CalledProcessError as error:  # the ranks have printed why

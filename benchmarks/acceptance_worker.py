@@ -20,6 +20,7 @@ from partial_fc.symbol import get_symbol
 from partial_fc.training.build import build
 from partial_fc.training.plan import memory_plan
 
+from . import acceptance_precision
 from .collectives_worker import calls
 from .head_worker import matrix_products
 from .measure import interleave, work
@@ -102,19 +103,34 @@ def _model_error(comm, ctx):
         return max(comm.all_gather_object(max(relative_error(model[name], truth[name]) for name in truth.files)))
 
 
+def measure_low(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
+    """Head and backbone in low precision against their references, and an update that is skipped."""
+    precision = arguments["precision"]
+    worst = acceptance_precision.head_error(comm, ctx, precision, _gather)
+    yield case(f"head in {precision}: error", worst, 1.0)
+    embeddings, gradients = acceptance_precision.backbone_errors(ctx, precision)
+    yield case(f"backbone in {precision}: error of embeddings", embeddings, acceptance_precision.EMBEDDINGS_LIMIT)
+    yield case(f"backbone in {precision}: error of gradients", gradients, acceptance_precision.GRADIENTS_LIMIT)
+    failures = acceptance_precision.skipping_failures(comm, ctx, precision)
+    yield case(f"overflow in {precision}: not skipped as it must be", failures, 0)
+
+
 def measure_speed(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
-    """Products of float32, and training."""
-    yield from _products(comm, ctx, arguments["runs"], **arguments["products"])
+    """Products, and training."""
+    precision = arguments["precision"]
+    measure_products = _products if precision == "float32" else _low_products
+    yield from measure_products(comm, ctx, arguments["runs"], precision, **arguments["products"])
     global_batch_size = comm.world_size * arguments["batch_size"]
-    update = Update(comm, ctx=ctx, global_batch_size=global_batch_size, **arguments["step"])
+    further = dict(arguments["step"], precision=precision)
+    update = Update(comm, ctx=ctx, global_batch_size=global_batch_size, **further)
     timed = dict(backbone=update.backbone, head=update.head_alone, training=update.both)
     seconds = interleave(comm, timed, arguments["runs"], update.batch)
     for name, values in seconds.items():
-        title = f"{name}, {arguments['step']['network']}, {update.num_classes:,} classes"
+        title = f"{name} in {precision}, {arguments['step']['network']}, {update.num_classes:,} classes"
         yield case(title, global_batch_size / statistics.median(values), unit="images/s")
 
 
-def _products(comm, ctx, runs, num_rows, global_batch_size, embedding_size):
+def _products(comm, ctx, runs, precision, num_rows, global_batch_size, embedding_size):
     embeddings, weight = (
         mx.nd.random.normal(shape=(rows, embedding_size), ctx=ctx) for rows in (global_batch_size, num_rows)
     )
@@ -124,12 +140,20 @@ def _products(comm, ctx, runs, num_rows, global_batch_size, embedding_size):
             yield case(f"{name} by {operator}", operations / statistics.median(values), unit="GFLOP/s per rank")
 
 
+def _low_products(comm, ctx, runs, precision, **sizes):
+    each = 2e-9 * sizes["num_rows"] * sizes["global_batch_size"] * sizes["embedding_size"]
+    for title, count, call in acceptance_precision.products(ctx, precision, **sizes):
+        (values,) = interleave(comm, {title: call}, runs).values()
+        yield case(title, count * each / statistics.median(values), unit="GFLOP/s per rank")
+
+
 def measure_memory(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """Memory that a run takes, of the rank that takes most, as a share of what was planned."""
-    config = from_command_line(arguments["memory"])
+    precision = arguments["precision"]
+    config = from_command_line([*arguments["memory"], f"--precision={precision}"])
     run = Run(config, config.models_root, config.num_classes)
     symbol = get_symbol(config.network, config.embedding_size, config.net_output)
-    planned = memory_plan(run, symbol, comm.world_size, ctx)
+    planned = memory_plan(run, symbol, comm.world_size, ctx, precision)
     before = 0
     if ctx.device_type != "cpu":
         del planned["libraries"]
@@ -142,8 +166,8 @@ def measure_memory(comm: Communicator, ctx: mx.Context, arguments: Dict[str, Any
     mx.nd.waitall()
     used = max(comm.all_gather_object(_used(ctx) - before))
     total = sum(planned.values())
-    yield case("memory, planned", total / 2**20, unit="MiB")
-    yield case("memory, used / planned", used / total, 1.0)
+    yield case(f"memory in {precision}, planned", total / 2**20, unit="MiB")
+    yield case(f"memory in {precision}, used / planned", used / total, 1.0)
 
 
 def _used(ctx):
@@ -157,7 +181,9 @@ def _used(ctx):
 def measure(comm: Communicator, arguments: Dict[str, Any]) -> List[Dict[str, Any]]:
     """List of cases of what `measure` names."""
     ctx = mx.gpu(comm.local_rank) if arguments["device"] == "gpu" else mx.cpu()
-    functions = dict(shards=measure_shards, ranks=measure_ranks, speed=measure_speed, memory=measure_memory)
+    functions = dict(
+        shards=measure_shards, ranks=measure_ranks, speed=measure_speed, memory=measure_memory, low=measure_low
+    )
     return list(functions[arguments["measure"]](comm, ctx, arguments))
 
 

@@ -59,11 +59,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def print_rows(rows: Sequence[Row]) -> None:
     """Print the table of results of `measure`."""
     header = ["network", "precision", "parameters M", "multiply-adds G", f"training at batch {PLAN_BATCH_SIZE} GiB"]
-    header += ["training images/s", "embedding images/s"]
+    header += ["took at its batch GiB", "training images/s", "embedding images/s"]
     table = []
     for row in rows:
         cells = [f"{float(row[key]) / 10**power:.2f}" for key, power in (("parameters", 6), ("multiply_adds", 9))]
-        cells += [f"{float(row['memory']) / 2**30:.1f}"]
+        cells += [f"{float(row['memory']) / 2**30:.1f}", f"{float(row['measured']) / 2**30:.2f}"]
         cells += [f"{float(row[key]):.1f}" for key in ("training_images_per_second", "embedding_images_per_second")]
         table.append([str(row["network"]), str(row["precision"]), *cells])
     print_table(header, table)

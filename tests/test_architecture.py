@@ -23,7 +23,7 @@ ROOMS = {
     "backbone": set(),
     "checkpoint": {"distributed", "head", "lists"},
     "data": {"distributed", "lists", "pictures"},
-    "doctor": {"distributed"},
+    "doctor": {"device", "distributed", "head"},
     "eval": {"backbone", "checkpoint", "data", "device", "distributed", "lists", "pictures"},
     "training": {
         "backbone",
@@ -220,7 +220,7 @@ def test_the_command_line_does_not_wait_for_mxnet():
 
 
 def test_doctor_needs_nothing_that_may_be_broken():
-    in_processes_of_their_own = {"doctor.libraries", "doctor.collective"}
+    in_processes_of_their_own = {"doctor.libraries", "doctor.collective", "doctor.precisions"}
     libraries = {"mxnet", "numpy", "tqdm", "psutil", "easydict", "yaml", "cv2", "horovod", "mpi4py"}
     for name, path in NAMES.items():
         if room_of(name) == "doctor" and name not in in_processes_of_their_own:

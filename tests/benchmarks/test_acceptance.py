@@ -4,9 +4,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from benchmarks import acceptance
+from benchmarks import acceptance, acceptance_precision
 from benchmarks.acceptance_worker import _error, _problems, case
 from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.training.loss_scale import LossScale
 
 from helpers.shards import Shards
 
@@ -21,8 +22,12 @@ def test_all_checks_pass_on_the_cpu(capsys):
     for ranks in ("2 x MPI", "2 x Gloo"):
         for check in ("head, centers on the device: error", "model, two updates: error", "collectives: wrong values"):
             assert (ranks, check) in checks
-    assert ("2 x MPI", "memory, used / planned") in checks
-    assert [row[4] for row in rows if row[3]] == ["passed"] * 17
+    for precision in ("float32", "bfloat16"):
+        assert ("2 x MPI", f"memory in {precision}, used / planned") in checks
+        assert ("2 x MPI", f"training in {precision}, demo, 20,000 classes") in checks
+    for check in ("head in bfloat16: error", "overflow in bfloat16: not skipped as it must be"):
+        assert ("2 x MPI", check) in checks
+    assert [row[4] for row in rows if row[3]] == ["passed"] * 22
     assert all(float(row[2].split()[0]) > 0 for row in rows if not row[3])
 
 
@@ -34,6 +39,17 @@ def test_wrong_gradient_fails(monkeypatch):
     assert _error(problem, margin, parts) > 1
 
 
+def test_float32_has_no_error_of_low_precision():
+    assert max(acceptance_precision.backbone_errors(mx.cpu(), "float32")) < 1e-5
+
+
+def test_an_overflow_that_does_not_lower_the_scale_is_found(monkeypatch):
+    failures = lambda: Shards(2).run(lambda comm: acceptance_precision.skipping_failures(comm, mx.cpu(), "bfloat16"))  # noqa: E731
+    assert failures() == [0, 0]
+    monkeypatch.setattr(LossScale, "next", lambda self, finite: False)
+    assert failures() == [2, 2]
+
+
 @pytest.mark.parametrize("value, limit, passed", [(1, 1, True), (1.5, 1, False), (np.nan, 1, False), (3, None, None)])
 def test_verdict(value, limit, passed):
     assert case("check", value, limit)["passed"] is passed
@@ -43,7 +59,7 @@ def test_status_if_a_check_fails_or_ranks_end(monkeypatch, capsys):
     monkeypatch.setattr(acceptance, "_WORKER", "no.such.module")
     assert acceptance.main(["--device", "cpu"]) == 1
     printed = capsys.readouterr().out
-    assert "| 2 x Gloo | ranks: ranks ended | 1 | <= 0 | FAILED |" in printed and "5 of 5 checks failed." in printed
+    assert "| 2 x Gloo | ranks: ranks ended | 1 | <= 0 | FAILED |" in printed and "8 of 8 checks failed." in printed
 
 
 def test_no_gpu(capsys):
