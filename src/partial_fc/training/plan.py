@@ -88,8 +88,9 @@ def memory_plan(
 def _step(global_batch_size: int, num_rows: int, config: Config, precision: str) -> int:
     """Bytes of a step of the head beyond the centers: logits, unit centers, their gradient, and embeddings.
 
-    With sub-centers there are logits of all centers, and the largest of each class, with its number. In low precision logits and gradient take two bytes a number, and so does a second copy of the unit centers. The
-    softmax is float32: a block of rows of the logits is widened for it.
+    With sub-centers there are logits of all centers, and the largest of each class, with its number. In low precision
+    logits and gradient take two bytes per number, and so does a second copy of the unit centers. The softmax is
+    float32: a block of rows of the logits is widened for it.
     """
     columns = num_rows * config.sub_centers
     logits, rows = global_batch_size * columns, num_rows * numbers_per_class(config)
