@@ -11,6 +11,7 @@ from partial_fc.cli.centers import parser as centers
 from partial_fc.cli.data.main import parser as data
 from partial_fc.cli.doctor import parser as doctor
 from partial_fc.cli.eval.main import parser as evaluate
+from partial_fc.cli.export import export_parser
 from partial_fc.cli.train_arguments import from_command_line
 
 from helpers.documents import command_lines, documents
@@ -55,7 +56,12 @@ def test_training(line):
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("partial-fc")])
 def test_commands(line):
     _, command, *arguments = words_of(line)
-    parsers = {"data": data, "eval": evaluate, "centers": centers, "doctor": doctor}
+    if command == "train":
+        from_command_line(
+            [each if each != "./mobilenet" else "mobilefacenet" for each in arguments]
+        )  # a file of readers
+        return
+    parsers = {"data": data, "eval": evaluate, "centers": centers, "doctor": doctor, "export": export_parser}
     parsers[command]().parse_args(arguments)
 
 

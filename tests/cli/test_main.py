@@ -64,7 +64,8 @@ def test_families_of_commands(command, message, tmp_path, capsys):
     further = ["--model", "nowhere"] if command == "eval" else []
     assert main([command, *arguments[command], *further]) == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith("error: ") and message in printed.err
+    *log, error = printed.err.splitlines()
+    assert error.startswith("error: ") and message in error and all(line.startswith("precision: ") for line in log)
 
 
 def test_arguments_of_the_process(monkeypatch, capsys):

@@ -125,6 +125,8 @@ def test_files_that_cannot_be_read(name, problem, tmp_path):
 def test_examples():
     assert {name: len(read_host_file(os.path.join(EXAMPLES, name))) for name in os.listdir(EXAMPLES)} == {
         "addresses": 3,
+        "host_8": 1,
+        "host_16": 2,
         "one-machine": 1,
         "two-machines": 2,
     }

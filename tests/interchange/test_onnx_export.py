@@ -46,12 +46,13 @@ def export(tmp_path, network="demo", size=16, **options):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_any_number_of_raw_images(network, tmp_path):
-    model, path = export(tmp_path, network)
-    images = random_images(5, (16, 16), seed=3)
+    size = 112 if network == "mobilefacenet" else 16  # its last convolution sees 7 x 7 pixels
+    model, path = export(tmp_path, network, size)
+    images = random_images(5, (size, size), seed=3)
     expected = Embedder(model).embed(images)
     reader = session(path)
     assert [each.name for each in reader.get_inputs()] == ["data"]
-    assert reader.get_inputs()[0].shape == ["N", 3, 16, 16] and reader.get_outputs()[0].shape == ["N", 24]
+    assert reader.get_inputs()[0].shape == ["N", 3, size, size] and reader.get_outputs()[0].shape == ["N", 24]
     for count in (1, 2, 5):
         pixels = images[:count].transpose(0, 3, 1, 2).astype(np.float32)
         check_same(expected[:count], reader.run(None, {"data": pixels})[0], network)

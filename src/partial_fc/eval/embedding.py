@@ -300,7 +300,7 @@ def open_embedder(name: str, ctx: mx.Context, options: ModelOptions) -> Embedder
 
 def _open_mxnet(name: str, ctx: mx.Context, options: ModelOptions) -> Embedder:
     model = load_model(name, options.layer, options.operators)
-    return Embedder(model, ctx, options.batch_size, options.bgr, options.scaling)
+    return Embedder(model, ctx, options.batch_size, options.bgr, options.scaling, options.precision)
 
 
 def _open_onnx(name: str, options: ModelOptions) -> Embedder:

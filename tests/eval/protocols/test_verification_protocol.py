@@ -114,12 +114,8 @@ def test_pairs_of_one_kind_have_an_accuracy_and_no_curve(saved, capsys, kind):
 @pytest.mark.parametrize(
     "scales_input, words, why",
     [
-        (True, "pixels as they are", "because its symbol begins with _minus_scalar; mean and scale override this"),
-        (
-            False,
-            "(pixel - 127.5) * 0.0078125",
-            "because its symbol begins with FullyConnected; mean and scale override",
-        ),
+        (True, "pixels as they are", "because it begins with _minus_scalar; mean and scale override this"),
+        (False, "(pixel - 127.5) * 0.0078125", "because it begins with FullyConnected; mean and scale override"),
     ],
 )
 def test_scaling_is_told_and_can_be_given(saved, capsys, scales_input, words, why):
