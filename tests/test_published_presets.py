@@ -144,7 +144,10 @@ def test_errors_name_the_file_and_the_published_key(old, new, message, edited):
     "argv, message",
     [
         (["--dataset", "emore"], "--dataset emore: unknown; one of faces, noise, 1w$"),
-        (["--dataset", "noise", "--network", "r50"], "--network r50: unknown; one of r18, r100, rx50, or PREFIX of your own"),
+        (
+            ["--dataset", "noise", "--network", "r50"],
+            "--network r50: unknown; one of r18, r100, rx50, or PREFIX of your own",
+        ),
         ([*NOISE, "--loss", "softmax"], "--loss softmax: unknown; one of cosface, arcface$"),
         ([*NOISE, "--set", "fp16=true"], "--set fp16=true: no such key"),
         ([*NOISE, "--set", "presets=x"], "--set presets=x: presets depend on it; use --presets x"),
