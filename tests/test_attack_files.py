@@ -171,7 +171,7 @@ def test_progress_of_other_types(changes):
 def test_manifests_that_lack_what_runs_save(name):
     with pytest.raises(Damaged, match=name if name != "progress" else "not the progress of a run"):
         check_about({**about(), name: None})
-    with pytest.raises(Damaged, match="is no count"):
+    with pytest.raises(Damaged, match="is not a count"):
         check_about({**about(), "configuration": {"batch_size": "4"}})
 
 
