@@ -1,10 +1,9 @@
 """The end of a run: `summary.json` with what it reached and where its files are, and the picture of its curves."""
 
-import json
 import os
 from typing import Any, Dict, Mapping, Sequence
 
-from ..files import atomic_path
+from ..files import write_json
 from .callbacks import LossLog, Verification
 from .curves import draw_curves
 from .run_folder import run_files
@@ -46,9 +45,7 @@ def leave_results(
 
 def write_summary(models_root: str, summary: Mapping[str, Any]) -> None:
     """Replace `summary.json` in the models root; raises OSError, and leaves an earlier one, if it cannot be written."""
-    with atomic_path(os.path.join(models_root, "summary.json")) as path, open(path, "w") as file:
-        json.dump(summary, file, indent=2)
-        file.write("\n")
+    write_json(os.path.join(models_root, "summary.json"), summary)
 
 
 def _training(losses: LossLog) -> Dict[str, Any]:
