@@ -57,9 +57,9 @@ def test_hosts_are_compared_and_those_that_answer_get_ranks(well, capsys):
 def test_json(well, capsys):
     well["here"] = facts_with(models_root={"error": "/: Read-only file system"})
     assert main(["--json", "-H", "node1"]) == 1
-    told = json.loads(capsys.readouterr().out)
-    assert told["troubles"] == 1 and told["warnings"] == 0 and told["facts"]["node1"] == FACTS
-    here, *_ = told["findings"].values()
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["troubles"] == 1 and reported["warnings"] == 0 and reported["facts"]["node1"] == FACTS
+    here, *_ = reported["findings"].values()
     (trouble,) = [finding for finding in here if finding["status"] == "trouble"]
     assert set(trouble) == {"topic", "status", "message", "advice"} and trouble["topic"] == "models root"
 
@@ -112,10 +112,10 @@ def test_one_of_the_commands(monkeypatch):
 
 
 def test_without_mxnet(tmp_path):
-    """Everything else is told nevertheless, and nothing but advice is printed."""
+    """Everything else is printed nevertheless, and nothing but advice is printed."""
     (tmp_path / "mxnet.py").write_text("raise ImportError('libgfortran.so.4: cannot open shared object file')")
     path = os.pathsep.join([str(tmp_path), os.path.join(ROOT, "src")])
     process = run([sys.executable, "-m", "partial_fc", "doctor", "--rec", "nowhere/train.rec"], PYTHONPATH=path)
     assert process.returncode == 1 and "Traceback" not in process.stdout
-    for told in ("libgfortran.so.4", "-> . setup-utils/env.sh", "ok       GPUs", "train.rec: No such file"):
-        assert told in process.stdout
+    for reported in ("libgfortran.so.4", "-> . setup-utils/env.sh", "ok       GPUs", "train.rec: No such file"):
+        assert reported in process.stdout

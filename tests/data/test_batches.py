@@ -318,13 +318,13 @@ def write_records_of(folder, images):
 
 def test_skipped_records_are_named_and_counted(damaged, caplog):
     first(skipping(damaged, bad_record_share=1.0).batches(), 12)
-    told = [record.getMessage() for record in caplog.records]
+    reported = [record.getMessage() for record in caplog.records]
     named = {
         key
         for key in BAD
-        if sum(f"train.rec: record {key} " in f"{line} " or f"record {key}:" in line for line in told) == 1
+        if sum(f"train.rec: record {key} " in f"{line} " or f"record {key}:" in line for line in reported) == 1
     }
-    assert named == BAD and told[-1] == "skipped 3 bad records"
+    assert named == BAD and reported[-1] == "skipped 3 bad records"
 
 
 @pytest.mark.parametrize("label", [7, 10**9])

@@ -25,15 +25,15 @@ class Two(Communicator):
 
 
 @pytest.mark.parametrize(
-    "other, told",
+    "other, reported",
     [
         ({"numpy": "1.2", "horovod": "3"}, "the version of numpy is 1.1 here, 1.2 on rank 1"),
         ({"numpy": "1.1"}, "the version of horovod is 3 here, missing on rank 1"),
         ({"numpy": "1.1", "horovod": "3", "more": "4"}, "the version of more is missing here, 4 on rank 1"),
     ],
 )
-def test_compare_names_what_differs_and_where(other, told):
-    with pytest.raises(CollectiveError, match=told):
+def test_compare_names_what_differs_and_where(other, reported):
+    with pytest.raises(CollectiveError, match=reported):
         compare("the version", {"numpy": "1.1", "horovod": "3"}, Two(other))
 
 

@@ -14,7 +14,7 @@ from partial_fc.errors import InputError
 
 
 @pytest.mark.parametrize(
-    "arrays, told",
+    "arrays, reported",
     [
         ([mx.nd.ones(3)], "must be a dictionary of NDArrays by name, not a list"),
         ({1: mx.nd.ones(3)}, "names of type str, 1 is of type int"),
@@ -24,8 +24,8 @@ from partial_fc.errors import InputError
     ],
 )
 @pytest.mark.parametrize("exchange", ["all_reduce", "broadcast"])
-def test_one_rank_refuses_what_many_cannot_exchange(exchange, arrays, told):
-    with pytest.raises(InputError, match=told):
+def test_one_rank_refuses_what_many_cannot_exchange(exchange, arrays, reported):
+    with pytest.raises(InputError, match=reported):
         getattr(Communicator(), exchange)(arrays)
 
 

@@ -27,15 +27,15 @@ def broken(tmp_path, monkeypatch):
 
 def test_this_host(tmp_path):
     path = write_faces(tmp_path)
-    told = facts.gather(str(tmp_path / "models"), path)
-    assert told["mxnet"]["version"] == "1.9.1" and told["mxnet"]["cuda"] in (True, False)
-    assert told["horovod"]["version"] == "0.28.1" and told["horovod"]["gloo"] and told["horovod"]["mpi"]
-    assert told["horovod"]["mpi_library"].split()[-1].strip("v") in told["mpirun"]["version"]
-    assert told["trainer"] == {} and told["horovodrun"]["version"] == "0.28.1"
-    assert told["precisions"]["auto"] in ("float32", *told["precisions"]["gflops"])
-    assert all(1 < value < 1e6 for value in told["precisions"]["gflops"]["float32"].values())
-    assert told["models_root"]["free"] > 0 < told["models_root"]["write_mb_s"]
-    assert told["data"]["bytes"] == os.path.getsize(path) and told["data"]["read_mb_s"] > 0
+    reported = facts.gather(str(tmp_path / "models"), path)
+    assert reported["mxnet"]["version"] == "1.9.1" and reported["mxnet"]["cuda"] in (True, False)
+    assert reported["horovod"]["version"] == "0.28.1" and reported["horovod"]["gloo"] and reported["horovod"]["mpi"]
+    assert reported["horovod"]["mpi_library"].split()[-1].strip("v") in reported["mpirun"]["version"]
+    assert reported["trainer"] == {} and reported["horovodrun"]["version"] == "0.28.1"
+    assert reported["precisions"]["auto"] in ("float32", *reported["precisions"]["gflops"])
+    assert all(1 < value < 1e6 for value in reported["precisions"]["gflops"]["float32"].values())
+    assert reported["models_root"]["free"] > 0 < reported["models_root"]["write_mb_s"]
+    assert reported["data"]["bytes"] == os.path.getsize(path) and reported["data"]["read_mb_s"] > 0
     assert sorted(os.listdir(tmp_path)) == ["train.idx", "train.rec", "val.bin"]
 
 
@@ -48,30 +48,30 @@ def test_this_host(tmp_path):
 )
 def test_mxnet_that_does_not_work(code, mxnet, broken, tmp_path):
     broken("mxnet", code)
-    told = facts.gather(str(tmp_path))
-    assert told["mxnet"] == {"error": mxnet} and told["horovod"] is None
-    assert mxnet.split(":")[0] in told["trainer"]["error"]
-    assert "error" not in told["models_root"] and told["data"] is None
+    reported = facts.gather(str(tmp_path))
+    assert reported["mxnet"] == {"error": mxnet} and reported["horovod"] is None
+    assert mxnet.split(":")[0] in reported["trainer"]["error"]
+    assert "error" not in reported["models_root"] and reported["data"] is None
 
 
 def test_import_that_does_not_end(broken, monkeypatch):
     broken("mxnet", "import time; time.sleep(60)")
     monkeypatch.setattr(facts, "TIMEOUT", 1)
-    told = facts._probe("libraries", "mxnet", "horovod")
-    assert told == {"mxnet": {"error": "no answer within 1 s"}, "horovod": None}
+    reported = facts._probe("libraries", "mxnet", "horovod")
+    assert reported == {"mxnet": {"error": "no answer within 1 s"}, "horovod": None}
 
 
 def test_horovod_that_crashes_leaves_what_is_known_of_mxnet(broken):
     broken("horovod", "import os; os.kill(os.getpid(), 9)")
-    told = facts._probe("libraries", "mxnet", "horovod")
-    assert told["mxnet"]["version"] == "1.9.1" and told["horovod"] == {"error": "ended by SIGKILL"}
+    reported = facts._probe("libraries", "mxnet", "horovod")
+    assert reported["mxnet"]["version"] == "1.9.1" and reported["horovod"] == {"error": "ended by SIGKILL"}
 
 
 def test_gpus_as_the_driver_tells(program):
     program("nvidia-smi", "echo 'Tesla V100, 7.0, 470.57.02, 32510, 3'; echo 'Tesla V100, 7.0, 470.57.02, 32510, 0'")
-    told = facts.nvidia_gpus()
-    assert told["driver"] is None and [gpu["used_mib"] for gpu in told["gpus"]] == ["3", "0"]
-    assert told["gpus"][0]["name"] == "Tesla V100" and told["gpus"][0]["compute_capability"] == "7.0"
+    reported = facts.nvidia_gpus()
+    assert reported["driver"] is None and [gpu["used_mib"] for gpu in reported["gpus"]] == ["3", "0"]
+    assert reported["gpus"][0]["name"] == "Tesla V100" and reported["gpus"][0]["compute_capability"] == "7.0"
 
 
 def test_driver_that_fails(program):
@@ -103,8 +103,8 @@ def test_disk_that_is_full_or_read_only(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", fail)
-    told = disk.models_root(str(tmp_path / "a" / "b"))
-    assert told["error"] == f"{tmp_path}: No space left on device" and told["path"] == str(tmp_path / "a" / "b")
+    reported = disk.models_root(str(tmp_path / "a" / "b"))
+    assert reported["error"] == f"{tmp_path}: No space left on device" and reported["path"] == str(tmp_path / "a" / "b")
     assert os.listdir(tmp_path) == []
     assert disk.models_root("/proc/models")["error"].startswith("/proc: ")
 
@@ -112,10 +112,10 @@ def test_disk_that_is_full_or_read_only(tmp_path, monkeypatch):
 def test_data_that_are_not_there_or_differ(tmp_path):
     assert "train.rec: No such file" in disk.data(str(tmp_path / "train.rec"))["error"]
     path = write_faces(tmp_path)
-    told = disk.data(path)
+    reported = disk.data(path)
     with open(tmp_path / "train.idx", "a") as file:
         file.write("999\t0\n")
-    assert disk.data(path)["index_digest"] != told["index_digest"]
+    assert disk.data(path)["index_digest"] != reported["index_digest"]
     os.remove(tmp_path / "train.idx")
     assert "train.idx: No such file" in disk.data(path)["error"]
 
@@ -128,9 +128,9 @@ def test_a_precision_that_the_processor_lacks_is_a_fact(monkeypatch, capsys):
 
     monkeypatch.setattr(precisions, "measure", fail)
     precisions.main()
-    told = json.loads(capsys.readouterr().out.splitlines()[-1])["precisions"]["gflops"]
-    (low,) = set(told) - {"float32"}
-    assert told[low] == {"error": "MXNetError: could not create a primitive descriptor"} and told["float32"]
+    reported = json.loads(capsys.readouterr().out.splitlines()[-1])["precisions"]["gflops"]
+    (low,) = set(reported) - {"float32"}
+    assert reported[low] == {"error": "MXNetError: could not create a primitive descriptor"} and reported["float32"]
 
 
 def test_speed_is_that_of_the_device():

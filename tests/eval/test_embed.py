@@ -69,8 +69,8 @@ def test_features_and_what_they_are_of(data):
     close(folder / "f.npy", plain)
     close(folder / "sum.npy", plain + mirrored)
     assert (folder / "f.txt").read_text().splitlines()[8:10] == ["9\t0", "10\t1"]
-    told = json.loads((folder / "f.json").read_text())
-    assert told["model"] == load_model(str(folder / "m")).checksum and told["images"] == 45
+    reported = json.loads((folder / "f.json").read_text())
+    assert reported["model"] == load_model(str(folder / "m")).checksum and reported["images"] == 45
     assert sorted(os.listdir(folder))[:3] == ["f.json", "f.npy", "f.txt"]
 
 
@@ -203,8 +203,10 @@ def test_bad_images_are_skipped_and_listed(with_bad_images, capsys):
     assert [name for name, _ in skipped] == ["0.jpg", "20.jpg", "22.jpg", "44.jpg"]
     assert "damaged JPEG" in skipped[1][1] and "20x20 pixels (height x width), expected 16x16" in skipped[3][1]
     assert json.loads((folder / "f.json").read_text())["skipped"] == 4
-    told = capsys.readouterr().err
-    assert f"skipped 4 of 45 images, see {folder}/f.skipped.txt" in told and "images/22.jpg: damaged JPEG" in told
+    reported = capsys.readouterr().err
+    assert (
+        f"skipped 4 of 45 images, see {folder}/f.skipped.txt" in reported and "images/22.jpg: damaged JPEG" in reported
+    )
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)

@@ -28,7 +28,7 @@ def test_whole_numbers_of_any_kind(labels):
 
 
 @pytest.mark.parametrize(
-    "labels, told",
+    "labels, reported",
     [
         (np.array([1, 2.5]), "sample 1 of the batch has label 2.5, not a whole number"),
         (np.array([np.nan, 1]), r"sample 0 of the batch has label nan, outside \[0, 10\)"),
@@ -46,8 +46,8 @@ def test_whole_numbers_of_any_kind(labels):
     ],
 )
 @pytest.mark.filterwarnings("ignore::numpy.VisibleDeprecationWarning")
-def test_what_is_no_label(labels, told):
-    with pytest.raises(InputError, match=told):
+def test_what_is_no_label(labels, reported):
+    with pytest.raises(InputError, match=reported):
         class_ids(labels, 10)
 
 

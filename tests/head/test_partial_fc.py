@@ -159,17 +159,17 @@ def test_batches_may_change_their_size_on_all_ranks_but_not_on_one():
 
 
 @pytest.mark.parametrize(
-    "embeddings, told",
+    "embeddings, reported",
     [
         (np.zeros((8, 24), np.float32), r"must be float32 \(4, 24\) on cpu\(0\).* not float32 \(8, 24\)"),
         (np.zeros((4, 23), np.float32), r"not float32 \(4, 23\)"),
         (np.zeros((4, 24), np.float16), "not float16"),
     ],
 )
-def test_embeddings_that_do_not_belong_to_the_choice(embeddings, told):
+def test_embeddings_that_do_not_belong_to_the_choice(embeddings, reported):
     head = small_head(Communicator())
     choice = head.choose(np.arange(4), 0)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=reported):
         head.step(mx.nd.array(embeddings, dtype=embeddings.dtype), choice, 0.1)
 
 

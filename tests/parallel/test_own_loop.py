@@ -104,8 +104,8 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_one_sentence_for_what_is_wrong(case, tmp_path):
-    old, new, told = WRONG[case]
+    old, new, reported = WRONG[case]
     assert old in printed()
     (tmp_path / "loop.py").write_text(printed().replace(old, new))
     process = launch("mpi", 2, tmp_path / "loop.py")
-    assert process.returncode and told in process.stdout, process.stdout
+    assert process.returncode and reported in process.stdout, process.stdout

@@ -88,18 +88,18 @@ def test_lines_of_the_log_and_scalars(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    "own, other, told",
+    "own, other, reported",
     [
         (0.04, 0.0, ""),
         (0.1, 0.5, "  rank 1 waited for images 25% of the time: try --set num_workers=N"),
         (1.0, 0.5, "  rank 0 waited for images 50% of the time: try --set num_workers=N"),
     ],
 )
-def test_waiting_for_images_is_told(tmp_path, caplog, own, other, told):
+def test_waiting_for_images_is_told(tmp_path, caplog, own, other, reported):
     with loss_log(tmp_path, frequent=2, max_update=2, other_waited=other) as log:
         log(UpdateStats(1, 1.0, 1.0, own / 2))
         log(UpdateStats(2, 1.0, 2.0, own))
-    assert lines(caplog) == ["update 2/2  loss 1.0000  lr 0.1  6 images/s  0:00:00 left" + told]
+    assert lines(caplog) == ["update 2/2  loss 1.0000  lr 0.1  6 images/s  0:00:00 left" + reported]
 
 
 def test_losses_are_in_the_file_whenever_a_line_is_logged(tmp_path):

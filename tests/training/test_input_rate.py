@@ -35,10 +35,10 @@ def test_rate(caplog, monkeypatch):
     reader = Reader()
     rates = measure_input(reader, Communicator(), 0.3)
     assert len(rates) == 1 and 100 < rates[0] <= 800 and reader.closed
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) >= 2
+    reported = [record.getMessage() for record in caplog.records]
+    assert len(reported) >= 2
     rate = f"{rates[0]:.0f}"
-    assert told[-1] == f"input alone, 0 of 0 s: {rate} images/s on all 1 ranks together, {rate} to {rate} per rank"
+    assert reported[-1] == f"input alone, 0 of 0 s: {rate} images/s on all 1 ranks together, {rate} to {rate} per rank"
 
 
 class TwoRanks(Communicator):
@@ -54,9 +54,9 @@ def test_every_line_counts_the_images_of_all_ranks(caplog, monkeypatch):
     monkeypatch.setattr(input_rate, "_SECONDS_BETWEEN_LINES", 0.1)
     caplog.set_level(logging.INFO, logger="partial_fc")
     measure_input(Reader(), TwoRanks(), 0.3)
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 3
-    for line in told:
+    reported = [record.getMessage() for record in caplog.records]
+    assert len(reported) == 3
+    for line in reported:
         total, least, most = map(int, re.search(r"(\d+) images/s on all 2 .*, (\d+) to (\d+) per rank$", line).groups())
         assert least == 50 and abs(total - least - most) <= 1
 

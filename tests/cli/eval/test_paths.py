@@ -95,8 +95,8 @@ def test_rec_and_folder(capsys):
     assert failure(capsys, "embed", "f.npy", "--rec", "nope", "--model", "m") == (
         "error: --rec nope: no such file or folder"
     )
-    told = failure(capsys, "ijb", "nope", "--dataset", "IJBC", "--model", "m")
-    assert told == "error: FOLDER nope: no such folder"
+    reported = failure(capsys, "ijb", "nope", "--dataset", "IJBC", "--model", "m")
+    assert reported == "error: FOLDER nope: no such folder"
 
 
 def write_images(folder):

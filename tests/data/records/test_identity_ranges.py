@@ -66,8 +66,8 @@ def test_training_tells_how_many_once(path, caplog):
     write_records(path, [[encode_jpeg(face(0, 0, 16))] * 4, [], [encode_jpeg(face(1, 0, 16))] * 4])
     for rank in range(2):
         BatchReader(RecordFile(path), 16, 2, SimpleNamespace(rank=rank, world_size=2))
-    (told,) = [record.getMessage() for record in caplog.records]
-    assert "train.rec: 1 of 3 identities have no images, the first is 1" in told
+    (reported,) = [record.getMessage() for record in caplog.records]
+    assert "train.rec: 1 of 3 identities have no images, the first is 1" in reported
 
 
 UNSORTED = [label for _ in range(5) for label in (0, 1, 2, 3) for _ in range(2)]  # 20 runs of 4 people
@@ -104,8 +104,8 @@ def test_both_numbers_are_told_at_the_start_of_training(tmp_path, caplog):
     records = RecordFile(write_runs(tmp_path, UNSORTED))
     for rank in range(2):
         BatchReader(records, 32, 2, SimpleNamespace(rank=rank, world_size=2))
-    (told,) = [record.getMessage() for record in caplog.records]
-    assert f"train.rec: {BOTH_NUMBERS}" in told and "data merge" in told
+    (reported,) = [record.getMessage() for record in caplog.records]
+    assert f"train.rec: {BOTH_NUMBERS}" in reported and "data merge" in reported
 
 
 def test_info_and_check_tell_of_runs_and_merge_mends_them(tmp_path, capsys):

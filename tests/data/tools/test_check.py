@@ -217,8 +217,8 @@ def test_misplaced_record_is_told(tmp_path):
 )  # fmt: skip
 def test_ranges_that_do_not_agree_with_labels(tmp_path, index, label, records):
     write(tmp_path, changed(index, label=label))
-    severity, _, told, _ = found(tmp_path)["identity range"]
-    assert severity == "error" and told[: len(records)] == records
+    severity, _, reported, _ = found(tmp_path)["identity range"]
+    assert severity == "error" and reported[: len(records)] == records
 
 
 def test_image_in_the_range_of_another(tmp_path):

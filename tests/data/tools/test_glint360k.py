@@ -205,9 +205,9 @@ def test_command(tmp_path, monkeypatch, caplog, capsys):
     release = split(tmp_path, archive())
     monkeypatch.setattr(prepare, "__defaults__", ((release,),))
     assert commands.main(["glint360k", str(tmp_path)]) == 0
-    told = [record.getMessage() for record in caplog.records]
-    assert told[0].endswith("release under test: 17091657 images of 360232 identities")
-    assert told[1].endswith("--rec " + os.path.join(str(tmp_path), "glint360k", "train.rec"))
+    reported = [record.getMessage() for record in caplog.records]
+    assert reported[0].endswith("release under test: 17091657 images of 360232 identities")
+    assert reported[1].endswith("--rec " + os.path.join(str(tmp_path), "glint360k", "train.rec"))
     for wrong in ("nowhere", str(tmp_path / "glint360k_00")):
         assert commands.main(["glint360k", wrong]) == 2
     empty = tmp_path / "empty"

@@ -160,9 +160,9 @@ def test_damaged_data_set_is_mended(damaged, out, tmp_path, caplog):
     assert merge([path], out, reading=SKIP) == (24, 9)
     assert images_of(out) == expected and is_ok(out) == (True, [])
     assert lines(out, "identities.txt") == [b"0", b"1", b"2", b"3", b"5", b"6", b"7", b"8", b"9"]
-    told = [record.getMessage() for record in caplog.records]
-    assert told[-1] == "skipped 6 bad records" and sum(line.startswith("skipped: ") for line in told) == 6
-    assert any("no image of identity 4 can be read" in line for line in told)
+    reported = [record.getMessage() for record in caplog.records]
+    assert reported[-1] == "skipped 6 bad records" and sum(line.startswith("skipped: ") for line in reported) == 6
+    assert any("no image of identity 4 can be read" in line for line in reported)
     rest, held = str(tmp_path / "rest"), str(tmp_path / "held")
     split(path, rest, held, share=0.3, reading=SKIP)
     assert sorted(images_of(rest) + images_of(held)) == sorted(expected) and is_ok(rest)[0] and is_ok(held)[0]

@@ -91,8 +91,8 @@ def test_damaged_records_are_skipped(folders, tmp_path, caplog, capsys):
     )
     assert commands.main([*arguments, "--bad-record-share", "0.34"]) == 0
     assert files(tmp_path / "out") == {**SECOND, **{name: FIRST[name] for name in FIRST if name != "id_0/0_1.jpg"}}
-    told = [record.getMessage() for record in caplog.records]
-    assert "record 2 cannot be read" in told[-3] and told[-1].endswith("out: 4 images of 4 identities")
+    reported = [record.getMessage() for record in caplog.records]
+    assert "record 2 cannot be read" in reported[-3] and reported[-1].endswith("out: 4 images of 4 identities")
     assert commands.main([*arguments, "--bad-record-share", "0"]) == 2
     assert "more than the maximum share" in capsys.readouterr().err
 

@@ -162,18 +162,18 @@ def error(capsys, *arguments):
 def test_embeddings_that_are_not_finite_are_refused(saved, capsys, monkeypatch):
     folder = saved[0]
     monkeypatch.setattr(Embedder, "_forward", lambda self, part: np.full((len(part), 6), np.nan))
-    told = error(capsys, "--model", folder / "m", "--bin", folder / "val.bin")
-    assert told == "error: val: image 0: its embedding is not finite"
+    reported = error(capsys, "--model", folder / "m", "--bin", folder / "val.bin")
+    assert reported == "error: val: image 0: its embedding is not finite"
 
 
 def test_wrong_arguments_are_one_line(saved, capsys):
     folder, model = saved[0], saved[0] / "m"
     save_verification_set(folder / "few.bin", pictures()[0][:18], [True] * 9)
-    told = error(capsys, "--model", model, "--bin", folder / "few.bin")
-    assert told == f"error: {model} on few: 9 pairs cannot be split into 10 folds"
+    reported = error(capsys, "--model", model, "--bin", folder / "few.bin")
+    assert reported == f"error: {model} on few: 9 pairs cannot be split into 10 folds"
     assert "nowhere.bin" in error(capsys, "--model", model, "--bin", "nowhere.bin")
     assert "no file nowhere-symbol.json" in error(capsys, "--model", "nowhere", "--bin", folder / "val.bin")
-    told = error(capsys, "--model", model, "--bin", folder / "val.bin", "--size", 8)
-    assert "images of 8x8 pixels (height x width) would need (6, 192)" in told
-    told = error(capsys, "--model", model, "--bin", folder / "val.bin", "--roc", folder / "no" / "roc.png")
-    assert told.startswith(f"error: --roc {folder}/no/roc.png: ")
+    reported = error(capsys, "--model", model, "--bin", folder / "val.bin", "--size", 8)
+    assert "images of 8x8 pixels (height x width) would need (6, 192)" in reported
+    reported = error(capsys, "--model", model, "--bin", folder / "val.bin", "--roc", folder / "no" / "roc.png")
+    assert reported.startswith(f"error: --roc {folder}/no/roc.png: ")
