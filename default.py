@@ -34,6 +34,7 @@ def common() -> EasyDict:
         momentum=0.9,
         wd=5e-4,  # weight decay
         bias_decay=True,
+        clip_gradient_norm=0.0,  # 0: no limit
         max_update=0,  # each data set has its own
         precision="float32",
         sample_ratio=1.0,

@@ -66,6 +66,11 @@ class Config:
     momentum: float = _key("momentum of both optimizers", at_least=0)
     wd: float = _key("weight decay", at_least=0)
     bias_decay: bool = _key("true: wd acts on all parameters, as published; false: not on biases and betas")
+    clip_gradient_norm: float = _key(
+        "largest norm of the backbone's gradients, summed over all ranks; larger ones are scaled down; 0: no limit. "
+        "The class centers take no part",
+        at_least=0,
+    )
     max_update: int = _key("length of the training", "updates", at_least=1)
     precision: Literal["float32", "bfloat16", "float16", "auto"] = _key(
         "of convolutions and products; auto: float16 on a GPU, bfloat16 on a CPU that computes it fast, else float32",

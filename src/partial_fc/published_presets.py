@@ -20,6 +20,7 @@ CONSTANTS: Dict[str, Any] = dict(
     momentum=0.9,
     wd=5e-4,
     bias_decay=True,
+    clip_gradient_norm=0.0,
     precision="float32",
     source="records",
     num_workers=2,

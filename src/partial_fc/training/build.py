@@ -12,6 +12,7 @@ from ..head.bank import make_bank
 from ..head.margin_softmax import MarginSoftmax
 from ..head.optimizer import CenterSGD
 from ..head.partial_fc import PartialFC
+from .backbone_update import UpdateRule
 from .module import FaceModule
 from .network import network_symbol
 from .plan import check_memory, memory_plan, on_host
@@ -43,10 +44,8 @@ def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
         config.batch_size,
         config.image_size,
         config.seed,
-        config.momentum,
-        config.wd,
+        UpdateRule(config.momentum, config.wd, config.bias_decay, config.clip_gradient_norm),
         config.initializer,
-        config.bias_decay,
         precision,
     )
 

@@ -35,6 +35,7 @@ _BEFORE_THE_KEY = {
     "net_input": 1,
     "bn_mom": 0.9,
     "precision": "float32",
+    "clip_gradient_norm": 0.0,
 }
 
 

@@ -1,0 +1,120 @@
+"""The update of the backbone's parameters: the optimizer, its state, weight decay and clipping."""
+
+import dataclasses
+import math
+from typing import Dict, Mapping, Optional
+
+import mxnet as mx
+import numpy as np
+
+# Numbers whose squares one product adds up in float32; the sums of these blocks are added in float64.
+_BLOCK = 2**18
+
+
+@dataclasses.dataclass(frozen=True)
+class UpdateRule:
+    """How the backbone's parameters follow their gradients.
+
+    Attributes:
+        momentum: share of the previous velocity that is kept.
+        wd: weight decay.
+        bias_decay: whether weight decay acts on every parameter, as published; otherwise MXNet's rule spares biases and
+            betas by their names. A variable of the symbol that has a `wd_mult` of its own keeps it.
+        clip_gradient_norm: largest norm of all gradients together, see `BackboneUpdate.update`; 0 for no limit.
+    """
+
+    momentum: float = 0.9
+    wd: float = 5e-4
+    bias_decay: bool = True
+    clip_gradient_norm: float = 0.0
+
+
+class BackboneUpdate:
+    """The optimizer of a bound module, and its state.
+
+    Args:
+        module: bound, with initial parameters.
+        symbol: as the user has it, whose attributes count.
+        rule: UpdateRule.
+        parameters: the arrays that the module trains, by name and in its order.
+        gradients: of these, likewise, which hold the sums over all ranks when `update` is called.
+
+    Attributes:
+        state: momentum by the name of the parameter; empty if the rule has a momentum of 0.
+        grad_norm: of the gradients in the last update, before it was limited; None without a limit.
+    """
+
+    def __init__(
+        self,
+        module: mx.mod.Module,
+        symbol: mx.sym.Symbol,
+        rule: UpdateRule,
+        parameters: Mapping[str, mx.nd.NDArray],
+        gradients: Mapping[str, mx.nd.NDArray],
+    ) -> None:
+        self._module, self._rule, self._gradients = module, rule, gradients
+        # The head's gradients hold the 1 / B of the mean, and ranks are summed: nothing is left to rescale.
+        module.init_optimizer(
+            kvstore=None, optimizer="sgd", optimizer_params=dict(momentum=rule.momentum, wd=rule.wd, rescale_grad=1.0)
+        )
+        self._optimizer = module._optimizer
+        if rule.bias_decay:
+            self._decay_all(symbol, parameters)
+        self.state = self._make_state(parameters)
+        self.grad_norm: Optional[float] = None
+
+    def _decay_all(self, symbol: mx.sym.Symbol, parameters: Mapping[str, mx.nd.NDArray]) -> None:
+        """Let weight decay act on what MXNet would spare by its name."""
+        own = {name for name, attributes in symbol.attr_dict().items() if "__wd_mult__" in attributes}
+        self._optimizer.set_wd_mult({name: 1.0 for name in parameters if name not in own})
+
+    def _make_state(self, parameters: Mapping[str, mx.nd.NDArray]) -> Dict[str, mx.nd.NDArray]:
+        """The optimizer's momentum by parameter, which MXNet would make in the first update."""
+        updater, state = self._module._updater, {}
+        for index, (name, weight) in enumerate(parameters.items()):
+            updater.states[index] = updater.optimizer.create_state_multi_precision(index, weight)
+            updater.states_synced[index] = True
+            if updater.states[index] is not None:
+                state[name] = updater.states[index]
+        return state
+
+    def update(self, lr: float, scale: float = 1.0) -> None:
+        """Update all parameters.
+
+        With a limit, gradients whose norm is above it are multiplied by limit / norm (Pascanu et al. 2013,
+        arXiv 1211.5063, algorithm 1). The norm is that of the gradient of the global batch: over all parameters, after
+        the sum over the ranks, so it is the same on every rank. Weight decay is no part of it.
+
+        Args:
+            lr: learning rate.
+            scale: what the gradients are multiplied by, see `LossScale`.
+
+        Raises:
+            ArithmeticError: with a limit, if the norm is not finite; then nothing is changed.
+        """
+        factor = self._clip(scale) if self._rule.clip_gradient_norm else 1.0
+        self._optimizer.rescale_grad = factor / scale
+        self._optimizer.set_learning_rate(lr)
+        self._module.update()
+
+    def _clip(self, scale: float) -> float:
+        """What the gradients are to be multiplied by."""
+        self.grad_norm = gradient_norm(self._gradients) / scale
+        if not math.isfinite(self.grad_norm):
+            raise ArithmeticError(f"the norm of the backbone's gradients is {self.grad_norm}")
+        limit = self._rule.clip_gradient_norm
+        return limit / self.grad_norm if self.grad_norm > limit else 1.0
+
+
+def gradient_norm(gradients: Mapping[str, mx.nd.NDArray]) -> float:
+    """The Euclidean norm of all numbers of float32 NDArrays together; waits for the device.
+
+    MXNet's `norm` and `multi_sum_sq` add millions of squares one after the other in float32, which is wrong by a
+    percent.
+    """
+    sums = []
+    for gradient in gradients.values():
+        flat = gradient.reshape((-1,))
+        blocks = (flat[start : start + _BLOCK] for start in range(0, flat.size, _BLOCK))
+        sums += [mx.nd.dot(block, block).reshape((1,)) for block in blocks]
+    return math.sqrt(mx.nd.concat(*sums, dim=0).asnumpy().sum(dtype=np.float64))
