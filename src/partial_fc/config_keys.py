@@ -19,7 +19,8 @@ def _key(meaning: str, unit: str = "", **more: Any) -> Any:
 class Config:
     """The configuration of a run, frozen; made and checked by `config.make_config`.
 
-    A `Literal` lists the choices; a tuple of int holds ascending updates, a tuple of str names of files.
+    A `Literal` lists the choices; a tuple of int holds ascending updates, a tuple of str names of files, or
+    patterns.
     """
 
     # Preset
@@ -70,6 +71,18 @@ class Config:
         "largest norm of the backbone's gradients, summed over all ranks; larger ones are scaled down; 0: no limit. "
         "The class centers take no part",
         at_least=0,
+    )
+    freeze: Tuple[str, ...] = _key(
+        "patterns (regular expressions) of names of the backbone's parameters and batch statistics that stay as they "
+        "are, as stage1.*,conv0_weight"
+    )
+    freeze_bn: bool = _key("true: all batch normalizations stay as they are, parameters and statistics")
+    freeze_centers: bool = _key("true: the class centers stay as they are")
+    lr_mult: Tuple[str, ...] = _key(
+        "PATTERN:FACTOR of the backbone's learning rate, as pre_fc1.*:10,stage1.*:0.1; of several that fit, the last"
+    )
+    wd_mult: Tuple[str, ...] = _key(
+        "PATTERN:FACTOR of the backbone's weight decay, likewise; where a pattern fits, bias_decay does not count"
     )
     max_update: int = _key("length of the training", "updates", at_least=1)
     precision: Literal["float32", "bfloat16", "float16", "auto"] = _key(
@@ -157,7 +170,8 @@ class Key:
     """An entry of the table.
 
     Attributes:
-        kind: bool, int, float, str, Tuple[int, ...] (updates, ascending) or Tuple[str, ...] (names of files).
+        kind: bool, int, float, str, Tuple[int, ...] (updates, ascending) or Tuple[str, ...] (names of files,
+            patterns).
         choices: the only values of a str; empty if there is no such list.
         at_least, above, at_most: limits of a number; None where there is none.
         start: whether it belongs to one start of a run: a run that continues, or is repeated, may have another value.
@@ -209,7 +223,7 @@ class Key:
     def values(self) -> str:
         """Description of its values: `whole number, at least 1`."""
         kinds: Dict[Any, str] = {bool: "true or false", int: "whole number", float: "number", str: "text"}
-        kinds.update({Tuple[int, ...]: "ascending list, as 1000,1500", Tuple[str, ...]: "list, as lfw,cfp_fp"})
+        kinds.update({Tuple[int, ...]: "ascending list, as 1000,1500", Tuple[str, ...]: "list, separated by commas"})
         text = ", ".join(choice or "empty" for choice in self.choices) or kinds[self.kind]
         limits = self.range.replace("not be negative", "at least 0").replace("be ", "").replace("lie ", "")
         return f"{text}, {limits}" if limits else text

@@ -7,12 +7,15 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from partial_fc.backbone.frozen import factors
 from partial_fc.data.batches import Batch
-from partial_fc.errors import CollectiveError
+from partial_fc.distributed.communicator import Communicator
+from partial_fc.errors import CollectiveError, InputError
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
+from partial_fc.symbol import get_symbol
 from partial_fc.training.backbone_update import UpdateRule, gradient_norm
 from partial_fc.training.loss_scale import LossScale
 from partial_fc.training.module import FaceModule
@@ -36,7 +39,7 @@ def batch(comm, num_update):
 def face_module(comm, rule, sample_ratio=1.0, symbol=None, **arguments):
     bank = MemoryBank(NUM_CLASSES, EMBEDDING_SIZE, comm, sample_ratio)
     head = PartialFC(bank, MarginSoftmax(32, m2=0.3), CenterSGD(), comm)
-    symbol = symbol or network_without_statistics()
+    symbol = network_without_statistics() if symbol is None else symbol
     size = GLOBAL_BATCH_SIZE // comm.world_size
     return FaceModule(symbol, head, comm, mx.cpu(), size, SIZE, rule=rule, **arguments)
 
@@ -156,3 +159,163 @@ def test_callbacks_learn_the_norm():
 
     first, second = Shards(2).run(work)
     assert first == second and len(set(first)) == 3 and min(first) > 0
+
+
+def network_of(kind):
+    return get_symbol("demo", EMBEDDING_SIZE, "FC") if kind == "demo" else network_without_statistics()
+
+
+def changed_names(rule, world_size=1, count=3, lr=0.1):
+    """Names of parameters and statistics that some updates, and the average over the ranks, change; of momentum."""
+
+    def work(comm):
+        module = face_module(comm, rule, symbol=network_of("demo"))
+        for array in module.aux_params.values():  # numbers of which an average over three ranks is not exact
+            array[:] = mx.nd.arange(array.size) / 7 + 0.1
+        everything = {**module.arg_params, **module.aux_params}
+        before = arrays_of(everything)
+        for num_update in range(count):
+            module.update(batch(comm, num_update), num_update, lr, 0.1)
+        module.average_statistics()
+        after = arrays_of({**module.arg_params, **module.aux_params})
+        exchanged = {name.rpartition("/")[2] for name in module._gradients}
+        return (
+            {name for name in before if not np.array_equal(before[name], after[name])},
+            set(module.momentum),
+            exchanged,
+        )
+
+    return Shards(world_size).run(work)[0]
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+@pytest.mark.parametrize(
+    "rule, is_frozen",
+    [
+        (UpdateRule(), lambda name: False),
+        (UpdateRule(freeze=("stage1.*",)), lambda name: name.startswith("stage1")),
+        (UpdateRule(freeze=("stage1.*", ".*_bias")), lambda name: name.startswith("stage1") or name.endswith("_bias")),
+        (UpdateRule(freeze=("stage2_bn_moving_.*",)), lambda name: name.startswith("stage2_bn_moving")),
+        (UpdateRule(freeze_bn=True), lambda name: "bn" in name or name.startswith("fc1")),
+    ],
+)
+def test_what_is_frozen_stays_to_the_bit_and_has_no_momentum(rule, is_frozen, world_size):
+    symbol = network_of("demo")
+    parameters, statistics = set(symbol.list_arguments()) - {"data"}, set(symbol.list_auxiliary_states())
+    changed, momentum, exchanged = changed_names(rule, world_size)
+    fixed_gain = {"fc1_gamma"}
+    assert changed == {name for name in parameters | statistics if not is_frozen(name)} - fixed_gain
+    assert momentum == exchanged == {name for name in parameters if not is_frozen(name)}
+
+
+def test_a_frozen_batch_norm_normalizes_by_its_running_statistics():
+    """The gradients are those of a network in which each is an affine function of its input."""
+
+    def work(comm):
+        embeddings, modules = (
+            [],
+            [face_module(comm, UpdateRule(freeze_bn=on), symbol=network_of("demo")) for on in (0, 1)],
+        )
+        for module in modules:
+            for name, array in module.aux_params.items():
+                array[:] = 2 if name.endswith("var") else 0.1
+            module.module.forward(module._data(batch(comm, 0).images), is_train=True)
+            trained = module.module.get_outputs()[0].asnumpy()
+            embeddings.append((trained, module.embed(batch(comm, 0).images)))
+        return [relative_error(trained, embedded) for trained, embedded in embeddings]
+
+    ((batch_statistics, running),) = Shards(1).run(work)
+    assert running < 1e-5 < 0.1 < batch_statistics
+
+
+def test_frozen_batch_norm_makes_the_ranks_equal_to_one():
+    """With fixed statistics no embedding depends on the other images of its rank."""
+    rule = UpdateRule(freeze_bn=True, wd_mult=("stage1.*:3",), lr_mult=("pre_fc1.*:0.5",), clip_gradient_norm=2.0)
+    one, three = (trained(rule, size, symbol=network_of("demo"), lr=0.01) for size in (1, 3))
+    assert three[1] == pytest.approx(one[1], rel=1e-4)
+    assert all(relative_error(three[0][name], one[0][name]) < 1e-4 for name in one[0] if np.any(one[0][name]))
+    assert relative_error(three[2], one[2]) < 1e-4
+
+
+def test_a_batch_of_one_image_needs_frozen_statistics():
+    def build_with(rule):
+        head = PartialFC(MemoryBank(5, EMBEDDING_SIZE, Communicator()), MarginSoftmax(), CenterSGD(), Communicator())
+        return FaceModule(network_of("demo"), head, Communicator(), mx.cpu(), 1, SIZE, rule=rule)
+
+    build_with(UpdateRule(freeze_bn=True))
+    with pytest.raises(CollectiveError, match="batch_size 1"):
+        build_with(UpdateRule(freeze=("stage1.*",)))
+
+
+def test_factors_of_learning_rate_and_weight_decay():
+    lr, wd = 0.05, 0.4
+    rule = UpdateRule(wd=wd, lr_mult=("fc1.*:3", "relu.*:0"), wd_mult=("conv0.*:0", ".*fc1_bias:0.5"))
+    lr_mult, wd_mult = {"fc1_weight": 3, "fc1_bias": 3, "relu0_gamma": 0}, {"conv0_weight": 0, "fc1_bias": 0.5}
+
+    def work(comm):
+        module = face_module(comm, rule)
+        module.arg_params["fc1_bias"][:] = 1
+        weights = arrays_of(module.arg_params)
+        momentum = {name: np.zeros_like(array) for name, array in weights.items()}
+        for num_update in range(3):
+            module.update(batch(comm, num_update), num_update, lr, 0.1)
+            for name, gradient in arrays_of(module._parameter_gradients).items():
+                decay = wd * wd_mult.get(name, 1) * weights[name]
+                momentum[name] = 0.9 * momentum[name] - lr * lr_mult.get(name, 1) * (gradient + decay)
+                weights[name] += momentum[name]
+        return [relative_error(array.asnumpy(), weights[name]) for name, array in module.arg_params.items()]
+
+    assert max(Shards(1).run(work)[0]) < 1e-6
+
+
+def test_the_last_pattern_that_fits_counts():
+    assert factors(["a1", "a2", "b"], ["a.*:2", "a2:0.5e1"], "lr_mult") == {"a1": 2, "a2": 5}
+
+
+@pytest.mark.parametrize(
+    "rule, error",
+    [
+        (dict(freeze=("stage9.*",)), "freeze: no parameter of the network has a name like 'stage9"),
+        (dict(freeze=("stage1",)), "freeze: no parameter .* 'stage1'.* write a pattern for whole names"),
+        (dict(freeze=("(",)), r"freeze: '\(' is not a regular expression: "),
+        (dict(freeze=(".*",)), "freeze: nothing of the backbone is left to train"),
+        (dict(freeze=("data",)), "freeze: no parameter"),
+        (dict(lr_mult=("stage1.*",)), "lr_mult: expected PATTERN:FACTOR .* not 'stage1"),
+        (dict(lr_mult=("stage1.*:-1",)), "lr_mult: expected PATTERN:FACTOR"),
+        (dict(wd_mult=("stage1.*:1.2.3",)), "wd_mult: expected PATTERN:FACTOR"),
+        (dict(wd_mult=("stage1.*:nan",)), "wd_mult: expected PATTERN:FACTOR"),
+        (dict(wd_mult=(":1",)), "wd_mult: expected PATTERN:FACTOR"),
+        (dict(wd_mult=("stage9.*:1",)), "wd_mult: no parameter"),
+    ],
+)
+def test_rules_that_do_not_fit_the_network(rule, error):
+    with pytest.raises(InputError, match=error):
+        UpdateRule(**rule).frozen(network_of("demo"))
+
+
+@pytest.mark.parametrize("sample_ratio", [1.0, 0.3])
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_frozen_centers_stay_and_the_backbone_learns(world_size, sample_ratio):
+    def work(comm):
+        modules = [face_module(comm, UpdateRule(), sample_ratio) for _ in range(2)]
+        modules[0].head.optimizer = None
+        before = [array.copy() for array in modules[0].head.bank.to_numpy()]
+        losses = [
+            [module.update(batch(comm, n), n, 0.1, lr) for n in range(3)] for module, lr in zip(modules, (0.1, 0.0))
+        ]
+        after = modules[0].head.bank.to_numpy()
+        return losses[0] == losses[1], all(map(np.array_equal, before, after))
+
+    # A learning rate of 0 leaves the centers, too, but not their momentum.
+    assert Shards(world_size).run(work) == [(True, True)] * world_size
+
+
+def test_frozen_centers_with_a_loss_scale():
+    def work(comm):
+        module = face_module(comm, UpdateRule(), loss_scale=LossScale(4.0))
+        module.head.optimizer = None
+        before = module.head.bank.weight.asnumpy()
+        module.update(batch(comm, 0), 0, 0.1, 0.1)
+        return np.array_equal(before, module.head.bank.weight.asnumpy()), module.loss_scale.skipped
+
+    assert Shards(2).run(work) == [(True, 0)] * 2

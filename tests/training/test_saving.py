@@ -22,6 +22,7 @@ from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
 from partial_fc.training import saving
+from partial_fc.training.backbone_update import UpdateRule
 from partial_fc.training.module import START, FaceModule, UpdateStats
 from partial_fc.training.resume import find_checkpoint, restore
 from partial_fc.training.run_state import RunState
@@ -89,12 +90,12 @@ def batches(comm, start=0):
         yield Batch(images[own], labels[own], labels[own], GLOBAL_BATCH_SIZE * (num_update + 1))
 
 
-def face_module(comm, network=None, sample_ratio=1.0, bank=MemoryBank, seed=0):
+def face_module(comm, network=None, sample_ratio=1.0, bank=MemoryBank, seed=0, rule=None):
     head = PartialFC(
         bank(NUM_CLASSES, EMBEDDING_SIZE, comm, sample_ratio, seed=seed), MarginSoftmax(32, m2=0.3), CenterSGD(), comm
     )
     network = network() if network else network_without_statistics()
-    return FaceModule(network, head, comm, mx.cpu(), GLOBAL_BATCH_SIZE // comm.world_size, SIZE, seed)
+    return FaceModule(network, head, comm, mx.cpu(), GLOBAL_BATCH_SIZE // comm.world_size, SIZE, seed, rule)
 
 
 def schedule(num_update):
@@ -162,6 +163,38 @@ def test_same_ranks_go_on_bit_for_bit(world_size, sample_ratio, bank, network, c
         assert last_losses == losses[cut:] and progress.last.num_update == cut
         assert set(final) == set(last_final)
         assert all(np.array_equal(final[name], last_final[name]) for name in final)
+
+
+RULE = UpdateRule(
+    clip_gradient_norm=5.0, freeze=("stage1.*", "bn1.*"), lr_mult=("pre_fc1.*:2",), wd_mult=("stage2.*:3",)
+)
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_same_ranks_go_on_bit_for_bit_with_every_rule(world_size, tmp_path):
+    arguments = dict(network=demo_network, sample_ratio=0.3, rule=RULE)
+    shards = Shards(world_size)
+    whole = shards.run(lambda comm: train(comm, str(tmp_path / "whole"), 5, **arguments))
+    shards.run(lambda comm: train(comm, str(tmp_path / "cut"), 2, **arguments))
+    rest = shards.run(lambda comm: train(comm, str(tmp_path / "cut"), 5, **arguments))
+    for (losses, final, _), (last_losses, last_final, _) in zip(whole, rest):
+        assert last_losses == losses[2:] and set(final) == set(last_final)
+        assert all(np.array_equal(final[name], last_final[name]) for name in final)
+
+
+def test_what_is_frozen_may_change_when_a_run_continues(tmp_path):
+    """Statistics that become frozen are the average over the ranks, on all of them; momentum begins with 0."""
+    shards, folder = Shards(3), str(tmp_path)
+    before = shards.run(lambda comm: train(comm, folder, 2, network=demo_network))
+    frozen = shards.run(lambda comm: train(comm, folder, 4, network=demo_network, rule=RULE))
+    name = "stage1_bn_moving_mean"
+    assert not np.array_equal(before[0][1][name], before[1][1][name])
+    average = sum(state[name] for _, state, _ in before) / 3
+    for _, state, _ in frozen:
+        assert np.allclose(state[name], average, rtol=1e-5) and np.array_equal(state[name], frozen[0][1][name])
+        assert "mom:stage1_conv_weight" not in state and "mom:stage2_conv_weight" in state
+    thawed = shards.run(lambda comm: train(comm, folder, 5, network=demo_network))
+    assert all(np.isfinite(losses).all() and "mom:stage1_conv_weight" in state for losses, state, _ in thawed)
 
 
 @pytest.fixture(scope="module")

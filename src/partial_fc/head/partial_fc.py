@@ -49,7 +49,7 @@ class PartialFC:
     Args:
         bank: `MemoryBank` of this rank.
         margin: `MarginSoftmax`.
-        optimizer: `CenterSGD`.
+        optimizer: `CenterSGD`; None for centers that stay as they are.
         comm: communicator over the ranks which the bank is spread over.
         precision: of the three matrix products: `float32`; `bfloat16`; `float16`, which needs a GPU. Target logits,
             softmax, loss, centers, momentum and what ranks exchange are float32 in any case.
@@ -59,7 +59,12 @@ class PartialFC:
     """
 
     def __init__(
-        self, bank: MemoryBank, margin: MarginSoftmax, optimizer: CenterSGD, comm: Ranks, precision: str = "float32"
+        self,
+        bank: MemoryBank,
+        margin: MarginSoftmax,
+        optimizer: Optional[CenterSGD],
+        comm: Ranks,
+        precision: str = "float32",
     ) -> None:
         self.bank, self.margin, self.optimizer, self.comm = bank, margin, optimizer, comm
         self._workspace = Workspace(bank.ctx)
@@ -159,7 +164,8 @@ class PartialFC:
         total_embeddings = self.comm.all_gather(unit_embeddings, name="embeddings")  # (B, D)
         self._pending = None
         if shard:
-            loss, grad_total, self._pending = self._shard_step(total_embeddings, shard)
+            loss, grad_total, shard = self._shard_step(total_embeddings, shard)
+            self._pending = shard if self.optimizer else None
         else:  # more ranks than classes: this one adds nothing, but takes part in every collective
             loss, _, _ = combine(*no_columns(len(total_embeddings), total_embeddings.context), self.comm)
             grad_total = mx.nd.zeros_like(total_embeddings)
@@ -246,6 +252,7 @@ class PartialFC:
 
     def _update(self, shard: "_Shard", lr: float) -> None:
         """Update the chosen centers, block by block, from the gradient (C, D) by their unit vectors."""
+        assert self.optimizer, "centers without an optimizer have no pending gradient"
         centers = shard.centers
         for block, inverse_norm in zip(centers.blocks(), shard.inverse_norms):
             unit = shard.unit_weight[block]

@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
-from typing import Dict, Mapping, Optional
+from typing import Dict, Mapping, Optional, Sequence, Set, Tuple
 
 import mxnet as mx
 import numpy as np
+
+from ..backbone.frozen import factors, frozen_names
 
 # Numbers whose squares one product adds up in float32; the sums of these blocks are added in float64.
 _BLOCK = 2**18
@@ -21,12 +23,29 @@ class UpdateRule:
         bias_decay: whether weight decay acts on every parameter, as published; otherwise MXNet's rule spares biases and
             betas by their names. A variable of the symbol that has a `wd_mult` of its own keeps it.
         clip_gradient_norm: largest norm of all gradients together, see `BackboneUpdate.update`; 0 for no limit.
+        freeze: patterns of the names of parameters and batch statistics that stay as they are, see `frozen_names`.
+        freeze_bn: whether all batch normalizations stay as they are.
+        lr_mult, wd_mult: factors of learning rate and weight decay by patterns, see `factors`.
     """
 
     momentum: float = 0.9
     wd: float = 5e-4
     bias_decay: bool = True
     clip_gradient_norm: float = 0.0
+    freeze: Tuple[str, ...] = ()
+    freeze_bn: bool = False
+    lr_mult: Tuple[str, ...] = ()
+    wd_mult: Tuple[str, ...] = ()
+
+    def frozen(self, symbol: mx.sym.Symbol) -> Set[str]:
+        """Names of the parameters and statistics of a symbol that stay as they are, see `frozen_names`.
+
+        Raises:
+            InputError: a rule that does not fit the symbol.
+        """
+        for key in ("lr_mult", "wd_mult"):
+            factors(symbol.list_arguments(), getattr(self, key), key)
+        return frozen_names(symbol, self.freeze, self.freeze_bn)
 
 
 class BackboneUpdate:
@@ -36,8 +55,8 @@ class BackboneUpdate:
         module: bound, with initial parameters.
         symbol: as the user has it, whose attributes count.
         rule: UpdateRule.
-        parameters: the arrays that the module trains, by name and in its order.
-        gradients: of these, likewise, which hold the sums over all ranks when `update` is called.
+        parameters: of the module, by name and in its order.
+        gradients: of those that are not frozen, which hold the sums over all ranks when `update` is called.
 
     Attributes:
         state: momentum by the name of the parameter; empty if the rule has a momentum of 0.
@@ -58,20 +77,23 @@ class BackboneUpdate:
             kvstore=None, optimizer="sgd", optimizer_params=dict(momentum=rule.momentum, wd=rule.wd, rescale_grad=1.0)
         )
         self._optimizer = module._optimizer
-        if rule.bias_decay:
-            self._decay_all(symbol, parameters)
+        self._set_factors(symbol, list(parameters))
         self.state = self._make_state(parameters)
         self.grad_norm: Optional[float] = None
 
-    def _decay_all(self, symbol: mx.sym.Symbol, parameters: Mapping[str, mx.nd.NDArray]) -> None:
-        """Let weight decay act on what MXNet would spare by its name."""
+    def _set_factors(self, symbol: mx.sym.Symbol, names: Sequence[str]) -> None:
+        """Factors of learning rate and weight decay; MXNet by itself would spare biases and betas by their names."""
         own = {name for name, attributes in symbol.attr_dict().items() if "__wd_mult__" in attributes}
-        self._optimizer.set_wd_mult({name: 1.0 for name in parameters if name not in own})
+        decay = {name: 1.0 for name in names if name not in own} if self._rule.bias_decay else {}
+        self._optimizer.set_wd_mult({**decay, **factors(names, self._rule.wd_mult, "wd_mult")})
+        self._optimizer.set_lr_mult(factors(names, self._rule.lr_mult, "lr_mult"))
 
     def _make_state(self, parameters: Mapping[str, mx.nd.NDArray]) -> Dict[str, mx.nd.NDArray]:
         """The optimizer's momentum by parameter, which MXNet would make in the first update."""
         updater, state = self._module._updater, {}
         for index, (name, weight) in enumerate(parameters.items()):
+            if name not in self._gradients:
+                continue
             updater.states[index] = updater.optimizer.create_state_multi_precision(index, weight)
             updater.states_synced[index] = True
             if updater.states[index] is not None:

@@ -1,10 +1,12 @@
 """Builds the module that a configuration describes: backbone, memory bank, loss, optimizer."""
 
+import dataclasses
 import logging
 
 import mxnet as mx
 
 from ..backbone.batch_norm import check_batch_norm
+from ..backbone.frozen import with_fixed_statistics
 from ..config import Config, Run
 from ..device import Precision, choose_precision
 from ..distributed.communicator import Communicator
@@ -21,9 +23,20 @@ log = logging.getLogger("partial_fc")
 
 
 def check_network(config: Config, comm: Communicator) -> None:
-    """Raise CollectiveError, on every rank, for a network that cannot train with the batch size, before it is built."""
+    """Check that the network can train with this batch size and UpdateRule, before it is built.
+
+    Raises:
+        CollectiveError: on every rank, if it cannot.
+    """
     with comm.raise_on_all_ranks():
-        check_batch_norm(network_symbol(config), (config.batch_size, 3, config.image_size, config.image_size))
+        symbol = network_symbol(config)
+        computed = with_fixed_statistics(symbol, update_rule(config).frozen(symbol))
+        check_batch_norm(computed, (config.batch_size, 3, config.image_size, config.image_size))
+
+
+def update_rule(config: Config) -> UpdateRule:
+    """The rule for the backbone's parameters, whose fields have the names of the keys."""
+    return UpdateRule(**{field.name: getattr(config, field.name) for field in dataclasses.fields(UpdateRule)})
 
 
 def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
@@ -44,7 +57,7 @@ def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
         config.batch_size,
         config.image_size,
         config.seed,
-        UpdateRule(config.momentum, config.wd, config.bias_decay, config.clip_gradient_norm),
+        update_rule(config),
         config.initializer,
         precision,
     )
@@ -79,4 +92,5 @@ def _head(run: Run, comm: Communicator, ctx: mx.Context, precision: str) -> Part
             config.bank_dir or None,
         )
     margin = MarginSoftmax(config.loss_s, config.loss_m1, config.loss_m2, config.loss_m3)
-    return PartialFC(bank, margin, CenterSGD(config.momentum, config.wd), comm, precision)
+    optimizer = None if config.freeze_centers else CenterSGD(config.momentum, config.wd)
+    return PartialFC(bank, margin, optimizer, comm, precision)

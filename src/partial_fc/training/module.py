@@ -4,13 +4,14 @@ import json
 import logging
 import math
 import time
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from ..backbone.batch_norm import check_batch_norm
 from ..backbone.fast import fast_symbol
+from ..backbone.frozen import with_fixed_statistics
 from ..backbone.initializer import initialize
 from ..data.batches import Batch
 from ..distributed.communicator import Communicator
@@ -93,17 +94,24 @@ class FaceModule:
         self.symbol, self.head, self.comm, self.ctx, self.seed = symbol, head, comm, ctx, seed
         self.batch_size = batch_size
         self.loss_scale = loss_scale or (LossScale() if precision == "float16" else None)
-        fast = fast_symbol(symbol, ctx, precision)
-        self.module = mx.mod.Module(fast, data_names=["data"], label_names=None, context=ctx)
+        rule = rule or UpdateRule()
+        with comm.raise_on_all_ranks():
+            self._frozen = rule.frozen(symbol)
+        computed = with_fixed_statistics(symbol, self._frozen) if self._frozen else symbol
+        self.module = mx.mod.Module(
+            fast_symbol(computed, ctx, precision),
+            data_names=["data"],
+            label_names=None,
+            context=ctx,
+            fixed_param_names=[name for name in symbol.list_arguments() if name in self._frozen],
+        )
         self.module.bind([("data", (batch_size, 3, image_size, image_size))], for_training=True)
         with comm.raise_on_all_ranks():
-            check_batch_norm(symbol, (batch_size, 3, image_size, image_size))
+            check_batch_norm(computed, (batch_size, 3, image_size, image_size))
         initialize(self.module, initializer, seed)
         self._take_arrays()
         self.broadcast_parameters()
-        self._optimizer = BackboneUpdate(
-            self.module, symbol, rule or UpdateRule(), self.arg_params, self._parameter_gradients
-        )
+        self._optimizer = BackboneUpdate(self.module, symbol, rule, self.arg_params, self._parameter_gradients)
         self._draws = any(node["op"] == "Dropout" for node in json.loads(symbol.tojson())["nodes"])
 
     def _take_arrays(self) -> None:
@@ -111,7 +119,7 @@ class FaceModule:
         executor, names = self.module._exec_group.execs[0], self.module._param_names
         self.arg_params = {name: executor.arg_dict[name] for name in names}
         self._aux_params = dict(executor.aux_dict)
-        self._parameter_gradients = {name: executor.grad_dict[name] for name in names}
+        self._parameter_gradients = {name: executor.grad_dict[name] for name in names if name not in self._frozen}
         self._gradients = {"grad/" + name: array for name, array in self._parameter_gradients.items()}
         self._overflow = mx.nd.zeros((1,), ctx=self.ctx)  # how many ranks' centers have gradients that overflow
         if self.loss_scale:
@@ -125,6 +133,11 @@ class FaceModule:
         """
         mx.nd.waitall()
         return self._aux_params
+
+    @property
+    def frozen(self) -> Set[str]:
+        """Names of the parameters and statistics that stay as they are."""
+        return self._frozen
 
     @property
     def momentum(self) -> Dict[str, mx.nd.NDArray]:
@@ -292,8 +305,10 @@ class FaceModule:
     def averaged_statistics(self) -> Dict[str, mx.nd.NDArray]:
         """Averages over the ranks of the running means and variances of batch normalization, by name."""
         averages = {name: array.copy() for name, array in self.aux_params.items()}
-        self.comm.all_reduce({"statistics/" + name: array for name, array in averages.items()})
-        for array in averages.values():
+        # An average over three ranks may differ in the last bit from what is frozen, and the same on all of them.
+        moving = {name: array for name, array in averages.items() if name not in self._frozen}
+        self.comm.all_reduce({"statistics/" + name: array for name, array in moving.items()})
+        for array in moving.values():
             array /= self.comm.world_size
         return averages
 

@@ -36,6 +36,11 @@ _BEFORE_THE_KEY = {
     "bn_mom": 0.9,
     "precision": "float32",
     "clip_gradient_norm": 0.0,
+    "freeze": [],
+    "freeze_bn": False,
+    "freeze_centers": False,
+    "lr_mult": [],
+    "wd_mult": [],
 }
 
 
@@ -130,7 +135,7 @@ def restore(found: Checkpoint, module: FaceModule, settings: Mapping[str, Any], 
     module.broadcast_momentum()
     with comm.raise_on_all_ranks():
         if comm.world_size == manifest["world_size"] and module.aux_params:
-            load_arrays(os.path.join(path, statistics_file(comm.rank, comm.world_size)), module.aux_params)
+            _load_statistics(os.path.join(path, statistics_file(comm.rank, comm.world_size)), module)
     if comm.rank == 0:
         ranks, max_update = manifest["world_size"], settings["max_update"]
         log.info("continuing from update %d, saved by %d ranks: %s", manifest["num_update"], ranks, path)
@@ -145,7 +150,16 @@ def _load_backbone(path: str, module: FaceModule) -> None:
     missing, surplus = load_parameters(file, {**module.arg_params, **module.aux_params})
     if missing or surplus:
         raise InputError(f"{file}: not of this network, which {'lacks' if surplus else 'has'} {(surplus + missing)[0]}")
-    load_arrays(os.path.join(path, MOMENTUM), module.momentum)
+    # What was frozen before, and is no longer, has no momentum yet; what is frozen now has none any more.
+    load_arrays(os.path.join(path, MOMENTUM), module.momentum, optional=module.arg_params)
+
+
+def _load_statistics(file: str, module: FaceModule) -> None:
+    """This rank's own statistics; what is frozen keeps the average over the ranks, which comes with the parameters."""
+    frozen = {name: array.copy() for name, array in module.aux_params.items() if name in module.frozen}
+    load_arrays(file, module.aux_params)
+    for name, array in frozen.items():
+        array.copyto(module.aux_params[name])
 
 
 def _log_differences(manifest: Dict[str, Any], settings: Mapping[str, Any], world_size: int) -> None:
