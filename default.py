@@ -31,6 +31,8 @@ def common() -> EasyDict:
         memory_bank_lr=0.1,
         lr_steps=[],
         lr_factor=0.1,
+        optimizer="sgd",
+        center_optimizer="sgd",
         momentum=0.9,
         wd=5e-4,  # weight decay
         bias_decay=True,

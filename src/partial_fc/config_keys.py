@@ -64,7 +64,13 @@ class Config:
     memory_bank_lr: float = _key("initial learning rate of the class centers", at_least=0)
     lr_steps: Tuple[int, ...] = _key("when both learning rates are multiplied by lr_factor", "updates")
     lr_factor: float = _key("factor of both learning rates at each of lr_steps", at_least=0)
-    momentum: float = _key("momentum of both optimizers", at_least=0)
+    optimizer: Literal["sgd", "adamw"] = _key(
+        "of the backbone: sgd has momentum; adamw is Adam with decoupled weight decay (arXiv 1711.05101)"
+    )
+    center_optimizer: Literal["sgd", "adamw"] = _key(
+        "of the class centers, likewise; adamw keeps two arrays of the size of the centers, sgd one"
+    )
+    momentum: float = _key("momentum of sgd", at_least=0)
     wd: float = _key("weight decay", at_least=0)
     bias_decay: bool = _key("true: wd acts on all parameters, as published; false: not on biases and betas")
     clip_gradient_norm: float = _key(

@@ -13,7 +13,7 @@ from partial_fc.distributed.communicator import Communicator
 from partial_fc.errors import CollectiveError, InputError
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
-from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.optimizer import CenterAdamW, CenterSGD, adamw_update
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
 from partial_fc.training.backbone_update import UpdateRule, gradient_norm
@@ -22,7 +22,7 @@ from partial_fc.training.module import FaceModule
 
 from helpers.models import network_without_statistics
 from helpers.shards import Shards
-from reference import relative_error
+from reference import adamw, relative_error
 
 NUM_CLASSES, EMBEDDING_SIZE, GLOBAL_BATCH_SIZE, SIZE = 101, 16, 12, 16
 
@@ -319,3 +319,84 @@ def test_frozen_centers_with_a_loss_scale():
         return np.array_equal(before, module.head.bank.weight.asnumpy()), module.loss_scale.skipped
 
     assert Shards(2).run(work) == [(True, 0)] * 2
+
+
+@pytest.mark.parametrize("bias_decay", [True, False])
+@pytest.mark.parametrize("loss_scale", [None, 2.0**12])
+@pytest.mark.parametrize("limit", [0.0, 37.0])
+def test_adamw_is_that_of_numpy(limit, loss_scale, bias_decay):
+    wd, mults = 0.3, dict(lr_mult=("fc1.*:2",), wd_mult=("conv0.*:0.5",))
+
+    def work(comm):
+        rule = UpdateRule("adamw", wd=wd, bias_decay=bias_decay, clip_gradient_norm=limit, **mults)
+        module = face_module(comm, rule, loss_scale=loss_scale and LossScale(loss_scale))
+        module.arg_params["fc1_bias"][:] = 1
+        weights = arrays_of(module.arg_params)
+        moments = {name: [np.zeros_like(array)] * 2 for name, array in weights.items()}
+        for num_update in range(6):
+            lr = 0.01 / (1 + num_update)
+            module.update(batch(comm, num_update), num_update, lr, 0.1)
+            gradients = arrays_of(module._parameter_gradients)
+            norm = math.sqrt(sum((gradient**2).sum() for gradient in gradients.values())) / (loss_scale or 1)
+            for name, gradient in gradients.items():
+                gradient *= (min(1, limit / norm) if limit else 1) / (loss_scale or 1)
+                decay = wd * (0.5 if name.startswith("conv0") else 1) * (bias_decay or not name.endswith("_bias"))
+                rate = lr * (2 if name.startswith("fc1") else 1)
+                weights[name], *moments[name] = adamw(
+                    weights[name], *moments[name], gradient, rate, decay, num_update + 1
+                )
+        assert len(module.momentum) == 2 * len(weights)
+        for name, array in module.arg_params.items():
+            assert relative_error(array.asnumpy(), weights[name]) < 2e-6, name
+            # 1 - 0.999 in float32, by which MXNet multiplies, is wrong by 1.3e-5.
+            for kind, expected, bound in zip(("mean/", "var/"), moments[name], (2e-6, 2e-5)):
+                assert relative_error(module.momentum[kind + name].asnumpy(), expected) < bound, kind + name
+        return True
+
+    assert Shards(1).run(work) == [True]
+
+
+def test_weight_decay_of_adamw_is_as_small_as_it_should_be():
+    """A factor 1 - lr wd would be rounded by float32, here by 5 %."""
+    weight, zeros = mx.nd.array(np.linspace(1, 2, 100000)), [mx.nd.zeros(100000) for _ in range(3)]
+    before = weight.asnumpy().astype(np.float64)
+    adamw_update(weight, *zeros, lr=1e-3, wd=5e-4, num_update=5)
+    assert (before - weight.asnumpy()).mean() == pytest.approx(5e-7 * before.mean(), rel=0.02)
+
+
+def test_an_update_that_is_skipped_does_not_count_for_adamw():
+    """Two runs, of which one has an overflow first: their next updates are the same to the bit."""
+
+    def work(comm):
+        states = []
+        for skips in (False, True):
+            bank = MemoryBank(NUM_CLASSES, EMBEDDING_SIZE, comm, states=CenterAdamW.states)
+            head = PartialFC(bank, MarginSoftmax(32, m2=0.3), CenterAdamW(), comm)
+            module = FaceModule(
+                network_without_statistics(),
+                head,
+                comm,
+                mx.cpu(),
+                GLOBAL_BATCH_SIZE // comm.world_size,
+                SIZE,
+                rule=UpdateRule("adamw"),
+                loss_scale=LossScale(4.0),
+            )
+            if skips:
+                all_reduce = comm.all_reduce
+
+                def overflowing(arrays, all_reduce=all_reduce, comm=comm):
+                    comm.all_reduce = all_reduce
+                    arrays["grad/fc1_weight"][1:2] = np.inf
+                    all_reduce(arrays)
+
+                comm.all_reduce = overflowing
+                module.update(batch(comm, 7), 0, 0.01, 0.01)
+            for number in range(2):
+                module.update(batch(comm, number), number + skips, 0.01, 0.01)
+            assert module.loss_scale.skipped == skips
+            arrays = [*module.arg_params.values(), *module.momentum.values(), *map(mx.nd.array, bank.to_numpy())]
+            states.append(b"".join(array.asnumpy().tobytes() for array in arrays))
+        return states[0] == states[1]
+
+    assert Shards(2).run(work) == [True, True]

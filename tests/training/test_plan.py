@@ -1,3 +1,4 @@
+import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
@@ -40,6 +41,17 @@ def test_centers_and_step():
     sampled = plan_of(run_of("--sample-ratio", "0.1"))
     assert sampled["centers"] == 2 * 4 * 250000 * 512 and sampled["step"] < 0.11 * needs["step"]
     assert plan_of(run_of("--sample-ratio", "0.1", "--bank", "host"))["rows"] == 4 * 4 * 25001 * 512
+
+
+def test_adamw_keeps_two_arrays_in_place_of_one():
+    sgd, adamw = (
+        plan_of(run_of("--bank", "host", "--set", f"optimizer={name}", "--set", f"center_optimizer={name}"))
+        for name in ("sgd", "adamw")
+    )
+    assert adamw["centers"] == 1.5 * sgd["centers"] and adamw["rows"] == 1.5 * sgd["rows"]
+    shapes, _, _ = get_symbol("demo", 512).infer_shape(data=(64, 3, 112, 112))
+    parameters = sum(math.prod(shape) for shape in shapes[1:])
+    assert adamw["backbone"] - sgd["backbone"] == 4 * parameters and adamw["step"] == sgd["step"]
 
 
 def test_positives_are_counted_where_they_are_more_than_the_share():

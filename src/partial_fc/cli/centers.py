@@ -83,7 +83,11 @@ def _add_export(commands: Any) -> None:
         metavar="N",
         help="write RANK_centers.param and RANK_centers_mom.param for N ranks (default: see --numpy)",
     )
-    form.add_argument("--numpy", action="store_true", help="write centers.npy and centers_mom.npy")
+    form.add_argument(
+        "--numpy",
+        action="store_true",
+        help="write centers.npy and centers_mom.npy; for AdamW centers_mean.npy and centers_var.npy",
+    )
 
 
 def _add_map(commands: Any) -> None:

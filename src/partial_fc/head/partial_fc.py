@@ -17,7 +17,7 @@ from .labels import class_ids
 from .margin_softmax import MarginSoftmax
 from .memory_bank import Centers, MemoryBank
 from .normalize import l2_normalize, l2_normalize_backward, row_sum
-from .optimizer import CenterSGD
+from .optimizer import CenterOptimizer
 from .parallel_softmax import ShardTargets, combine, no_columns
 from .products import Products
 from .ranks import Ranks
@@ -36,11 +36,13 @@ class SampledRows(NamedTuple):
     `rows`: (C,) int64 rows of the bank that take part; None for all of them.
     `columns`: (B,) int64, position of each sample's class among these rows; -1 if it is on another rank.
     `requests`: the ranks' requests, combined by bitwise or.
+    `num_update`: the update, counted from 0, by whose number AdamW corrects its moments.
     """
 
     rows: Optional[np.ndarray]
     columns: np.ndarray
     requests: int = 0
+    num_update: int = 0
 
 
 class PartialFC:
@@ -49,23 +51,28 @@ class PartialFC:
     Args:
         bank: `MemoryBank` of this rank.
         margin: `MarginSoftmax`.
-        optimizer: `CenterSGD`; None for centers that stay as they are.
+        optimizer: `CenterSGD` or `CenterAdamW`, for whose state the bank has arrays; None for centers that stay as they
+            are.
         comm: communicator over the ranks which the bank is spread over.
         precision: of the three matrix products: `float32`; `bfloat16`; `float16`, which needs a GPU. Target logits,
             softmax, loss, centers, momentum and what ranks exchange are float32 in any case.
 
     Raises:
-        ValueError: for another precision, and for float16 on a CPU.
+        ValueError: for another precision, for float16 on a CPU, and for a bank of another optimizer.
     """
 
     def __init__(
         self,
         bank: MemoryBank,
         margin: MarginSoftmax,
-        optimizer: Optional[CenterSGD],
+        optimizer: Optional[CenterOptimizer],
         comm: Ranks,
         precision: str = "float32",
     ) -> None:
+        if optimizer and bank.states != optimizer.states:
+            raise ValueError(
+                f"the optimizer keeps {optimizer.states}, the bank has {bank.states}: give it these states"
+            )
         self.bank, self.margin, self.optimizer, self.comm = bank, margin, optimizer, comm
         self._workspace = Workspace(bank.ctx)
         self._products = Products(precision, self._workspace)
@@ -95,8 +102,9 @@ class PartialFC:
         rows = self.bank.sample(shard_labels, num_update)
         self.bank.prefetch(rows)
         if rows is None:
-            return SampledRows(None, shard_labels, requests)
-        return SampledRows(rows, np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1), requests)
+            return SampledRows(None, shard_labels, requests, num_update)
+        columns = np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1)
+        return SampledRows(rows, columns, requests, num_update)
 
     def fail(self, problem: str, status: int) -> None:
         """Call this instead of `choose` on a rank that has no batch: all ranks raise an error with its problem.
@@ -219,7 +227,7 @@ class PartialFC:
         if has_zero_row:
             unit_weight[-1:] = 0
         targets, adder = _shard_targets(choice.columns, self.bank.ctx), RowAdder(choice.columns, self.bank.ctx)
-        return _Shard(centers, unit_weight, inverse_norms, has_zero_row, targets, adder)
+        return _Shard(centers, unit_weight, inverse_norms, has_zero_row, targets, adder, choice.num_update)
 
     def _scratch(self, block: mx.nd.NDArray) -> mx.nd.NDArray:
         return self._workspace.array("scratch", block.shape)
@@ -254,14 +262,15 @@ class PartialFC:
         """Update the chosen centers, block by block, from the gradient (C, D) by their unit vectors."""
         assert self.optimizer, "centers without an optimizer have no pending gradient"
         centers = shard.centers
+        self.optimizer.start(shard.num_update)
         for block, inverse_norm in zip(centers.blocks(), shard.inverse_norms):
             unit = shard.unit_weight[block]
             grad_unit = self._products.wide(shard.grad_unit[block], "grad_block")
             shard.adder.add(shard.target_sums, block, grad_unit)
             grad = l2_normalize_backward(grad_unit, unit, inverse_norm * shard.scale, self._scratch(unit))
-            weight, weight_mom = centers.weight(block, self._workspace), centers.weight_mom(block, self._workspace)
-            self.optimizer.update(weight, weight_mom, grad, lr)
-            centers.put(block, weight, weight_mom)
+            weight, states = centers.weight(block, self._workspace), centers.states(block, self._workspace)
+            self.optimizer.update(weight, *states, grad, lr)
+            centers.put(block, weight, *states)
 
 
 class _Shard(NamedTuple):
@@ -278,6 +287,7 @@ class _Shard(NamedTuple):
     has_zero_row: bool
     targets: ShardTargets
     adder: RowAdder
+    num_update: int
     grad_unit: mx.nd.NDArray = None
     target_sums: Optional[mx.nd.NDArray] = None
     scale: float = 1.0

@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
-from typing import Dict, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from ..backbone.frozen import factors, frozen_names
+from ..head.optimizer import adamw_update
 
 # Numbers whose squares one product adds up in float32; the sums of these blocks are added in float64.
 _BLOCK = 2**18
@@ -18,7 +19,8 @@ class UpdateRule:
     """How the backbone's parameters follow their gradients.
 
     Attributes:
-        momentum: share of the previous velocity that is kept.
+        optimizer: `sgd`, with momentum, or `adamw`, see `adamw_update`.
+        momentum: of SGD, share of the previous velocity that is kept.
         wd: weight decay.
         bias_decay: whether weight decay acts on every parameter, as published; otherwise MXNet's rule spares biases and
             betas by their names. A variable of the symbol that has a `wd_mult` of its own keeps it.
@@ -28,6 +30,7 @@ class UpdateRule:
         lr_mult, wd_mult: factors of learning rate and weight decay by patterns, see `factors`.
     """
 
+    optimizer: str = "sgd"
     momentum: float = 0.9
     wd: float = 5e-4
     bias_decay: bool = True
@@ -59,7 +62,8 @@ class BackboneUpdate:
         gradients: of those that are not frozen, which hold the sums over all ranks when `update` is called.
 
     Attributes:
-        state: momentum by the name of the parameter; empty if the rule has a momentum of 0.
+        state: of the optimizer: momentum by the name of the parameter, none if it is 0; of AdamW, the moments as
+            `mean/NAME` and `var/NAME`.
         grad_norm: of the gradients in the last update, before it was limited; None without a limit.
     """
 
@@ -73,8 +77,9 @@ class BackboneUpdate:
     ) -> None:
         self._module, self._rule, self._gradients = module, rule, gradients
         # The head's gradients hold the 1 / B of the mean, and ranks are summed: nothing is left to rescale.
+        own = dict(momentum=rule.momentum) if rule.optimizer == "sgd" else {}
         module.init_optimizer(
-            kvstore=None, optimizer="sgd", optimizer_params=dict(momentum=rule.momentum, wd=rule.wd, rescale_grad=1.0)
+            kvstore=None, optimizer=_NAMES[rule.optimizer], optimizer_params=dict(own, wd=rule.wd, rescale_grad=1.0)
         )
         self._optimizer = module._optimizer
         self._set_factors(symbol, list(parameters))
@@ -89,18 +94,23 @@ class BackboneUpdate:
         self._optimizer.set_lr_mult(factors(names, self._rule.lr_mult, "lr_mult"))
 
     def _make_state(self, parameters: Mapping[str, mx.nd.NDArray]) -> Dict[str, mx.nd.NDArray]:
-        """The optimizer's momentum by parameter, which MXNet would make in the first update."""
-        updater, state = self._module._updater, {}
+        """The optimizer's state, which MXNet would make in the first update."""
+        updater = self._module._updater
+        state: Dict[str, mx.nd.NDArray] = {}
         for index, (name, weight) in enumerate(parameters.items()):
             if name not in self._gradients:
                 continue
             updater.states[index] = updater.optimizer.create_state_multi_precision(index, weight)
             updater.states_synced[index] = True
             if updater.states[index] is not None:
-                state[name] = updater.states[index]
+                state.update(zip(self.state_names(name), _as_list(updater.states[index])))
         return state
 
-    def update(self, lr: float, scale: float = 1.0) -> None:
+    def state_names(self, parameter: str) -> List[str]:
+        """Names in `state` of what belongs to a parameter, if that is not frozen."""
+        return [parameter] if self._rule.optimizer == "sgd" else [f"mean/{parameter}", f"var/{parameter}"]
+
+    def update(self, lr: float, num_update: int, scale: float = 1.0) -> None:
         """Update all parameters.
 
         With a limit, gradients whose norm is above it are multiplied by limit / norm (Pascanu et al. 2013,
@@ -109,6 +119,7 @@ class BackboneUpdate:
 
         Args:
             lr: learning rate.
+            num_update: updates done so far, without those that were skipped.
             scale: what the gradients are multiplied by, see `LossScale`.
 
         Raises:
@@ -116,6 +127,7 @@ class BackboneUpdate:
         """
         factor = self._clip(scale) if self._rule.clip_gradient_norm else 1.0
         self._optimizer.rescale_grad = factor / scale
+        self._optimizer.begin_num_update = num_update
         self._optimizer.set_learning_rate(lr)
         self._module.update()
 
@@ -126,6 +138,33 @@ class BackboneUpdate:
             raise ArithmeticError(f"the norm of the backbone's gradients is {self.grad_norm}")
         limit = self._rule.clip_gradient_norm
         return limit / self.grad_norm if self.grad_norm > limit else 1.0
+
+
+@mx.optimizer.register
+class PartialFCAdamW(mx.optimizer.Optimizer):
+    """AdamW as an optimizer of MXNet, see `adamw_update`; 1.9 has none of its own.
+
+    `begin_num_update` is the number of the update: the caller sets it, so that it is no state.
+    """
+
+    def create_state(self, index: int, weight: mx.nd.NDArray) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
+        """Both moments, which begin with 0."""
+        return mx.nd.zeros_like(weight), mx.nd.zeros_like(weight)
+
+    def update(
+        self, index: int, weight: mx.nd.NDArray, grad: mx.nd.NDArray, state: Tuple[mx.nd.NDArray, mx.nd.NDArray]
+    ) -> None:
+        """Update a parameter and its moments in place."""
+        lr, wd = self._get_lr(index), self._get_wd(index)
+        adamw_update(weight, *state, grad, lr, wd, self.begin_num_update, self.rescale_grad)
+
+
+# Names by which MXNet has registered the optimizers.
+_NAMES = {"sgd": "sgd", "adamw": PartialFCAdamW.__name__.lower()}
+
+
+def _as_list(state: Any) -> List[mx.nd.NDArray]:
+    return list(state) if isinstance(state, tuple) else [state]
 
 
 def gradient_norm(gradients: Mapping[str, mx.nd.NDArray]) -> float:

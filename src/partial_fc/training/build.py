@@ -12,7 +12,7 @@ from ..device import Precision, choose_precision
 from ..distributed.communicator import Communicator
 from ..head.bank import make_bank
 from ..head.margin_softmax import MarginSoftmax
-from ..head.optimizer import CenterSGD
+from ..head.optimizer import OPTIMIZERS, CenterAdamW, CenterOptimizer, CenterSGD
 from ..head.partial_fc import PartialFC
 from .backbone_update import UpdateRule
 from .module import FaceModule
@@ -90,7 +90,13 @@ def _head(run: Run, comm: Communicator, ctx: mx.Context, precision: str) -> Part
             config.seed,
             on_host(run, comm.world_size),
             config.bank_dir or None,
+            OPTIMIZERS[config.center_optimizer].states,
         )
     margin = MarginSoftmax(config.loss_s, config.loss_m1, config.loss_m2, config.loss_m3)
-    optimizer = None if config.freeze_centers else CenterSGD(config.momentum, config.wd)
+    optimizer = None if config.freeze_centers else center_optimizer(config)
     return PartialFC(bank, margin, optimizer, comm, precision)
+
+
+def center_optimizer(config: Config) -> CenterOptimizer:
+    """The optimizer of the class centers, if these are not frozen."""
+    return CenterAdamW(config.wd) if config.center_optimizer == "adamw" else CenterSGD(config.momentum, config.wd)

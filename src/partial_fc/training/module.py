@@ -140,6 +140,11 @@ class FaceModule:
         return self._frozen
 
     @property
+    def momentum_names(self) -> Set[str]:
+        """Names that `momentum` would have if nothing was frozen."""
+        return {name for parameter in self.arg_params for name in self._optimizer.state_names(parameter)}
+
+    @property
     def momentum(self) -> Dict[str, mx.nd.NDArray]:
         """State of the backbone's optimizer by name, see `BackboneUpdate`."""
         return self._optimizer.state
@@ -220,6 +225,8 @@ class FaceModule:
         self._reseed(num_update)
         self.module.forward(self._data(images), is_train=True)
         scales = self.loss_scale is not None
+        if self.loss_scale:  # updates that were skipped have left no trace in the optimizers' state
+            choice = choice._replace(num_update=num_update - self.loss_scale.skipped)
         loss, grad = self.head.step(self.module.get_outputs()[0], choice, memory_bank_lr, defer=scales)
         if scales:
             self._scaled_update(grad, num_update, loss, backbone_lr, memory_bank_lr)
@@ -248,7 +255,8 @@ class FaceModule:
     def _update_backbone(self, num_update: int, loss: mx.nd.NDArray, lr: float, scale: float = 1.0) -> None:
         """Update the backbone by the sums of gradients; all ranks have the same ones, and raise the same errors."""
         try:
-            self._optimizer.update(lr, scale)
+            skipped = self.loss_scale.skipped if self.loss_scale else 0
+            self._optimizer.update(lr, num_update - skipped, scale)
         except ArithmeticError as error:
             self._checked(loss, num_update)  # the likely cause
             raise CollectiveError(f"update {num_update + 1}: {error}; try a smaller backbone_lr or loss_s") from None

@@ -10,6 +10,7 @@ import mxnet as mx
 from ..config import Run
 from ..distributed.communicator import Communicator
 from ..errors import InputError, cause
+from ..head.optimizer import OPTIMIZERS
 from ..head.samplers import num_sample
 
 # MXNet's stock wheel indexes the numbers of an array by int32.
@@ -40,7 +41,13 @@ def _num_local(run: Run, world_size: int) -> int:
 
 def busy_timeout(run: Run, world_size: int) -> float:
     """Seconds in which a rank can read, write or make its centers and the backbone, even on a slow disk."""
-    return _BACKBONE_SECONDS + 2 * 4 * _num_local(run, world_size) * run.config.embedding_size / _SLOW_DISK
+    return _BACKBONE_SECONDS + _center_bytes(run, _num_local(run, world_size)) / _SLOW_DISK
+
+
+def _center_bytes(run: Run, num_rows: int) -> int:
+    """Bytes of some centers and of the optimizer's state of these."""
+    arrays = 1 + len(OPTIMIZERS[run.config.center_optimizer].states)
+    return arrays * 4 * num_rows * run.config.embedding_size
 
 
 def memory_plan(run: Run, symbol: mx.sym.Symbol, world_size: int) -> Dict[str, int]:
@@ -62,10 +69,14 @@ def memory_plan(run: Run, symbol: mx.sym.Symbol, world_size: int) -> Dict[str, i
     _check_arrays(global_batch_size, num_rows, embedding_size)
     rows = 4 * num_rows * embedding_size
     plan = dict(
-        centers=2 * 4 * num_local * embedding_size,
-        rows=4 * rows if on_host(run, world_size) else 0,  # centers and momentum, of this step and of the next
+        centers=_center_bytes(run, num_local),
+        rows=2 * _center_bytes(run, num_rows) if on_host(run, world_size) else 0,  # of this step and of the next
         step=4 * global_batch_size * num_rows + 2 * rows + 4 * 4 * global_batch_size * embedding_size,
-        backbone=backbone_memory(symbol, (config.batch_size, 3, config.image_size, config.image_size)),
+        backbone=backbone_memory(
+            symbol,
+            (config.batch_size, 3, config.image_size, config.image_size),
+            2 if config.optimizer == "adamw" else 1,
+        ),
         libraries=_LIBRARIES,
     )
     return plan
@@ -80,15 +91,17 @@ def _check_arrays(global_batch_size: int, num_rows: int, embedding_size: int) ->
             )
 
 
-def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
+def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...], num_states: int = 1) -> int:
     """Bytes that training a backbone needs.
 
-    Parameters four times (value, gradient, momentum, and a copy in the layout that convolutions prefer), and the arrays
+    Parameters four times (value, gradient, momentum, and a copy in the layout that convolutions prefer) or, with two
+    moments in place of the momentum, five times; and the arrays
     within the graph, as MXNet places them when it binds the symbol: many take turns in one place.
 
     Args:
         symbol: the backbone, as it will be bound.
         shape: (b, 3, H, W), the images of one rank in one update.
+        num_states: arrays of the optimizer's state per parameter.
 
     Raises:
         InputError: the network does not take images of this size.
@@ -109,7 +122,7 @@ def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
         ) from None
     (megabytes,) = re.findall(r"Total (\d+) MB allocated", executor.debug_str())
     parameters = sum(math.prod(each) for name, each in zip(names, shapes) if name != "data")
-    return 4 * 4 * parameters + int(megabytes) * 2**20
+    return (3 + num_states) * 4 * parameters + int(megabytes) * 2**20
 
 
 def check_memory(plan: Mapping[str, int], run: Run, comm: Communicator, ctx: mx.Context) -> str:

@@ -21,7 +21,7 @@ log = logging.getLogger("partial_fc")
 
 # Keys that must be the same in a checkpoint and in the run that continues from it.
 _NETWORK = ("network", "net_name", "num_layers", "net_unit", "net_se", "net_act", "net_input", "net_output")
-_SAME = ("num_classes", "embedding_size", *_NETWORK, "image_size")
+_SAME = ("num_classes", "embedding_size", *_NETWORK, "image_size", "optimizer", "center_optimizer")
 # Keys that may differ without a warning: they do not change how training continues.
 _MAY_DIFFER = {"initializer", "workspace", "published_files", *(key for key, entry in KEYS.items() if entry.start)}
 # Values of keys that older checkpoints lack: what all runs did before there was the key.
@@ -35,6 +35,8 @@ _BEFORE_THE_KEY = {
     "net_input": 1,
     "bn_mom": 0.9,
     "precision": "float32",
+    "optimizer": "sgd",
+    "center_optimizer": "sgd",
     "clip_gradient_norm": 0.0,
     "freeze": [],
     "freeze_bn": False,
@@ -151,7 +153,7 @@ def _load_backbone(path: str, module: FaceModule) -> None:
     if missing or surplus:
         raise InputError(f"{file}: not of this network, which {'lacks' if surplus else 'has'} {(surplus + missing)[0]}")
     # What was frozen before, and is no longer, has no momentum yet; what is frozen now has none any more.
-    load_arrays(os.path.join(path, MOMENTUM), module.momentum, optional=module.arg_params)
+    load_arrays(os.path.join(path, MOMENTUM), module.momentum, optional=module.momentum_names)
 
 
 def _load_statistics(file: str, module: FaceModule) -> None:
