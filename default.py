@@ -37,9 +37,17 @@ def common() -> EasyDict:
         memory_bank_lr=0.1,
         lr_steps=[],
         lr_factor=0.1,
+        optimizer="sgd",
+        center_optimizer="sgd",
         momentum=0.9,
         wd=5e-4,  # weight decay
         bias_decay=True,
+        clip_gradient_norm=0.0,  # 0: no limit
+        freeze=[],
+        freeze_bn=False,
+        freeze_centers=False,
+        lr_mult=[],
+        wd_mult=[],
         max_update=0,  # each data set has its own
         precision="float32",
         sample_ratio=1.0,

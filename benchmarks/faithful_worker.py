@@ -15,6 +15,7 @@ from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
+from partial_fc.training.backbone_update import UpdateRule
 from partial_fc.training.module import FaceModule
 from partial_fc.training.schedules import multi_step_lr
 
@@ -42,7 +43,7 @@ class Setting:
         bank = MemoryBank(self.reader.num_classes, case["embedding_size"], self.comm, seed=self.seed)
         head = PartialFC(bank, self.margin, CenterSGD(wd=wd), self.comm)
         size = case["batch_size"], case["image_size"]
-        return FaceModule(self.symbol, head, self.comm, mx.cpu(), *size, seed=self.seed, wd=wd)
+        return FaceModule(self.symbol, head, self.comm, mx.cpu(), *size, seed=self.seed, rule=UpdateRule(wd=wd))
 
     def published(self) -> PublishedModel:
         """The published model, at the start of ours."""

@@ -19,7 +19,8 @@ def _key(meaning: str, unit: str = "", **more: Any) -> Any:
 class Config:
     """The configuration of a run, frozen; made and checked by `config.make_config`.
 
-    A `Literal` lists the choices; a tuple of int holds ascending updates, a tuple of str names of files.
+    A `Literal` lists the choices; a tuple of int holds ascending updates, a tuple of str names of files, or
+    patterns.
     """
 
     # Preset
@@ -74,9 +75,32 @@ class Config:
     memory_bank_lr: float = _key("initial learning rate of the class centers", at_least=0)
     lr_steps: Tuple[int, ...] = _key("when both learning rates are multiplied by lr_factor", "updates")
     lr_factor: float = _key("factor of both learning rates at each of lr_steps", at_least=0)
-    momentum: float = _key("momentum of both optimizers", at_least=0)
+    optimizer: Literal["sgd", "adamw"] = _key(
+        "of the backbone: sgd has momentum; adamw is Adam with decoupled weight decay (arXiv 1711.05101)"
+    )
+    center_optimizer: Literal["sgd", "adamw"] = _key(
+        "of the class centers, likewise; adamw keeps two arrays of the size of the centers, sgd one"
+    )
+    momentum: float = _key("momentum of sgd", at_least=0)
     wd: float = _key("weight decay", at_least=0)
     bias_decay: bool = _key("true: wd acts on all parameters, as published; false: not on biases and betas")
+    clip_gradient_norm: float = _key(
+        "largest norm of the backbone's gradients, summed over all ranks; larger ones are scaled down; 0: no limit. "
+        "The class centers take no part",
+        at_least=0,
+    )
+    freeze: Tuple[str, ...] = _key(
+        "patterns (regular expressions) of names of the backbone's parameters and batch statistics that stay as they "
+        "are, as stage1.*,conv0_weight"
+    )
+    freeze_bn: bool = _key("true: all batch normalizations stay as they are, parameters and statistics")
+    freeze_centers: bool = _key("true: the class centers stay as they are")
+    lr_mult: Tuple[str, ...] = _key(
+        "PATTERN:FACTOR of the backbone's learning rate, as pre_fc1.*:10,stage1.*:0.1; of several that fit, the last"
+    )
+    wd_mult: Tuple[str, ...] = _key(
+        "PATTERN:FACTOR of the backbone's weight decay, likewise; where a pattern fits, bias_decay does not count"
+    )
     max_update: int = _key("length of the training", "updates", at_least=1)
     precision: Literal["float32", "bfloat16", "float16", "auto"] = _key(
         "of convolutions and products; auto: float16 on a GPU, bfloat16 on a CPU that computes it fast, else float32",
@@ -163,7 +187,8 @@ class Key:
     """An entry of the table.
 
     Attributes:
-        kind: bool, int, float, str, Tuple[int, ...] (updates, ascending) or Tuple[str, ...] (names of files).
+        kind: bool, int, float, str, Tuple[int, ...] (updates, ascending) or Tuple[str, ...] (names of files,
+            patterns).
         choices: the only values of a str; empty if there is no such list.
         at_least, above, at_most: limits of a number; None where there is none.
         start: whether it belongs to one start of a run: a run that continues, or is repeated, may have another value.
@@ -215,7 +240,7 @@ class Key:
     def values(self) -> str:
         """Description of its values: `whole number, at least 1`."""
         kinds: Dict[Any, str] = {bool: "true or false", int: "whole number", float: "number", str: "text"}
-        kinds.update({Tuple[int, ...]: "ascending list, as 1000,1500", Tuple[str, ...]: "list, as lfw,cfp_fp"})
+        kinds.update({Tuple[int, ...]: "ascending list, as 1000,1500", Tuple[str, ...]: "list, separated by commas"})
         text = ", ".join(choice or "empty" for choice in self.choices) or kinds[self.kind]
         limits = self.range.replace("not be negative", "at least 0").replace("be ", "").replace("lie ", "")
         return f"{text}, {limits}" if limits else text

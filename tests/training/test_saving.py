@@ -19,10 +19,11 @@ from partial_fc.head.adaface import AdaFace
 from partial_fc.head.host_bank import HostBank
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
-from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.optimizer import CenterAdamW, CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
 from partial_fc.training import saving
+from partial_fc.training.backbone_update import UpdateRule
 from partial_fc.training.module import START, FaceModule, UpdateStats
 from partial_fc.training.resume import find_checkpoint, restore
 from partial_fc.training.run_state import RunState, check_about
@@ -56,6 +57,8 @@ def run(folder, **values):
         save_minutes=0.0,
         on_save_error="continue",
         published_files=False,
+        optimizer="sgd",
+        center_optimizer="sgd",
         resume="auto",
         models_root=str(folder),
     )
@@ -92,13 +95,22 @@ def batches(comm, start=0):
 
 
 def face_module(
-    comm, network=None, sample_ratio=1.0, bank=MemoryBank, seed=0, precision="float32", margin=None, sub_centers=1
+    comm,
+    network=None,
+    sample_ratio=1.0,
+    bank=MemoryBank,
+    seed=0,
+    rule=None,
+    optimizer=CenterSGD,
+    precision="float32",
+    margin=None,
+    sub_centers=1,
 ):
-    centers = bank(NUM_CLASSES, EMBEDDING_SIZE * sub_centers, comm, sample_ratio, seed=seed)
+    centers = bank(NUM_CLASSES, EMBEDDING_SIZE * sub_centers, comm, sample_ratio, seed=seed, states=optimizer.states)
     margin = margin() if margin else MarginSoftmax(32, m2=0.3)
-    head = PartialFC(centers, margin, CenterSGD(), comm, precision, sub_centers)
+    head = PartialFC(centers, margin, optimizer(), comm, precision, sub_centers)
     network, batch_size = network() if network else network_without_statistics(), GLOBAL_BATCH_SIZE // comm.world_size
-    return FaceModule(network, head, comm, mx.cpu(), batch_size, SIZE, seed, precision=precision)
+    return FaceModule(network, head, comm, mx.cpu(), batch_size, SIZE, seed, rule, precision=precision)
 
 
 def schedule(num_update):
@@ -111,7 +123,8 @@ def state(module):
     arrays.update({"mom:" + name: array for name, array in module.momentum.items()})
     result = {name: array.asnumpy() for name, array in arrays.items()}
     result.update(module.head.margin.state_dict())
-    result["weight"], result["weight_mom"] = (array.copy() for array in module.head.bank.to_numpy())
+    bank = module.head.bank
+    result.update((name, array.copy()) for name, array in zip(("weight", *bank.states), bank.to_numpy()))
     return result
 
 
@@ -210,6 +223,51 @@ def test_a_manifest_with_other_statistics_is_damaged(state, tmp_path):
     with pytest.raises(Damaged, match="update 1: its manifest is damaged: not the statistics of AdaFace"):
         check_about(about)
     check_about(dict(about, margin=dict(mean=1.0, std=0.5)))
+
+
+RULE = UpdateRule(
+    "adamw", clip_gradient_norm=5.0, freeze=("stage1.*", "bn1.*"), lr_mult=("pre_fc1.*:2",), wd_mult=("stage2.*:3",)
+)
+
+
+@pytest.mark.parametrize("world_size, bank", [(1, MemoryBank), (3, MemoryBank), (2, HostBank)])
+def test_same_ranks_go_on_bit_for_bit_with_every_rule(world_size, bank, tmp_path):
+    arguments = dict(network=demo_network, sample_ratio=0.3, rule=RULE, optimizer=CenterAdamW, bank=bank)
+    shards = Shards(world_size)
+    whole = shards.run(lambda comm: train(comm, str(tmp_path / "whole"), 5, **arguments))
+    shards.run(lambda comm: train(comm, str(tmp_path / "cut"), 2, **arguments))
+    rest = shards.run(lambda comm: train(comm, str(tmp_path / "cut"), 5, **arguments))
+    for (losses, final, _), (last_losses, last_final, _) in zip(whole, rest):
+        assert last_losses == losses[2:] and set(final) == set(last_final)
+        assert final["weight_var"].any() and final["mom:var/pre_fc1_weight"].any()
+        assert all(np.array_equal(final[name], last_final[name]) for name in final)
+
+
+def test_what_is_frozen_may_change_when_a_run_continues(tmp_path):
+    """Statistics that become frozen are the average over the ranks, on all of them; momentum begins with 0."""
+    shards, folder = Shards(3), str(tmp_path)
+    before = shards.run(lambda comm: train(comm, folder, 2, network=demo_network))
+    rule = UpdateRule(freeze=RULE.freeze)
+    frozen = shards.run(lambda comm: train(comm, folder, 4, network=demo_network, rule=rule))
+    name = "stage1_bn_moving_mean"
+    assert not np.array_equal(before[0][1][name], before[1][1][name])
+    average = sum(state[name] for _, state, _ in before) / 3
+    for _, state, _ in frozen:
+        assert np.allclose(state[name], average, rtol=1e-5) and np.array_equal(state[name], frozen[0][1][name])
+        assert "mom:stage1_conv_weight" not in state and "mom:stage2_conv_weight" in state
+    thawed = shards.run(lambda comm: train(comm, folder, 5, network=demo_network))
+    assert all(np.isfinite(losses).all() and "mom:stage1_conv_weight" in state for losses, state, _ in thawed)
+
+
+@pytest.mark.parametrize("key", ["optimizer", "center_optimizer"])
+def test_another_optimizer_cannot_continue(key, saved):
+    def look(comm):
+        this = run(saved[1], **{key: "adamw"})
+        with pytest.raises(CollectiveError, match=f"has {key} sgd, this run adamw: use the same, or start a new run"):
+            find_checkpoint(this.settings(), comm, checkpoints_in(saved[1], comm))
+        return True
+
+    assert Shards(1).run(look) == [True]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ log = logging.getLogger("partial_fc")
 
 # Keys that must be the same in a checkpoint and in the run that continues from it.
 _NETWORK = ("network", "net_name", "num_layers", "net_unit", "net_se", "net_act", "net_input", "net_output")
-_SAME = ("num_classes", "embedding_size", "sub_centers", *_NETWORK, "image_size")
+_SAME = ("num_classes", "embedding_size", "sub_centers", *_NETWORK, "image_size", "optimizer", "center_optimizer")
 # Keys that may differ without a warning: they do not change how training continues.
 _MAY_DIFFER = {"initializer", "workspace", "published_files", *(key for key, entry in KEYS.items() if entry.start)}
 # Values of keys that older checkpoints lack: what all runs did before there was the key.
@@ -40,6 +40,14 @@ _BEFORE_THE_KEY = {
     "adaface_m": 0.0,
     "adaface_h": 0.333,
     "adaface_t_alpha": 0.01,
+    "optimizer": "sgd",
+    "center_optimizer": "sgd",
+    "clip_gradient_norm": 0.0,
+    "freeze": [],
+    "freeze_bn": False,
+    "freeze_centers": False,
+    "lr_mult": [],
+    "wd_mult": [],
 }
 
 
@@ -134,7 +142,7 @@ def restore(found: Checkpoint, module: FaceModule, settings: Mapping[str, Any], 
     module.broadcast_momentum()
     with comm.raise_on_all_ranks():
         if comm.world_size == manifest["world_size"] and module.aux_params:
-            load_arrays(os.path.join(path, statistics_file(comm.rank, comm.world_size)), module.aux_params)
+            _load_statistics(os.path.join(path, statistics_file(comm.rank, comm.world_size)), module)
     if comm.rank == 0:
         ranks, max_update = manifest["world_size"], settings["max_update"]
         log.info("continuing from update %d, saved by %d ranks: %s", manifest["num_update"], ranks, path)
@@ -151,7 +159,16 @@ def _load_backbone(path: str, module: FaceModule) -> None:
     missing, surplus = load_parameters(file, {**module.arg_params, **module.aux_params})
     if missing or surplus:
         raise InputError(f"{file}: not of this network, which {'lacks' if surplus else 'has'} {(surplus + missing)[0]}")
-    load_arrays(os.path.join(path, MOMENTUM), module.momentum)
+    # What was frozen before, and is no longer, has no momentum yet; what is frozen now has none any more.
+    load_arrays(os.path.join(path, MOMENTUM), module.momentum, optional=module.momentum_names)
+
+
+def _load_statistics(file: str, module: FaceModule) -> None:
+    """This rank's own statistics; what is frozen keeps the average over the ranks, which comes with the parameters."""
+    frozen = {name: array.copy() for name, array in module.aux_params.items() if name in module.frozen}
+    load_arrays(file, module.aux_params)
+    for name, array in frozen.items():
+        array.copyto(module.aux_params[name])
 
 
 def _log_differences(manifest: Dict[str, Any], settings: Mapping[str, Any], world_size: int) -> None:

@@ -53,8 +53,10 @@ def _stats(saved: Any) -> UpdateStats:
         _counted(getattr(stats, name))
     for name in ("loss", "seconds", "waited"):
         _number(getattr(stats, name))
-    if stats.loss_scale is not None:  # versions before 0.2 did not have it
+    if stats.loss_scale is not None:  # versions before 0.2 had neither
         LossScale().load(stats.loss_scale)
+    if stats.grad_norm is not None:
+        _number(stats.grad_norm)
     return stats
 
 
