@@ -21,12 +21,17 @@ def common() -> EasyDict:
         batch_size=64,  # images per rank
         backbone_lr=0.1,
         memory_bank_lr=0.1,
+        lr_schedule="multistep",
+        warmup_updates=0,
         lr_steps=[],
         lr_factor=0.1,
+        lr_power=1.0,
+        lr_unit="updates",
         momentum=0.9,
         wd=5e-4,  # weight decay
         bias_decay=True,
         max_update=0,  # each data set has its own
+        max_epochs=0,
         sample_ratio=1.0,
         # data
         source="records",
@@ -51,6 +56,9 @@ def common() -> EasyDict:
         models_root="",
         frequent=20,
         verbose=2000,
+        keep_best="",
+        keep_best_centers=False,
+        patience=0,
         save_interval=10000,
         save_minutes=0.0,
         keep_checkpoints=2,

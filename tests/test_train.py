@@ -81,6 +81,7 @@ def test_what_a_run_leaves_behind(data, tmp_path, capsys):
     files = sorted(re.sub(r"^(events\.out\.tfevents)\..*", r"\1", name) for name in os.listdir(tmp_path))
     assert files == [
         "checkpoints",
+        "config.toml",
         "curves.png",
         "events.out.tfevents",
         "losses.csv",
@@ -90,7 +91,7 @@ def test_what_a_run_leaves_behind(data, tmp_path, capsys):
         "train.log",
     ]
     height, width, _ = cv2.imread(str(tmp_path / "curves.png")).shape
-    assert height == 600 and width == 800
+    assert height == 680 and width == 800
     assert len((tmp_path / "losses.csv").read_text().splitlines()) == 5
     log = (tmp_path / "train.log").read_text()
     assert "update 4/4" in log

@@ -3,9 +3,10 @@
 import argparse
 import difflib
 import shlex
-from typing import Any, Dict, NoReturn, Sequence, Tuple
+from typing import Any, NoReturn, Sequence, Tuple
 
 from ..config import NAMES, StartOptions, assign, load_presets, make_config, override, preset
+from ..config_file import read_config, typed_in, with_file
 from ..config_keys import KEYS, Config
 from ..errors import InputError
 from .parser import Parser, plain
@@ -16,7 +17,9 @@ _OPTIONS = [key for key, entry in KEYS.items() if entry.option]  # which stand f
 _NOT_REPEATED = {"source", *(key for key, entry in KEYS.items() if entry.start)}
 # Names of keys in other trainers.
 _ELSEWHERE = {
-    "epochs": "max_update",
+    "epochs": "max_epochs",
+    "num_epoch": "max_epochs",
+    "warmup_epoch": "warmup_updates",
     "steps": "max_update",
     "lr": "backbone_lr",
     "learning_rate": "backbone_lr",
@@ -41,8 +44,10 @@ def read_command_line(argv: Sequence[str]) -> Tuple[Config, StartOptions]:
         InputError: wrong arguments; see also `config.preset`, `override` and `make_config`.
     """
     args = parser().parse_args(argv)
-    values = preset(*(getattr(args, name) for name in NAMES))
-    typed: Dict[str, str] = {}
+    file = read_config(args.config) if args.config else {}
+    names = {name: getattr(args, name) or file.get(name, default) for name, default in NAMES.items()}
+    values = with_file(args.config, file, names)
+    typed = typed_in(args.config, file)
     for key in _OPTIONS:
         text = getattr(args, key)
         if text is not None:
@@ -110,12 +115,18 @@ def parser() -> Parser:
     presets, default = load_presets(), defaults()
     for name, known in (("dataset", presets.DATASETS), ("network", presets.NETWORKS), ("loss", presets.LOSSES)):
         meaning = f"{KEYS[name].meaning.partition(':')[0]}: {', '.join(known)} (default: {NAMES[name]})"
-        result.add_argument(KEYS[name].flag, default=NAMES[name], metavar=name.upper(), help=meaning)
+        result.add_argument(KEYS[name].flag, metavar=name.upper(), help=meaning)
     for key in _OPTIONS:
         result.add_argument(
             KEYS[key].flag, metavar=key.upper(), help=help_text(KEYS[key], default[key]).replace("%", "%%")
         )
     _add_start_options(result)
+    result.add_argument(
+        "--config",
+        metavar="FILE",
+        help="TOML file of presets' names and keys, such as config.toml of a run, which repeats that run; "
+        "everything else on the command line overrides it",
+    )
     result.add_argument(
         "--set",
         action="append",
