@@ -286,9 +286,8 @@ def saver_of(tmp_path, checkpoints, signals=None, rank=0, lock=None, early=None,
     signals = signals or SimpleNamespace(take=lambda: 0)
     progress = RunState(START, START)
     lock = lock or not_held(tmp_path)
-    return Saver(
-        run(tmp_path, **values), comm, module, checkpoints, signals, lambda: progress, lock, values["max_update"]
-    )
+    this, max_update = run(tmp_path, **values), values["max_update"]
+    return Saver(this, comm, module, checkpoints, signals, lambda: progress, lock, max_update, early)
 
 
 def updates(saver, requests, count=10):

@@ -58,7 +58,7 @@ def draw_curves(
 
 def _draw_learning_rate(panel: Axes, learning_rate: Callable[[int], float], max_update: int) -> None:
     updates = np.unique(np.linspace(1, max_update, _POINTS).astype(int))
-    panel.plot(updates, [learning_rate(update - 1) for update in updates], drawstyle="steps-pre")
+    panel.plot(updates, [learning_rate(update - 1) for update in updates], drawstyle="steps-pre", color="C2")
     panel.set_ylabel("learning rate")
     panel.set_ylim(bottom=0)
 
