@@ -17,7 +17,7 @@ from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
 from partial_fc.training.backbone_update import UpdateRule
 from partial_fc.training.module import FaceModule
-from partial_fc.training.schedules import multi_step_lr
+from partial_fc.training.schedules import multi_step
 
 from .measure import progress, work
 from .published import PublishedHead
@@ -65,7 +65,7 @@ def train(setting: Setting, name: str) -> Tuple[List[float], FaceModule]:
             array *= mx.nd.array(1 + NUDGE * random.choice([-1, 1], array.shape))
     losses = []
     for num_update, batch in zip(range(case["updates"]), setting.reader.batches()):
-        lr = multi_step_lr(case["lr"], case["lr_steps"], 0.1, num_update)
+        lr = case["lr"] * multi_step(num_update, case["lr_steps"], 0.1)
         if published:
             losses.append(published.update(batch.images, batch.labels, lr))
         else:

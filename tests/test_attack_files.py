@@ -154,6 +154,13 @@ def about(**changes):
         {"best": []},
         {"history": [["5", {}]]},
         {"best": {"lfw": 1}},
+        {"done": {"num_update": 5, "images": -1, "unit": 4}},
+        {"done": [5]},
+        {"done": {"other": 5}},
+        {"kept": {"of": 3, "num_update": 5, "accuracy": 0.5, "waited": 0}},
+        {"kept": {"of": "lfw", "num_update": 5, "accuracy": "x", "waited": 0}},
+        {"kept": {"of": "lfw"}},
+        {"kept": 3},
         {"best": {"lfw": ["a", 5]}},
         {"last": {"num_update": 4, "loss": 1.0, "seconds": 1.0}},
         {"last": {"num_update": 5, "loss": "x", "seconds": 1.0}},
@@ -171,7 +178,7 @@ def test_progress_of_other_types(changes):
 def test_manifests_that_lack_what_runs_save(name):
     with pytest.raises(Damaged, match=name if name != "progress" else "not the progress of a run"):
         check_about({**about(), name: None})
-    with pytest.raises(Damaged, match="is no count"):
+    with pytest.raises(Damaged, match="is not a count"):
         check_about({**about(), "configuration": {"batch_size": "4"}})
 
 

@@ -27,7 +27,7 @@ from partial_fc.training.backbone_update import UpdateRule
 from partial_fc.training.module import START, FaceModule, UpdateStats
 from partial_fc.training.resume import find_checkpoint, restore
 from partial_fc.training.run_state import RunState, check_about
-from partial_fc.training.saving import Saver
+from partial_fc.training.saving import Ended, Saver
 
 from helpers.locks import leave
 from helpers.models import network_without_statistics
@@ -53,6 +53,11 @@ def run(folder, **values):
         batch_size=GLOBAL_BATCH_SIZE,
         sample_ratio=1.0,
         max_update=100,
+        max_epochs=0,
+        warmup_updates=0,
+        lr_steps=(),
+        lr_unit="updates",
+        last_batch="drop",
         save_interval=1000,
         save_minutes=0.0,
         on_save_error="continue",
@@ -74,6 +79,7 @@ class _Run(NamedTuple):
     config: _Config
     models_root: str
     num_classes: int
+    num_images: int = 0
 
     def settings(self):
         return dict(self.config)
@@ -132,10 +138,10 @@ def train(comm, folder, max_update, start_anew=False, **arguments):
     """Train from the newest checkpoint up to an update, and save there; returns losses, state and RunState."""
     this = run(folder, batch_size=GLOBAL_BATCH_SIZE // comm.world_size, max_update=max_update)
     checkpoints = checkpoints_in(folder, comm)
-    found = None if start_anew else find_checkpoint(this.settings(), comm, checkpoints)
+    found = None if start_anew else find_checkpoint(this, comm, checkpoints)
     module = face_module(comm, seed=0 if found is None else 5, **arguments)  # nothing may be left of initial values
     module.seed = module.head.bank.seed = 0
-    progress = restore(found, module, this.settings(), comm) if found else RunState()
+    progress = restore(found, module, this, comm) if found else RunState()
     reports = []
     saver = Saver(
         this,
@@ -145,6 +151,7 @@ def train(comm, folder, max_update, start_anew=False, **arguments):
         Signals(),
         lambda: RunState(progress.first or reports[0], reports[-1], [(0, {"set": 0.5})], {"set": (0.5, 0)}),
         not_held(folder),
+        max_update,
     )
     start = progress.last
     module.fit(batches(comm, start.num_update), schedule, max_update, [reports.append, saver], start, saver.requests)
@@ -264,7 +271,7 @@ def test_another_optimizer_cannot_continue(key, saved):
     def look(comm):
         this = run(saved[1], **{key: "adamw"})
         with pytest.raises(CollectiveError, match=f"has {key} sgd, this run adamw: use the same, or start a new run"):
-            find_checkpoint(this.settings(), comm, checkpoints_in(saved[1], comm))
+            find_checkpoint(this, comm, checkpoints_in(saved[1], comm))
         return True
 
     assert Shards(1).run(look) == [True]
@@ -285,18 +292,18 @@ def saved(tmp_path_factory):
 def test_other_ranks_go_on(writers, readers, saved, tmp_path):
     def look(comm):
         this = run(saved[writers], sample_ratio=0.2)
-        found = find_checkpoint(this.settings(), comm, checkpoints_in(saved[writers], comm))
+        found = find_checkpoint(this, comm, checkpoints_in(saved[writers], comm))
         module = face_module(comm, seed=9, sample_ratio=0.2)
-        restore(found, module, this.settings(), comm)
+        restore(found, module, this, comm)
         return None, state(module), None
 
     def go_on(comm):
         os.makedirs(tmp_path, exist_ok=True)
         this = run(saved[writers], batch_size=GLOBAL_BATCH_SIZE // comm.world_size)
-        found = find_checkpoint(this.settings(), comm, checkpoints_in(saved[writers], comm))
+        found = find_checkpoint(this, comm, checkpoints_in(saved[writers], comm))
         module = face_module(comm, seed=9)
         module.seed = 0
-        start, losses = restore(found, module, this.settings(), comm).last, []
+        start, losses = restore(found, module, this, comm).last, []
         module.fit(batches(comm, 3), schedule, 23, [lambda report: losses.append(report.loss)], start)
         return losses
 
@@ -311,7 +318,7 @@ def test_other_ranks_go_on(writers, readers, saved, tmp_path):
 def _restored(comm, folder):
     this = run(folder)
     module = face_module(comm, seed=9)
-    restore(find_checkpoint(this.settings(), comm, checkpoints_in(folder, comm)), module, this.settings(), comm)
+    restore(find_checkpoint(this, comm, checkpoints_in(folder, comm)), module, this, comm)
     return module
 
 
@@ -340,7 +347,7 @@ def test_other_ranks_start_from_the_average_of_the_statistics(tmp_path):
 def test_checkpoint_of_another_network_is_refused(key, value, saved):
     def find(comm):
         checkpoints = checkpoints_in(saved[2], comm)
-        return find_checkpoint(run(saved[2], **{key: value}).settings(), comm, checkpoints)
+        return find_checkpoint(run(saved[2], **{key: value}), comm, checkpoints)
 
     with pytest.raises(CollectiveError, match=f"checkpoint of update 3 has {key} .*, this run {value}"):
         Shards(2).run(find)
@@ -353,9 +360,9 @@ def test_checkpoint_of_another_network_is_refused(key, value, saved):
 def test_another_value_than_before_there_was_a_choice_is_reported(key, old, new, changes, saved, caplog):
     def go_on(comm):
         this = run(saved[1], initializer="normal", **{key: new if changes else old})
-        found = find_checkpoint(this.settings(), comm, checkpoints_in(saved[1], comm))
+        found = find_checkpoint(this, comm, checkpoints_in(saved[1], comm))
         assert key not in found.manifest["configuration"]
-        restore(found, face_module(comm), this.settings(), comm)
+        restore(found, face_module(comm), this, comm)
 
     Shards(1).run(go_on)
     assert (f"{key} changed to {new} (was {old})" in caplog.text) == changes
@@ -390,7 +397,7 @@ class Checkpointless:
         self.saved.append(num_update)
 
 
-def saver_of(tmp_path, checkpoints, signals=None, rank=0, lock=None, **values):
+def saver_of(tmp_path, checkpoints, signals=None, rank=0, lock=None, early=None, **values):
     values.setdefault("max_update", 10)
     head = SimpleNamespace(margin=MarginSoftmax())
     module = SimpleNamespace(averaged_statistics=dict, symbol=mx.sym.Variable("data"), arg_params={}, head=head)
@@ -399,7 +406,8 @@ def saver_of(tmp_path, checkpoints, signals=None, rank=0, lock=None, **values):
     signals = signals or SimpleNamespace(take=lambda: 0)
     progress = RunState(START, START)
     lock = lock or not_held(tmp_path)
-    return Saver(run(tmp_path, **values), comm, module, checkpoints, signals, lambda: progress, lock)
+    this, max_update = run(tmp_path, **values), values["max_update"]
+    return Saver(this, comm, module, checkpoints, signals, lambda: progress, lock, max_update, early)
 
 
 def updates(saver, requests, count=10):
@@ -417,6 +425,17 @@ def test_ends_when_asked_after_saving(tmp_path):
     checkpoints = Checkpointless()
     with pytest.raises(Stopped, match="update 3: ended by a signal"):
         updates(saver_of(tmp_path, checkpoints), {3: SAVE | STOP})
+    assert checkpoints.saved == [3]
+
+
+@pytest.mark.parametrize("requests", [{}, {3: SAVE | STOP}])
+def test_ends_early_after_saving(requests, tmp_path):
+    early, checkpoints = SimpleNamespace(ends=False), Checkpointless()
+    saver = saver_of(tmp_path, checkpoints, early=early)
+    updates(saver, {}, 2)
+    early.ends = True
+    with pytest.raises(Ended):
+        saver(UpdateStats(3, 1.0, 1.0, requests=requests.get(3, 0)))
     assert checkpoints.saved == [3]
 
 

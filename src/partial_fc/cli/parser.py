@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import sys
-from typing import Any, Callable, List, NoReturn, Optional, Sequence, Tuple, TypeVar
+from typing import IO, Any, Callable, List, NoReturn, Optional, Sequence, Tuple, TypeVar
 
 from .. import config
 from ..errors import WRONG_INPUT
@@ -64,6 +64,10 @@ class Parser(argparse.ArgumentParser):
         option = word.partition("=")[0]
         near = difflib.get_close_matches(option, self._option_string_actions, n=1)
         return f"{option}: no such option; " + (f"the nearest is {near[0]}" if near else "--help lists them")
+
+    def print_help(self, file: Optional[IO[str]] = None) -> None:
+        """Print the help. Unlike argparse's, it does not hide that nobody reads the pipe, see `quiet_pipe`."""
+        (file or sys.stdout).write(self.format_help())
 
     def error(self, message: str) -> NoReturn:
         """Print the message as one line and exit with WRONG_INPUT."""
