@@ -354,7 +354,14 @@ def test_checkpoint_of_another_network_is_refused(key, value, saved):
 
 
 @pytest.mark.parametrize(
-    "key, old, new", [("bias_decay", False, True), ("precision", "float32", "bfloat16"), ("bn_mom", 0.9, 0.8)]
+    "key, old, new",
+    [
+        ("bias_decay", False, True),
+        ("precision", "float32", "bfloat16"),
+        ("bn_mom", 0.9, 0.8),
+        ("clip_gradient_norm", 0.0, 5.0),
+        ("lr_schedule", "multistep", "poly"),
+    ],
 )
 @pytest.mark.parametrize("changes", [True, False])
 def test_another_value_than_before_there_was_a_choice_is_reported(key, old, new, changes, saved, caplog):
