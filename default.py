@@ -35,12 +35,25 @@ def common() -> EasyDict:
         batch_size=64,  # images per rank
         backbone_lr=0.1,
         memory_bank_lr=0.1,
+        lr_schedule="multistep",
+        warmup_updates=0,
         lr_steps=[],
         lr_factor=0.1,
+        lr_power=1.0,
+        lr_unit="updates",
+        optimizer="sgd",
+        center_optimizer="sgd",
         momentum=0.9,
         wd=5e-4,  # weight decay
         bias_decay=True,
+        clip_gradient_norm=0.0,  # 0: no limit
+        freeze=[],
+        freeze_bn=False,
+        freeze_centers=False,
+        lr_mult=[],
+        wd_mult=[],
         max_update=0,  # each data set has its own
+        max_epochs=0,
         precision="float32",
         sample_ratio=1.0,
         # data
@@ -67,6 +80,9 @@ def common() -> EasyDict:
         published_files=False,
         frequent=20,
         verbose=2000,
+        keep_best="",
+        keep_best_centers=False,
+        patience=0,
         save_interval=10000,
         save_minutes=0.0,
         keep_checkpoints=2,

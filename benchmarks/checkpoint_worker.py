@@ -50,7 +50,7 @@ def _checkpoints(run, comm):
 
 
 def _found(run, comm, checkpoints):
-    found = find_checkpoint(run.settings(), comm, checkpoints)
+    found = find_checkpoint(run, comm, checkpoints)
     assert found
     return found
 
@@ -63,7 +63,9 @@ def measure_save(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any
     batch = next(SyntheticBatches(config.num_classes, config.image_size, config.batch_size, comm).batches())
     report = UpdateStats(1, 1.0, 1.0)
     lock = Lock(os.path.join(config.models_root, LOCK))
-    saver = Saver(run, comm, module, _checkpoints(run, comm), Signals(), lambda: RunState(report, report), lock)
+    saver = Saver(
+        run, comm, module, _checkpoints(run, comm), Signals(), lambda: RunState(report, report), lock, config.max_update
+    )
     calls = dict(
         update=lambda number: module.update(batch, number, 0.1, 0.1),
         save=lambda number: saver(report._replace(num_update=number + 1)),
@@ -92,7 +94,7 @@ def measure_load(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any
 
     def load(_):
         with _watched(extra):
-            restore(_found(run, comm, checkpoints), module, run.settings(), comm)
+            restore(_found(run, comm, checkpoints), module, run, comm)
 
     seconds = interleave(comm, dict(load=load), arguments["runs"], lambda number: (number,), "load")
     folder, _ = _found(run, comm, checkpoints)

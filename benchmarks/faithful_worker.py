@@ -15,8 +15,9 @@ from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
+from partial_fc.training.backbone_update import UpdateRule
 from partial_fc.training.module import FaceModule
-from partial_fc.training.schedules import multi_step_lr
+from partial_fc.training.schedules import multi_step
 
 from .measure import progress, work
 from .published import PublishedHead
@@ -42,7 +43,7 @@ class Setting:
         bank = MemoryBank(self.reader.num_classes, case["embedding_size"], self.comm, seed=self.seed)
         head = PartialFC(bank, self.margin, CenterSGD(wd=wd), self.comm)
         size = case["batch_size"], case["image_size"]
-        return FaceModule(self.symbol, head, self.comm, mx.cpu(), *size, seed=self.seed, wd=wd)
+        return FaceModule(self.symbol, head, self.comm, mx.cpu(), *size, seed=self.seed, rule=UpdateRule(wd=wd))
 
     def published(self) -> PublishedModel:
         """The published model, at the start of ours."""
@@ -64,7 +65,7 @@ def train(setting: Setting, name: str) -> Tuple[List[float], FaceModule]:
             array *= mx.nd.array(1 + NUDGE * random.choice([-1, 1], array.shape))
     losses = []
     for num_update, batch in zip(range(case["updates"]), setting.reader.batches()):
-        lr = multi_step_lr(case["lr"], case["lr_steps"], 0.1, num_update)
+        lr = case["lr"] * multi_step(num_update, case["lr_steps"], 0.1)
         if published:
             losses.append(published.update(batch.images, batch.labels, lr))
         else:

@@ -129,6 +129,13 @@ def sub_center_step(embeddings, labels, weight, weight_mom, chosen, margin, lr, 
     return Step(loss, grad_e, *(each.reshape(num_classes, -1) for each in (grad_w, new_weight, new_mom)))
 
 
+def adamw(weight, mean, var, grad, lr, wd, t):
+    """Weight and both moments after update ``t`` (from 1): AdamW of Loshchilov and Hutter, its formulas one by one."""
+    mean, var = 0.9 * mean + 0.1 * grad, 0.999 * var + 0.001 * grad**2
+    step = (mean / (1 - 0.9**t)) / (np.sqrt(var / (1 - 0.999**t)) + 1e-8)
+    return weight - lr * step - lr * wd * weight, mean, var
+
+
 def relative_error(value, truth):
     """|value - truth| / |truth|, the norm over all entries."""
     difference = np.asarray(value, np.float64) - np.asarray(truth, np.float64)

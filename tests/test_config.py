@@ -8,9 +8,10 @@ import pytest
 from partial_fc import config as configuration
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.cli.train_help import page
-from partial_fc.config import Run, describe, get_config, load_presets, make_config, override
+from partial_fc.config import Run, get_config, load_presets, make_config, override
 from partial_fc.config_keys import KEYS, SECTIONS, Config
 from partial_fc.errors import InputError
+from partial_fc.training.config_file import describe_changes
 
 from helpers.cases import for_each
 
@@ -196,6 +197,10 @@ def test_unknown_names_come_with_the_choices(names, option, known):
         ("lr_steps=[10, 20]", "lr_steps", [10, 20]),
         ("lr_steps=10", "lr_steps", [10]),
         ("lr_steps=", "lr_steps", []),
+        ("lr_steps=3e,20.5e", "lr_steps", ["3e", "20.5e"]),
+        ("warmup_updates=2e", "warmup_updates", "2e"),
+        ("warmup_updates=200", "warmup_updates", 200),
+        ("max_epochs=20", "max_epochs", 20),
         ("val_targets=lfw,agedb_30", "val_targets", ["lfw", "agedb_30"]),
         ("val_targets=", "val_targets", []),
     ],
@@ -222,6 +227,14 @@ def test_names_in_a_list_stay_names_though_one_looks_like_a_number():
     config = demo()
     override(config, ["val_targets=lfw,2019"])
     assert config.val_targets == ["lfw", "2019"]
+
+
+def test_updates_take_the_place_of_epochs_given_before():
+    config = demo()
+    override(config, ["max_epochs=20"])
+    assert (config.max_epochs, config.max_update) == (20, 800)
+    override(config, ["max_update=7"])
+    assert (config.max_epochs, config.max_update) == (0, 7)
 
 
 def test_the_last_override_counts():
@@ -292,6 +305,15 @@ def test_wrong_command_line(arguments, message):
         ("sample_ratio", -0.5),
         ("device", "tpu"),
         ("lr_steps", [20, 10]),
+        ("lr_steps", ["20e", "3e"]),
+        ("lr_steps", ["1e", 20]),
+        ("lr_steps", ["1"]),
+        ("warmup_updates", -1),
+        ("warmup_updates", 1.0),
+        ("warmup_updates", "1"),
+        ("lr_schedule", "linear"),
+        ("lr_power", 0.0),
+        ("max_epochs", -1),
         ("lr_steps", [10.0, 20.0]),
         ("lr_steps", 10),
         ("val_targets", "lfw"),
@@ -313,7 +335,16 @@ def test_values_that_no_run_can_start_with(key, value):
 
 
 @pytest.mark.parametrize(
-    "assignment", ["lr_steps=soon", "lr_steps=10,soon", "network=r19", "net_output=Z", "num_classes=-1", "loss_s=0"]
+    "assignment",
+    [
+        "warmup_updates=2.5",
+        "lr_steps=soon",
+        "lr_steps=10,soon",
+        "network=r19",
+        "net_output=Z",
+        "num_classes=-1",
+        "loss_s=0",
+    ],
 )
 def test_other_values_that_no_run_can_start_with(assignment):
     key = assignment.split("=")[0]
@@ -329,6 +360,9 @@ def test_other_values_that_no_run_can_start_with(assignment):
         ("device", "cpu"),
         ("device", "gpu"),
         ("lr_steps", [10, 10, 20]),
+        ("lr_steps", ["3e", "20e"]),
+        ("warmup_updates", 0),
+        ("warmup_updates", "0.5e"),
         ("batch_size", 1),
     ],
 )
@@ -338,12 +372,15 @@ def test_values_at_the_edge(key, value):
     make_config(config)
 
 
-def test_describe_shows_every_key():
-    config = demo()
-    config.update(batch_size=77, lr_steps=[10, 20])
-    lines = describe(make_config(config).to_dict()).splitlines()
-    assert [line.split()[0] for line in lines] == sorted({**config, "presets": ""})
-    assert "  batch_size       77" in lines and "  lr_steps         [10, 20]" in lines
+def test_describe_shows_what_differs_from_the_preset():
+    assert describe_changes(from_command_line([])) == ""
+    changes = ["--batch-size", "77", "--set", "lr_steps=10,20", "--set", "val_targets="]
+    assert describe_changes(from_command_line(changes)).splitlines() == [
+        "",
+        "  batch_size  77 (preset: 64)",
+        "  lr_steps    [10, 20] (preset: [480, 680])",
+        "  val_targets empty (preset: ['demo'])",
+    ]
 
 
 def test_settings_in_force_have_what_the_run_has_found():

@@ -8,7 +8,7 @@ import pytest
 
 from partial_fc import config as configuration
 from partial_fc.cli.train_arguments import arguments, from_command_line, parser
-from partial_fc.config import dataset_name, load_presets, own_records
+from partial_fc.config import dataset_name, default_names, load_presets, own_records
 from partial_fc.errors import InputError
 from partial_fc.published_presets import CONSTANTS
 from partial_fc.training.network import network_name, network_symbol
@@ -54,8 +54,10 @@ def test_every_published_key_has_its_meaning(replaced, monkeypatch):
 
 
 def test_the_published_defaults_of_the_command_line():
-    names = {name: parser(PUBLISHED).get_default(name) for name in ("loss", "dataset", "network")}
-    assert names == {"loss": "cosface", "dataset": "emore", "network": "r100"}
+    names = {"loss": "cosface", "dataset": "emore", "network": "r100"}
+    assert default_names(PUBLISHED) == names
+    text = " ".join(parser(PUBLISHED).format_help().split())
+    assert all(f"(default: {name})" in text for name in names.values())
 
 
 def test_debug_is_synthetic_input():

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import logging
 import os
 import re
 import shutil
@@ -33,6 +32,7 @@ from partial_fc.training.build import build
 from partial_fc.training.module import FaceModule
 
 from helpers.faces import face, write_faces
+from helpers.logs import log  # noqa: F401 a fixture
 from helpers.updates import weight_decay
 
 SMALL = "val_targets=val image_size=32 embedding_size=8 max_update=4 frequent=2 verbose=2 batch_size=8 num_workers=1"
@@ -47,18 +47,6 @@ def data(tmp_path_factory):
         save_verification_set(str(folder / f"{name}.bin"), [image] * 40, [True, False] * 10)
     save_verification_set(str(folder / "few.bin"), [encode_jpeg(face(0, 0))] * 8, [True] * 4)
     return path
-
-
-@pytest.fixture(autouse=True)
-def log():
-    """Leaves the library's log as it was."""
-    logger = logging.getLogger("partial_fc")
-    handlers, level = logger.handlers, logger.level
-    yield
-    for handler in logger.handlers:
-        handler.close()
-    logger.handlers = handlers
-    logger.setLevel(level)
 
 
 def train(arguments):
@@ -81,6 +69,7 @@ def test_what_a_run_leaves_behind(data, tmp_path, capsys):
     files = sorted(re.sub(r"^(events\.out\.tfevents)\..*", r"\1", name) for name in os.listdir(tmp_path))
     assert files == [
         "checkpoints",
+        "config.toml",
         "curves.png",
         "events.out.tfevents",
         "losses.csv",
@@ -90,11 +79,11 @@ def test_what_a_run_leaves_behind(data, tmp_path, capsys):
         "train.log",
     ]
     height, width, _ = cv2.imread(str(tmp_path / "curves.png")).shape
-    assert height == 600 and width == 800
+    assert height == 680 and width == 800
     assert len((tmp_path / "losses.csv").read_text().splitlines()) == 5
-    log = (tmp_path / "train.log").read_text()
-    assert "update 4/4" in log
-    assert [line.split()[2] for line in log.splitlines() if "val: accuracy" in line] == ["0", "2", "4"]
+    lines = (tmp_path / "train.log").read_text()
+    assert "update 4/4" in lines
+    assert [line.split()[3] for line in lines.splitlines() if "val: accuracy" in line] == ["0", "2", "4"]
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["updates"] == 4 and summary["num_classes"] == 6 and set(summary["verification"]) == {"val"}
     bank = MemoryBank(6, 8, Communicator())

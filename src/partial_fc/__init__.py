@@ -18,6 +18,7 @@ _PUBLIC = {
     "MarginSoftmax": "head.margin_softmax",
     "AdaFace": "head.adaface",
     "CenterSGD": "head.optimizer",
+    "CenterAdamW": "head.optimizer",
     "load_model": "eval.model",
     "Embedder": "eval.embedding",
     "InputError": "errors",

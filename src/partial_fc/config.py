@@ -11,7 +11,7 @@ import traceback
 from types import MappingProxyType, ModuleType
 from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Protocol, Tuple, cast
 
-from .config_keys import KEYS, Config, Key, Value
+from .config_keys import KEYS, Config, Key, Span, Value, is_span, parse_span, size
 from .errors import InputError, described
 from .lists.names import check_path
 from .published_presets import PublishedPresets
@@ -44,11 +44,13 @@ class Run:
         config: as it was configured.
         models_root: folder of the results.
         num_classes: identities in the data.
+        num_images: images in the data; 0 for noise, which has no epochs.
     """
 
     config: Config
     models_root: str
     num_classes: int
+    num_images: int = 0
 
     def settings(self) -> Dict[str, Value]:
         """The configuration in force, by key: as the log shows it, and a checkpoint's manifest records it."""
@@ -172,10 +174,11 @@ def _check_keys(values: Mapping[str, Any]) -> None:
             raise InputError(f"{file}: lacks the key {key}, which this version needs")
     for key in values:
         if key not in KEYS:
-            raise InputError(f"{file}: there is no key {key}; the nearest is {_nearest(key)}")
+            raise InputError(f"{file}: there is no key {key}; the nearest is {nearest(key)}")
 
 
-def _nearest(key: str) -> str:
+def nearest(key: str) -> str:
+    """The key whose name is most like another one."""
     return difflib.get_close_matches(key, KEYS, n=1, cutoff=0)[0]
 
 
@@ -197,13 +200,20 @@ def assign(values: Dict[str, Any], key: str, text: str, typed: str) -> None:
     if key in (*NAMES, "presets"):
         raise InputError(f"{typed}: presets depend on it; use --{key} {text}")
     if key not in KEYS:
-        raise InputError(f"{typed}: no such key; did you mean {_nearest(key)}?")
-    if key == "rec":
-        values["source"] = "records"
+        raise InputError(f"{typed}: no such key; did you mean {nearest(key)}?")
     try:
-        values[key] = _parse(KEYS[key], text)
+        put(values, key, _parse(KEYS[key], text))
     except ValueError as error:
         raise InputError(f"{typed}: {error}") from None
+
+
+def put(values: Dict[str, Any], key: str, value: Any) -> None:
+    """Set one key, and those that give way to it: records take the place of other images, updates that of epochs."""
+    if key == "rec":
+        values["source"] = "records"
+    elif key == "max_update":
+        values["max_epochs"] = 0
+    values[key] = value
 
 
 def make_config(values: Mapping[str, Any], typed: Mapping[str, str] = MappingProxyType({})) -> Config:
@@ -252,14 +262,18 @@ def _problems(entry: Key, value: Any) -> Iterator[str]:
         yield f"must be one of {', '.join(choice or 'empty' for choice in entry.choices)}"
     elif entry.range and not entry.allows(value):
         yield f"must {entry.range}"
-    elif entry.kind == Tuple[int, ...] and list(value) != sorted(value):
+    elif entry.kind == Tuple[Span, ...] and len({type(span) for span in value}) > 1:
+        yield "must be all in updates or all in epochs"
+    elif entry.kind == Tuple[Span, ...] and list(value) != sorted(value, key=size):
         yield "must ascend"
 
 
 def _is_of_kind(entry: Key, value: Any) -> bool:
     if entry.is_list:
-        (kind, _) = entry.kind.__args__
-        return isinstance(value, (list, tuple)) and all(type(item) is kind for item in value)
+        is_item = is_span if entry.kind == Tuple[Span, ...] else lambda item: type(item) is str
+        return isinstance(value, (list, tuple)) and all(map(is_item, value))
+    if entry.kind == Span:
+        return is_span(value)
     if entry.kind is float:
         return type(value) in (int, float) and math.isfinite(value)
     return type(value) is entry.kind
@@ -281,18 +295,15 @@ def _preset_of(config: Config) -> Dict[str, Any]:
 
 
 def dataset_name(config: Config) -> str:
-    """Name of the data set: the preset's, or for other records the name of their folder."""
-    if _preset_of(config)["source"] == config.source:
+    """Name of the data set: the preset's, or for other records the name of their folder; or `synthetic`."""
+    base = _preset_of(config)
+    if (base["source"], base["rec"]) == (config.source, config.rec):
         return config.dataset
+    if config.source == "synthetic":
+        return config.source
     folder, file = os.path.split(os.path.abspath(config.rec))
     name = os.path.splitext(file)[0]
     return os.path.basename(folder) or name if name == "train" else name
-
-
-def describe(settings: Mapping[str, Value]) -> str:
-    """Keys and values, one per line, in the order of the alphabet."""
-    width = max(map(len, settings))
-    return "\n".join(f"  {key:{width}} {settings[key]}" for key in sorted(settings))
 
 
 def _parse(entry: Key, text: str) -> Value:
@@ -303,16 +314,12 @@ def _parse(entry: Key, text: str) -> Value:
         return text.lower() == "true"
     if entry.is_list:
         items = [item.strip() for item in text.strip("[]").split(",") if item.strip()]
-        return [_update(item) for item in items] if entry.kind == Tuple[int, ...] else items
+        return [parse_span(item) for item in items] if entry.kind == Tuple[Span, ...] else items
+    if entry.kind == Span:
+        return parse_span(text)
     if entry.kind is int:
         return whole_number(text)
     return number(text) if entry.kind is float else text
-
-
-def _update(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError(f"expected updates, such as 1000,1500, not {text!r}")
-    return int(text)
 
 
 def whole_number(text: str) -> int:

@@ -5,9 +5,38 @@ line in `Config` and one in `common()` of default.py, which gives its value.
 """
 
 import dataclasses
+import re
 from typing import Any, Dict, List, Literal, Optional, Tuple, Union, get_args, get_origin, get_type_hints
 
-Value = Union[bool, int, float, str, List[int], List[str]]
+# A number of updates, 20000, or of epochs, `20e`.
+Span = Union[int, str]
+Value = Union[bool, int, float, str, List[Span], List[str]]
+
+_EPOCHS = re.compile(r"\d+(\.\d+)?e")
+
+
+def parse_span(text: str) -> Span:
+    """The span in a text; raises ValueError that says what was expected."""
+    if text.isdecimal():
+        return int(text)
+    if not _EPOCHS.fullmatch(text):
+        raise ValueError(f"expected updates, such as 1000, or epochs, such as 20e, not {text!r}")
+    return text
+
+
+def is_span(value: object) -> bool:
+    """Whether a value is a number of updates, which may be negative, or of epochs."""
+    return type(value) is int or isinstance(value, str) and bool(_EPOCHS.fullmatch(value))
+
+
+def size(span: Union[Span, float]) -> float:
+    """The number of a span, whatever the unit."""
+    return float(span[:-1]) if isinstance(span, str) else span
+
+
+def in_updates(span: Span, updates_per_epoch: int) -> int:
+    """Updates in a span, rounded."""
+    return round(size(span) * updates_per_epoch) if isinstance(span, str) else span
 
 
 def _key(meaning: str, unit: str = "", **more: Any) -> Any:
@@ -19,7 +48,8 @@ def _key(meaning: str, unit: str = "", **more: Any) -> Any:
 class Config:
     """The configuration of a run, frozen; made and checked by `config.make_config`.
 
-    A `Literal` lists the choices; a tuple of int holds ascending updates, a tuple of str names of files.
+    A `Literal` lists the choices; a Span is a number of updates or epochs, a tuple of them ascends; a tuple of str
+    holds names of files, or patterns.
     """
 
     # Preset
@@ -72,12 +102,48 @@ class Config:
     batch_size: int = _key("images in a batch", "images per rank", at_least=1, option=True)
     backbone_lr: float = _key("initial learning rate of the backbone", at_least=0)
     memory_bank_lr: float = _key("initial learning rate of the class centers", at_least=0)
-    lr_steps: Tuple[int, ...] = _key("when both learning rates are multiplied by lr_factor", "updates")
+    lr_schedule: Literal["multistep", "poly", "cosine"] = _key(
+        "how both learning rates fall: by lr_factor at lr_steps, or along a curve to 0 at the end of the training"
+    )
+    warmup_updates: Span = _key("time in which both learning rates rise from 0", "updates, or epochs: 2e", at_least=0)
+    lr_steps: Tuple[Span, ...] = _key(
+        "when both learning rates are multiplied by lr_factor; for multistep", "updates, or epochs: 20e"
+    )
+    lr_power: float = _key(
+        "exponent of poly; arcface_torch: 1 in PolynomialLRWarmup, 2 in the older PolyScheduler", above=0
+    )
+    lr_unit: Literal["updates", "images"] = _key(
+        "what the schedule counts if a run continues with another number of images per update: images keeps it in place"
+    )
     lr_factor: float = _key("factor of both learning rates at each of lr_steps", at_least=0)
-    momentum: float = _key("momentum of both optimizers", at_least=0)
+    optimizer: Literal["sgd", "adamw"] = _key(
+        "of the backbone: sgd has momentum; adamw is Adam with decoupled weight decay, arXiv 1711.05101"
+    )
+    center_optimizer: Literal["sgd", "adamw"] = _key(
+        "of the class centers, likewise; adamw keeps two arrays of the size of the centers, sgd one"
+    )
+    momentum: float = _key("momentum of sgd", at_least=0)
     wd: float = _key("weight decay", at_least=0)
     bias_decay: bool = _key("true: wd acts on all parameters, as published; false: not on biases and betas")
+    clip_gradient_norm: float = _key(
+        "largest norm of the backbone's gradients, summed over all ranks; larger ones are scaled down; 0: no limit. "
+        "The class centers take no part",
+        at_least=0,
+    )
+    freeze: Tuple[str, ...] = _key(
+        "patterns (regular expressions) of names of the backbone's parameters and batch statistics that stay as they "
+        "are, as stage1.*,conv0_weight"
+    )
+    freeze_bn: bool = _key("true: all batch normalizations stay as they are, parameters and statistics")
+    freeze_centers: bool = _key("true: the class centers stay as they are")
+    lr_mult: Tuple[str, ...] = _key(
+        "PATTERN:FACTOR of the backbone's learning rate, as pre_fc1.*:10,stage1.*:0.1; of several that fit, the last"
+    )
+    wd_mult: Tuple[str, ...] = _key(
+        "PATTERN:FACTOR of the backbone's weight decay, likewise; where a pattern fits, bias_decay does not count"
+    )
     max_update: int = _key("length of the training", "updates", at_least=1)
+    max_epochs: int = _key("length of the training, in place of max_update; 0: max_update", "epochs", at_least=0)
     precision: Literal["float32", "bfloat16", "float16", "auto"] = _key(
         "of convolutions and products; auto: float16 on a GPU, bfloat16 on a CPU that computes it fast, else float32",
         option=True,
@@ -128,6 +194,15 @@ class Config:
     )
     frequent: int = _key("interval between two lines of the log", "updates", at_least=1)
     verbose: int = _key("interval between two verifications", "updates", at_least=1)
+    keep_best: str = _key(
+        "verification set whose best model is kept as model-best beside the last one, or mean of all sets; empty: none"
+    )
+    keep_best_centers: bool = _key("keep a whole checkpoint of the best model, with its class centers, in best/")
+    patience: int = _key(
+        "end once so many verifications in a row were no better than the model of keep_best; 0: never",
+        "verifications",
+        at_least=0,
+    )
     save_interval: int = _key("interval between two checkpoints; the end saves one, too", "updates", at_least=1)
     save_minutes: float = _key("maximum time between two checkpoints; 0: no limit", "minutes", at_least=0)
     keep_checkpoints: int = _key("checkpoints to keep", "checkpoints", at_least=1)
@@ -163,7 +238,7 @@ class Key:
     """An entry of the table.
 
     Attributes:
-        kind: bool, int, float, str, Tuple[int, ...] (updates, ascending) or Tuple[str, ...] (names of files).
+        kind: bool, int, float, str, Span, Tuple[Span, ...] (ascending) or Tuple[str, ...] (names of files, patterns).
         choices: the only values of a str; empty if there is no such list.
         at_least, above, at_most: limits of a number; None where there is none.
         start: whether it belongs to one start of a run: a run that continues, or is repeated, may have another value.
@@ -188,8 +263,8 @@ class Key:
 
     @property
     def is_list(self) -> bool:
-        """Whether the value is a list: updates or names."""
-        return self.kind in (Tuple[int, ...], Tuple[str, ...])
+        """Whether the value is a list: spans or names."""
+        return self.kind in (Tuple[Span, ...], Tuple[str, ...])
 
     @property
     def range(self) -> str:
@@ -203,19 +278,21 @@ class Key:
             return ""
         return f"be at least {self.at_least:g}" if self.at_least else "not be negative"
 
-    def allows(self, value: float) -> bool:
-        """Whether a number is in the range."""
-        if self.above is not None and not value > self.above:
+    def allows(self, value: Union[Span, float]) -> bool:
+        """Whether a number, or that of a span, is in the range."""
+        number = size(value)
+        if self.above is not None and not number > self.above:
             return False
-        if self.at_least is not None and not value >= self.at_least:
+        if self.at_least is not None and not number >= self.at_least:
             return False
-        return self.at_most is None or value <= self.at_most
+        return self.at_most is None or number <= self.at_most
 
     @property
     def values(self) -> str:
         """Description of its values: `whole number, at least 1`."""
         kinds: Dict[Any, str] = {bool: "true or false", int: "whole number", float: "number", str: "text"}
-        kinds.update({Tuple[int, ...]: "ascending list, as 1000,1500", Tuple[str, ...]: "list, as lfw,cfp_fp"})
+        kinds.update({Span: "whole number, or as 2e", Tuple[Span, ...]: "ascending list, as 1000,1500 or 20e,28e"})
+        kinds[Tuple[str, ...]] = "list, separated by commas"
         text = ", ".join(choice or "empty" for choice in self.choices) or kinds[self.kind]
         limits = self.range.replace("not be negative", "at least 0").replace("be ", "").replace("lie ", "")
         return f"{text}, {limits}" if limits else text

@@ -1,36 +1,25 @@
 """Build what a configuration describes and train it: `python -m partial_fc.train` is `partial-fc train`."""
 
-import contextlib
-import functools
 import logging
 import os
 import sys
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
-from .config import Config, Run, StartOptions, dataset_name, describe
+from .config import Config, Run, StartOptions
 from .data.open import Reader, open_data
 from .device import choose_device
 from .distributed.communicator import Communicator
 from .distributed.signals import Signals
+from .training.best_model import check_selection
 from .training.build import check_network
-from .training.callbacks import (
-    Callback,
-    LossLog,
-    Periodic,
-    TensorBoard,
-    Verification,
-    open_sets,
-    pixel_accuracies,
-    state_of,
-)
+from .training.callbacks import open_sets
+from .training.config_file import describe_changes
 from .training.input_rate import measure_input
 from .training.paths import check_paths, check_records
-from .training.run_folder import choose_models_root, hold_models_root, open_models_root
+from .training.run_folder import choose_models_root, hold_models_root, open_models_root, run_files
 from .training.run_log import start_log
-from .training.saving import Saver
-from .training.schedules import multi_step_schedule
-from .training.start import check_agreement, check_same_data, start_module
-from .training.summary import leave_results
+from .training.start import check_agreement, check_same_data, run_of, start_module
+from .training.updates import train_updates
 
 log = logging.getLogger("partial_fc")
 
@@ -64,6 +53,7 @@ def train(
     check_network(config, comm)
     chosen = choose_models_root(config, options, comm)
     with comm.raise_on_all_ranks():
+        check_selection(config)
         check_paths(config, chosen.path, comm.rank)
     held = start_log(comm)
     with hold_models_root(chosen, config, options, comm) as (models_root, lock):
@@ -76,38 +66,12 @@ def _train(config, comm, signals, options, models_root, lock, held):
         sets = open_sets(os.path.dirname(config.rec), config.val_targets, config.image_size)
         device = choose_device(config.device, comm)
     check_same_data(config, reader, comm)
-    assert reader.num_classes  # `open_data` knows it
-    run = Run(config, models_root, reader.num_classes)
+    run = run_of(config, models_root, reader)
     start = start_module(run, comm, device)
     with comm.raise_on_all_ranks():
-        open_models_root(run, options, comm, start.continues, held)
-    _log_run(run, comm, reader)
-    pixels = pixel_accuracies(sets)
-    with TensorBoard(models_root, comm.rank, start.state.last.num_update) as board:
-        verification = Verification(start.module, sets, board, start.state.history, start.state.best)
-        if not verification.complete:
-            verification.measure(start.state.last.num_update)
-        schedule = multi_step_schedule(config.backbone_lr, config.memory_bank_lr, config.lr_steps, config.lr_factor)
-        losses = LossLog(
-            models_root,
-            schedule,
-            config.frequent,
-            config.max_update,
-            reader.global_batch_size,
-            comm,
-            board,
-            start.state.first,
-            start.state.last,
-        )
-        progress = functools.partial(state_of, losses, verification)
-        saver = Saver(run, comm, start.module, start.checkpoints, signals, progress, lock)
-        verify = Periodic(verification.measure, config.verbose, config.max_update)
-        callbacks: List[Callback] = [losses, verify, saver]
-        with losses, contextlib.closing(reader.batches(losses.last.position)) as batches:
-            start.module.fit(batches, schedule, config.max_update, callbacks, losses.last, saver.requests)
-    if comm.rank:
-        return None
-    return leave_results(run.settings(), dataset_name(config), comm.world_size, losses, pixels, verification)
+        open_models_root(run, options, comm, bool(start.checkpoint), held)
+    _log_run(run, comm, start.timeline.max_update, reader)
+    return train_updates(run, start, reader, sets, comm, signals, lock)
 
 
 def _open_data(config: Config, comm: Communicator) -> Reader:
@@ -133,13 +97,17 @@ def _open_data(config: Config, comm: Communicator) -> Reader:
     )
 
 
-def _log_run(run: Run, comm: Communicator, reader: Reader) -> None:
-    log.info("configuration:\n%s", describe(run.settings()))
+def _log_run(run: Run, comm: Communicator, max_update: int, reader: Reader) -> None:
+    config, path = run.config, run_files(run.models_root)["config"]
+    names = f"--dataset {config.dataset} --network {config.network} --loss {config.loss}"
+    if config.presets:
+        names = f"--presets {config.presets} {names}"
+    log.info("configuration: %s; all keys: %s%s", names, path, describe_changes(config))
     log.info(
         "ranks: %d, identities: %d, updates: %d of %d images each",
         comm.world_size,
         run.num_classes,
-        run.config.max_update,
+        max_update,
         reader.global_batch_size,
     )
 

@@ -14,6 +14,7 @@ from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
+from partial_fc.training.backbone_update import UpdateRule
 from partial_fc.training.module import FaceModule
 
 PUBLISHED = ("mobilefacenet", "r18", "r50", "r100", "rx50")
@@ -87,7 +88,9 @@ def relative_steps(initializer):
     bank = MemoryBank(50, EMBEDDING_SIZE, Communicator())
     head = PartialFC(bank, MarginSoftmax(64, m3=0.4), CenterSGD(), Communicator())
     symbol = get_symbol("r18", EMBEDDING_SIZE)
-    module = FaceModule(symbol, head, Communicator(), mx.cpu(), BATCH_SIZE, 32, wd=0.0, initializer=initializer)
+    module = FaceModule(
+        symbol, head, Communicator(), mx.cpu(), BATCH_SIZE, 32, rule=UpdateRule(wd=0.0), initializer=initializer
+    )
     before = {name: array.asnumpy() for name, array in module.arg_params.items() if name.endswith("_weight")}
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (BATCH_SIZE, 32, 32, 3)).astype(np.uint8)

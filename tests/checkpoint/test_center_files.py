@@ -36,7 +36,7 @@ def test_more_ranks_than_classes(writers, readers, tmp_path):
         assert np.array_equal(array, expected)
 
 
-def test_missing_file_is_told(tmp_path):
+def test_missing_file_is_reported(tmp_path):
     save(tmp_path, 3)
     os.remove(tmp_path / "centers-00001-of-00003.safetensors")
     load_centers(str(tmp_path), bank(3, 0))

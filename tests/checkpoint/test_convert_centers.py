@@ -1,14 +1,16 @@
 import os
+from types import SimpleNamespace
 
 import mxnet as mx
 import numpy as np
 import pytest
 
-from partial_fc.checkpoint.center_files import CenterFiles
+from partial_fc.checkpoint.center_files import CenterFiles, save_centers
 from partial_fc.checkpoint.convert_centers import export_original, import_numpy, import_original, map_centers
 from partial_fc.cli.centers import main
 from partial_fc.errors import InputError
-from partial_fc.head.memory_bank import fill_initial_centers
+from partial_fc.head.memory_bank import MemoryBank, fill_initial_centers
+from partial_fc.head.optimizer import CenterAdamW
 
 from helpers.centers import EMBEDDING_SIZE, NUM_CLASSES, save
 
@@ -137,6 +139,47 @@ def test_centers_that_are_there_are_not_overwritten(tmp_path, capsys):
     assert main(["import", str(tmp_path / "a.npy"), str(tmp_path)]) == 2
     assert "already has centers-*.safetensors" in capsys.readouterr().err
     assert all(np.array_equal(array, expected) for array, expected in zip(read(tmp_path), before))
+
+
+def save_adamw(folder, world_size):
+    """Files of random centers and moments; returns them."""
+    random = np.random.RandomState(0)
+    values = [random.randn(NUM_CLASSES, EMBEDDING_SIZE).astype(np.float32) for _ in range(3)]
+    for rank in range(world_size):
+        comm = SimpleNamespace(rank=rank, world_size=world_size)
+        bank = MemoryBank(NUM_CLASSES, EMBEDDING_SIZE, comm, states=CenterAdamW.states)
+        bank.set(bank.partition.class_start, *(value[slice(*bank.partition)] for value in values))
+        save_centers(str(folder), bank, world_size)
+    return values
+
+
+def test_centers_of_adamw_are_converted(tmp_path):
+    values = save_adamw(tmp_path, 3)
+    assert main(["export", str(tmp_path), str(tmp_path / "numpy"), "--numpy"]) == 0
+    for name, expected in zip(("centers", "centers_mean", "centers_var"), values):
+        assert np.array_equal(np.load(tmp_path / "numpy" / f"{name}.npy"), expected)
+    assert not os.path.exists(tmp_path / "numpy" / "centers_mom.npy")
+    assert main(["export", str(tmp_path), str(tmp_path / "published"), "--ranks", "1"]) == 0
+    names = ("centers", "centers_mom")
+    centers, momentum = (mx.nd.load(str(tmp_path / "published" / f"0_{name}.param"))[0] for name in names)
+    assert np.array_equal(centers.asnumpy(), values[0]) and not momentum.asnumpy().any()
+    pairs = np.array([[0, 30], [2, 7]])
+    map_centers(str(tmp_path), str(tmp_path / "mapped"), 4, pairs)
+    files = CenterFiles(str(tmp_path / "mapped"))
+    assert files.states == CenterAdamW.states
+    ((_, *arrays),) = files.blocks(0, 4)
+    for array, expected in zip(arrays, values):
+        assert np.array_equal(array[[0, 2]], expected[[30, 7]])
+    assert not arrays[1][[1, 3]].any() and not arrays[2][[1, 3]].any()
+
+
+def test_centers_of_two_optimizers_do_not_belong_together(tmp_path):
+    save_adamw(tmp_path, 2)
+    adamw = (tmp_path / "centers-00000-of-00002.safetensors").read_bytes()
+    save(tmp_path, 2)
+    (tmp_path / "centers-00000-of-00002.safetensors").write_bytes(adamw)
+    with pytest.raises(InputError, match="centers of several runs"):
+        CenterFiles(str(tmp_path))
 
 
 @pytest.mark.parametrize("writers", [1, 3])

@@ -7,18 +7,19 @@ from partial_fc.checkpoint import dominant_centers
 from partial_fc.checkpoint.center_files import CenterFiles, save_centers
 from partial_fc.cli.centers import main
 from partial_fc.errors import InputError
+from partial_fc.head.optimizer import CenterAdamW, CenterSGD
 
 from helpers.centers import banks
 
 NUM_CLASSES, SUB_CENTERS, SIZE, NUM_IMAGES = 31, 3, 8, 200
 
 
-@pytest.fixture
-def files(tmp_path):
-    """Folder with centers of three ranks and with features; centers, momentum, features, numbers and labels."""
+@pytest.fixture(params=[CenterSGD.states, CenterAdamW.states], ids=["sgd", "adamw"])
+def files(request, tmp_path):
+    """Folder with centers of three ranks and with features; centers and state, features, numbers and labels."""
     random = np.random.RandomState(0)
-    centers = random.randn(2, NUM_CLASSES, SUB_CENTERS * SIZE).astype(np.float32)
-    for bank in banks(3, num_classes=NUM_CLASSES, embedding_size=SUB_CENTERS * SIZE):
+    centers = random.randn(1 + len(request.param), NUM_CLASSES, SUB_CENTERS * SIZE).astype(np.float32)
+    for bank in banks(3, num_classes=NUM_CLASSES, embedding_size=SUB_CENTERS * SIZE, states=request.param):
         bank.set(bank.partition.class_start, *(each[slice(*bank.partition)] for each in centers))
         save_centers(str(tmp_path), bank, 3)
     labels = random.randint(0, NUM_CLASSES - 1, NUM_IMAGES)  # the last class has no image
@@ -58,7 +59,9 @@ def test_equals_the_slow_implementation(block, degrees, files, monkeypatch, capl
     assert len(set(dominant)) == SUB_CENTERS and 0 < len(far) < NUM_IMAGES
     result = CenterFiles(str(folder / "out"))
     assert (result.num_classes, result.embedding_size) == (NUM_CLASSES, SIZE)
-    for array, before in zip(result.take(np.arange(NUM_CLASSES)), centers):
+    arrays = result.take(np.arange(NUM_CLASSES))
+    assert len(arrays) == len(centers)
+    for array, before in zip(arrays, centers):
         expected = before.reshape(NUM_CLASSES, SUB_CENTERS, SIZE)[np.arange(NUM_CLASSES), dominant]
         assert np.array_equal(array, expected)
     lines = (folder / "out" / dominant_centers.FAR_IMAGES).read_text().splitlines()

@@ -90,7 +90,7 @@ def test_unreadable_parameters_are_named(tmp_path):
         load_parameters(str(tmp_path / "list"), {})
 
 
-def test_names_without_prefix_are_the_cause_that_is_told(tmp_path):
+def test_names_without_prefix_are_the_cause_that_is_reported(tmp_path):
     net = mx.gluon.nn.Dense(2, in_units=3)
     net.initialize()
     net.save_parameters(str(tmp_path / "gluon-0000.params"))
@@ -102,7 +102,7 @@ def test_names_without_prefix_are_the_cause_that_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("channels, cause", [(1, "grey images"), (4, "images of 4 channels")])
-def test_grey_models_are_the_cause_that_is_told(tmp_path, channels, cause):
+def test_grey_models_are_the_cause_that_is_reported(tmp_path, channels, cause):
     mx.nd.save(str(tmp_path / "grey"), {"arg:conv0_weight": mx.nd.ones((4, channels, 3, 3))})
     with pytest.raises(InputError, match=rf"grey: conv0_weight has shape .* of a network for {cause}, "):
         load_parameters(str(tmp_path / "grey"), {"conv0_weight": mx.nd.zeros((4, 3, 3, 3))})

@@ -46,7 +46,7 @@ def test_every_command_has_the_one_parser(parser):
 @pytest.mark.parametrize(
     "arguments, line",
     [
-        ("--epochs 10", "--epochs: no such option; the nearest is --set max_update=VALUE"),
+        ("--epochs 10", "--epochs: no such option; the nearest is --set max_epochs=VALUE"),
         ("--max-update=10", "--max-update: no such option; the nearest is --set max_update=VALUE"),
         ("--batchsize 8", "--batchsize: no such option; the nearest is --batch-size"),
         ("--lr 0.1", "--lr: no such option; the nearest is --set backbone_lr=VALUE"),

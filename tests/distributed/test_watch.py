@@ -122,7 +122,7 @@ def test_a_stopped_rank_breaks_the_transport(start, monkeypatch):
     assert f"error: rank 1 ({HOST}) does not answer" in last_word(processes)
 
 
-def test_the_error_of_a_broken_transport_is_told_if_there_is_no_other(start):
+def test_the_error_of_a_broken_transport_is_reported_if_there_is_no_other(start):
     errors = last_word(start("wait", "break"))
     assert errors == f"error: rank 1 ({HOST}), update 7: ValueError: Horovod has been shut down\n"
 

@@ -117,7 +117,7 @@ def test_is_not_computed_twice(data):
         lambda folder: os.utime(folder / "train.rec", (1, 1)),
     ],
 )
-def test_other_models_and_images_replace_nothing_unless_told(data, change):
+def test_other_models_and_images_replace_nothing_unless_reported(data, change):
     folder = data[0]
     on_ranks(folder, 1)
     before = (folder / "f.npy").read_bytes()
@@ -152,7 +152,7 @@ def test_embeddings_that_are_not_finite_are_named(data, monkeypatch):
         on_ranks(data[0], 1)
 
 
-def test_ranks_with_other_models_are_told(data):
+def test_ranks_with_other_models_are_reported(data):
     folder = data[0]
     write_linear_model(folder / "other", SIZE, seed=4)
 

@@ -61,7 +61,7 @@ def test_decimals_are_meant():
     assert roc.at_far(0.29).tar == 1 and roc.at_far(0.28).tar == 0 and roc.at_far(0.28).far == 0.28
 
 
-def test_too_few_impostors_are_told():
+def test_too_few_impostors_are_reported():
     roc = Roc.from_scores(np.arange(1001.0), np.arange(1001) == 1000)
     assert roc.at_far(1e-3) == (999, 1, 1e-3) and roc.why_not(1e-3) is None
     assert roc.at_far(9.9e-4) is None

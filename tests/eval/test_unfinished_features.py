@@ -76,7 +76,7 @@ def test_only_one_run_at_a_time(path):
     first.close()
 
 
-def test_a_full_disk_is_told_before_the_work_and_named(path, monkeypatch):
+def test_a_full_disk_is_reported_before_the_work_and_named(path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -84,7 +84,7 @@ def test_set_between_steps():
             bank.set(3, np.full((2, 4), 7, np.float32), np.full((2, 4), 8, np.float32))
             centers = bank.get(rows)
             for block in centers.blocks():
-                weight, weight_mom = centers.weight(block, WORKSPACE), centers.weight_mom(block, WORKSPACE)
+                weight, (weight_mom,) = centers.weight(block, WORKSPACE), centers.states(block, WORKSPACE)
                 weight += 1
                 weight_mom += weight
                 centers.put(block, weight, weight_mom)
@@ -101,7 +101,7 @@ def test_rows_that_were_not_announced():
         (block,) = centers.blocks()
         weight = centers.weight(block, WORKSPACE)
         weight += 1
-        centers.put(block, weight, centers.weight_mom(block, WORKSPACE))
+        centers.put(block, weight, *centers.states(block, WORKSPACE))
     assert bank.to_numpy()[0][:5, 2].tolist() == [0, 2, 0, 2, 2]
 
 

@@ -52,12 +52,12 @@ def test_initial_centers():
 def test_centers_are_worked_on_in_blocks(rows):
     weight = np.arange(11, dtype=np.float32)[:, None] * np.ones((1, 2**18), np.float32)
     arrays = mx.nd.array(weight), mx.nd.array(-weight)
-    centers = Centers(*arrays, None if rows is None else np.array(rows))
+    centers = Centers(arrays, None if rows is None else np.array(rows))
     chosen = np.arange(11) if rows is None else np.array(rows)
     assert len(centers) == len(chosen)
     seen = []
     for block in centers.blocks():
-        block_weight, block_mom = centers.weight(block, WORKSPACE), centers.weight_mom(block, WORKSPACE)
+        block_weight, (block_mom,) = centers.weight(block, WORKSPACE), centers.states(block, WORKSPACE)
         assert len(block_weight) <= 4 and np.array_equal(block_weight.asnumpy(), -block_mom.asnumpy())
         seen += block_weight[:, 7].asnumpy().tolist()
         block_weight += 100

@@ -9,12 +9,12 @@ from partial_fc.head import sub_centers as sub_centers_file
 from partial_fc.head.host_bank import HostBank
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
-from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.optimizer import CenterAdamW, CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 
 from helpers.problem import LOSSES, LR, Problem, assemble, assert_close, float32_bound
 from helpers.shards import Shards
-from reference import Margin, Step, sub_center_step
+from reference import Margin, Step, adamw, relative_error, sub_center_step
 
 every_world = pytest.mark.parametrize("world_size", (1, 2, 3, 5))
 every_ratio = pytest.mark.parametrize("sample_ratio", [1.0, 0.3])
@@ -44,6 +44,30 @@ def test_saturated_batch(loss, sample_ratio, world_size):
     # Few samples have nearly all of the loss, e^x, and float32 has x up to 64 to 4e-6 only.
     bound = Step(*(max(1e-4, each) for each in float32_bound(problem, chosen, LOSSES[loss])))
     assert_close(result, problem.truth(chosen, LOSSES[loss]), bound)
+
+
+@pytest.mark.parametrize("make_bank", [MemoryBank, HostBank])
+@pytest.mark.parametrize("world_size", (1, 3))
+@every_ratio
+def test_adamw_updates_all_centers_of_a_chosen_class(sample_ratio, world_size, make_bank):
+    problem, margin = Problem(sub_centers=3), LOSSES["arcface"]
+
+    def updated(comm):
+        bank = make_bank(101, problem.row_size, comm, sample_ratio, seed=7, states=CenterAdamW.states)
+        own = slice(*bank.partition)
+        bank.set(bank.partition.class_start, problem.weight[own], *[np.zeros_like(problem.weight[own])] * 2)
+        head = PartialFC(bank, MarginSoftmax(*margin), CenterAdamW(0.3), comm, sub_centers=3)
+        batch = np.split(np.arange(len(problem.labels)), world_size)[comm.rank]
+        head.step(mx.nd.array(problem.embeddings[batch]), head.choose(problem.labels[batch], 0), LR)
+        return [array.copy() for array in bank.to_numpy()]
+
+    results = [np.concatenate(each) for each in zip(*Shards(world_size).run(updated))]
+    chosen = run(problem, world_size, margin, sample_ratio)[1]
+    grad, zeros = problem.truth(chosen, margin).grad_weight[chosen], np.zeros((len(chosen), problem.row_size))
+    for array, expected in zip(results, adamw(problem.weight[chosen], zeros, zeros, grad, LR, 0.3, 1)):
+        assert relative_error(array[chosen], expected) < 1e-4
+    others = np.setdiff1d(np.arange(101), chosen)
+    assert (len(others) > 0) == (sample_ratio < 1) and np.array_equal(results[0][others], problem.weight[others])
 
 
 def test_blocks_of_rows_and_a_large_scale(monkeypatch):

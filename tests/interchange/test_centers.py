@@ -9,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 from partial_fc.checkpoint import center_files
 from partial_fc.checkpoint.center_files import CenterFiles
 from partial_fc.cli.centers import main
+from partial_fc.head.optimizer import CenterAdamW, CenterSGD
 from partial_fc.interchange.centers import export_arcface_torch, import_arcface_torch
 
 from helpers.centers import EMBEDDING_SIZE, NUM_CLASSES, save
@@ -61,9 +62,10 @@ def rows_of(path, form):
     return load_file(path)[name]
 
 
-def test_of_several_ranks_of_ours(tmp_path):
+@pytest.mark.parametrize("states", [CenterSGD.states, CenterAdamW.states])
+def test_of_several_ranks_of_ours(states, tmp_path):
     (tmp_path / "own").mkdir()
-    weight, _ = save(tmp_path / "own", 3)
+    weight, *_ = save(tmp_path / "own", 3, states=states)
     export_arcface_torch(str(tmp_path / "own"), str(tmp_path / "new"), 4, "npy")
     parts = [np.load(tmp_path / "new" / f"softmax_fc_gpu_{rank}.npy") for rank in range(4)]
     assert [len(part) for part in parts] == [NUM_CLASSES // 4 + (rank < NUM_CLASSES % 4) for rank in range(4)]

@@ -11,8 +11,9 @@ from partial_fc.data.batches import Batch
 from partial_fc.distributed.collectives import connect
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
-from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.optimizer import CenterAdamW, CenterSGD
 from partial_fc.head.partial_fc import PartialFC
+from partial_fc.training.backbone_update import UpdateRule
 from partial_fc.training.module import FaceModule
 
 from helpers.models import network_without_statistics
@@ -20,19 +21,23 @@ from helpers.models import network_without_statistics
 NUM_CLASSES, GLOBAL_BATCH_SIZE = 101, 12
 
 
-def train(comm, folder, ctx=None, global_batch_size=GLOBAL_BATCH_SIZE):
+RULE = UpdateRule("adamw", clip_gradient_norm=5.0, freeze=("relu0_.*",), lr_mult=("fc1.*:0.5",), wd_mult=("conv0.*:2",))
+
+
+def train(comm, folder, ctx=None, global_batch_size=GLOBAL_BATCH_SIZE, optimizer=CenterSGD, rule=None, lr=(0.1, 0.2)):
     """Two updates on this rank's share of fixed global batches; parameters, centers and losses go to ``folder``."""
-    bank = MemoryBank(NUM_CLASSES, 16, comm, ctx=ctx)
-    head = PartialFC(bank, MarginSoftmax(32, m2=0.3), CenterSGD(), comm)
+    bank = MemoryBank(NUM_CLASSES, 16, comm, ctx=ctx, states=optimizer.states)
+    head = PartialFC(bank, MarginSoftmax(32, m2=0.3), optimizer(), comm)
     batch_size = global_batch_size // comm.world_size
-    module = FaceModule(network_without_statistics(), head, comm, ctx or mx.cpu(), batch_size, image_size=16)
+    symbol = network_without_statistics()
+    module = FaceModule(symbol, head, comm, ctx or mx.cpu(), batch_size, image_size=16, rule=rule)
     random = np.random.RandomState(0)
     losses = []
     for num_update in range(2):
         images = random.randint(0, 256, (global_batch_size, 16, 16, 3)).astype(np.uint8)
         labels = random.randint(0, NUM_CLASSES, global_batch_size)
         own = slice(comm.rank * batch_size, (comm.rank + 1) * batch_size)
-        losses.append(module.update(Batch(images[own], labels[own], labels[own]), num_update, 0.1, 0.2))
+        losses.append(module.update(Batch(images[own], labels[own], labels[own]), num_update, *lr))
     embeddings = module.embed(random.randint(0, 256, (7, 16, 16, 3)).astype(np.uint8))
     arrays = {name: array.asnumpy() for name, array in module.arg_params.items()}
     np.savez(os.path.join(folder, f"model-{comm.rank}.npz"), losses=losses, embeddings=embeddings, **arrays)
@@ -40,4 +45,8 @@ def train(comm, folder, ctx=None, global_batch_size=GLOBAL_BATCH_SIZE):
 
 
 if __name__ == "__main__":
-    train(connect(), sys.argv[1])
+    comm, folder = connect(), sys.argv[1]
+    train(comm, folder)
+    other = os.path.join(folder, "adamw")
+    os.makedirs(other, exist_ok=True)
+    train(comm, other, optimizer=CenterAdamW, rule=RULE, lr=(0.001, 0.002))

@@ -154,7 +154,7 @@ def test_unknown_key_names_the_nearest(tmp_path):
 def test_wrong_arguments_end_with_their_cause(launcher, tmp_path):
     process = run([*launcher, "--epochs", "10"], cwd=tmp_path)
     assert process.returncode == 2 and process.stdout.count("error: ") == 1
-    expected = "error: --epochs: no such option; the nearest is --set max_update=VALUE"
+    expected = "error: --epochs: no such option; the nearest is --set max_epochs=VALUE"
     assert process.stdout.splitlines()[-1].endswith(expected)
 
 

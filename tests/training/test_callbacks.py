@@ -95,11 +95,20 @@ def test_lines_of_the_log_and_scalars(tmp_path, caplog):
         (1.0, 0.5, "  rank 0 waited for images 50% of the time: try --set num_workers=N"),
     ],
 )
-def test_waiting_for_images_is_told(tmp_path, caplog, own, other, reported):
+def test_waiting_for_images_is_reported(tmp_path, caplog, own, other, reported):
     with loss_log(tmp_path, frequent=2, max_update=2, other_waited=other) as log:
-        log(UpdateStats(1, 1.0, 1.0, own / 2))
-        log(UpdateStats(2, 1.0, 2.0, own))
-    assert lines(caplog) == ["update 2/2  loss 1.0000  lr 0.1  6 images/s  0:00:00 left" + reported]
+        log(UpdateStats(1, 1.0, 1.0))
+        log(UpdateStats(2, 1.0, 3.0, own))
+    assert lines(caplog) == ["update 2/2  loss 1.0000  lr 0.1  3 images/s  0:00:00 left" + reported]
+
+
+def test_the_first_update_of_a_start_does_not_count_for_the_time_left(tmp_path, caplog):
+    before = UpdateStats(1, 9.0, 100.0), UpdateStats(50, 2.0, 1000.0)
+    with LossLog(str(tmp_path), lambda _: (0.1, 0.1), 4, 60, 6, Ranks(0, 0.0), Board(), *before) as log:
+        for number in range(51, 57):
+            log(UpdateStats(number, 1.0, 1060.0 + 2 * (number - 51)))
+    shown = [line.split("  ")[-2:] for line in lines(caplog)]
+    assert shown == [["3 images/s", "0:00:16 left"], ["3 images/s", "0:00:08 left"]]
 
 
 def test_losses_are_in_the_file_whenever_a_line_is_logged(tmp_path):

@@ -62,6 +62,6 @@ def test_every_line_counts_the_images_of_all_ranks(caplog, monkeypatch):
 
 
 @pytest.mark.parametrize("fails_at", [0, 3])
-def test_bad_record_is_told_to_all(fails_at):
+def test_bad_record_is_reported_to_all(fails_at):
     with pytest.raises(CollectiveError, match="record 3 is bad"):
         measure_input(Reader(fails_at), Communicator(), 10)

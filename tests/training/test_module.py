@@ -14,6 +14,7 @@ from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
 from partial_fc.training import module as module_file
+from partial_fc.training.backbone_update import UpdateRule
 from partial_fc.training.module import FaceModule
 
 from helpers.models import mobilefacenet
@@ -47,7 +48,8 @@ def face_module(net_output="FC", comm=None, seed=0, size=SIZE, batch_size=BATCH_
     head = PartialFC(bank, MarginSoftmax(16, m3=0.2), CenterSGD(), comm)
     if symbol is None:
         symbol = get_symbol("demo", EMBEDDING_SIZE, net_output)
-    return FaceModule(symbol, head, comm, mx.cpu(), batch_size, size, seed, **arguments)
+    rule = UpdateRule(**{name: arguments.pop(name) for name in ("wd", "bias_decay") if name in arguments})
+    return FaceModule(symbol, head, comm, mx.cpu(), batch_size, size, seed, rule, **arguments)
 
 
 def batch(seed=0, size=SIZE):

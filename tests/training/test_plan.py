@@ -1,3 +1,4 @@
+import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
@@ -12,7 +13,7 @@ from partial_fc.distributed.communicator import Communicator
 from partial_fc.errors import InputError
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
-from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.optimizer import OPTIMIZERS, CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
 from partial_fc.training import plan
@@ -44,6 +45,17 @@ def test_centers_and_step():
     assert plan_of(run_of("--sample-ratio", "0.1", "--bank", "host"))["rows"] == 4 * 4 * 25001 * 512
 
 
+def test_adamw_keeps_two_arrays_in_place_of_one():
+    sgd, adamw = (
+        plan_of(run_of("--bank", "host", "--set", f"optimizer={name}", "--set", f"center_optimizer={name}"))
+        for name in ("sgd", "adamw")
+    )
+    assert adamw["centers"] == 1.5 * sgd["centers"] and adamw["rows"] == 1.5 * sgd["rows"]
+    shapes, _, _ = get_symbol("demo", 512).infer_shape(data=(64, 3, 112, 112))
+    parameters = sum(math.prod(shape) for shape in shapes[1:])
+    assert adamw["backbone"] - sgd["backbone"] == 4 * parameters and adamw["step"] == sgd["step"]
+
+
 def test_positives_are_counted_where_they_are_more_than_the_share():
     needs = plan_of(run_of("--sample-ratio", "0.00001"))
     assert needs["step"] == 4 * 256 * 257 + 2 * 4 * 257 * 512 + 4 * 4 * 256 * 512
@@ -63,21 +75,23 @@ def test_step_is_what_the_head_keeps(num_classes, sample_ratio, precision, logit
     assert plan_of(run, world_size=1, precision=precision)["step"] == kept + 4 * 4 * 8 * 64
 
 
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
 @pytest.mark.parametrize("sub_centers", [1, 3])
 @pytest.mark.parametrize("sample_ratio", [1.0, 0.2])
-def test_sub_centers_are_planned(sample_ratio, sub_centers):
-    comm = Communicator()
-    bank = MemoryBank(1000, 64 * sub_centers, comm, sample_ratio)
-    head = PartialFC(bank, MarginSoftmax(), CenterSGD(), comm, sub_centers=sub_centers)
+def test_sub_centers_are_planned(sample_ratio, sub_centers, optimizer):
+    comm, states = Communicator(), OPTIMIZERS[optimizer].states
+    bank = MemoryBank(1000, 64 * sub_centers, comm, sample_ratio, states=states)
+    head = PartialFC(bank, MarginSoftmax(), OPTIMIZERS[optimizer](), comm, sub_centers=sub_centers)
     head.step(mx.nd.ones((8, 64)), head.choose(range(8), 0), 0.1)
     memory = head._workspace._memory
     names = [name for name in ("logits", "unit_weight", "grad_unit", "best", "which") if name in memory]
     kept = sum(memory[name].size * memory[name].dtype(0).nbytes for name in names)
     arguments = "--set", "num_classes=1000", "--set", "embedding_size=64", "--batch-size", "8"
     arguments += "--sample-ratio", str(sample_ratio), "--set", f"sub_centers={sub_centers}"
+    arguments += "--set", f"center_optimizer={optimizer}"
     needs = plan_of(run_of(*arguments), world_size=1)
     assert needs["step"] == kept + 4 * 4 * 8 * 64 * sub_centers
-    assert needs["centers"] == bank.weight.size * 4 * 2
+    assert needs["centers"] == bank.weight.size * 4 * (1 + len(states))
 
 
 @pytest.mark.parametrize("ctx, precision", [(mx.cpu(), "bfloat16"), (mx.gpu(0), "float16")])

@@ -19,14 +19,15 @@ from partial_fc.head.adaface import AdaFace
 from partial_fc.head.host_bank import HostBank
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
-from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.optimizer import CenterAdamW, CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
 from partial_fc.training import saving
+from partial_fc.training.backbone_update import UpdateRule
 from partial_fc.training.module import START, FaceModule, UpdateStats
 from partial_fc.training.resume import find_checkpoint, restore
 from partial_fc.training.run_state import RunState, check_about
-from partial_fc.training.saving import Saver
+from partial_fc.training.saving import Ended, Saver
 
 from helpers.locks import leave
 from helpers.models import network_without_statistics
@@ -52,10 +53,17 @@ def run(folder, **values):
         batch_size=GLOBAL_BATCH_SIZE,
         sample_ratio=1.0,
         max_update=100,
+        max_epochs=0,
+        warmup_updates=0,
+        lr_steps=(),
+        lr_unit="updates",
+        last_batch="drop",
         save_interval=1000,
         save_minutes=0.0,
         on_save_error="continue",
         published_files=False,
+        optimizer="sgd",
+        center_optimizer="sgd",
         resume="auto",
         models_root=str(folder),
     )
@@ -71,6 +79,7 @@ class _Run(NamedTuple):
     config: _Config
     models_root: str
     num_classes: int
+    num_images: int = 0
 
     def settings(self):
         return dict(self.config)
@@ -92,13 +101,22 @@ def batches(comm, start=0):
 
 
 def face_module(
-    comm, network=None, sample_ratio=1.0, bank=MemoryBank, seed=0, precision="float32", margin=None, sub_centers=1
+    comm,
+    network=None,
+    sample_ratio=1.0,
+    bank=MemoryBank,
+    seed=0,
+    rule=None,
+    optimizer=CenterSGD,
+    precision="float32",
+    margin=None,
+    sub_centers=1,
 ):
-    centers = bank(NUM_CLASSES, EMBEDDING_SIZE * sub_centers, comm, sample_ratio, seed=seed)
+    centers = bank(NUM_CLASSES, EMBEDDING_SIZE * sub_centers, comm, sample_ratio, seed=seed, states=optimizer.states)
     margin = margin() if margin else MarginSoftmax(32, m2=0.3)
-    head = PartialFC(centers, margin, CenterSGD(), comm, precision, sub_centers)
+    head = PartialFC(centers, margin, optimizer(), comm, precision, sub_centers)
     network, batch_size = network() if network else network_without_statistics(), GLOBAL_BATCH_SIZE // comm.world_size
-    return FaceModule(network, head, comm, mx.cpu(), batch_size, SIZE, seed, precision=precision)
+    return FaceModule(network, head, comm, mx.cpu(), batch_size, SIZE, seed, rule, precision=precision)
 
 
 def schedule(num_update):
@@ -111,7 +129,8 @@ def state(module):
     arrays.update({"mom:" + name: array for name, array in module.momentum.items()})
     result = {name: array.asnumpy() for name, array in arrays.items()}
     result.update(module.head.margin.state_dict())
-    result["weight"], result["weight_mom"] = (array.copy() for array in module.head.bank.to_numpy())
+    bank = module.head.bank
+    result.update((name, array.copy()) for name, array in zip(("weight", *bank.states), bank.to_numpy()))
     return result
 
 
@@ -119,10 +138,10 @@ def train(comm, folder, max_update, start_anew=False, **arguments):
     """Train from the newest checkpoint up to an update, and save there; returns losses, state and RunState."""
     this = run(folder, batch_size=GLOBAL_BATCH_SIZE // comm.world_size, max_update=max_update)
     checkpoints = checkpoints_in(folder, comm)
-    found = None if start_anew else find_checkpoint(this.settings(), comm, checkpoints)
+    found = None if start_anew else find_checkpoint(this, comm, checkpoints)
     module = face_module(comm, seed=0 if found is None else 5, **arguments)  # nothing may be left of initial values
     module.seed = module.head.bank.seed = 0
-    progress = restore(found, module, this.settings(), comm) if found else RunState()
+    progress = restore(found, module, this, comm) if found else RunState()
     reports = []
     saver = Saver(
         this,
@@ -132,6 +151,7 @@ def train(comm, folder, max_update, start_anew=False, **arguments):
         Signals(),
         lambda: RunState(progress.first or reports[0], reports[-1], [(0, {"set": 0.5})], {"set": (0.5, 0)}),
         not_held(folder),
+        max_update,
     )
     start = progress.last
     module.fit(batches(comm, start.num_update), schedule, max_update, [reports.append, saver], start, saver.requests)
@@ -212,6 +232,51 @@ def test_a_manifest_with_other_statistics_is_damaged(state, tmp_path):
     check_about(dict(about, margin=dict(mean=1.0, std=0.5)))
 
 
+RULE = UpdateRule(
+    "adamw", clip_gradient_norm=5.0, freeze=("stage1.*", "bn1.*"), lr_mult=("pre_fc1.*:2",), wd_mult=("stage2.*:3",)
+)
+
+
+@pytest.mark.parametrize("world_size, bank", [(1, MemoryBank), (3, MemoryBank), (2, HostBank)])
+def test_same_ranks_go_on_bit_for_bit_with_every_rule(world_size, bank, tmp_path):
+    arguments = dict(network=demo_network, sample_ratio=0.3, rule=RULE, optimizer=CenterAdamW, bank=bank)
+    shards = Shards(world_size)
+    whole = shards.run(lambda comm: train(comm, str(tmp_path / "whole"), 5, **arguments))
+    shards.run(lambda comm: train(comm, str(tmp_path / "cut"), 2, **arguments))
+    rest = shards.run(lambda comm: train(comm, str(tmp_path / "cut"), 5, **arguments))
+    for (losses, final, _), (last_losses, last_final, _) in zip(whole, rest):
+        assert last_losses == losses[2:] and set(final) == set(last_final)
+        assert final["weight_var"].any() and final["mom:var/pre_fc1_weight"].any()
+        assert all(np.array_equal(final[name], last_final[name]) for name in final)
+
+
+def test_what_is_frozen_may_change_when_a_run_continues(tmp_path):
+    """Statistics that become frozen are the average over the ranks, on all of them; momentum begins with 0."""
+    shards, folder = Shards(3), str(tmp_path)
+    before = shards.run(lambda comm: train(comm, folder, 2, network=demo_network))
+    rule = UpdateRule(freeze=RULE.freeze)
+    frozen = shards.run(lambda comm: train(comm, folder, 4, network=demo_network, rule=rule))
+    name = "stage1_bn_moving_mean"
+    assert not np.array_equal(before[0][1][name], before[1][1][name])
+    average = sum(state[name] for _, state, _ in before) / 3
+    for _, state, _ in frozen:
+        assert np.allclose(state[name], average, rtol=1e-5) and np.array_equal(state[name], frozen[0][1][name])
+        assert "mom:stage1_conv_weight" not in state and "mom:stage2_conv_weight" in state
+    thawed = shards.run(lambda comm: train(comm, folder, 5, network=demo_network))
+    assert all(np.isfinite(losses).all() and "mom:stage1_conv_weight" in state for losses, state, _ in thawed)
+
+
+@pytest.mark.parametrize("key", ["optimizer", "center_optimizer"])
+def test_another_optimizer_cannot_continue(key, saved):
+    def look(comm):
+        this = run(saved[1], **{key: "adamw"})
+        with pytest.raises(CollectiveError, match=f"has {key} sgd, this run adamw: use the same, or start a new run"):
+            find_checkpoint(this, comm, checkpoints_in(saved[1], comm))
+        return True
+
+    assert Shards(1).run(look) == [True]
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """Folders of runs of 1 to 4 ranks that have saved, by their number, and what one rank does from there."""
@@ -227,18 +292,18 @@ def saved(tmp_path_factory):
 def test_other_ranks_go_on(writers, readers, saved, tmp_path):
     def look(comm):
         this = run(saved[writers], sample_ratio=0.2)
-        found = find_checkpoint(this.settings(), comm, checkpoints_in(saved[writers], comm))
+        found = find_checkpoint(this, comm, checkpoints_in(saved[writers], comm))
         module = face_module(comm, seed=9, sample_ratio=0.2)
-        restore(found, module, this.settings(), comm)
+        restore(found, module, this, comm)
         return None, state(module), None
 
     def go_on(comm):
         os.makedirs(tmp_path, exist_ok=True)
         this = run(saved[writers], batch_size=GLOBAL_BATCH_SIZE // comm.world_size)
-        found = find_checkpoint(this.settings(), comm, checkpoints_in(saved[writers], comm))
+        found = find_checkpoint(this, comm, checkpoints_in(saved[writers], comm))
         module = face_module(comm, seed=9)
         module.seed = 0
-        start, losses = restore(found, module, this.settings(), comm).last, []
+        start, losses = restore(found, module, this, comm).last, []
         module.fit(batches(comm, 3), schedule, 23, [lambda report: losses.append(report.loss)], start)
         return losses
 
@@ -253,7 +318,7 @@ def test_other_ranks_go_on(writers, readers, saved, tmp_path):
 def _restored(comm, folder):
     this = run(folder)
     module = face_module(comm, seed=9)
-    restore(find_checkpoint(this.settings(), comm, checkpoints_in(folder, comm)), module, this.settings(), comm)
+    restore(find_checkpoint(this, comm, checkpoints_in(folder, comm)), module, this, comm)
     return module
 
 
@@ -282,22 +347,29 @@ def test_other_ranks_start_from_the_average_of_the_statistics(tmp_path):
 def test_checkpoint_of_another_network_is_refused(key, value, saved):
     def find(comm):
         checkpoints = checkpoints_in(saved[2], comm)
-        return find_checkpoint(run(saved[2], **{key: value}).settings(), comm, checkpoints)
+        return find_checkpoint(run(saved[2], **{key: value}), comm, checkpoints)
 
     with pytest.raises(CollectiveError, match=f"checkpoint of update 3 has {key} .*, this run {value}"):
         Shards(2).run(find)
 
 
 @pytest.mark.parametrize(
-    "key, old, new", [("bias_decay", False, True), ("precision", "float32", "bfloat16"), ("bn_mom", 0.9, 0.8)]
+    "key, old, new",
+    [
+        ("bias_decay", False, True),
+        ("precision", "float32", "bfloat16"),
+        ("bn_mom", 0.9, 0.8),
+        ("clip_gradient_norm", 0.0, 5.0),
+        ("lr_schedule", "multistep", "poly"),
+    ],
 )
 @pytest.mark.parametrize("changes", [True, False])
 def test_another_value_than_before_there_was_a_choice_is_reported(key, old, new, changes, saved, caplog):
     def go_on(comm):
         this = run(saved[1], initializer="normal", **{key: new if changes else old})
-        found = find_checkpoint(this.settings(), comm, checkpoints_in(saved[1], comm))
+        found = find_checkpoint(this, comm, checkpoints_in(saved[1], comm))
         assert key not in found.manifest["configuration"]
-        restore(found, face_module(comm), this.settings(), comm)
+        restore(found, face_module(comm), this, comm)
 
     Shards(1).run(go_on)
     assert (f"{key} changed to {new} (was {old})" in caplog.text) == changes
@@ -332,7 +404,7 @@ class Checkpointless:
         self.saved.append(num_update)
 
 
-def saver_of(tmp_path, checkpoints, signals=None, rank=0, lock=None, **values):
+def saver_of(tmp_path, checkpoints, signals=None, rank=0, lock=None, early=None, **values):
     values.setdefault("max_update", 10)
     head = SimpleNamespace(margin=MarginSoftmax())
     module = SimpleNamespace(averaged_statistics=dict, symbol=mx.sym.Variable("data"), arg_params={}, head=head)
@@ -341,7 +413,8 @@ def saver_of(tmp_path, checkpoints, signals=None, rank=0, lock=None, **values):
     signals = signals or SimpleNamespace(take=lambda: 0)
     progress = RunState(START, START)
     lock = lock or not_held(tmp_path)
-    return Saver(run(tmp_path, **values), comm, module, checkpoints, signals, lambda: progress, lock)
+    this, max_update = run(tmp_path, **values), values["max_update"]
+    return Saver(this, comm, module, checkpoints, signals, lambda: progress, lock, max_update, early)
 
 
 def updates(saver, requests, count=10):
@@ -359,6 +432,17 @@ def test_ends_when_asked_after_saving(tmp_path):
     checkpoints = Checkpointless()
     with pytest.raises(Stopped, match="update 3: ended by a signal"):
         updates(saver_of(tmp_path, checkpoints), {3: SAVE | STOP})
+    assert checkpoints.saved == [3]
+
+
+@pytest.mark.parametrize("requests", [{}, {3: SAVE | STOP}])
+def test_ends_early_after_saving(requests, tmp_path):
+    early, checkpoints = SimpleNamespace(ends=False), Checkpointless()
+    saver = saver_of(tmp_path, checkpoints, early=early)
+    updates(saver, {}, 2)
+    early.ends = True
+    with pytest.raises(Ended):
+        saver(UpdateStats(3, 1.0, 1.0, requests=requests.get(3, 0)))
     assert checkpoints.saved == [3]
 
 

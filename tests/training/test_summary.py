@@ -8,11 +8,15 @@ import pytest
 from partial_fc.cli.summary import print_summary
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.config import Run, dataset_name
+from partial_fc.training import best_model
 from partial_fc.training import summary as summary_file
+from partial_fc.training.best_model import BestModel
 from partial_fc.training.module import UpdateStats
+from partial_fc.training.run_state import Kept
 from partial_fc.training.summary import leave_results
 
 FILES = dict(model="there/model", checkpoints="there/checkpoints", log="there/train.log", curves="there/curves.png")
+FILES["config"] = "there/config.toml"
 
 
 @pytest.fixture
@@ -26,14 +30,17 @@ def other_files(monkeypatch):
     """Curves have tests of their own."""
     monkeypatch.setattr(summary_file, "draw_curves", lambda *_: None)
     monkeypatch.setattr(summary_file, "run_files", lambda _: FILES)
+    monkeypatch.setattr(best_model, "run_files", lambda _: {"best": "there/model-best"})
 
 
-def results_of(run, world_size, losses, pixels, verification):
-    losses.path = "losses.csv"
-    return leave_results(run.settings(), dataset_name(run.config), world_size, losses, pixels, verification)
+def results_of(run, world_size, losses, pixels, verification, kept=None):
+    losses.path, losses.continued_from = "losses.csv", 0
+    best = BestModel(run, None, None)
+    best.kept = kept
+    return leave_results(run, world_size, lambda update: (0.1, 0.1), losses, pixels, verification, best)
 
 
-def summary_of(run):
+def summary_of(run, kept=None):
     losses = SimpleNamespace(
         first=UpdateStats(1, 31.25, 2.0), last=UpdateStats(100, 1.5, 21.8049), images_per_second=1234.56
     )
@@ -41,7 +48,7 @@ def summary_of(run):
         history=[(0, {"a": 0.5, "b": 0.6}), (50, {"a": 0.97, "b": 0.7}), (100, {"a": 0.95, "b": 0.9})],
         best={"a": (0.97, 50), "b": (0.9, 100)},
     )
-    return results_of(run, 3, losses, {"a": 0.66, "b": 0.61}, verification)
+    return results_of(run, 3, losses, {"a": 0.66, "b": 0.61}, verification, kept)
 
 
 def test_file_holds_what_is_returned(run, tmp_path):
@@ -60,6 +67,7 @@ def test_file_holds_what_is_returned(run, tmp_path):
         image_size=48,
         ranks=3,
         updates=100,
+        continued_from=0,
         first_loss=31.25,
         last_loss=1.5,
         train_seconds=21.8,
@@ -102,21 +110,35 @@ def test_printed_for_people(run, capsys):
         "  centers  in the checkpoints, there/checkpoints/",
         "  log      there/train.log, or: tensorboard --logdir there",
         "  curves   there/curves.png",
+        "  all keys there/config.toml",
         "Try next:",
     ):
         assert line in printed.splitlines()
 
 
-def try_next(arguments, capsys):
+def test_the_best_model_and_the_rate_of_this_start_are_named(tmp_path, capsys):
+    config = from_command_line(["--set", "val_targets=a,b", "--set", "keep_best=mean", "--set", "patience=2"])
+    summary = summary_of(Run(config, str(tmp_path), 77), Kept("mean", 50, 0.835, 2))
+    found = dict(of="mean", update=50, accuracy=0.835, model="there/model-best", ended_training=True)
+    assert summary["best_model"] == found
+    print_summary(dict(summary, continued_from=40), config)
+    lines = capsys.readouterr().out.splitlines()
+    assert "  100 updates in 22 s, 1235 images/s since update 40; loss 31.25 -> 1.50" in lines
+    files = "there/model-best-symbol.json, there/model-best-0000.params"
+    assert f"  best     {files}: update 50, 83.5% by mean; patience ended training" in lines
+
+
+def try_next(arguments, capsys, ranks=1):
     """Commands that the summary of a run names, as lists of words."""
     config = from_command_line(arguments)
-    print_summary(dict(dict.fromkeys(NUMBERS, 1), network="", dataset="", verification={}, files=FILES), config)
+    numbers = dict(dict.fromkeys(NUMBERS, 1), ranks=ranks)
+    print_summary(dict(numbers, network="", dataset="", verification={}, files=FILES), config)
     lines = capsys.readouterr().out.split("Try next:\n")[1].splitlines()
     assert all(line.startswith("      # ") for line in lines[1::2])
     return [shlex.split(line) for line in lines[0::2]]
 
 
-NUMBERS = ("ranks", "updates", "train_seconds", "images_per_second", "first_loss", "last_loss")
+NUMBERS = ("updates", "continued_from", "train_seconds", "images_per_second", "first_loss", "last_loss")
 OWN = ["--rec", "my own/faces/train.rec", "--network", "r18", "--loss", "arcface", "--batch-size", "8"]
 OWN += ["--set", "val_targets=others", "--set", "lr_steps=10,20"]
 
@@ -136,6 +158,18 @@ def test_what_to_try_next_are_commands_of_this_run(arguments, tmp_path, capsys):
     assert any(change.get("source") == "records" for change in changes) == (not arguments)  # after the demo only
 
 
+def test_the_demo_names_a_schedule_for_faces_of_ones_own(capsys):
+    (words,) = [words for words in try_next([], capsys) if "PATH/train.rec" in words]
+    config = from_command_line(words[3:])
+    assert (config.max_epochs, config.lr_steps, config.num_classes, config.source) == (32, ("20e", "28e"), 0, "records")
+    assert (config.loss_s, config.wd, config.embedding_size, config.image_size) == (64.0, 5e-4, 512, 112)
+
+
+def test_commands_are_for_as_many_ranks(capsys):
+    for words in try_next([], capsys, ranks=3):
+        assert words[:5] == ["bash", "run.sh", "-np", "3", "--"]
+
+
 def test_own_sets_are_to_be_evaluated(capsys):
     commands = try_next(OWN, capsys)
     assert commands[-1][:3] == ["partial-fc", "eval", "verification"]
@@ -143,10 +177,13 @@ def test_own_sets_are_to_be_evaluated(capsys):
 
 
 def test_own_records_have_the_name_of_their_folder(tmp_path):
-    for path, name in (("my own/faces/train.rec", "faces"), ("other/asia.rec", "asia")):
+    for path, name in (("my own/faces/train.rec", "faces"), ("other/asia.rec", "asia"), ("x/y/train.rec", "y")):
         config = from_command_line(["--rec", path, "--set", "val_targets="])
         assert dataset_name(config) == name == summary_of(Run(config, str(tmp_path), 77))["dataset"]
-    assert dataset_name(from_command_line(["--dataset", "emore", "--rec", "elsewhere/train.rec"])) == "emore"
+    assert dataset_name(from_command_line(["--dataset", "emore", "--rec", "elsewhere/train.rec"])) == "elsewhere"
+    assert dataset_name(from_command_line(["--dataset", "emore"])) == "emore"
+    assert dataset_name(from_command_line(["--dataset", "100w"])) == "100w"
+    assert dataset_name(from_command_line(["--set", "source=synthetic"])) == "synthetic"
 
 
 def test_without_verification_sets(tmp_path, capsys):

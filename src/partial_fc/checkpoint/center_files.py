@@ -1,20 +1,22 @@
-"""Class centers and their momentum as safetensors files, one per rank, which any number of ranks can read."""
+"""Class centers and their optimizer's state as safetensors files, one per rank, which any number of ranks can read."""
 
 import glob
 import os
-from typing import Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Any, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from ..errors import InputError
 from ..head.memory_bank import MemoryBank
+from ..head.optimizer import OPTIMIZERS, CenterSGD
 from .tensor_file import open_tensors, write_tensors
 
-# Bytes of centers, or of momentum, that are copied at a time.
+# Bytes of centers, or of one array of the state, that are copied at a time.
 _BLOCK_BYTES = 2**24
-_NAMES = "weight", "weight_mom"
+_WEIGHT = "weight"
+_STATES = tuple(optimizer.states for optimizer in OPTIMIZERS.values())
 
-Block = Tuple[int, np.ndarray, np.ndarray]  # number of the first row or class, weight (n, D), weight_mom (n, D)
+Block = Tuple[Any, ...]  # number of the first row or class, weight (n, D), and each array of the state (n, D)
 
 
 def centers_file(rank: int, world_size: int) -> str:
@@ -29,9 +31,15 @@ def row_blocks(num_rows: int, embedding_size: int, start: int = 0) -> List[slice
 
 
 def write_centers(
-    path: str, class_start: int, num_local: int, num_classes: int, embedding_size: int, blocks: Iterable[Block]
+    path: str,
+    class_start: int,
+    num_local: int,
+    num_classes: int,
+    embedding_size: int,
+    blocks: Iterable[Block],
+    states: Sequence[str] = CenterSGD.states,
 ) -> None:
-    """Write `weight` and `weight_mom` (num_local, D) of the classes from `class_start` on.
+    """Write `weight` and the optimizer's state, (num_local, D) each, of the classes from `class_start` on.
 
     Args:
         path: of the new file.
@@ -40,13 +48,15 @@ def write_centers(
         num_classes: number of classes in all files.
         embedding_size: D.
         blocks: together all rows.
+        states: names of the arrays of the state.
 
     Raises:
         OSError: the file cannot be written.
     """
-    named = ((name, row, array) for row, *arrays in blocks for name, array in zip(_NAMES, arrays))
+    names = (_WEIGHT, *states)
+    named = ((name, row, array) for row, *arrays in blocks for name, array in zip(names, arrays))
     metadata = {"class_start": str(class_start), "num_classes": str(num_classes)}
-    write_tensors(path, dict.fromkeys(_NAMES, (num_local, embedding_size)), named, metadata)
+    write_tensors(path, dict.fromkeys(names, (num_local, embedding_size)), named, metadata)
 
 
 def save_centers(folder: str, bank: MemoryBank, world_size: int) -> List[str]:
@@ -61,29 +71,47 @@ def save_centers(folder: str, bank: MemoryBank, world_size: int) -> List[str]:
     blocks = ((rows.start, *bank.to_numpy(rows)) for rows in row_blocks(bank.num_local, bank.embedding_size))
     class_start = bank.partition.class_start
     write_centers(
-        os.path.join(folder, name), class_start, bank.num_local, bank.num_classes, bank.embedding_size, blocks
+        os.path.join(folder, name),
+        class_start,
+        bank.num_local,
+        bank.num_classes,
+        bank.embedding_size,
+        blocks,
+        bank.states,
     )
     return [name]
 
 
-def load_centers(folder: str, bank: MemoryBank) -> None:
+def load_centers(folder: str, bank: MemoryBank, with_state: bool = True) -> bool:
     """Fill a bank from the files of any number of ranks, one block at a time.
+
+    Args:
+        folder: of the files.
+        bank: to fill.
+        with_state: whether to load the optimizer's state, too; it is 0 otherwise, and where the files have that of
+            another optimizer.
+
+    Returns:
+        Whether the state was loaded.
 
     Raises:
         InputError: as `CenterFiles`; the number of classes or dimensions is not the bank's.
     """
     files = CenterFiles(folder)
     files.check_size(bank.num_classes, bank.embedding_size)
-    for class_start, weight, weight_mom in files.blocks(*bank.partition):
-        bank.set(class_start, weight, weight_mom)
+    with_state = with_state and files.states == bank.states
+    for class_start, weight, *states in files.blocks(*bank.partition):
+        bank.set(class_start, weight, *(states if with_state else [np.zeros_like(weight) for _ in bank.states]))
+    return with_state
 
 
 class _Shard(NamedTuple):
-    """One file: its classes [start, end), the number of all classes, and the size of the embeddings."""
+    """One file: its classes [start, end), the state's names, the number of all classes, the size of the embeddings."""
 
     start: int
     end: int
     path: str
+    states: Tuple[str, ...]
     num_classes: int
     embedding_size: int
 
@@ -93,6 +121,7 @@ class CenterFiles:
 
     Attributes:
         num_classes, embedding_size: of all files.
+        states: names of the arrays of the optimizer's state.
 
     Raises:
         InputError: there are no files, a damaged one, or files of several runs.
@@ -107,7 +136,7 @@ class CenterFiles:
         kinds = {(path.rpartition("-of-")[2], *kind) for _, _, path, *kind in self._shards}
         if len(kinds) > 1:
             raise InputError(f"{folder}: centers of several runs; keep only those of one")
-        self.num_classes, self.embedding_size = self._shards[0][-2:]
+        self.states, self.num_classes, self.embedding_size = self._shards[0][-3:]
 
     def check_size(self, num_classes: int, embedding_size: int) -> None:
         """Raise InputError if the centers have another number of classes or dimensions."""
@@ -136,13 +165,13 @@ class CenterFiles:
                 yield from self._blocks_of(shard, begin, end)
 
     def take(self, classes: np.ndarray) -> List[np.ndarray]:
-        """`weight` and `weight_mom` (n, D) of classes (n,) in any order; consecutive classes are read together.
+        """`weight` and state, (n, D) each, of classes (n,) in any order; consecutive classes are read together.
 
         Raises:
             InputError: some of the classes are in none of the files.
         """
         order = np.argsort(classes, kind="stable")
-        arrays = [np.empty((len(classes), self.embedding_size), np.float32) for _ in _NAMES]
+        arrays = [np.empty((len(classes), self.embedding_size), np.float32) for _ in (_WEIGHT, *self.states)]
         for run in np.split(order, np.flatnonzero(np.diff(classes[order]) != 1) + 1):
             first, last = int(classes[run[0]]), int(classes[run[-1]])
             for start, *block in self.blocks(first, last + 1):
@@ -152,7 +181,7 @@ class CenterFiles:
 
     def _blocks_of(self, shard: _Shard, begin: int, end: int) -> Iterator[Block]:
         with open_tensors(shard.path) as file:
-            arrays = [file.get_slice(name) for name in _NAMES]
+            arrays = [file.get_slice(name) for name in (_WEIGHT, *shard.states)]
             for rows in row_blocks(end - shard.start, self.embedding_size, begin - shard.start):
                 yield (shard.start + rows.start, *(array[rows] for array in arrays))
 
@@ -178,11 +207,13 @@ def _read_shard(path: str) -> _Shard:
     with open_tensors(path) as file:
         try:
             start, num_classes = (int(file.metadata()[key]) for key in ("class_start", "num_classes"))
-            arrays = [file.get_slice(name) for name in _NAMES if name in file.keys()]
-            (num_local, embedding_size), other = [array.get_shape() for array in arrays]
+            states = next(states for states in _STATES if set(states) <= set(file.keys()))
+            arrays = [file.get_slice(name) for name in (_WEIGHT, *states) if name in file.keys()]
+            (num_local, embedding_size), *others = [array.get_shape() for array in arrays]
             kinds = {array.get_dtype() for array in arrays}
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError, StopIteration) as error:
             raise InputError(f"{path}: not a file of centers") from error
-    if [num_local, embedding_size] != other or kinds != {"F32"} or not 0 <= start <= start + num_local <= num_classes:
+    fits = others == [[num_local, embedding_size]] * len(states)
+    if not fits or kinds != {"F32"} or not 0 <= start <= start + num_local <= num_classes:
         raise InputError(f"{path}: not a file of centers")
-    return _Shard(start, start + num_local, path, num_classes, embedding_size)
+    return _Shard(start, start + num_local, path, states, num_classes, embedding_size)

@@ -4,7 +4,7 @@ import contextlib
 import glob
 import os
 import re
-from typing import Any, Callable, Iterable, Iterator, Optional, Tuple
+from typing import Any, Callable, Iterable, Iterator, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -14,11 +14,10 @@ from ..errors import InputError
 from ..files import atomic_path, naming
 from ..head.host_arrays import ndarray_over
 from ..head.memory_bank import fill_initial_centers
+from ..head.optimizer import CenterSGD
 from .center_files import Block, CenterFiles, centers_file, row_blocks, write_centers
 from .numpy_file import open_matrix
 from .params_file import load_ndarrays
-
-_NUMPY_FILES = "centers.npy", "centers_mom.npy"
 
 Progress = Callable[[Any], Iterable[Any]]  # wraps an iterable to show progress
 
@@ -116,7 +115,8 @@ def finite_rows(path: str, rows: np.ndarray, start: int = 0) -> np.ndarray:
 def export_original(folder: str, out: str, world_size: int, progress: Progress = iter) -> None:
     """Write `{rank}_centers.param` and `{rank}_centers_mom.param` of the published system.
 
-    Every rank gets ceil(N / S) rows; as there, rows of no class are random initial centers.
+    Every rank gets ceil(N / S) rows; as there, rows of no class are random initial centers. That system has no AdamW:
+    the momentum of centers that were trained with it is 0.
 
     Args:
         folder: of centers, see CenterFiles.
@@ -151,7 +151,7 @@ def export_rank(folder: str, out: str, rank: int, world_size: int) -> None:
     weight, weight_mom = (np.zeros((num_local, centers.embedding_size), np.float32) for _ in range(2))
     start, end = (min(edge * num_local, centers.num_classes) for edge in (rank, rank + 1))
     for first, *rows in centers.blocks(start, end):
-        for array, block in zip((weight, weight_mom), rows):
+        for array, block in zip((weight, weight_mom), rows if centers.states == CenterSGD.states else rows[:1]):
             array[first - start : first - start + len(block)] = block
     fill_initial_centers(weight[end - start :], rank * num_local + end - start, seed=0)
     for name, array in (("centers", weight), ("centers_mom", weight_mom)):
@@ -161,7 +161,9 @@ def export_rank(folder: str, out: str, rank: int, world_size: int) -> None:
 
 
 def export_numpy(folder: str, out: str, progress: Progress = iter) -> None:
-    """Write `centers.npy` and `centers_mom.npy`, float32 (N, D); see `export_original` for the arguments.
+    """Write `centers.npy`, and `centers_mom.npy` or for AdamW `centers_mean.npy` and `centers_var.npy`.
+
+    All are float32 (N, D); see `export_original` for the arguments.
 
     Raises:
         InputError: missing classes.
@@ -169,8 +171,8 @@ def export_numpy(folder: str, out: str, progress: Progress = iter) -> None:
     centers = CenterFiles(folder)
     shape = centers.num_classes, centers.embedding_size
     with new_folder(out, "centers*.npy"):
-        for index, name in enumerate(_NUMPY_FILES, start=1):
-            path = os.path.join(out, name)
+        for index, name in enumerate(("weight", *centers.states), start=1):
+            path = os.path.join(out, name.replace("weight", "centers") + ".npy")
             with atomic_path(path) as unfinished, open(unfinished, "wb") as file:
                 header = dict(descr="<f4", fortran_order=False, shape=shape)
                 np.lib.format.write_array_header_2_0(file, header)
@@ -182,7 +184,7 @@ def export_numpy(folder: str, out: str, progress: Progress = iter) -> None:
 def map_centers(
     folder: str, out: str, num_classes: int, pairs: np.ndarray, seed: int = 0, progress: Progress = iter
 ) -> None:
-    """Write centers for other identities: those in both sets keep center and momentum, new ones get initial centers.
+    """Write centers for other identities: those in both sets keep center and state, new ones get initial centers.
 
     Args:
         folder: of centers, see CenterFiles.
@@ -208,22 +210,24 @@ def map_centers(
 
     def blocks() -> Iterator[Block]:
         for rows in progress(row_blocks(num_classes, centers.embedding_size)):
-            weight, weight_mom = (
-                np.zeros((rows.stop - rows.start, centers.embedding_size), np.float32) for _ in range(2)
-            )
-            fill_initial_centers(weight, rows.start, seed)
+            shape = rows.stop - rows.start, centers.embedding_size
+            arrays = [np.zeros(shape, np.float32) for _ in ("weight", *centers.states)]
+            fill_initial_centers(arrays[0], rows.start, seed)
             kept = np.flatnonzero(old_labels[rows] >= 0)
             if len(kept):
-                weight[kept], weight_mom[kept] = centers.take(old_labels[rows][kept])
-            yield rows.start, weight, weight_mom
+                for array, values in zip(arrays, centers.take(old_labels[rows][kept])):
+                    array[kept] = values
+            yield (rows.start, *arrays)
 
-    write_all(out, num_classes, centers.embedding_size, blocks())
+    write_all(out, num_classes, centers.embedding_size, blocks(), centers.states)
 
 
-def write_all(out: str, num_classes: int, embedding_size: int, blocks: Iterable[Block]) -> None:
+def write_all(
+    out: str, num_classes: int, embedding_size: int, blocks: Iterable[Block], states: Sequence[str] = CenterSGD.states
+) -> None:
     """Write all centers as one file, which appears when it is complete, into a folder that has none yet."""
     with new_folder(out, "centers-*.safetensors"), atomic_path(os.path.join(out, centers_file(0, 1))) as unfinished:
-        write_centers(unfinished, 0, num_classes, num_classes, embedding_size, blocks)
+        write_centers(unfinished, 0, num_classes, num_classes, embedding_size, blocks, states)
 
 
 @contextlib.contextmanager

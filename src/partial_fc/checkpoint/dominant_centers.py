@@ -33,7 +33,7 @@ class Dominant(NamedTuple):
 
 
 def keep_dominant(folder: str, features_path: str, out: str, progress: Progress = iter) -> Dominant:
-    """Write for each class the center that is closest to most of its images, with its momentum.
+    """Write for each class the center that is closest to most of its images, with the optimizer's state of it.
 
     `OUT/far-images.txt` lists the images farther than 75 degrees from it: number of the record, label and angle, with
     tabs between. Their labels may be wrong.
@@ -60,7 +60,8 @@ def keep_dominant(folder: str, features_path: str, out: str, progress: Progress 
     counts = np.zeros((centers.num_classes, sub_centers), np.int64)
     np.add.at(counts, (records[:, 1], closest), 1)
     dominant = counts.argmax(axis=1)  # (N,)
-    write_all(out, centers.num_classes, features.shape[1], _chosen_blocks(centers, dominant, sub_centers))
+    chosen = _chosen_blocks(centers, dominant, sub_centers)
+    write_all(out, centers.num_classes, features.shape[1], chosen, centers.states)
     own = cosines[np.arange(len(records)), dominant[records[:, 1]]]
     far = _write_far(os.path.join(out, FAR_IMAGES), records, np.degrees(np.arccos(own.clip(-1, 1))))
     return Dominant(sub_centers, int((counts.sum(axis=1) == 0).sum()), far, len(records))
@@ -97,8 +98,7 @@ def _chosen_blocks(centers: CenterFiles, dominant: np.ndarray, sub_centers: int)
     for rows in row_blocks(centers.num_classes, centers.embedding_size):
         for start, *arrays in centers.blocks(rows.start, rows.stop):
             index = np.arange(len(arrays[0])), dominant[start : start + len(arrays[0])]
-            weight, weight_mom = (array.reshape(len(array), sub_centers, -1)[index] for array in arrays)
-            yield start, weight, weight_mom
+            yield (start, *(array.reshape(len(array), sub_centers, -1)[index] for array in arrays))
 
 
 def _write_far(path: str, records: np.ndarray, angles: np.ndarray) -> int:

@@ -4,7 +4,7 @@ import collections
 import glob
 import os
 import re
-from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Container, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 import mxnet as mx
 
@@ -199,8 +199,13 @@ def save_arrays(path: str, arrays: Arrays) -> None:
     write_tensors(path, {name: array.shape for name, array in arrays.items()}, blocks, {})
 
 
-def load_arrays(path: str, arrays: Arrays) -> None:
+def load_arrays(path: str, arrays: Arrays, optional: Container[str] = ()) -> None:
     """Fill NDArrays from a file of `save_arrays`.
+
+    Args:
+        path: of the file.
+        arrays: to fill, by name.
+        optional: names that either the file or `arrays` may lack.
 
     Raises:
         InputError: a damaged file, or other names or shapes in it; then nothing is copied.
@@ -211,7 +216,9 @@ def load_arrays(path: str, arrays: Arrays) -> None:
         if not set(kinds.values()) <= {"F32"}:
             raise InputError(f"{path}: holds {', '.join(sorted(set(kinds.values())))}, expected float32 only")
         for name, shape in {**shapes, **{name: array.shape for name, array in arrays.items()}}.items():
+            if name in optional and not (name in shapes and name in arrays):
+                continue
             if shapes.get(name) != shape or name not in arrays:
                 raise InputError(f"{path}: {name} has shape {shapes.get(name)}, this network's has {shape}")
-        for name, array in arrays.items():
-            array[:] = file.get_tensor(name)
+        for name in set(arrays) & set(shapes):
+            arrays[name][:] = file.get_tensor(name)

@@ -15,8 +15,8 @@ log = logging.getLogger("partial_fc")
 _CENTERS = "folder with centers-*.safetensors: a checkpoint, or the OUT of a command of `centers`"
 _OUT = "folder of the new centers, which has none yet"
 _MAP = """\
-Make centers for another set of identities: identities in both sets keep their center and its momentum, new ones get
-initial values."""
+Make centers for another set of identities: identities in both sets keep their center and the optimizer's state of
+it, new ones get initial values."""
 
 _DOMINANT = """\
 Keep, of the K sub-centers of each class, the one that is closest to most of its images. OUT/far-images.txt lists the
@@ -89,7 +89,11 @@ def _add_export(commands: Any) -> None:
         metavar="N",
         help="write RANK_centers.param and RANK_centers_mom.param for N ranks (default: see --numpy)",
     )
-    form.add_argument("--numpy", action="store_true", help="write centers.npy and centers_mom.npy")
+    form.add_argument(
+        "--numpy",
+        action="store_true",
+        help="write centers.npy and centers_mom.npy; for AdamW centers_mean.npy and centers_var.npy",
+    )
     form.add_argument(
         "--arcface-torch",
         type=positive,

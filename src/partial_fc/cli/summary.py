@@ -8,12 +8,18 @@ from ..config_keys import Config
 from ..output.printable import print_lines
 from .train_arguments import arguments
 
+# The schedule of the preset in epochs, so that it fits any number of images.
+_OWN_FACES = "--dataset webface --rec PATH/train.rec --network r18 --set num_classes=0 --set val_targets= "
+_OWN_FACES += "--set max_epochs=32 --set lr_steps=20e,28e"
+
 
 def print_summary(summary: Mapping[str, Any], config: Config) -> None:
     """Print the summary of a run, and commands to try next."""
     files = summary["files"]
     lines = ["", "Trained {network} on {dataset}, ranks: {ranks}".format(**summary)]
     rate = f", {summary['images_per_second']:.0f} images/s" * bool(summary["images_per_second"])
+    if rate and summary["continued_from"]:
+        rate += f" since update {summary['continued_from']}"
     lines.append(
         "  {updates} updates in {train_seconds:.0f} s{}; loss {first_loss:.2f} -> {last_loss:.2f}".format(
             rate, **summary
@@ -21,13 +27,22 @@ def print_summary(summary: Mapping[str, Any], config: Config) -> None:
     )
     lines += [_accuracy(name, measured) for name, measured in summary["verification"].items()]
     lines.append(f"  model    {files['model']}-symbol.json, {files['model']}-0000.params")
+    if "best_model" in summary:
+        lines.append(_best(summary["best_model"]))
     lines.append(f"  centers  in the checkpoints, {files['checkpoints']}{os.sep}")
     lines.append(f"  log      {files['log']}, or: tensorboard --logdir {shlex.quote(os.path.dirname(files['log']))}")
     lines.append(f"  curves   {files['curves']}")
+    lines.append(f"  all keys {files['config']}")
     lines.append("Try next:")
-    for command, meaning in _next(config, files):
+    for command, meaning in _next(config, summary["ranks"], files):
         lines += [f"  {command}", f"      # {meaning}"]
     print_lines(lines)
+
+
+def _best(kept: Mapping[str, Any]) -> str:
+    end = "; patience ended training" if kept["ended_training"] else ""
+    line = "  best     {model}-symbol.json, {model}-0000.params: update {update}, {accuracy:.1%} by {of}"
+    return line.format(**kept) + end
 
 
 def _accuracy(name: str, measured: Mapping[str, Any]) -> str:
@@ -39,22 +54,24 @@ def _accuracy(name: str, measured: Mapping[str, Any]) -> str:
     )
 
 
-def _next(config: Config, files: Mapping[str, str]) -> Iterator[Tuple[str, str]]:
+def _next(config: Config, ranks: int, files: Mapping[str, str]) -> Iterator[Tuple[str, str]]:
     """Commands to try after this run, with their meanings."""
     if config.sample_ratio == 1:
-        yield _train(config, sample_ratio=0.1), "the same with a tenth of the class centers in each update"
+        yield _train(config, ranks, sample_ratio=0.1), "the same with a tenth of the class centers in each update"
     other = "arcface" if config.loss != "arcface" else "cosface"
-    yield _train(config, loss=other), "the same with another margin"
-    yield _train(config, pretrained=files["model"] + ",0"), "fine-tuning of this model"
+    yield _train(config, ranks, loss=other), "the same with another margin"
+    yield _train(config, ranks, pretrained=files["model"] + ",0"), "fine-tuning of this model"
     if config.source == "demo":
-        own = ["--rec", "PATH/train.rec", "--network", "r18"]
-        own += ["--set", "image_size=112", "--set", "val_targets="]
-        yield "bash run.sh -- " + shlex.join(own), "your own faces"
+        yield _run_sh(ranks) + _OWN_FACES, "your own faces, with the values of the paper"
     elif config.val_targets and config.source == "records":
         sets = [os.path.join(os.path.dirname(config.rec), name + ".bin") for name in config.val_targets]
         command = ["partial-fc", "eval", "verification", "--model", files["model"], "--bin", *sets]
         yield shlex.join(command), "AUC and TAR of this model, after: . setup-utils/env.sh"
 
 
-def _train(config: Config, **changed: Any) -> str:
-    return "bash run.sh -- " + arguments(config, **changed)
+def _train(config: Config, ranks: int, **changed: Any) -> str:
+    return _run_sh(ranks) + arguments(config, **changed)
+
+
+def _run_sh(ranks: int) -> str:
+    return f"bash run.sh -np {ranks} -- " if ranks > 1 else "bash run.sh -- "

@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import shlex
-from typing import Any, Dict, NoReturn, Sequence, Tuple
+from typing import Any, NoReturn, Sequence, Tuple
 
 from ..config import StartOptions, assign, default_names, load_presets, make_config, override, preset
 from ..config_keys import KEYS, Config
@@ -16,7 +16,9 @@ _OPTIONS = [key for key, entry in KEYS.items() if entry.option]  # which stand f
 _NOT_REPEATED = {"source", *(key for key, entry in KEYS.items() if entry.start)}
 # Names of keys in other trainers.
 _ELSEWHERE = {
-    "epochs": "max_update",
+    "epochs": "max_epochs",
+    "num_epoch": "max_epochs",
+    "warmup_epoch": "warmup_updates",
     "steps": "max_update",
     "lr": "backbone_lr",
     "learning_rate": "backbone_lr",
@@ -42,9 +44,15 @@ def read_command_line(argv: Sequence[str]) -> Tuple[Config, StartOptions]:
     Raises:
         InputError: wrong arguments; see also `config.preset`, `override` and `make_config`.
     """
-    args = parser(_presets(argv)).parse_args(argv)
-    values = preset(args.loss, args.dataset, args.network, args.presets)
-    typed: Dict[str, str] = {}
+    from ..training.config_file import read_config, typed_in, with_file
+
+    first = _first_options(argv)
+    file = read_config(first.config) if first.config else {}
+    presets = file.get("presets", "") if first.presets is None else first.presets
+    args = parser(presets).parse_args(argv)
+    names = {name: getattr(args, name) or file.get(name, default) for name, default in default_names(presets).items()}
+    values = with_file(args.config, file, names, presets)
+    typed = typed_in(args.config, file)
     for key in _OPTIONS:
         text = getattr(args, key)
         if text is not None:
@@ -102,11 +110,12 @@ class _TrainParser(Parser):
         return f"{option}: no such option; the nearest is {nearest if has_option else f'--set {near[0]}=VALUE'}"
 
 
-def _presets(argv: Sequence[str]) -> str:
-    """The value of --presets, on which the other arguments depend."""
+def _first_options(argv: Sequence[str]) -> argparse.Namespace:
+    """`presets` and `config`, on which the other arguments depend; None where they are not given."""
     first = _TrainParser(add_help=False)
-    first.add_argument(KEYS["presets"].flag, default="")
-    return argparse.ArgumentParser.parse_known_args(first, argv)[0].presets
+    for option in (KEYS["presets"].flag, "--config"):
+        first.add_argument(option)
+    return argparse.ArgumentParser.parse_known_args(first, argv)[0]
 
 
 def parser(path: str = "") -> Parser:
@@ -121,13 +130,19 @@ def parser(path: str = "") -> Parser:
     for name, known in (("dataset", presets.DATASETS), ("network", presets.NETWORKS), ("loss", presets.LOSSES)):
         own = ", or PREFIX of your own in PREFIX-symbol.json" if name == "network" else ""
         meaning = f"{KEYS[name].meaning.partition(':')[0]}: {', '.join(known)}{own} (default: {names[name]})"
-        result.add_argument(KEYS[name].flag, default=names[name], metavar=name.upper(), help=meaning)
-    result.add_argument(KEYS["presets"].flag, default="", metavar="FILE", help=KEYS["presets"].meaning)
+        result.add_argument(KEYS[name].flag, metavar=name.upper(), help=meaning)
+    result.add_argument(KEYS["presets"].flag, metavar="FILE", help=KEYS["presets"].meaning)
     for key in _OPTIONS:
         result.add_argument(
             KEYS[key].flag, metavar=key.upper(), help=help_text(KEYS[key], default[key]).replace("%", "%%")
         )
     _add_start_options(result)
+    result.add_argument(
+        "--config",
+        metavar="FILE",
+        help="TOML file of presets' names and keys, such as config.toml of a run, which repeats that run; "
+        "everything else on the command line overrides it",
+    )
     result.add_argument(
         "--set",
         action="append",

@@ -10,12 +10,12 @@ import numpy as np
 from .host_arrays import file_array, memory_array
 from .memory_bank import Centers, MemoryBank, fill_initial_centers
 
-# Rows, centers and momentum of a step.
-_Step = Tuple[Optional[np.ndarray], mx.nd.NDArray, mx.nd.NDArray]
+# Rows of a step, and centers and state of these.
+_Step = Tuple[Optional[np.ndarray], List[mx.nd.NDArray]]
 
 
 class HostBank(MemoryBank):
-    """Centers and momentum on the host. Only a step's rows are copied: fetched before it and written back after it.
+    """Centers and optimizer's state on the host. Only a step's rows are copied: fetched before, written back after it.
 
     The results are those of `MemoryBank`, bit for bit: a row that two consecutive steps touch goes from the one to the
     other on the device. The bank may have more than the 2^31 numbers that an NDArray can hold.
@@ -31,9 +31,9 @@ class HostBank(MemoryBank):
     def __init__(self, *args: Any, folder: Optional[str] = None, **kwargs: Any) -> None:
         self._folder = folder
         self._worker = ThreadPoolExecutor(1)  # one thread: fetches and writes happen in the order they are asked for
-        # Rows of the next step, and the future of their centers and momentum.
+        # Rows of the next step, and the future of their centers and state.
         self._ahead: Optional[Tuple[Optional[np.ndarray], Future]] = None
-        # Rows, centers and momentum of the last step; the second until they are being written back.
+        # Rows, centers and state of the last step; the second until they are being written back.
         self._last: Optional[_Step] = None
         self._unsent: Optional[_Step] = None
         self._sent: Deque[Future] = deque()  # of what is being written back
@@ -41,10 +41,11 @@ class HostBank(MemoryBank):
 
     def _make_centers(self) -> None:
         shape = self.num_local, self.embedding_size
-        self._host_weight, self._host_weight_mom = (
-            memory_array(*shape) if self._folder is None else file_array(self._folder, *shape) for _ in range(2)
-        )
-        fill_initial_centers(self._host_weight, self.partition.class_start, self.seed)
+        self._host_arrays = [
+            memory_array(*shape) if self._folder is None else file_array(self._folder, *shape)
+            for _ in ("weight", *self.states)
+        ]
+        fill_initial_centers(self._host_arrays[0], self.partition.class_start, self.seed)
 
     def prefetch(self, rows: Optional[np.ndarray]) -> None:
         if self.num_local:
@@ -56,32 +57,35 @@ class HostBank(MemoryBank):
         if self._ahead is None or self._ahead[0] is not rows:  # chosen earlier than a step before, or not by the head
             self._send_back()
             self._last, self._ahead = None, (rows, self._worker.submit(self._fetch, rows))
-        weight, weight_mom = self._ahead[1].result()
-        self._carry_over(rows, weight, weight_mom)
+        arrays = self._ahead[1].result()
+        self._carry_over(rows, arrays)
         self._ahead = None
-        self._last = self._unsent = rows, weight, weight_mom
-        return Centers(weight, weight_mom)
+        self._last = self._unsent = rows, arrays
+        return Centers(arrays)
 
-    def to_numpy(self, rows: Any = ...) -> Tuple[np.ndarray, np.ndarray]:
+    def to_numpy(self, rows: Any = ...) -> Tuple[np.ndarray, ...]:
         self._flush()
-        return self._host_weight[rows], self._host_weight_mom[rows]
+        return tuple(array[rows] for array in self._host_arrays)
 
-    def set(self, class_start: int, weight: np.ndarray, weight_mom: np.ndarray) -> None:
-        rows = self._rows_of(class_start, weight, weight_mom)
+    def set(self, class_start: int, weight: np.ndarray, *states: np.ndarray) -> None:
+        rows = self._rows_of(class_start, weight, *states)
         self._flush()
         self._ahead = self._last = None
         if len(weight):
-            self._host_weight[rows], self._host_weight_mom[rows] = weight, weight_mom
+            for array, values in zip(self._host_arrays, (weight, *states)):
+                array[rows] = values
 
     def _fetch(self, rows: Optional[np.ndarray]) -> List[mx.nd.NDArray]:
-        arrays = self._host_weight, self._host_weight_mom
-        return [self._to_device(array.copy() if rows is None else np.take(array, rows, axis=0)) for array in arrays]
+        return [
+            self._to_device(array.copy() if rows is None else np.take(array, rows, axis=0))
+            for array in self._host_arrays
+        ]
 
-    def _carry_over(self, rows: Optional[np.ndarray], weight: mx.nd.NDArray, weight_mom: mx.nd.NDArray) -> None:
-        """Copy what the last step has changed among `rows` into their fetched `weight` and `weight_mom`."""
+    def _carry_over(self, rows: Optional[np.ndarray], arrays: List[mx.nd.NDArray]) -> None:
+        """Copy what the last step has changed among `rows` into their fetched arrays."""
         if self._last is None:
             return
-        last_rows, *last_arrays = self._last
+        last_rows, last_arrays = self._last
         pairs: Any = slice(None), slice(None)
         if rows is None or last_rows is None:
             assert rows is last_rows, "a bank is fetched in full either always or never"
@@ -91,7 +95,7 @@ class HostBank(MemoryBank):
             if not len(common):
                 return
             pairs = [mx.nd.array(each, ctx=self.ctx, dtype="int64") for each in (common, position[common])]
-        for array, last_array in zip((weight, weight_mom), last_arrays):
+        for array, last_array in zip(arrays, last_arrays):
             array[pairs[0]] = last_array[pairs[1]]
 
     def _send_back(self) -> None:
@@ -101,10 +105,10 @@ class HostBank(MemoryBank):
             self._sent.append(self._worker.submit(self._write_back, *self._unsent))
             self._unsent = None
 
-    def _write_back(self, rows: Optional[np.ndarray], weight: mx.nd.NDArray, weight_mom: mx.nd.NDArray) -> None:
+    def _write_back(self, rows: Optional[np.ndarray], arrays: List[mx.nd.NDArray]) -> None:
         index = slice(None) if rows is None else rows
-        self._host_weight[index] = weight.asnumpy()
-        self._host_weight_mom[index] = weight_mom.asnumpy()
+        for host_array, array in zip(self._host_arrays, arrays):
+            host_array[index] = array.asnumpy()
 
     def _flush(self) -> None:
         """Wait until the host has what the last step made."""

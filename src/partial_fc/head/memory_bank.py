@@ -1,7 +1,7 @@
-"""This rank's slice of the class centers and of their momentum."""
+"""This rank's slice of the class centers and of the optimizer's state."""
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -28,12 +28,12 @@ class Centers:
     """Rows of a bank that take part in a step, block by block.
 
     Args:
-        weight: (num_local, D) NDArray, and `weight_mom` likewise.
+        arrays: the centers and each array of the optimizer's state, (num_local, D) NDArrays.
         rows: (C,) int64 distinct rows of them; None for all in order, which are worked on in place.
     """
 
-    def __init__(self, weight: mx.nd.NDArray, weight_mom: mx.nd.NDArray, rows: Optional[np.ndarray] = None) -> None:
-        self._weight, self._weight_mom = weight, weight_mom
+    def __init__(self, arrays: Sequence[mx.nd.NDArray], rows: Optional[np.ndarray] = None) -> None:
+        self._arrays, weight = arrays, arrays[0]
         self._num_rows, self.embedding_size = len(weight if rows is None else rows), weight.shape[1]
         self._rows = None if rows is None else mx.nd.array(rows, ctx=weight.context, dtype="int64")
 
@@ -47,17 +47,19 @@ class Centers:
 
     def weight(self, block: slice, workspace: Workspace) -> mx.nd.NDArray:
         """Centers (n, D) of a block; unless all rows take part, a copy in the Workspace."""
-        return self._get(self._weight, block, workspace, "weight_block")
+        return self._get(self._arrays[0], block, workspace, "weight_block")
 
-    def weight_mom(self, block: slice, workspace: Workspace) -> mx.nd.NDArray:
-        """Momentum (n, D) of a block, likewise."""
-        return self._get(self._weight_mom, block, workspace, "weight_mom_block")
+    def states(self, block: slice, workspace: Workspace) -> List[mx.nd.NDArray]:
+        """The optimizer's state of a block, arrays (n, D), likewise."""
+        return [
+            self._get(array, block, workspace, f"state_block_{index}") for index, array in enumerate(self._arrays[1:])
+        ]
 
-    def put(self, block: slice, weight: mx.nd.NDArray, weight_mom: mx.nd.NDArray) -> None:
-        """Store the arrays that `weight` and `weight_mom` returned for a block, after they were changed in place."""
+    def put(self, block: slice, weight: mx.nd.NDArray, *states: mx.nd.NDArray) -> None:
+        """Store the arrays that `weight` and `states` returned for a block, after they were changed in place."""
         if self._rows is not None:
-            self._weight[self._rows[block]] = weight
-            self._weight_mom[self._rows[block]] = weight_mom
+            for array, rows in zip(self._arrays, (weight, *states)):
+                array[self._rows[block]] = rows
 
     def _get(self, array: mx.nd.NDArray, block: slice, workspace: Workspace, name: str) -> mx.nd.NDArray:
         if self._rows is None:
@@ -67,7 +69,7 @@ class Centers:
 
 
 class MemoryBank:
-    """Centers `weight` (num_local, D) and momentum `weight_mom`, float32 on `ctx`, of this rank's classes.
+    """Centers `weight` (num_local, D), float32 on `ctx`, of this rank's classes, and the optimizer's state of them.
 
     Args:
         num_classes: N, classes on all ranks.
@@ -76,6 +78,7 @@ class MemoryBank:
         comm: communicator, or anything with `rank` and `world_size`.
         ctx: device that holds the bank.
         seed: of the initial centers and of the sampling.
+        states: names of the arrays of the optimizer's state, see `CenterSGD`; they begin with 0.
 
     Raises:
         ValueError: for a sample_ratio outside (0, 1].
@@ -89,6 +92,7 @@ class MemoryBank:
         sample_ratio: float = 1.0,
         ctx: Optional[mx.Context] = None,
         seed: int = 0,
+        states: Sequence[str] = ("weight_mom",),
     ) -> None:
         if not 0 < sample_ratio <= 1:
             raise ValueError(f"sample_ratio must lie in (0, 1], not {sample_ratio!r}")
@@ -96,24 +100,31 @@ class MemoryBank:
         self.sample_ratio, self.seed, self.rank = sample_ratio, seed, comm.rank
         self.partition = partition(num_classes, comm.world_size, comm.rank)
         self.ctx = ctx or mx.cpu()
-        self.weight: mx.nd.NDArray = None
-        self.weight_mom: mx.nd.NDArray = None
-        self._host_weight: Any = None  # the same memory as NumPy arrays, where the device is the host's
-        self._host_weight_mom: Any = None
+        self.states = tuple(states)
+        self._arrays: List[mx.nd.NDArray] = []  # centers and state
+        self._host_arrays: List[np.ndarray] = []  # the same memory, where the device is the host's
         if self.num_local:  # with fewer classes than ranks, some ranks hold none
             self._make_centers()
 
+    @property
+    def weight(self) -> mx.nd.NDArray:
+        """The centers on the device; None where there are none, or they are on the host."""
+        return self._arrays[0] if self._arrays else None
+
+    @property
+    def weight_mom(self) -> mx.nd.NDArray:
+        """The momentum of SGD, likewise."""
+        return self._arrays[1 + self.states.index("weight_mom")] if self._arrays else None
+
     def _make_centers(self) -> None:
-        """Initial `weight`, and `weight_mom` of zeros, on the device."""
-        start = self.partition.class_start
+        """Initial `weight`, and state of zeros, on the device."""
+        start, shape = self.partition.class_start, (self.num_local, self.embedding_size)
         if self.ctx.device_type == "cpu":
-            self._host_weight, self._host_weight_mom = (
-                memory_array(self.num_local, self.embedding_size) for _ in range(2)
-            )
-            fill_initial_centers(self._host_weight, start, self.seed)
-            self.weight, self.weight_mom = map(self._to_device, (self._host_weight, self._host_weight_mom))
+            self._host_arrays = [memory_array(*shape) for _ in ("weight", *self.states)]
+            fill_initial_centers(self._host_arrays[0], start, self.seed)
+            self._arrays = [self._to_device(array) for array in self._host_arrays]
             return
-        self.weight, self.weight_mom = (mx.nd.zeros((self.num_local, self.embedding_size), self.ctx) for _ in range(2))
+        self._arrays = [mx.nd.zeros(shape, self.ctx) for _ in ("weight", *self.states)]
         for row in range(0, self.num_local, _UPLOAD):  # the host has no room for all ranks' centers at once
             centers = np.empty((min(_UPLOAD, self.num_local - row), self.embedding_size), np.float32)
             fill_initial_centers(centers, start + row, self.seed)
@@ -150,31 +161,31 @@ class MemoryBank:
 
     def get(self, rows: Optional[np.ndarray] = None) -> Centers:
         """`Centers` of the given rows, (C,) int64; None for all. Changes are kept once every block has been `put`."""
-        return Centers(self.weight, self.weight_mom, rows)
+        return Centers(self._arrays, rows)
 
-    def to_numpy(self, rows: Any = ...) -> Tuple[np.ndarray, np.ndarray]:
-        """Rows of `weight` and `weight_mom` (n, D) after all updates so far; read-only, valid until the next update."""
-        if self._host_weight is None:
-            return self.weight[rows].asnumpy(), self.weight_mom[rows].asnumpy()
-        self.weight.wait_to_read()
-        self.weight_mom.wait_to_read()
-        return self._host_weight[rows], self._host_weight_mom[rows]
+    def to_numpy(self, rows: Any = ...) -> Tuple[np.ndarray, ...]:
+        """Rows (n, D) of `weight` and each state after all updates so far; read-only, valid until the next update."""
+        if not self._host_arrays:
+            return tuple(array[rows].asnumpy() for array in self._arrays)
+        for array in self._arrays:
+            array.wait_to_read()
+        return tuple(array[rows] for array in self._host_arrays)
 
-    def set(self, class_start: int, weight: np.ndarray, weight_mom: np.ndarray) -> None:
-        """Overwrite the centers and the momentum of the classes from `class_start` on.
+    def set(self, class_start: int, weight: np.ndarray, *states: np.ndarray) -> None:
+        """Overwrite the centers and the optimizer's state of the classes from `class_start` on.
 
         Args:
-            weight: (n, D) float32 array, `weight_mom` likewise; all n classes must be on this rank.
+            weight: (n, D) float32 array, each of `states` likewise; all n classes must be on this rank.
 
         Raises:
-            ValueError: if they are not, or the shapes do not fit.
+            ValueError: if they are not, or number or shapes of the arrays do not fit.
         """
-        rows = self._rows_of(class_start, weight, weight_mom)
+        rows = self._rows_of(class_start, weight, *states)
         if len(weight):
-            self.weight[rows] = weight
-            self.weight_mom[rows] = weight_mom
+            for array, values in zip(self._arrays, (weight, *states)):
+                array[rows] = values
 
-    def _rows_of(self, class_start: int, weight: np.ndarray, weight_mom: np.ndarray) -> slice:
+    def _rows_of(self, class_start: int, weight: np.ndarray, *states: np.ndarray) -> slice:
         """Slice of the rows which `set` may overwrite."""
         start = class_start - self.partition.class_start
         end = start + len(weight)
@@ -183,10 +194,11 @@ class MemoryBank:
                 f"classes [{class_start}, {class_start + len(weight)}) do not lie in this rank's "
                 f"[{self.partition.class_start}, {self.partition.class_end})"
             )
-        if not weight.shape == weight_mom.shape == (end - start, self.embedding_size):
+        shapes = [array.shape for array in (weight, *states)]
+        if shapes != [(end - start, self.embedding_size)] * (1 + len(self.states)):
             raise ValueError(
-                f"centers of shape {weight.shape} and momentum of shape {weight_mom.shape} "
-                f"where (n, {self.embedding_size}) was expected"
+                f"centers and state of the shapes {', '.join(map(str, shapes))}, where {1 + len(self.states)} arrays "
+                f"(n, {self.embedding_size}) were expected"
             )
         return slice(start, end)
 

@@ -17,7 +17,7 @@ from .labels import class_ids
 from .margin_softmax import Margin
 from .memory_bank import Centers, MemoryBank
 from .normalize import l2_normalize, l2_normalize_backward, row_sum
-from .optimizer import CenterSGD
+from .optimizer import CenterOptimizer
 from .parallel_softmax import ShardTargets, combine, no_columns
 from .products import Products
 from .ranks import Ranks
@@ -37,7 +37,7 @@ class SampledRows(NamedTuple):
     `rows`: (C,) int64 rows of the bank that take part; None for all of them.
     `columns`: (B,) int64, position of each sample's class among these rows; -1 if it is on another rank.
     `requests`: the ranks' requests, combined by bitwise or.
-    `num_update`: the update that they were chosen for.
+    `num_update`: the update, counted from 0, that they were chosen for.
     """
 
     rows: Optional[np.ndarray]
@@ -52,7 +52,8 @@ class PartialFC:
     Args:
         bank: `MemoryBank` of this rank.
         margin: `MarginSoftmax`, or another `Margin`.
-        optimizer: `CenterSGD`.
+        optimizer: `CenterSGD` or `CenterAdamW`, for whose state the bank has arrays; None for centers that stay as they
+            are.
         comm: communicator over the ranks which the bank is spread over.
         precision: of the three matrix products: `float32`; `bfloat16`; `float16`, which needs a GPU. Target logits,
             softmax, loss, centers, momentum and what ranks exchange are float32 in any case.
@@ -60,20 +61,25 @@ class PartialFC:
             embedding size is K D.
 
     Raises:
-        ValueError: for another precision, for float16 on a CPU, and for an embedding size that K does not divide.
+        ValueError: for another precision, for float16 on a CPU, for an embedding size that K does not divide, and for a
+            bank of another optimizer.
     """
 
     def __init__(
         self,
         bank: MemoryBank,
         margin: Margin,
-        optimizer: CenterSGD,
+        optimizer: Optional[CenterOptimizer],
         comm: Ranks,
         precision: str = "float32",
         sub_centers: int = 1,
     ) -> None:
         if sub_centers < 1 or bank.embedding_size % sub_centers:
             raise ValueError(f"{bank.embedding_size} numbers per class are not those of {sub_centers} sub-centers")
+        if optimizer and bank.states != optimizer.states:
+            raise ValueError(
+                f"the optimizer keeps {optimizer.states}, the bank has {bank.states}: give it these states"
+            )
         self.bank, self.margin, self.optimizer, self.comm = bank, margin, optimizer, comm
         self.embedding_size = bank.embedding_size // sub_centers
         self._workspace = Workspace(bank.ctx)
@@ -176,7 +182,8 @@ class PartialFC:
         self.margin.begin(choice.num_update, norms)
         self._pending = None
         if shard:
-            loss, grad_total, self._pending = self._shard_step(total_embeddings, shard)
+            loss, grad_total, shard = self._shard_step(total_embeddings, shard)
+            self._pending = shard if self.optimizer else None
         else:  # more ranks than classes: this one adds nothing, but takes part in every collective
             loss, _, _ = combine(*no_columns(len(total_embeddings), total_embeddings.context), self.comm)
             grad_total = mx.nd.zeros_like(total_embeddings)
@@ -241,7 +248,7 @@ class PartialFC:
         if has_zero_row:
             unit_weight[-1:] = 0
         targets, adder = _shard_targets(choice.columns, self.bank.ctx), RowAdder(choice.columns, self.bank.ctx)
-        return _Shard(centers, unit_weight, inverse_norms, has_zero_row, targets, adder)
+        return _Shard(centers, unit_weight, inverse_norms, has_zero_row, targets, adder, choice.num_update)
 
     def _each(self, rows: mx.nd.NDArray) -> mx.nd.NDArray:
         """Every center of some classes (n, K D) as a row, (n K, D); the same memory."""
@@ -283,15 +290,17 @@ class PartialFC:
 
     def _update(self, shard: "_Shard", lr: float) -> None:
         """Update the chosen centers, block by block, from the gradient (C, D) by their unit vectors."""
+        assert self.optimizer, "centers without an optimizer have no pending gradient"
         centers = shard.centers
+        self.optimizer.start(shard.num_update)
         for block, inverse_norm in zip(centers.blocks(), shard.inverse_norms):
             unit = self._each(shard.unit_weight[block])
             grad_unit = self._products.wide(shard.grad_unit[block], "grad_block")
             shard.adder.add(shard.target_sums, block, grad_unit)
             grad = l2_normalize_backward(self._each(grad_unit), unit, inverse_norm * shard.scale, self._scratch(unit))
-            weight, weight_mom = centers.weight(block, self._workspace), centers.weight_mom(block, self._workspace)
-            self.optimizer.update(weight, weight_mom, grad.reshape(weight.shape), lr)
-            centers.put(block, weight, weight_mom)
+            weight, states = centers.weight(block, self._workspace), centers.states(block, self._workspace)
+            self.optimizer.update(weight, *states, grad.reshape(weight.shape), lr)
+            centers.put(block, weight, *states)
 
 
 class _Shard(NamedTuple):
@@ -308,6 +317,7 @@ class _Shard(NamedTuple):
     has_zero_row: bool
     targets: ShardTargets
     adder: RowAdder
+    num_update: int
     grad_unit: mx.nd.NDArray = None
     target_sums: Optional[mx.nd.NDArray] = None
     scale: float = 1.0

@@ -133,7 +133,7 @@ def _shard(path: str, arrays: Dict[str, Any]) -> _Shard:
 def export_arcface_torch(
     folder: str, out: str, world_size: int, form: str, progress: Callable[[Iterable], Iterable] = iter
 ) -> None:
-    """Write `softmax_fc_gpu_RANK.FORM` for each rank of arcface_torch; the momentum is left out, as there.
+    """Write `softmax_fc_gpu_RANK.FORM` for each rank of arcface_torch; the optimizer's state is left out, as there.
 
     Args:
         folder: of centers, see CenterFiles.
@@ -159,7 +159,7 @@ def export_arcface_torch(
 
 def _write_shard(centers: CenterFiles, path: str, classes: range) -> None:
     shape = len(classes), centers.embedding_size
-    blocks = ((start - classes.start, rows) for start, rows, _ in centers.blocks(classes.start, classes.stop))
+    blocks = ((start - classes.start, rows) for start, rows, *_ in centers.blocks(classes.start, classes.stop))
     if path.endswith(".pt"):
         weight = np.empty(shape, np.float32)
         for row, rows in blocks:

@@ -113,7 +113,7 @@ class LogFile(logging.Handler):
 
     def __init__(self, path: str, form: Optional[str] = None) -> None:
         super().__init__()
-        self.setFormatter(PrintableFormatter(form, "%H:%M:%S"))
+        self.setFormatter(PrintableFormatter(form, "%Y-%m-%d %H:%M:%S"))
         self._file = AppendedFile(path)
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -1,11 +1,13 @@
 """Builds the module that a configuration describes: backbone, memory bank, loss, optimizer."""
 
+import dataclasses
 import logging
 import zlib
 
 import mxnet as mx
 
 from ..backbone.batch_norm import check_batch_norm
+from ..backbone.frozen import with_fixed_statistics
 from ..config import Config, Run
 from ..device import agreed_precision
 from ..distributed.agreement import compare
@@ -13,8 +15,9 @@ from ..distributed.communicator import Communicator
 from ..head.adaface import AdaFace
 from ..head.bank import make_bank
 from ..head.margin_softmax import Margin, MarginSoftmax
-from ..head.optimizer import CenterSGD
+from ..head.optimizer import OPTIMIZERS, CenterAdamW, CenterOptimizer, CenterSGD
 from ..head.partial_fc import PartialFC
+from .backbone_update import UpdateRule
 from .module import FaceModule
 from .network import log_network, network_symbol
 from .plan import check_memory, memory_plan, numbers_per_class, on_host
@@ -26,13 +29,19 @@ def check_network(config: Config, comm: Communicator) -> None:
     """Check the backbone before it is built.
 
     Raises:
-        CollectiveError: on every rank, for a network that cannot train with the batch size, or that is another one on
-            other ranks.
+        CollectiveError: on every rank, for a network that cannot train with the batch size and the UpdateRule, or that
+            is another one on other ranks.
     """
     with comm.raise_on_all_ranks():
         symbol = network_symbol(config)
-        check_batch_norm(symbol, (config.batch_size, 3, config.image_size, config.image_size))
+        computed = with_fixed_statistics(symbol, update_rule(config).frozen(symbol))
+        check_batch_norm(computed, (config.batch_size, 3, config.image_size, config.image_size))
     compare("the checksum", {"the backbone": f"{zlib.crc32(symbol.tojson().encode()):08x}"}, comm)
+
+
+def update_rule(config: Config) -> UpdateRule:
+    """The rule for the backbone's parameters, whose fields have the names of the keys."""
+    return UpdateRule(**{field.name: getattr(config, field.name) for field in dataclasses.fields(UpdateRule)})
 
 
 def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
@@ -56,10 +65,8 @@ def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
         config.batch_size,
         config.image_size,
         config.seed,
-        config.momentum,
-        config.wd,
+        update_rule(config),
         config.initializer,
-        config.bias_decay,
         precision,
     )
 
@@ -76,10 +83,10 @@ def _head(run: Run, comm: Communicator, ctx: mx.Context, precision: str) -> Part
             config.seed,
             on_host(run, comm.world_size),
             config.bank_dir or None,
+            OPTIMIZERS[config.center_optimizer].states,
         )
-    return PartialFC(
-        bank, make_margin(config), CenterSGD(config.momentum, config.wd), comm, precision, config.sub_centers
-    )
+    optimizer = None if config.freeze_centers else center_optimizer(config)
+    return PartialFC(bank, make_margin(config), optimizer, comm, precision, config.sub_centers)
 
 
 def make_margin(config: Config) -> Margin:
@@ -88,3 +95,8 @@ def make_margin(config: Config) -> Margin:
     if config.adaface_m:
         return AdaFace(s, config.adaface_m, config.adaface_h, config.adaface_t_alpha, warmup)
     return MarginSoftmax(s, config.loss_m1, config.loss_m2, config.loss_m3, warmup)
+
+
+def center_optimizer(config: Config) -> CenterOptimizer:
+    """The optimizer of the class centers, if these are not frozen."""
+    return CenterAdamW(config.wd) if config.center_optimizer == "adamw" else CenterSGD(config.momentum, config.wd)

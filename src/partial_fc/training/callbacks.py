@@ -24,8 +24,8 @@ from ..files import atomic_path
 from ..output.log import AppendedFile
 from ..output.printable import escaped
 from .module import START, FaceModule, UpdateStats
-from .run_state import RunState
-from .schedules import Schedule
+from .run_state import Kept, RunState
+from .schedules import Done, Schedule, Timeline
 
 # What is called after every update.
 Callback = Callable[[UpdateStats], Any]
@@ -110,6 +110,7 @@ class LossLog:
     Attributes:
         path: of `losses.csv`.
         first, last: UpdateStats of the first update, in the run that this one continues if there is one, and the last.
+        continued_from: update that the run continues from; 0 for a new run.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class LossLog:
         self._file = AppendedFile(self.path, _row(_COLUMNS))
         self._schedule, self._frequent, self._max_update = schedule, frequent, max_update
         self._global_batch_size, self._board = global_batch_size, board
-        self.first, self.last = first, last
+        self.first, self.last, self.continued_from = first, last, last.num_update
         self._comm, self._logged = comm, last  # at the last line of the log
         self._own_first: Optional[UpdateStats] = None
         # disable=None: a bar on a terminal only
@@ -161,22 +162,28 @@ class LossLog:
 
     def _log(self, stats: UpdateStats) -> None:
         before, self._logged = self._logged, stats
+        if self._own_first and before.num_update < self._own_first.num_update < stats.num_update:
+            before = self._own_first  # the first update sets up buffers: it says nothing about the time left
         seconds = stats.seconds - before.seconds
         seconds_per_update = seconds / (stats.num_update - before.num_update)
         left = datetime.timedelta(seconds=round(seconds_per_update * (self._max_update - stats.num_update)))
         rate, lr = self._global_batch_size / seconds_per_update, self._schedule(stats.num_update - 1)[0]
         wait = self._wait(stats.waited - before.waited, seconds)
         log.info(
-            "update %d/%d  loss %.4f  lr %g  %.0f images/s  %s left%s",
+            "update %d/%d  loss %.4f%s  lr %g  %.0f images/s  %s left%s",
             stats.num_update,
             self._max_update,
             stats.loss,
+            "" if stats.grad_norm is None else f"  gradient norm {stats.grad_norm:.4g}",
             lr,
             rate,
             left,
             wait,
         )
-        self._board.add(stats.num_update, {"loss": stats.loss, "lr": lr, "images_per_second": rate})
+        scalars = {"loss": stats.loss, "lr": lr, "images_per_second": rate}
+        if stats.grad_norm is not None:
+            scalars["gradient_norm"] = stats.grad_norm
+        self._board.add(stats.num_update, scalars)
 
     def _wait(self, waited: float, seconds: float) -> str:
         """The end of a line: which rank waited longest for images; empty if none waited long."""
@@ -284,6 +291,8 @@ def pixel_accuracies(sets: Sets) -> Dict[str, float]:
     return {name: verify(pixel_embeddings, *pairs).accuracy for name, pairs in sets.items()}
 
 
-def state_of(losses: LossLog, verification: Verification) -> RunState:
+def state_of(losses: LossLog, verification: Verification, timeline: Timeline, kept: Optional[Kept]) -> RunState:
     """The RunState so far, as a checkpoint records it."""
-    return RunState(losses.first, losses.last, verification.history, verification.best)
+    num_update = losses.last.num_update
+    done = Done(num_update, timeline.images(num_update), timeline.done.unit)
+    return RunState(losses.first, losses.last, verification.history, verification.best, done, kept)

@@ -4,13 +4,14 @@ import json
 import logging
 import math
 import time
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from ..backbone.batch_norm import check_batch_norm
 from ..backbone.fast import fast_symbol
+from ..backbone.frozen import with_fixed_statistics
 from ..backbone.initializer import initialize
 from ..data.batches import Batch
 from ..distributed.communicator import Communicator
@@ -18,6 +19,7 @@ from ..distributed.monitor import IMAGES
 from ..errors import CollectiveError, InputError, described, exit_status
 from ..head.partial_fc import PartialFC, SampledRows
 from ..randomness import random_key
+from .backbone_update import BackboneUpdate, UpdateRule
 from .loss_scale import LossScale
 
 log = logging.getLogger("partial_fc")
@@ -37,6 +39,7 @@ class UpdateStats(NamedTuple):
         position: in the data at which the next batch begins, see `Batch`.
         requests: what ranks have asked for since the update before, combined by bitwise or.
         loss_scale: `LossScale.state_dict` after the update; None where gradients are not scaled.
+        grad_norm: norm of the backbone's gradients before it was limited; None where there is no limit.
     """
 
     num_update: int
@@ -46,6 +49,7 @@ class UpdateStats(NamedTuple):
     position: int = 0
     requests: int = 0
     loss_scale: Optional[Mapping[str, float]] = None
+    grad_norm: Optional[float] = None
 
 
 START = UpdateStats(0, math.nan, 0.0)
@@ -63,10 +67,8 @@ class FaceModule:
         batch_size: images per rank, b.
         image_size: H = W.
         seed: of the initial parameters and of dropout.
-        momentum, wd: of the backbone's SGD.
+        rule: how the backbone's parameters follow their gradients; None for that of an `UpdateRule()`.
         initializer: of its weights, a key of `INITIALIZERS`.
-        bias_decay: whether weight decay acts on every parameter, as published; otherwise MXNet's rule spares biases and
-            betas by their names. A variable of the symbol that has a `wd_mult` of its own keeps it.
         precision: of the backbone's convolutions and products: `float32`, `bfloat16` or `float16`. Parameters,
             gradients, momentum and batch normalization are float32 in any case.
         loss_scale: None for a new one with float16, and for none with the other precisions, which need none.
@@ -84,31 +86,32 @@ class FaceModule:
         batch_size: int,
         image_size: int,
         seed: int = 0,
-        momentum: float = 0.9,
-        wd: float = 5e-4,
+        rule: Optional[UpdateRule] = None,
         initializer: str = "normal",
-        bias_decay: bool = True,
         precision: str = "float32",
         loss_scale: Optional[LossScale] = None,
     ) -> None:
         self.symbol, self.head, self.comm, self.ctx, self.seed = symbol, head, comm, ctx, seed
         self.batch_size = batch_size
         self.loss_scale = loss_scale or (LossScale() if precision == "float16" else None)
-        fast = fast_symbol(symbol, ctx, precision)
-        self.module = mx.mod.Module(fast, data_names=["data"], label_names=None, context=ctx)
+        rule = rule or UpdateRule()
+        with comm.raise_on_all_ranks():
+            self._frozen = rule.frozen(symbol)
+        computed = with_fixed_statistics(symbol, self._frozen) if self._frozen else symbol
+        self.module = mx.mod.Module(
+            fast_symbol(computed, ctx, precision),
+            data_names=["data"],
+            label_names=None,
+            context=ctx,
+            fixed_param_names=[name for name in symbol.list_arguments() if name in self._frozen],
+        )
         self.module.bind([("data", (batch_size, 3, image_size, image_size))], for_training=True)
         with comm.raise_on_all_ranks():
-            check_batch_norm(symbol, (batch_size, 3, image_size, image_size))
+            check_batch_norm(computed, (batch_size, 3, image_size, image_size))
         initialize(self.module, initializer, seed)
         self._take_arrays()
         self.broadcast_parameters()
-        # The head's gradients hold the 1 / B of the mean, and ranks are summed: nothing is left to rescale.
-        self.module.init_optimizer(
-            kvstore=None, optimizer="sgd", optimizer_params=dict(momentum=momentum, wd=wd, rescale_grad=1.0)
-        )
-        if bias_decay:
-            self._decay_all()
-        self._make_momentum()
+        self._optimizer = BackboneUpdate(self.module, symbol, rule, self.arg_params, self._parameter_gradients)
         self._draws = any(node["op"] == "Dropout" for node in json.loads(symbol.tojson())["nodes"])
 
     def _take_arrays(self) -> None:
@@ -116,7 +119,8 @@ class FaceModule:
         executor, names = self.module._exec_group.execs[0], self.module._param_names
         self.arg_params = {name: executor.arg_dict[name] for name in names}
         self._aux_params = dict(executor.aux_dict)
-        self._gradients = {"grad/" + name: executor.grad_dict[name] for name in names}
+        self._parameter_gradients = {name: executor.grad_dict[name] for name in names if name not in self._frozen}
+        self._gradients = {"grad/" + name: array for name, array in self._parameter_gradients.items()}
         self._overflow = mx.nd.zeros((1,), ctx=self.ctx)  # how many ranks' centers have gradients that overflow
         if self.loss_scale:
             self._gradients["grad/overflow"] = self._overflow
@@ -130,20 +134,20 @@ class FaceModule:
         mx.nd.waitall()
         return self._aux_params
 
-    def _decay_all(self) -> None:
-        """Let weight decay act on what MXNet would spare by its name."""
-        own = {name for name, attributes in self.symbol.attr_dict().items() if "__wd_mult__" in attributes}
-        self.module._optimizer.set_wd_mult({name: 1.0 for name in self.arg_params if name not in own})
+    @property
+    def frozen(self) -> Set[str]:
+        """Names of the parameters and statistics that stay as they are."""
+        return self._frozen
 
-    def _make_momentum(self) -> None:
-        """The optimizer's momentum by parameter, which MXNet would make in the first update; none if it is 0."""
-        updater = self.module._updater
-        self.momentum: Dict[str, mx.nd.NDArray] = {}
-        for index, (name, weight) in enumerate(self.arg_params.items()):
-            updater.states[index] = updater.optimizer.create_state_multi_precision(index, weight)
-            updater.states_synced[index] = True
-            if updater.states[index] is not None:
-                self.momentum[name] = updater.states[index]
+    @property
+    def momentum_names(self) -> Set[str]:
+        """Names that `momentum` would have if nothing was frozen."""
+        return {name for parameter in self.arg_params for name in self._optimizer.state_names(parameter)}
+
+    @property
+    def momentum(self) -> Dict[str, mx.nd.NDArray]:
+        """State of the backbone's optimizer by name, see `BackboneUpdate`."""
+        return self._optimizer.state
 
     def broadcast_parameters(self) -> None:
         """Give every rank the parameters and statistics of rank 0."""
@@ -188,8 +192,9 @@ class FaceModule:
             loss = self.step(batch.images, choice, num_update, *schedule(num_update))
             seconds += time.perf_counter() - begin
             scale = self.loss_scale.state_dict() if self.loss_scale else None
+            norm = self._optimizer.grad_norm
             for callback in callbacks:
-                callback(UpdateStats(num_update + 1, loss, seconds, waited, batch.end, choice.requests, scale))
+                callback(UpdateStats(num_update + 1, loss, seconds, waited, batch.end, choice.requests, scale, norm))
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         try:
@@ -220,14 +225,23 @@ class FaceModule:
         self._reseed(num_update)
         self.module.forward(self._data(images), is_train=True)
         scales = self.loss_scale is not None
+        if self.loss_scale:  # updates that were skipped have left no trace in the optimizers' state
+            choice = choice._replace(num_update=num_update - self.loss_scale.skipped)
         loss, grad = self.head.step(self.module.get_outputs()[0], choice, memory_bank_lr, defer=scales)
-        self.module._optimizer.set_learning_rate(backbone_lr)
         if scales:
-            self._scaled_update(grad, num_update, memory_bank_lr)
+            self._scaled_update(grad, num_update, loss, backbone_lr, memory_bank_lr)
         else:
             self.module.backward([grad])
             self.comm.all_reduce(self._gradients)
-            self.module.update()
+            self._update_backbone(num_update, loss, backbone_lr)
+        return self._checked(loss, num_update)
+
+    def _checked(self, loss: mx.nd.NDArray, num_update: int) -> float:
+        """The loss of an update; all ranks have the same one.
+
+        Raises:
+            CollectiveError: on every rank, if it is not finite.
+        """
         # Known since the head's second collective: reading it waits for nothing behind that, and keeps the host from
         # running ahead of the device.
         number = float(loss.asscalar())
@@ -238,7 +252,18 @@ class FaceModule:
             )
         return number
 
-    def _scaled_update(self, grad: mx.nd.NDArray, num_update: int, memory_bank_lr: float) -> None:
+    def _update_backbone(self, num_update: int, loss: mx.nd.NDArray, lr: float, scale: float = 1.0) -> None:
+        """Update the backbone by the sums of gradients; all ranks have the same ones, and raise the same errors."""
+        try:
+            skipped = self.loss_scale.skipped if self.loss_scale else 0
+            self._optimizer.update(lr, num_update - skipped, scale)
+        except ArithmeticError as error:
+            self._checked(loss, num_update)  # the likely cause
+            raise CollectiveError(f"update {num_update + 1}: {error}; try a smaller backbone_lr or loss_s") from None
+
+    def _scaled_update(
+        self, grad: mx.nd.NDArray, num_update: int, loss: mx.nd.NDArray, backbone_lr: float, memory_bank_lr: float
+    ) -> None:
         """Update backbone and centers by scaled gradients, unless any of them overflows on any rank.
 
         All ranks check the same sums, and one of these counts the ranks whose centers' gradient overflows: they skip
@@ -252,8 +277,7 @@ class FaceModule:
         sums = list(self._gradients.values())
         finite = bool(mx.nd.multi_all_finite(*sums, num_arrays=len(sums)).asscalar()) and not self._overflow.asscalar()
         if finite:
-            self.module._optimizer.rescale_grad = 1 / scale
-            self.module.update()
+            self._update_backbone(num_update, loss, backbone_lr, scale)
             self.head.update_centers(memory_bank_lr)
         changed = self.loss_scale.next(finite)
         if not finite and scale <= _SMALLEST_SCALE:
@@ -289,8 +313,10 @@ class FaceModule:
     def averaged_statistics(self) -> Dict[str, mx.nd.NDArray]:
         """Averages over the ranks of the running means and variances of batch normalization, by name."""
         averages = {name: array.copy() for name, array in self.aux_params.items()}
-        self.comm.all_reduce({"statistics/" + name: array for name, array in averages.items()})
-        for array in averages.values():
+        # An average over three ranks may differ in the last bit from what is frozen, and the same on all of them.
+        moving = {name: array for name, array in averages.items() if name not in self._frozen}
+        self.comm.all_reduce({"statistics/" + name: array for name, array in moving.items()})
+        for array in moving.values():
             array /= self.comm.world_size
         return averages
 

@@ -12,6 +12,7 @@ from ..backbone.fast import fast_symbol
 from ..config import Config, Run
 from ..distributed.communicator import Communicator
 from ..errors import InputError, cause
+from ..head.optimizer import OPTIMIZERS
 from ..head.samplers import num_sample
 
 # MXNet's stock wheel indexes the numbers of an array by int32.
@@ -48,7 +49,13 @@ def _num_local(run: Run, world_size: int) -> int:
 
 def busy_timeout(run: Run, world_size: int) -> float:
     """Seconds in which a rank can read, write or make its centers and the backbone, even on a slow disk."""
-    return _BACKBONE_SECONDS + 2 * 4 * _num_local(run, world_size) * numbers_per_class(run.config) / _SLOW_DISK
+    return _BACKBONE_SECONDS + _center_bytes(run, _num_local(run, world_size)) / _SLOW_DISK
+
+
+def _center_bytes(run: Run, num_rows: int) -> int:
+    """Bytes of the centers of some classes and of the optimizer's state of these."""
+    arrays = 1 + len(OPTIMIZERS[run.config.center_optimizer].states)
+    return arrays * 4 * num_rows * numbers_per_class(run.config)
 
 
 def memory_plan(
@@ -71,15 +78,15 @@ def memory_plan(
     num_local = _num_local(run, world_size)
     positives = min(global_batch_size, num_local)
     num_rows = min(num_local, num_sample(num_local, positives, config.sample_ratio)) + 1
-    row_size = numbers_per_class(config)
     _check_arrays(global_batch_size, num_rows * config.sub_centers, config.embedding_size)
-    rows = 4 * num_rows * row_size
     shape = config.batch_size, 3, config.image_size, config.image_size
     plan = dict(
-        centers=2 * 4 * num_local * row_size,
-        rows=4 * rows if on_host(run, world_size) else 0,  # centers and momentum, of this step and of the next
+        centers=_center_bytes(run, num_local),
+        rows=2 * _center_bytes(run, num_rows) if on_host(run, world_size) else 0,  # of this step and of the next
         step=_step(global_batch_size, num_rows, config, precision),
-        backbone=backbone_memory(fast_symbol(symbol, ctx, precision), shape),
+        backbone=backbone_memory(
+            fast_symbol(symbol, ctx, precision), shape, num_states=2 if config.optimizer == "adamw" else 1
+        ),
         libraries=_LIBRARIES,
     )
     return plan
@@ -111,16 +118,17 @@ def _check_arrays(global_batch_size: int, num_rows: int, embedding_size: int) ->
             )
 
 
-def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
+def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...], num_states: int = 1) -> int:
     """Bytes that training a backbone needs.
 
-    Parameters four times (value, gradient, momentum, and a copy in the layout that convolutions prefer; in low
-    precision half a copy more, as measured), and the arrays within the graph, as MXNet places them when it binds the
-    symbol: many take turns in one place.
+    Parameters four times (value, gradient, momentum, and a copy in the layout that convolutions prefer), five times
+    with two moments in place of the momentum, in low precision half a time more, as measured; and the arrays within the
+    graph, as MXNet places them when it binds the symbol: many take turns in one place.
 
     Args:
         symbol: the backbone, as it will be bound: see `fast_symbol`.
         shape: (b, 3, H, W), the images of one rank in one update.
+        num_states: arrays of the optimizer's state per parameter.
 
     Raises:
         InputError: the network does not take images of this size.
@@ -142,7 +150,7 @@ def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
     (megabytes,) = re.findall(r"Total (\d+) MB allocated", executor.debug_str())
     parameters = sum(math.prod(each) for name, each in zip(names, shapes) if name != "data")
     share = _share_of_float32(symbol, shape)
-    copies = 4 if share == 1 else 4.5
+    copies = 3 + num_states + (0 if share == 1 else 0.5)
     return int(copies * 4 * parameters + share * int(megabytes) * 2**20)
 
 

@@ -70,8 +70,10 @@ def load_pretrained(run: Run, comm: Communicator, module: FaceModule, loaded: Ma
             _load_model(config.pretrained, {**module.arg_params, **module.aux_params}, loaded)
         if config.centers:
             with _naming_centers():
-                load_centers(config.centers, module.head.bank)
-            log.info("%s: centers and momentum of %d classes", config.centers, run.num_classes)
+                # AdamW corrects its moments by the number of the update, so they begin with it.
+                with_state = load_centers(config.centers, module.head.bank, config.center_optimizer != "adamw")
+            state = "centers and momentum" if with_state else "centers without the optimizer's state"
+            log.info("%s: %s of %d classes", config.centers, state, run.num_classes)
     if config.pretrained:
         module.broadcast_parameters()
 

@@ -8,20 +8,22 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 from ..checkpoint.center_files import centers_file, load_centers
 from ..checkpoint.checkpoints import Checkpoints, verified_manifest
 from ..checkpoint.model_files import load_arrays, load_parameters
+from ..config import Run
 from ..config_keys import KEYS
 from ..distributed.communicator import Communicator
 from ..errors import InputError
 from ..head.partition import partition
 from ..versions import versions
 from .module import FaceModule
-from .run_state import RunState, check_about
-from .saving import MOMENTUM, PARAMETERS, statistics_file
+from .run_state import RunState, check_about, images_per_update, state_in
+from .saving import BEST, MOMENTUM, PARAMETERS, statistics_file
+from .schedules import Timeline
 
 log = logging.getLogger("partial_fc")
 
 # Keys that must be the same in a checkpoint and in the run that continues from it.
 _NETWORK = ("network", "net_name", "num_layers", "net_unit", "net_se", "net_act", "net_input", "net_output")
-_SAME = ("num_classes", "embedding_size", "sub_centers", *_NETWORK, "image_size")
+_SAME = ("num_classes", "embedding_size", "sub_centers", *_NETWORK, "image_size", "optimizer", "center_optimizer")
 # Keys that may differ without a warning: they do not change how training continues.
 _MAY_DIFFER = {"initializer", "workspace", "published_files", *(key for key, entry in KEYS.items() if entry.start)}
 # Values of keys that older checkpoints lack: what all runs did before there was the key.
@@ -40,6 +42,17 @@ _BEFORE_THE_KEY = {
     "adaface_m": 0.0,
     "adaface_h": 0.333,
     "adaface_t_alpha": 0.01,
+    "optimizer": "sgd",
+    "center_optimizer": "sgd",
+    "clip_gradient_norm": 0.0,
+    "freeze": [],
+    "freeze_bn": False,
+    "freeze_centers": False,
+    "lr_mult": [],
+    "wd_mult": [],
+    "lr_schedule": "multistep",
+    "warmup_updates": 0,
+    "max_epochs": 0,
 }
 
 
@@ -55,21 +68,21 @@ class Checkpoint(NamedTuple):
     manifest: Dict[str, Any]
 
 
-def find_checkpoint(settings: Mapping[str, Any], comm: Communicator, checkpoints: Checkpoints) -> Optional[Checkpoint]:
+def find_checkpoint(run: Run, comm: Communicator, checkpoints: Checkpoints) -> Optional[Checkpoint]:
     """The checkpoint that the key `resume` asks for; None for a new run.
 
     Args:
-        settings: of this run, see `Run.settings`.
+        run: this one.
         comm: communicator.
         checkpoints: of its models root.
 
     Raises:
         CollectiveError: on every rank, if there is none at a path, if it is damaged, or of another network.
     """
-    resume = settings["resume"]
+    resume = run.config.resume
     if resume == "no":
         return None
-    needs = functools.partial(_needs, settings, comm)
+    needs = functools.partial(_needs, run, comm)
     if resume == "auto":
         newest = checkpoints.newest(needs)
         return newest and Checkpoint(*newest)
@@ -78,7 +91,7 @@ def find_checkpoint(settings: Mapping[str, Any], comm: Communicator, checkpoints
     return Checkpoint(resume, manifest)
 
 
-def _needs(settings: Mapping[str, Any], comm: Communicator, manifest: Dict[str, Any]) -> List[str]:
+def _needs(run: Run, comm: Communicator, manifest: Dict[str, Any]) -> List[str]:
     """Names of the files that this rank reads from a checkpoint.
 
     Raises:
@@ -86,22 +99,28 @@ def _needs(settings: Mapping[str, Any], comm: Communicator, manifest: Dict[str, 
         InputError: if it is of other classes, embedding size or network.
     """
     check_about(manifest)
-    _check_fits(settings, manifest)
+    _check_fits(run, comm.world_size, manifest)
     rank, old_size = comm.rank, manifest["world_size"]
     names = [PARAMETERS, MOMENTUM] if rank == 0 else []
+    if rank == 0 and BEST in manifest["files"]:
+        names.append(BEST)
     if comm.world_size == old_size and statistics_file(rank, old_size) in manifest["files"]:
         names.append(statistics_file(rank, old_size))
-    start, end = partition(settings["num_classes"], comm.world_size, rank)
+    start, end = partition(run.num_classes, comm.world_size, rank)
     for old_rank in range(old_size):
-        old = partition(settings["num_classes"], old_size, old_rank)
+        old = partition(run.num_classes, old_size, old_rank)
         if max(start, old.class_start) < min(end, old.class_end):
             names.append(centers_file(old_rank, old_size))
     return names
 
 
-def _check_fits(settings: Mapping[str, Any], manifest: Dict[str, Any]) -> None:
-    saved, now = ({**_BEFORE_THE_KEY, **each} for each in (manifest["configuration"], settings))
-    resume, max_update = settings["resume"], settings["max_update"]
+def _timeline(run: Run, world_size: int, state: RunState) -> Timeline:
+    return Timeline(run, images_per_update(run.config.batch_size, world_size), state.done)
+
+
+def _check_fits(run: Run, world_size: int, manifest: Dict[str, Any]) -> None:
+    saved, now = ({**_BEFORE_THE_KEY, **each} for each in (manifest["configuration"], run.settings()))
+    resume = run.config.resume
     for key in _SAME:
         if saved.get(key) != now[key]:
             raise InputError(
@@ -109,14 +128,20 @@ def _check_fits(settings: Mapping[str, Any], manifest: Dict[str, Any]) -> None:
                 f"{str(saved.get(key)):.80}, this run {now[key]}: use the same, or start a new run with "
                 "--resume no and another --models-root"
             )
+    max_update = _timeline(run, world_size, state_in(manifest)).max_update
     if manifest["num_update"] > max_update:
         raise InputError(
             f"--resume {resume}: the checkpoint is of update {manifest['num_update']}, max_update is {max_update}: "
-            "raise it with --set max_update=N"
+            f"raise it with --set {_length(run)}=N"
         )
 
 
-def restore(found: Checkpoint, module: FaceModule, settings: Mapping[str, Any], comm: Communicator) -> RunState:
+def _length(run: Run) -> str:
+    """The key that says how long the run is."""
+    return "max_epochs" if run.config.max_epochs else "max_update"
+
+
+def restore(found: Checkpoint, module: FaceModule, run: Run, comm: Communicator) -> RunState:
     """Fill backbone, momentum and centers from a checkpoint, whatever number of ranks has written it.
 
     Returns:
@@ -126,6 +151,7 @@ def restore(found: Checkpoint, module: FaceModule, settings: Mapping[str, Any], 
         CollectiveError: on every rank, if any cannot read it.
     """
     path, manifest = found
+    state = state_in(manifest)
     with comm.raise_on_all_ranks():
         if comm.rank == 0:
             _load_backbone(path, module)
@@ -134,16 +160,18 @@ def restore(found: Checkpoint, module: FaceModule, settings: Mapping[str, Any], 
     module.broadcast_momentum()
     with comm.raise_on_all_ranks():
         if comm.world_size == manifest["world_size"] and module.aux_params:
-            load_arrays(os.path.join(path, statistics_file(comm.rank, comm.world_size)), module.aux_params)
+            _load_statistics(os.path.join(path, statistics_file(comm.rank, comm.world_size)), module)
     if comm.rank == 0:
-        ranks, max_update = manifest["world_size"], settings["max_update"]
-        log.info("continuing from update %d, saved by %d ranks: %s", manifest["num_update"], ranks, path)
-        _log_differences(manifest, settings, comm.world_size)
-        if manifest["num_update"] == max_update:
-            log.warning("nothing is left to train: max_update is %d; raise it to continue", max_update)
+        log.info(
+            "continuing from update %d, saved by %d ranks: %s", state.last.num_update, manifest["world_size"], path
+        )
+        _log_differences(manifest, run.settings(), comm.world_size)
+        if state.last.num_update == _timeline(run, comm.world_size, state).max_update:
+            key = _length(run)
+            log.warning("nothing is left to train: %s is %d; raise it to continue", key, getattr(run.config, key))
     if manifest.get("margin"):  # what runs before 0.3 and most losses have not
         module.head.margin.load(manifest["margin"])
-    return RunState.from_json(manifest["progress"])
+    return state
 
 
 def _load_backbone(path: str, module: FaceModule) -> None:
@@ -151,7 +179,16 @@ def _load_backbone(path: str, module: FaceModule) -> None:
     missing, surplus = load_parameters(file, {**module.arg_params, **module.aux_params})
     if missing or surplus:
         raise InputError(f"{file}: not of this network, which {'lacks' if surplus else 'has'} {(surplus + missing)[0]}")
-    load_arrays(os.path.join(path, MOMENTUM), module.momentum)
+    # What was frozen before, and is no longer, has no momentum yet; what is frozen now has none any more.
+    load_arrays(os.path.join(path, MOMENTUM), module.momentum, optional=module.momentum_names)
+
+
+def _load_statistics(file: str, module: FaceModule) -> None:
+    """This rank's own statistics; what is frozen keeps the average over the ranks, which comes with the parameters."""
+    frozen = {name: array.copy() for name, array in module.aux_params.items() if name in module.frozen}
+    load_arrays(file, module.aux_params)
+    for name, array in frozen.items():
+        array.copyto(module.aux_params[name])
 
 
 def _log_differences(manifest: Dict[str, Any], settings: Mapping[str, Any], world_size: int) -> None:
@@ -159,11 +196,14 @@ def _log_differences(manifest: Dict[str, Any], settings: Mapping[str, Any], worl
     for key in sorted(set(settings) - _MAY_DIFFER):
         if key in saved and saved[key] != settings[key]:
             log.warning("%s changed to %s (was %s)", key, settings[key], saved[key])
-    before, now = manifest["world_size"] * saved["batch_size"], world_size * settings["batch_size"]
+    before = images_per_update(saved["batch_size"], manifest["world_size"])
+    now = images_per_update(settings["batch_size"], world_size)
     if before != now:
-        log.warning(
-            "images per update changed to %d (was %d): lr_steps and max_update still count updates", now, before
-        )
+        counts = {
+            "updates": "the schedule still counts updates; --set lr_unit=images makes it count images",
+            "images": "the schedule counts images and stays in place",
+        }
+        log.warning("images per update changed to %d (was %d): %s", now, before, counts[settings["lr_unit"]])
     for name, version in versions().items():
         if manifest["versions"].get(name) != version:
             log.warning("version of %s changed to %s (was %s)", name, version, manifest["versions"].get(name))

@@ -13,10 +13,20 @@ from ..config import Config, Run, StartOptions, dataset_name
 from ..distributed.communicator import Communicator
 from ..distributed.lock import LOCK, Held, Lock
 from ..errors import InputError
+from .config_file import write_config
 from .published_files import PATTERNS, open_published_log
 from .run_log import open_log
 
-_FILES = dict(model="model", checkpoints="checkpoints", log="train.log", curves="curves.png")
+_FILES = dict(
+    model="model",
+    checkpoints="checkpoints",
+    log="train.log",
+    curves="curves.png",
+    config="config.toml",
+    best="model-best",
+    best_checkpoint="best",
+)
+_CHECKPOINTS = "checkpoints", "best_checkpoint"
 # Any of these shows that there was a run.
 _RESULTS = "checkpoints", "model-0000.params", "losses.csv", "summary.json"
 
@@ -129,7 +139,7 @@ def _check_results(models_root: str, config: Config, options: StartOptions) -> N
 def open_models_root(
     run: Run, options: StartOptions, comm: Communicator, continues: bool, held: logging.handlers.MemoryHandler
 ) -> None:
-    """Make the folder of a run that can start, remove an earlier run's results there, and write its log there.
+    """Make the folder of a run that can start, remove an earlier run's results there, and write log and config.toml.
 
     Args:
         continues: whether the run continues from a checkpoint.
@@ -144,7 +154,9 @@ def open_models_root(
     if comm.rank == 0:
         try:
             os.makedirs(run.models_root, exist_ok=True)
-            open_log(run_files(run.models_root)["log"], held, append=auto)
+            files = run_files(run.models_root)
+            open_log(files["log"], held, append=auto)
+            write_config(files["config"], run.config, comm.world_size)
         except OSError as error:
             raise InputError(f"--models-root {run.models_root}: cannot write there: {error}") from error
     if run.config.published_files:
@@ -158,8 +170,9 @@ def has_checkpoints(models_root: str) -> bool:
 
 
 def _clear(models_root: str) -> None:
-    shutil.rmtree(run_files(models_root)["checkpoints"], ignore_errors=True)
-    for pattern in (*_RESULTS, *PATTERNS, "events.out.tfevents.*"):
+    for name in _CHECKPOINTS:
+        shutil.rmtree(run_files(models_root)[name], ignore_errors=True)
+    for pattern in (*_RESULTS, *PATTERNS, "model-best-*", "events.out.tfevents.*"):
         for path in glob.glob(os.path.join(glob.escape(models_root), pattern)):
             if os.path.isfile(path):
                 os.remove(path)

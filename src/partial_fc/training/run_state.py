@@ -7,6 +7,23 @@ from ..checkpoint.checkpoints import Damaged
 from ..head.adaface import AdaFace
 from .loss_scale import LossScale
 from .module import START, UpdateStats
+from .schedules import NOTHING, Done
+
+
+class Kept(NamedTuple):
+    """The best model so far, which is kept beside the last one.
+
+    Attributes:
+        of: criterion: a verification set, or `mean`.
+        num_update: updates after which it was verified.
+        accuracy: by the criterion.
+        waited: verifications since then, none of which was better.
+    """
+
+    of: str
+    num_update: int
+    accuracy: float
+    waited: int = 0
 
 
 class RunState(NamedTuple):
@@ -16,18 +33,23 @@ class RunState(NamedTuple):
         first, last: UpdateStats.
         history: list of (num_update, {name: accuracy}).
         best: by name, (accuracy, num_update).
+        done: updates and images of all starts so far.
+        kept: of the key `keep_best`; None before the first verification.
     """
 
     first: Optional[UpdateStats] = None
     last: UpdateStats = START
     history: Sequence[Tuple[int, Dict[str, float]]] = ()
     best: Mapping[str, Tuple[float, int]] = MappingProxyType({})
+    done: Done = NOTHING
+    kept: Optional[Kept] = None
 
     def to_json(self) -> Dict[str, Any]:
         """The state in types that JSON has; of a run that has made an update."""
         assert self.first is not None
         stats = dict(first=self.first._asdict(), last=self.last._asdict())
-        return dict(stats, history=list(self.history), best=dict(self.best))
+        kept = self.kept and self.kept._asdict()
+        return dict(stats, history=list(self.history), best=dict(self.best), done=self.done._asdict(), kept=kept)
 
     @classmethod
     def from_json(cls, saved: Any) -> "RunState":
@@ -39,7 +61,8 @@ class RunState(NamedTuple):
         try:
             history = [(_counted(update), _accuracies(found)) for update, found in saved["history"]]
             best = {name: (_number(accuracy), _counted(update)) for name, (accuracy, update) in saved["best"].items()}
-            return cls(_stats(saved["first"]), _stats(saved["last"]), history, best)
+            more = _done(saved.get("done") or {}), _kept(saved.get("kept"))
+            return cls(_stats(saved["first"]), _stats(saved["last"]), history, best, *more)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not the progress of a run ({error!r:.80})") from error
 
@@ -53,9 +76,25 @@ def _stats(saved: Any) -> UpdateStats:
         _counted(getattr(stats, name))
     for name in ("loss", "seconds", "waited"):
         _number(getattr(stats, name))
-    if stats.loss_scale is not None:  # versions before 0.2 did not have it
+    if stats.loss_scale is not None:  # versions before 0.2 had neither
         LossScale().load(stats.loss_scale)
+    if stats.grad_norm is not None:
+        _number(stats.grad_norm)
     return stats
+
+
+def _done(saved: Any) -> Done:
+    return Done(**{name: _counted(value) for name, value in saved.items()})
+
+
+def _kept(saved: Any) -> Optional[Kept]:
+    if saved is None:
+        return None
+    kept = Kept(**saved)
+    _counted(kept.num_update), _counted(kept.waited), _number(kept.accuracy)
+    if not isinstance(kept.of, str):
+        raise ValueError(f"{kept.of!r:.80} is not a verification set")
+    return kept
 
 
 def _accuracies(saved: Any) -> Dict[str, float]:
@@ -72,6 +111,20 @@ def _number(value: Any) -> float:
     if type(value) not in (int, float):
         raise ValueError(f"{value!r:.80} is not a number")
     return value
+
+
+def images_per_update(batch_size: int, world_size: int) -> int:
+    """Images of all ranks in an update."""
+    return batch_size * world_size
+
+
+def state_in(manifest: Mapping[str, Any]) -> RunState:
+    """The RunState in the manifest of a checkpoint that `check_about` accepts; older versions did not count images."""
+    state = RunState.from_json(manifest["progress"])
+    if state.done.unit:
+        return state
+    unit = images_per_update(manifest["configuration"]["batch_size"], manifest["world_size"])
+    return state._replace(done=Done(state.last.num_update, unit * state.last.num_update, unit))
 
 
 def check_about(manifest: dict) -> None:

@@ -3,8 +3,9 @@
 import functools
 import logging
 import os
+import shutil
 import time
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional, Protocol
 
 import mxnet as mx
 
@@ -27,11 +28,25 @@ log = logging.getLogger("partial_fc")
 
 _MODEL, MOMENTUM = "model", "momentum.safetensors"
 PARAMETERS = _MODEL + "-0000.params"
+BEST = "model-best-0000.params"  # of the best model so far, see `BestModel`
+
+
+class Ended(Exception):
+    """The training ends before its last update, and has saved a checkpoint."""
 
 
 def statistics_file(rank: int, world_size: int) -> str:
     """Name of the file of one rank's batch statistics."""
     return f"statistics-{rank:05d}-of-{world_size:05d}.safetensors"
+
+
+class EndsEarly(Protocol):
+    """Something that may end the training, such as BestModel."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether it ends with this update."""
+        ...
 
 
 class Saver:
@@ -45,8 +60,11 @@ class Saver:
         signals: Signals.
         progress: gives the RunState so far.
         lock: of the models root.
+        max_update: updates of the run.
+        early: whose `ends` says whether training ends with this update; None for never.
 
     Raises:
+        Ended: on every rank, after it has saved because training ends early.
         Stopped: on every rank, after it has saved because a rank was asked to end.
         CollectiveError: on every rank, if it cannot save at the end, or at any time with `on_save_error=stop`; if
             another run has taken the models root.
@@ -61,8 +79,10 @@ class Saver:
         signals: Signals,
         progress: Callable[[], RunState],
         lock: Lock,
+        max_update: int,
+        early: Optional[EndsEarly] = None,
     ):
-        self._run, self._config = run, run.config
+        self._run, self._config, self._max_update, self._early = run, run.config, max_update, early
         self._comm, self._module, self._checkpoints = comm, module, checkpoints
         self._signals, self._progress, self._lock = signals, progress, lock
         self._last = self._start = time.monotonic()
@@ -75,10 +95,13 @@ class Saver:
         return self._signals.take() | (SAVE if due else 0)
 
     def __call__(self, stats: UpdateStats) -> None:
-        ends = stats.num_update == self._config.max_update or bool(stats.requests & STOP)
+        finished = stats.num_update == self._max_update or (self._early is not None and self._early.ends)
+        ends = finished or bool(stats.requests & STOP)
         if ends or stats.requests & SAVE or stats.num_update % self._config.save_interval == 0:
             self._save(stats, ends)
-        if stats.requests & STOP and stats.num_update < self._config.max_update:
+        if finished and stats.num_update < self._max_update:
+            raise Ended
+        if ends and not finished:
             raise Stopped(f"update {stats.num_update}: ended by a signal; --resume auto continues from here")
 
     def _save(self, stats: UpdateStats, ends: bool) -> None:
@@ -107,16 +130,12 @@ class Saver:
         return None
 
     def _write(self, stats: UpdateStats) -> None:
-        module = self._module
-        statistics = module.averaged_statistics()
-        about = dict(configuration=self._run.settings(), versions=versions(), progress=self._progress().to_json())
-        about.update(margin=module.head.margin.state_dict())
-        write = functools.partial(_write_files, module=module, comm=self._comm, statistics=statistics)
-        with self._comm.busy(f"saving update {stats.num_update}", busy_timeout(self._run, self._comm.world_size)):
-            self._checkpoints.save(stats.num_update, write, about)
+        module, prefix = self._module, run_files(self._run.models_root)["model"]
+        statistics = save_checkpoint(
+            self._checkpoints, self._run, self._comm, module, stats.num_update, self._progress()
+        )
         with self._comm.raise_on_all_ranks():
             if self._comm.rank == 0:
-                prefix = run_files(self._run.models_root)["model"]
                 save_model(prefix, module.symbol, module.arg_params, statistics)
         if self._config.published_files:
             path = self._checkpoints.path(stats.num_update)
@@ -129,8 +148,29 @@ class Saver:
         log.info("update %d  saved in %.1f s, %.1f%% of the time so far: %s", num_update, seconds, 100 * share, path)
 
 
+def save_checkpoint(
+    checkpoints: Checkpoints, run: Run, comm: Communicator, module: FaceModule, num_update: int, progress: RunState
+) -> Dict[str, mx.nd.NDArray]:
+    """Save a checkpoint of a run after update `num_update`, its last one so far.
+
+    Returns:
+        the statistics of batch normalization in its model, averages over the ranks.
+
+    Raises:
+        CollectiveError: on every rank, if any could not write.
+    """
+    statistics = module.averaged_statistics()
+    about = dict(configuration=run.settings(), versions=versions(), progress=progress.to_json())
+    about.update(margin=module.head.margin.state_dict())
+    best = run_files(run.models_root)["best"] + "-0000.params" if progress.kept else ""
+    write = functools.partial(_write_files, module=module, comm=comm, statistics=statistics, best=best)
+    with comm.busy(f"saving update {num_update}", busy_timeout(run, comm.world_size)):
+        checkpoints.save(num_update, write, about)
+    return statistics
+
+
 def _write_files(
-    folder: str, module: FaceModule, comm: Communicator, statistics: Dict[str, mx.nd.NDArray]
+    folder: str, module: FaceModule, comm: Communicator, statistics: Dict[str, mx.nd.NDArray], best: str
 ) -> List[str]:
     """Write this rank's files of a checkpoint; returns their names."""
     names = save_centers(folder, module.head.bank, comm.world_size)
@@ -141,4 +181,15 @@ def _write_files(
         save_model(os.path.join(folder, _MODEL), module.symbol, module.arg_params, statistics)
         save_arrays(os.path.join(folder, MOMENTUM), module.momentum)
         names += [_MODEL + "-symbol.json", PARAMETERS, MOMENTUM]
+        if os.path.isfile(best):
+            _link(best, os.path.join(folder, BEST))
+            names.append(BEST)
     return names
+
+
+def _link(path: str, new: str) -> None:
+    """Give a file, which is only ever replaced, a second name; copy it where the file system has no links."""
+    try:
+        os.link(path, new)
+    except OSError:
+        shutil.copyfile(path, new)

@@ -17,7 +17,8 @@ from .plan import busy_timeout
 from .pretrained import load_pretrained, read_pretrained
 from .resume import find_checkpoint, restore
 from .run_folder import run_files
-from .run_state import RunState
+from .run_state import RunState, images_per_update
+from .schedules import Timeline
 
 
 class Start(NamedTuple):
@@ -27,13 +28,15 @@ class Start(NamedTuple):
         module: with its initial parameters and centers.
         state: of the run so far.
         checkpoints: of the models root.
-        continues: whether the run continues from a checkpoint.
+        timeline: the schedule.
+        checkpoint: folder of the checkpoint that the run continues from; empty for a new run.
     """
 
     module: FaceModule
     state: RunState
     checkpoints: Checkpoints
-    continues: bool
+    timeline: Timeline
+    checkpoint: str
 
 
 def check_agreement(config: Config, options: StartOptions, comm: Communicator) -> None:
@@ -51,6 +54,13 @@ def check_same_data(config: Config, reader: Reader, comm: Communicator) -> None:
     compare("the checksum", files, comm)
 
 
+def run_of(config: Config, models_root: str, reader: Reader) -> Run:
+    """The Run of a configuration, with what its data have."""
+    assert reader.num_classes  # `open_data` knows it
+    num_images = len(reader.records.keys) if isinstance(reader, BatchReader) else 0
+    return Run(config, models_root, reader.num_classes, num_images)
+
+
 def start_module(run: Run, comm: Communicator, ctx: mx.Context) -> Start:
     """Build the module of a run, and fill it from a checkpoint, or for a new run from a model or centers, if any.
 
@@ -58,16 +68,20 @@ def start_module(run: Run, comm: Communicator, ctx: mx.Context) -> Start:
 
     Raises:
         CollectiveError: on every rank, for a checkpoint, model or centers that any of them cannot use; if the run does
-            not fit into memory.
+            not fit into memory; for a schedule that is none.
     """
+    batch = images_per_update(run.config.batch_size, comm.world_size)
+    with comm.raise_on_all_ranks():
+        timeline = Timeline(run, batch)
     checkpoints = Checkpoints(run_files(run.models_root)["checkpoints"], comm, run.config.keep_checkpoints)
     with comm.busy("the start", busy_timeout(run, comm.world_size)):
-        found = find_checkpoint(run.settings(), comm, checkpoints)
+        found = find_checkpoint(run, comm, checkpoints)
         if found:
             module = build(run, comm, ctx)
-            return Start(module, restore(found, module, run.settings(), comm), checkpoints, True)
+            state = restore(found, module, run, comm)
+            return Start(module, state, checkpoints, Timeline(run, batch, state.done), found.path)
         with comm.raise_on_all_ranks():
             loaded = read_pretrained(run, comm.rank)
         module = build(run, comm, ctx)
         load_pretrained(run, comm, module, loaded)
-        return Start(module, RunState(), checkpoints, False)
+        return Start(module, RunState(), checkpoints, timeline, "")

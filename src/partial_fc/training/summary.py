@@ -3,43 +3,54 @@
 import os
 from typing import Any, Dict, Mapping, Sequence
 
+from ..config import Run, dataset_name
 from ..files import write_json
+from .best_model import BestModel
 from .callbacks import LossLog, Verification
 from .curves import draw_curves
 from .run_folder import run_files
+from .schedules import Schedule
+
+_FILES = ("model", "checkpoints", "log", "curves", "config")
 
 
 def leave_results(
-    settings: Mapping[str, Any],
-    dataset: str,
+    run: Run,
     world_size: int,
+    schedule: Schedule,
     losses: LossLog,
     pixels: Mapping[str, float],
     verification: Verification,
+    best: BestModel,
 ) -> Dict[str, Any]:
     """Draw the curves, and write `summary.json` into the models root; returns its content.
 
     `accuracy_pixels`, `accuracy_untrained` (before the first update), `accuracy` and `accuracy_best`, which was reached
     at `best_update`, are those on the first verification set, null without one; `verification` has all sets.
+    `train_seconds` are those of all `updates`, `images_per_second` of those since `continued_from`, which is 0 unless
+    the run has continued. `best_model` is the one of `keep_best`, if that is set.
 
     Args:
-        settings: see `Run.settings`.
-        dataset: name of the data set.
+        run: Run.
         world_size: ranks.
+        schedule: of the learning rates.
         losses: after the last update.
         pixels: accuracy of raw pixels by verification set.
         verification: its history begins before the first update and ends after the last one.
+        best: the best model.
 
     Raises:
         OSError: if they cannot be written.
     """
-    files = run_files(settings["models_root"])
-    draw_curves(files["curves"], losses.path, verification.history, settings["lr_steps"])
+    files, settings = run_files(run.models_root), run.settings()
+    kept = best.kept and best.kept.num_update
+    draw_curves(files["curves"], losses.path, verification.history, lambda update: schedule(update)[0], kept)
     keys = "network", "loss", "sample_ratio", "seed", "num_classes", "embedding_size", "image_size"
-    summary = {key: settings[key] for key in keys}
-    summary.update(dataset=dataset, ranks=world_size, **_training(losses), files=files)
-    summary.update(_accuracies(settings["val_targets"], pixels, verification))
-    write_summary(settings["models_root"], summary)
+    summary: Dict[str, Any] = {key: settings[key] for key in keys}
+    summary.update(dataset=dataset_name(run.config), ranks=world_size, **_training(losses))
+    summary.update(files={name: files[name] for name in _FILES}, **best.summary())
+    summary.update(_accuracies(run.config.val_targets, pixels, verification))
+    write_summary(run.models_root, summary)
     return summary
 
 
@@ -52,6 +63,7 @@ def _training(losses: LossLog) -> Dict[str, Any]:
     assert losses.first is not None
     return dict(
         updates=losses.last.num_update,
+        continued_from=losses.continued_from,
         first_loss=losses.first.loss,
         last_loss=losses.last.loss,
         train_seconds=round(losses.last.seconds, 2),

@@ -100,7 +100,7 @@ def test_sorted_files_and_plain_ones_have_no_runs(tmp_path, path):
     assert identities_in_runs(RecordFile(path)) is None
 
 
-def test_both_numbers_are_told_at_the_start_of_training(tmp_path, caplog):
+def test_both_numbers_are_reported_at_the_start_of_training(tmp_path, caplog):
     records = RecordFile(write_runs(tmp_path, UNSORTED))
     for rank in range(2):
         BatchReader(records, 32, 2, SimpleNamespace(rank=rank, world_size=2))

@@ -128,7 +128,7 @@ def test_nothing_readable(tmp_path):
     assert found(tmp_path)["unreadable record"][:3] == ("error", 5, [1, 2, 3, 4, 5])
 
 
-def test_unreadable_record_is_told_once(tmp_path):
+def test_unreadable_record_is_reported_once(tmp_path):
     # the magic number where no record can start
     positions = write(tmp_path, changed(1, content=jpeg(2) + b"".join(bytes(i) + MAGIC for i in range(1, 5))))
     overwrite(tmp_path / "train.rec", positions[2], b"\0\0\0\0")
@@ -190,7 +190,7 @@ def test_labels_beyond_the_ranges(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0.9, 0.6])
-def test_truncated_file_is_told_record_by_record(tmp_path, keep):
+def test_truncated_file_is_reported_record_by_record(tmp_path, keep):
     positions = write(tmp_path, small())
     size = int(keep * positions[6])
     os.truncate(str(tmp_path / "train.rec"), size)
@@ -201,7 +201,7 @@ def test_truncated_file_is_told_record_by_record(tmp_path, keep):
     assert sorted(kinds["unreadable record"][2]) == sorted(set([half, *lost]) - {0})
 
 
-def test_misplaced_record_is_told(tmp_path):
+def test_misplaced_record_is_reported(tmp_path):
     positions = write(tmp_path, small())
     write_index(tmp_path, {**positions, 2: 10**6, 3: positions[3] + 2})
     kinds = found(tmp_path)

@@ -83,7 +83,7 @@ def test_figures_without_mirror_images(saved, capsys):
     assert list(found["tar_no_flip"]) == list(found["tar"])
 
 
-def test_equals_what_is_told_in_training(saved, capsys):
+def test_equals_what_is_reported_in_training(saved, capsys):
     folder, images, issame, embed = saved
     found = figures(capsys, "--model", folder / "m", "--bin", folder / "val.bin")
     trained = verify(embed, images, issame)
@@ -118,7 +118,7 @@ def test_pairs_of_one_kind_have_an_accuracy_and_no_curve(saved, capsys, kind):
         (False, "(pixel - 127.5) * 0.0078125", "because it begins with FullyConnected; mean and scale override"),
     ],
 )
-def test_scaling_is_told_and_can_be_given(saved, capsys, scales_input, words, why):
+def test_scaling_is_reported_and_can_be_given(saved, capsys, scales_input, words, why):
     folder, images, issame, _ = saved
     embed = write_linear_model(folder / "m", SIZE, scales_input=scales_input)
     arguments = ["--model", folder / "m", "--bin", folder / "val.bin"]
