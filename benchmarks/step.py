@@ -3,7 +3,8 @@
     python -m benchmarks.step [--precision float32|bfloat16] [--json FILE] [--runs 9]
 
 Two ranks of one thread each take turns at the backbone alone (forward, backward, sum of gradients over the ranks,
-update), the head alone (embeddings given) and the whole update as training does it.
+update), the head alone (embeddings given), the whole update as training does it, and the same in float32 with the plain
+symbol as MXNet executes it (*stock*).
 """
 
 import sys
@@ -22,7 +23,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     case = dict(CASE, precision=args.precision)
     result = on_ranks("benchmarks.step_worker", dict(case=case, runs=args.runs))
     values = [result[f"{name}_seconds"] for name in ("backbone", "head", "step")] + [result["ratio_to_parts"]]
-    print_table(["backbone s", "head s", "both s", "both / sum of the two"], [[f"{value:.3f}" for value in values]])
+    values += [result["stock_seconds"], result["speed_up"]]
+    header = ["backbone s", "head s", "both s", "both / sum of the two", "stock s", "stock / both"]
+    print_table(header, [[f"{value:.3f}" for value in values]])
     if args.json:
         write_json(args.json, [result])
     return 0

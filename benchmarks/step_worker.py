@@ -1,6 +1,7 @@
 """One rank of benchmarks.step."""
 
 from typing import Any, Dict, Optional, Tuple
+from unittest import mock
 
 import mxnet as mx
 import numpy as np
@@ -71,13 +72,16 @@ class Update:
 
 
 def measure(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any]:
-    """Seconds of the parts and of the whole."""
+    """Seconds of the parts, of the whole, and of the whole in float32 with the plain symbol as MXNet executes it."""
     update = Update(comm, **arguments["case"])
-    calls = dict(backbone=update.backbone, head=update.head_alone, step=update.both)
+    with mock.patch("partial_fc.training.module.fast_symbol", lambda symbol, *_: symbol):
+        stock = Update(comm, **dict(arguments["case"], precision="float32"))
+    calls = dict(backbone=update.backbone, head=update.head_alone, step=update.both, stock=stock.both)
     seconds = interleave(comm, calls, arguments["runs"], update.batch, "update")
     result = dict(arguments["case"], ranks=comm.world_size)
     for name, values in seconds.items():
         result.update(spread(f"{name}_seconds", values))
+    result["speed_up"] = result["stock_seconds"] / result["step_seconds"]
     result["ratio_to_parts"] = result["step_seconds"] / (result["backbone_seconds"] + result["head_seconds"])
     return result
 
