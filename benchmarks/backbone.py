@@ -11,7 +11,6 @@ import json
 import os
 import statistics
 import sys
-import time
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
@@ -21,7 +20,7 @@ from mxnet.contrib.amp.amp import bfloat16
 from partial_fc.backbone.fast import fast_symbol
 from partial_fc.symbol import NETWORKS, get_symbol
 
-from .measure import machine, parser, print_table, write_json
+from .measure import cpu_seconds, machine, parser, print_table, write_json
 
 SHAPE = (8, 3, 112, 112)
 EMBEDDING_SIZE = 512
@@ -58,7 +57,7 @@ def measure(network: str, runs: int) -> List[Dict[str, Any]]:
     seconds: Dict[str, List[float]] = {name: [] for name in calls}
     for number in range(1 + runs):  # the first warms up
         for name, each in calls.items():
-            seconds[name].append(sum(map(_cpu_seconds, each)))
+            seconds[name].append(sum(map(cpu_seconds, each)))
         print(f"{network}: round {number}/{runs}", file=sys.stderr, flush=True)
     medians = {name: statistics.median(values[1:]) for name, values in seconds.items()}
     return [
@@ -125,14 +124,6 @@ def _fill(array: mx.nd.NDArray) -> None:
     """Random values of about 1 / sqrt(number of inputs), which keep the outputs of a network in range."""
     values = mx.nd.random.normal(scale=(2 / max(1, array[0].size)) ** 0.5, shape=array.shape)
     array[:] = values if array.dtype == np.float32 else mx.nd.amp_cast(values, dtype=bfloat16)
-
-
-def _cpu_seconds(call: Call) -> float:
-    mx.nd.waitall()
-    start = time.process_time()
-    call()
-    mx.nd.waitall()
-    return time.process_time() - start
 
 
 def _bfloat16_instructions() -> List[str]:

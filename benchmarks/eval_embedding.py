@@ -17,6 +17,7 @@ from typing import Any, Dict, List
 import mxnet as mx
 import numpy as np
 
+from partial_fc.backbone.fast import network_input
 from partial_fc.checkpoint.model_files import save_model
 from partial_fc.distributed.collectives import Communicator
 from partial_fc.eval.embed import embed
@@ -85,7 +86,7 @@ def _stock(model: Model) -> mx.mod.Module:
 
 def _run(module: mx.mod.Module, images: np.ndarray) -> None:
     for start in range(0, len(images), BATCH_SIZE):
-        part = mx.nd.array(images[start : start + BATCH_SIZE]).transpose((0, 3, 1, 2))
+        part = network_input(images[start : start + BATCH_SIZE], mx.cpu())
         module.forward(mx.io.DataBatch([part]), is_train=False)
         module.get_outputs()[0].asnumpy()
 

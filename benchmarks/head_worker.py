@@ -12,6 +12,8 @@ from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
+from partial_fc.head.products import Products
+from partial_fc.head.workspace import Workspace
 
 from .head import title
 from .measure import interleave, progress, spread, work
@@ -21,7 +23,7 @@ _LR = 0.1
 
 
 class Floor:
-    """The three matrix products of one rank's step, each by the operator that is the fastest here.
+    """The three matrix products of one rank's step, each by the operator for such products that is the fastest here.
 
     Args:
         comm: communicator: the ranks choose together.
@@ -73,6 +75,21 @@ def _fastest(comm, candidates):
     return min(seconds, key=lambda name: statistics.median(seconds[name]))
 
 
+class OwnProducts:
+    """The three matrix products of one rank's step as the head computes them; arguments as of `Floor`."""
+
+    def __init__(self, precision: str, num_rows: int, global_batch_size: int, embedding_size: int) -> None:
+        self._products = Products(precision, Workspace(mx.cpu()))
+        self._operands = [
+            self._products.operand(mx.nd.random.normal(shape=(rows, embedding_size)), name)
+            for rows, name in ((global_batch_size, "embeddings"), (num_rows, "weight"))
+        ]
+
+    def __call__(self, *batch):
+        """All three."""
+        self._products.gradients(self._products.logits(*self._operands), *self._operands)
+
+
 class Problem:
     """What is measured: the centers of this rank, our head and the baseline on the same, and batches for both."""
 
@@ -121,12 +138,15 @@ def measure(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any]:
     case, runs = arguments["case"], arguments["runs"]
     progress(comm, f"{title(case)}: setting up")
     problem = Problem(comm, **case)
-    floor = Floor(comm, problem.num_rows(), case["global_batch_size"], case["embedding_size"])
-    calls: Dict[str, Callable[..., Any]] = dict(floor=floor, ours=problem.ours, published=problem.published)
+    sizes = problem.num_rows(), case["global_batch_size"], case["embedding_size"]
+    floor, products = Floor(comm, *sizes), OwnProducts(case["precision"], *sizes)
+    calls: Dict[str, Callable[..., Any]] = dict(floor=floor, products=products, ours=problem.ours)
+    calls["published"] = problem.published
     seconds = interleave(comm, calls, runs, problem.batch, title(case))
     result = {
         **spread("step_seconds", seconds["ours"]),
         **spread("floor_seconds", seconds["floor"]),
+        **spread("products_seconds", seconds["products"]),
         **spread("published_seconds", seconds["published"]),
     }
     for name, call in (("bytes_sent", problem.ours), ("published_bytes_sent", problem.published)):
@@ -134,6 +154,7 @@ def measure(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any]:
         call(*problem.batch(0))
         result[name] = comm.bytes_sent - before
     result["ratio_to_floor"] = result["step_seconds"] / result["floor_seconds"]
+    result["ratio_to_products"] = result["step_seconds"] / result["products_seconds"]
     result["speedup_vs_published"] = result["published_seconds"] / result["step_seconds"]
     return {**result, "floor_operators": floor.fastest}
 

@@ -109,6 +109,15 @@ def interleave(
     return {name: values[_WARM_UP:] for name, values in seconds.items()}
 
 
+def cpu_seconds(call: Callable[[], object]) -> float:
+    """Seconds of processor time that this process takes for a call and what MXNet computes for it."""
+    mx.nd.waitall()
+    start = time.process_time()
+    call()
+    mx.nd.waitall()
+    return time.process_time() - start
+
+
 def _slowest(comm, call, arguments):
     mx.nd.waitall()
     comm.all_gather_object(None)  # a barrier

@@ -3,15 +3,14 @@
     python -m benchmarks.networks [--networks NAME ...] [--net-act relu] [--precision P] [--batch-size B] [--runs N]
         [--json FILE]
 
-One process trains with a head of 1,000 classes and embeds, with as many threads as OMP_NUM_THREADS says; images are
-112 x 112, embeddings have 512 numbers.
+One process trains with a head of 1,000 classes and embeds; images are 112 x 112, embeddings have 512 numbers. Speeds
+are images per second of processor time, which other programs hardly change.
 """
 
 import json
 import os
 import statistics
 import sys
-import time
 from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
@@ -30,7 +29,7 @@ from partial_fc.symbol import CHOICES, NETWORKS, get_symbol
 from partial_fc.training.module import FaceModule
 from partial_fc.training.plan import backbone_memory
 
-from .measure import in_own_process, parser, print_table, progress, resident, write_json
+from .measure import cpu_seconds, in_own_process, parser, print_table, progress, resident, write_json
 
 SIZE, EMBEDDING_SIZE, NUM_CLASSES = 112, 512, 1000
 PLAN_BATCH_SIZE = 64
@@ -59,7 +58,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def print_rows(rows: Sequence[Row]) -> None:
     """Print the table of results of `measure`."""
     header = ["network", "precision", "parameters M", "multiply-adds G", f"training at batch {PLAN_BATCH_SIZE} GiB"]
-    header += ["took at its batch GiB", "training images/s", "embedding images/s"]
+    header += ["took at its batch GiB", "training images per core and s", "embedding images per core and s"]
     table = []
     for row in rows:
         cells = [f"{float(row[key]) / 10**power:.2f}" for key, power in (("parameters", 6), ("multiply_adds", 9))]
@@ -81,7 +80,7 @@ def measure(network: str, net_act: str, batch_size: int, runs: int, precision: s
 
     Returns:
         `parameters`, `multiply_adds` of one image, `memory`: bytes for the backbone at batch 64, the
-        same at `batch_size` (`plan`) and what it took (`measured`), and images per second.
+        same at `batch_size` (`plan`) and what it took (`measured`), and images per second of processor time.
     """
     symbol = get_symbol(network, EMBEDDING_SIZE, net_act=net_act)
     fast = fast_symbol(symbol, mx.cpu(), precision)
@@ -143,15 +142,9 @@ def _embedding_speed(symbol: mx.sym.Symbol, batch_size: int, runs: int, precisio
 
 
 def _times(call: Callable[[], object], runs: int) -> float:
-    """Median of the seconds of a call, after one that warms up."""
-    seconds = []
-    for _ in range(1 + runs):
-        mx.nd.waitall()
-        start = time.perf_counter()
-        call()
-        mx.nd.waitall()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+    """Median of the seconds of processor time of a call, after one that warms up."""
+    cpu_seconds(call)
+    return statistics.median(cpu_seconds(call) for _ in range(runs))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from unittest import mock
 import mxnet as mx
 import numpy as np
 
+from partial_fc.backbone.fast import network_input
 from partial_fc.data.batches import Batch
 from partial_fc.distributed.collectives import connect
 from partial_fc.distributed.communicator import Communicator
@@ -56,7 +57,7 @@ class Update:
 
     def backbone(self, number: int, batch: Batch) -> None:
         """An update of the backbone by a given gradient; what is summed over the ranks is of its gradients' size."""
-        data = mx.nd.array(batch.images, self.ctx, dtype="uint8").transpose((0, 3, 1, 2)).astype("float32")
+        data = network_input(batch.images, self.ctx)
         self.module.module.forward(mx.io.DataBatch([data]), is_train=True)
         self.module.module.backward([self.grad * 1e-6])
         self.comm.all_reduce(self.gradients)

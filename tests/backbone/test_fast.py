@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.linalg import norm
 
-from partial_fc.backbone.fast import fast_symbol
+from partial_fc.backbone.fast import fast_symbol, network_input
 from partial_fc.backbone.precision import PRECISIONS
 from partial_fc.checkpoint.model_files import save_model
 from partial_fc.symbol import NETWORKS, get_symbol
@@ -176,3 +176,14 @@ def test_values_of_a_symbol_with_shared_slopes_several_outputs_and_names_that_cl
 def test_values_stay(symbol):
     for expected, computed in zip(outputs(symbol), outputs(fast_symbol(symbol, mx.cpu()))):
         np.testing.assert_allclose(computed, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_input_has_the_channels_first_and_no_transpose_of_bytes(monkeypatch):
+    images = np.random.RandomState(0).randint(0, 256, (2, 3, 5, 3)).astype(np.uint8)
+    transposed, transpose = [], mx.nd.NDArray.transpose
+    monkeypatch.setattr(
+        mx.nd.NDArray, "transpose", lambda array, axes: transposed.append(array.dtype) or transpose(array, axes)
+    )
+    data = network_input(images, mx.cpu())
+    assert data.dtype == np.float32 and transposed == [np.float32]
+    assert np.array_equal(data.asnumpy(), images.transpose(0, 3, 1, 2))

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from benchmarks import head
-from benchmarks.head_worker import Floor, Problem, matrix_products
+from benchmarks.head_worker import Floor, OwnProducts, Problem, matrix_products
 from partial_fc.distributed.communicator import Communicator
 
 from reference import relative_error
+
+_DTYPES = {"float32": np.float32, "bfloat16": np.dtype([("bfloat16", np.uint16)])}
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -20,11 +22,15 @@ def test_measures_and_prints(precision, monkeypatch, tmp_path, capsys):
     assert head.main(["--runs", "1", "--precision", precision, "--json", str(tmp_path / "head.json")]) == 0
     (result,) = json.loads((tmp_path / "head.json").read_text())["cases"]
     assert result["ranks"] == 2 and dict(case, precision=precision).items() <= result.items()
-    step, floor, published = (result[f"{name}_seconds"] for name in ("step", "floor", "published"))
+    names = "step", "floor", "products", "published"
+    step, floor, products, published = (result[f"{name}_seconds"] for name in names)
     assert result["ratio_to_floor"] == step / floor and result["speedup_vs_published"] == published / step
+    assert result["ratio_to_products"] == step / products
     header, _, row, _, sent = capsys.readouterr().out.splitlines()
-    assert header == "| case | floor s | ours s | ours / floor | published s | speed-up |"
-    assert row.startswith(f"| N=300, r=0.2, {precision} | {floor:.2f} | {step:.2f} | ")
+    assert header == (
+        "| case | floor s | products s | ours s | ours / floor | ours / products | published s | speed-up |"
+    )
+    assert row.startswith(f"| N=300, r=0.2, {precision} | {floor:.2f} | {products:.2f} | {step:.2f} | ")
     assert sent.startswith(f"Each rank sends {result['bytes_sent']:,} bytes per step")
 
 
@@ -55,6 +61,17 @@ def test_floor_calls_one_operator_a_product(monkeypatch):
     floor = Floor(Communicator(), 9, 6, 4)
     floor("what a batch is")
     assert called == [("first", "y"), ("second", "y")] and floor.fastest == {"first": "y", "second": "y"}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_own_products_are_those_of_the_head(precision, monkeypatch):
+    called = []
+    monkeypatch.setattr("benchmarks.head_worker.Products.logits", lambda _, *operands: called.append(operands) or "y")
+    monkeypatch.setattr("benchmarks.head_worker.Products.gradients", lambda _, *operands: called.append(operands))
+    OwnProducts(precision, 9, 6, 4)("a batch")
+    (embeddings, weight), gradients = called
+    assert (embeddings.shape, weight.shape) == ((6, 4), (9, 4)) and gradients == ("y", embeddings, weight)
+    assert {each.dtype for each in (embeddings, weight)} == {_DTYPES[precision]}
 
 
 @pytest.mark.parametrize("sample_ratio, num_rows", [(1.0, 50), (0.4, 20)])

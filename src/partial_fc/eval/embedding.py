@@ -20,7 +20,7 @@ from typing import (
 import mxnet as mx
 import numpy as np
 
-from ..backbone.fast import fast_symbol
+from ..backbone.fast import fast_symbol, network_input
 from ..backbone.pixels import AS_THEY_ARE
 from ..checkpoint.symbol_file import check_size
 from ..data.parallel import ordered_map
@@ -134,8 +134,7 @@ class Embedder:
 
     def _compute(self, images):
         """Output of the network for one batch (batch_size, H, W, 3) uint8."""
-        # Bytes are copied to the device and converted to floats there.
-        data = mx.nd.array(images, ctx=self._ctx, dtype="uint8").transpose((0, 3, 1, 2)).astype("float32")
+        data = network_input(images, self._ctx)
         if self.scaling != AS_THEY_ARE:
             mean, scale = self.scaling
             data = (data - mean) * scale

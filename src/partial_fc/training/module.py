@@ -10,7 +10,7 @@ import mxnet as mx
 import numpy as np
 
 from ..backbone.batch_norm import check_batch_norm
-from ..backbone.fast import fast_symbol
+from ..backbone.fast import fast_symbol, network_input
 from ..backbone.frozen import with_fixed_statistics
 from ..backbone.initializer import initialize
 from ..data.batches import Batch
@@ -326,9 +326,8 @@ class FaceModule:
             average.copyto(self._aux_params[name])
 
     def _data(self, images: np.ndarray) -> mx.io.DataBatch:
-        """Module's input from uint8 (b, H, W, 3); bytes travel to the device, floats are made there."""
-        data = mx.nd.array(images, ctx=self.ctx, dtype="uint8").transpose((0, 3, 1, 2)).astype("float32")
-        return mx.io.DataBatch([data])
+        """Module's input from uint8 (b, H, W, 3)."""
+        return mx.io.DataBatch([network_input(images, self.ctx)])
 
     def _reseed(self, num_update: int) -> None:
         """Make dropout a function of (seed, update, rank), so that a run that is resumed continues exactly."""
