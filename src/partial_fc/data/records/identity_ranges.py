@@ -3,15 +3,12 @@
 They are float32, which rounds integers from 2^24 on: rounded ranges are corrected by reading the records they name.
 """
 
-from typing import TYPE_CHECKING, List, Optional
+from typing import List, Optional, Protocol, Tuple
 
 import numpy as np
 
 from ...errors import InputError
-from .recordio import EXACT, MAGIC
-
-if TYPE_CHECKING:
-    from .record_file import RecordFile
+from .recordio import EXACT, MAGIC, Record
 
 _AT_ONCE = 2**20  # identities
 _FLAG, _START, _END = 2, 8, 9  # places in an identity's record, in words of 4 bytes
@@ -20,7 +17,29 @@ _RANGES_LOOKED_AT = 64
 _SHORTEST_OBJECT_LABEL = 7  # lengths of header and object; class and edges of one object
 
 
-def identity_ranges(records: "RecordFile") -> Optional[range]:
+class Records(Protocol):
+    """What is read of a `RecordFile`; see there."""
+
+    path: str
+    index_path: str
+    keys: np.ndarray
+    positions: np.ndarray
+    ranges: Optional[range]
+
+    def has(self, key: int) -> bool:
+        """Whether a record number is in the index."""
+
+    def read(self, key: int) -> Tuple[bytes, int]:
+        """Encoded image and identity of a record number."""
+
+    def read_record(self, key: int) -> Record:
+        """The record of a number."""
+
+    def words(self) -> np.ndarray:
+        """The file as uint32."""
+
+
+def identity_ranges(records: Records) -> Optional[range]:
     """Numbers of the records that hold the identities' ranges; None for a plain file of images.
 
     A record with an image is an image, however many numbers its label has: im2rec writes such labels too.
@@ -60,7 +79,7 @@ def identity_ranges(records: "RecordFile") -> Optional[range]:
     return range(start, stop)
 
 
-def refuse_detection(records: "RecordFile") -> None:
+def refuse_detection(records: Records) -> None:
     """Raise InputError if a plain file has labels for object detection, as MXNet's ImageDetIter reads them.
 
     Such a label begins with the lengths of its header and of an object, which must not be taken for an identity. Only
@@ -87,7 +106,7 @@ def _object_lengths(records, key):
     return (int(header), int(width)) if fits and len(label) > header and (len(label) - header) % width == 0 else None
 
 
-def identities_in_runs(records: "RecordFile") -> Optional[int]:
+def identities_in_runs(records: Records) -> Optional[int]:
     """Number of identities of a file that lists a range for each run of images of one label; None for other files.
 
     InsightFace's old tool packs an unsorted list like this. Some ranges are examined, and all of them only if an image
@@ -102,7 +121,7 @@ def identities_in_runs(records: "RecordFile") -> Optional[int]:
     return found if found < len(label_of) else None
 
 
-def runs_text(records: "RecordFile", found: int) -> str:
+def runs_text(records: Records, found: int) -> str:
     """Warning about a file whose `identities_in_runs` are `found`."""
     return (
         f"record 0 lists {len(records.ranges or ())} identities, but the images have {found}: the list was not sorted "
@@ -122,13 +141,13 @@ def _first_images(records, identities):
             continue
 
 
-def end_of_images(records: "RecordFile") -> int:
+def end_of_images(records: Records) -> int:
     """Record number after the last image, record 0 aside; 0 if there is none."""
     last = (key for key in range(len(records.positions) - 1, 0, -1) if _is_image_at(records, key))
     return next(last, -1) + 1
 
 
-def empty_identities(records: "RecordFile") -> np.ndarray:
+def empty_identities(records: Records) -> np.ndarray:
     """Identities without images according to their ranges, (n,) int64; none of a plain file.
 
     Identities whose range cannot be read are not among them. Images are read only where a range is rounded.

@@ -9,15 +9,13 @@ import re
 import shutil
 import tarfile
 import zlib
-from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence
 
 from ...errors import InputError
 from ...files import open_named, refuse_pointer, sync
 from ...lists.names import new_path
 from ..progress import Advance, ByteProgress
-
-if TYPE_CHECKING:
-    from .glint360k import Release
+from .glint360k_releases import Release
 
 log = logging.getLogger("partial_fc")
 
@@ -67,7 +65,7 @@ def find_parts(folder: str, count: int) -> List[str]:
 
 @contextlib.contextmanager
 def unpack_parts(
-    folder: str, parts: Sequence[str], releases: "Sequence[Release]", progress: ByteProgress
+    folder: str, parts: Sequence[str], releases: Sequence[Release], progress: ByteProgress
 ) -> Iterator["Unpacked"]:
     """Context that unpacks the files of a data set under temporary names, and removes those not published in it.
 
