@@ -1,7 +1,7 @@
 """Presets: `get_config(loss, dataset, network)` puts one loss, one data set and one network together.
 
-Edit this file, or override a key for one run with `--set key=value`. What each key means, and its unit and range, is in
-docs/configuration.md, and in `partial-fc train --help`.
+Edit this file, or override a key for one run with `--set key=value`. A preset may give any key a value. All keys, with
+their meanings, units, ranges and defaults, are in docs/configuration.md and in `partial-fc train --help`.
 """
 
 from easydict import EasyDict
@@ -22,72 +22,20 @@ def common() -> EasyDict:
         bn_mom=0.9,
         workspace=256,
         image_size=112,
-        pretrained="",
-        initializer="normal",
-        centers="",
-        # loss: LOSSES has its other keys
-        margin_warmup=0,
-        sub_centers=1,
-        adaface_m=0.0,  # 0: margins m1, m2 and m3
-        adaface_h=0.333,
-        adaface_t_alpha=0.01,
         # optimization
         batch_size=64,  # images per rank
         backbone_lr=0.1,
         memory_bank_lr=0.1,
-        lr_schedule="multistep",
-        warmup_updates=0,
         lr_steps=[],
-        lr_factor=0.1,
-        lr_power=1.0,
-        lr_unit="updates",
-        optimizer="sgd",
-        center_optimizer="sgd",
-        momentum=0.9,
-        wd=5e-4,  # weight decay
-        bias_decay=True,
-        clip_gradient_norm=0.0,  # 0: no limit
-        freeze=[],
-        freeze_bn=False,
-        freeze_centers=False,
-        lr_mult=[],
-        wd_mult=[],
         max_update=0,  # each data set has its own
-        max_epochs=0,
-        precision="float32",
         sample_ratio=1.0,
         # data
-        source="records",
         rec="",  # below $PARTIAL_FC_DATA, or data/
         num_classes=0,
         val_targets=[],
-        num_workers=2,
-        last_batch="drop",
-        on_bad_record="error",
-        bad_record_share=0.001,
-        # augmentation; 0: none
-        flip=True,
-        color_jitter=0.0,
-        low_resolution=0.0,
-        jpeg_compression=0.0,
-        cutout=0,
         # run
-        seed=0,
-        device="auto",
-        bank="device",
-        bank_dir="",
-        models_root="",
-        published_files=False,
         frequent=20,
         verbose=2000,
-        keep_best="",
-        keep_best_centers=False,
-        patience=0,
-        save_interval=10000,
-        save_minutes=0.0,
-        keep_checkpoints=2,
-        on_save_error="continue",
-        resume="no",
     )
 
 

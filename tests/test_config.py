@@ -9,7 +9,7 @@ from partial_fc import config as configuration
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.cli.train_help import page
 from partial_fc.config import Run, get_config, load_presets, make_config, override
-from partial_fc.config_keys import KEYS, SECTIONS, Config
+from partial_fc.config_keys import KEYS, SECTIONS, Config, defaults
 from partial_fc.errors import InputError
 from partial_fc.training.config_file import describe_changes
 
@@ -25,16 +25,23 @@ def demo():
 
 @for_each("loss, dataset, network", CHOICES)
 def test_every_combination(loss, dataset, network):
-    config = make_config(PRESETS.get_config(loss, dataset, network))
+    config = make_config(get_config(loss, dataset, network))
     assert (config.loss, config.dataset, config.network) == (loss, dataset, network)
     margin = {key: value for key, value in PRESETS.LOSSES[loss].items() if key not in PRESETS.DATASETS[dataset]}
     for key, value in {**margin, **PRESETS.DATASETS[dataset], **PRESETS.NETWORKS[network]}.items():
         assert config.to_dict()[key] == value
 
 
-def test_the_preset_has_the_keys_of_the_table():
+def test_presets_have_the_keys_without_default_and_get_the_others():
     for dataset in PRESETS.DATASETS:
-        assert set(PRESETS.get_config("cosface", dataset, "r18")) == set(KEYS) - {"presets"}
+        required = set(KEYS) - {"presets"} - set(defaults())
+        assert required <= set(PRESETS.get_config("cosface", dataset, "r18"))
+        assert set(get_config("cosface", dataset, "r18")) == set(KEYS) - {"presets"}
+
+
+def test_defaults_are_values_of_their_keys_and_fresh_at_every_call():
+    defaults()["freeze"].append("stage1.*")
+    assert defaults()["freeze"] == [] and make_config({**get_config("cosface", "demo", "demo"), **defaults()})
 
 
 def test_the_table_states_every_key():
@@ -131,7 +138,7 @@ def edited(tmp_path, monkeypatch):
     return edit
 
 
-@pytest.mark.parametrize("key", ["sample_ratio", "initializer", "cutout", "rec"])
+@pytest.mark.parametrize("key", ["sample_ratio", "image_size", "rec"])
 def test_a_preset_file_that_lacks_a_key_is_named(key, edited):
     edited(lambda line: "" if line.strip().startswith(key + "=") else line)
     with pytest.raises(InputError, match=f"default.py: lacks the key {key}, which this version needs"):
@@ -139,7 +146,7 @@ def test_a_preset_file_that_lacks_a_key_is_named(key, edited):
 
 
 def test_a_preset_file_with_a_key_of_its_own_is_named(edited):
-    edited(lambda line: line.replace("momentum=", "momentun=1, momentum="))
+    edited(lambda line: line.replace("batch_size=", "momentun=1, batch_size="))
     with pytest.raises(InputError, match="default.py: there is no key momentun; the nearest is momentum$"):
         from_command_line([])
 

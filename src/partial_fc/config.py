@@ -11,7 +11,9 @@ import traceback
 from types import MappingProxyType, ModuleType
 from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Protocol, Tuple, cast
 
-from .config_keys import KEYS, Config, Key, Span, Value, is_span, parse_span, size
+from easydict import EasyDict
+
+from .config_keys import KEYS, Config, Key, Span, Value, defaults, is_span, parse_span, size
 from .errors import InputError, described
 from .lists.names import check_path
 from .published_presets import PublishedPresets
@@ -65,10 +67,10 @@ class Presets(Protocol):
     NETWORKS: Mapping[str, Mapping[str, Any]]
 
     def common(self) -> Dict[str, Any]:
-        """Values of every preset."""
+        """Values of every preset, where they are not those of the table."""
 
     def get_config(self, loss: str, dataset: str, network: str) -> Dict[str, Any]:
-        """Values of one preset."""
+        """Values of one preset, likewise."""
 
 
 def presets_path(path: str = "") -> str:
@@ -130,7 +132,7 @@ def default_names(path: str = "") -> Dict[str, str]:
 
 
 def get_config(loss: str, dataset: str, network: str, path: str = "") -> Dict[str, Any]:
-    """The values of a preset by key, fresh at every call, as the preset file has them.
+    """The values of a preset by key, fresh at every call: the preset file's, and the table's defaults for other keys.
 
     Args:
         loss, dataset, network: names of the preset.
@@ -150,7 +152,7 @@ def get_config(loss: str, dataset: str, network: str, path: str = "") -> Dict[st
             more = ", or PREFIX of your own network in PREFIX-symbol.json" if kind == "network" else ""
             raise InputError("--{} {}: unknown; one of {}{}".format(kind, name, ", ".join(known), more))
     with naming_presets(path):
-        return presets.get_config(loss, dataset, network)
+        return EasyDict({**defaults(), **presets.get_config(loss, dataset, network)})
 
 
 def preset(loss: str, dataset: str, network: str, path: str = "") -> Dict[str, Any]:

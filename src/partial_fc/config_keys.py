@@ -1,7 +1,7 @@
 """The table of the configuration's keys: type, range or choices, unit and meaning of each.
 
 `--set`, the checks of presets, `partial-fc train --help` and docs/configuration.md follow from it. A new key is one
-line in `Config` and one in `common()` of default.py, which gives its value.
+line in `Config`.
 """
 
 import dataclasses
@@ -39,9 +39,14 @@ def in_updates(span: Span, updates_per_epoch: int) -> int:
     return round(size(span) * updates_per_epoch) if isinstance(span, str) else span
 
 
-def _key(meaning: str, unit: str = "", **more: Any) -> Any:
-    """A field of the table; `more` are other fields of `Key`."""
+def _preset(meaning: str, unit: str = "", **more: Any) -> Any:
+    """A field of the table, whose value each preset gives; `more` are other fields of `Key`."""
     return dataclasses.field(metadata=dict(more, meaning=meaning, unit=unit))
+
+
+def _key(default: Value, meaning: str, unit: str = "", **more: Any) -> Any:
+    """Likewise a field whose value is `default` unless a preset has another."""
+    return _preset(meaning, unit, **more, default=default)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,163 +58,187 @@ class Config:
     """
 
     # Preset
-    loss: str = _key("margin softmax: a key of LOSSES in default.py")
-    dataset: str = _key("data set with its schedule: a key of DATASETS in default.py")
-    network: str = _key("backbone: one of NETWORKS in default.py, or PREFIX of your own network in PREFIX-symbol.json")
-    presets: str = _key(
+    loss: str = _preset("margin softmax: a key of LOSSES in default.py")
+    dataset: str = _preset("data set with its schedule: a key of DATASETS in default.py")
+    network: str = _preset(
+        "backbone: one of NETWORKS in default.py, or PREFIX of your own network in PREFIX-symbol.json"
+    )
+    presets: str = _preset(
         "FILE of presets that takes the place of default.py, of our form or of the published one", start=True
     )
     # Loss: s * (cos(m1 * theta + m2) - m3) for a sample's own class, s * cos(theta) for all others
-    loss_s: float = _key("scale s of the logits", above=0)
-    loss_m1: float = _key("factor m1 of the angle to the own class", above=0)
-    loss_m2: float = _key("margin m2 added to that angle", "radians", at_least=0)
-    loss_m3: float = _key("margin m3 subtracted from its cosine", at_least=0)
-    margin_warmup: int = _key("updates in which all margins grow linearly from 0", "updates", at_least=0)
+    loss_s: float = _preset("scale s of the logits", above=0)
+    loss_m1: float = _preset("factor m1 of the angle to the own class", above=0)
+    loss_m2: float = _preset("margin m2 added to that angle", "radians", at_least=0)
+    loss_m3: float = _preset("margin m3 subtracted from its cosine", at_least=0)
+    margin_warmup: int = _key(0, "updates in which all margins grow linearly from 0", "updates", at_least=0)
     sub_centers: int = _key(
-        "centers per class, of which the closest counts: Sub-center ArcFace, K", "centers", at_least=1, at_most=255
+        1, "centers per class, of which the closest counts: Sub-center ArcFace, K", "centers", at_least=1, at_most=255
     )
     adaface_m: float = _key(
-        "margin m of AdaFace in place of m1, m2 and m3, which must be 1, 0 and 0; 0: none", at_least=0
+        0.0, "margin m of AdaFace in place of m1, m2 and m3, which must be 1, 0 and 0; 0: none", at_least=0
     )
-    adaface_h: float = _key("h of AdaFace: the lengths of embeddings up to std / h from their mean matter", above=0)
+    adaface_h: float = _key(
+        0.333, "h of AdaFace: the lengths of embeddings up to std / h from their mean matter", above=0
+    )
     adaface_t_alpha: float = _key(
-        "share of an update's batch in the running mean and deviation of these lengths", above=0, at_most=1
+        0.01, "share of an update's batch in the running mean and deviation of these lengths", above=0, at_most=1
     )
     # Model
-    embedding_size: int = _key("size of an embedding", "numbers", at_least=1)
-    net_output: Literal["FC", "E", "F", "G", "H", "I", "J", "SFC", "GAP", "GNAP", "GDC"] = _key(
+    embedding_size: int = _preset("size of an embedding", "numbers", at_least=1)
+    net_output: Literal["FC", "E", "F", "G", "H", "I", "J", "SFC", "GAP", "GNAP", "GDC"] = _preset(
         "output of the backbone: FC is BN-FC-BN; E is the same with dropout; the others: docs/networks.md"
     )
-    net_name: Literal["", "resnet", "fresnext", "mobilefacenet", "demo"] = _key(
+    net_name: Literal["", "resnet", "fresnext", "mobilefacenet", "demo"] = _preset(
         "kind of the backbone: resnet and fresnext (ResNeXt) have num_layers; empty: network names it"
     )
-    num_layers: int = _key("layers of a resnet or fresnext: docs/networks.md; 0: as network says", at_least=0)
-    net_unit: int = _key("residual unit: docs/networks.md", at_least=1, at_most=3)
-    net_se: int = _key("1: squeeze and excitation in every residual unit", at_least=0, at_most=1)
-    net_act: Literal["prelu", "relu"] = _key("activation of the backbone")
-    net_input: int = _key("first layers of a residual network: docs/networks.md", at_least=0, at_most=2)
-    bn_mom: float = _key("share of the old value in a statistic of batch normalization", at_least=0, at_most=1)
-    workspace: int = _key("memory for temporary results of a convolution on a GPU", "MiB", at_least=1)
-    image_size: int = _key("height and width of the images", "pixels", at_least=1)
-    pretrained: str = _key("PREFIX[,EPOCH] of a model of the same network to start from", start=True, option=True)
+    num_layers: int = _preset("layers of a resnet or fresnext: docs/networks.md; 0: as network says", at_least=0)
+    net_unit: int = _preset("residual unit: docs/networks.md", at_least=1, at_most=3)
+    net_se: int = _preset("1: squeeze and excitation in every residual unit", at_least=0, at_most=1)
+    net_act: Literal["prelu", "relu"] = _preset("activation of the backbone")
+    net_input: int = _preset("first layers of a residual network: docs/networks.md", at_least=0, at_most=2)
+    bn_mom: float = _preset("share of the old value in a statistic of batch normalization", at_least=0, at_most=1)
+    workspace: int = _preset("memory for temporary results of a convolution on a GPU", "MiB", at_least=1)
+    image_size: int = _preset("height and width of the images", "pixels", at_least=1)
+    pretrained: str = _key("", "PREFIX[,EPOCH] of a model of the same network to start from", start=True, option=True)
     initializer: Literal["normal", "xavier"] = _key(
-        "initial weights of the backbone: normal has a standard deviation of 0.1, as published"
+        "normal", "initial weights of the backbone: normal has a standard deviation of 0.1, as published"
     )
     centers: str = _key(
-        "folder of class centers to start from: a checkpoint, or made by `partial-fc centers`", start=True, option=True
+        "",
+        "folder of class centers to start from: a checkpoint, or made by `partial-fc centers`",
+        start=True,
+        option=True,
     )
     # Optimization
-    batch_size: int = _key("images in a batch", "images per rank", at_least=1, option=True)
-    backbone_lr: float = _key("initial learning rate of the backbone", at_least=0)
-    memory_bank_lr: float = _key("initial learning rate of the class centers", at_least=0)
+    batch_size: int = _preset("images in a batch", "images per rank", at_least=1, option=True)
+    backbone_lr: float = _preset("initial learning rate of the backbone", at_least=0)
+    memory_bank_lr: float = _preset("initial learning rate of the class centers", at_least=0)
     lr_schedule: Literal["multistep", "poly", "cosine"] = _key(
-        "how both learning rates fall: by lr_factor at lr_steps, or along a curve to 0 at the end of the training"
+        "multistep",
+        "how both learning rates fall: by lr_factor at lr_steps, or along a curve to 0 at the end of the training",
     )
-    warmup_updates: Span = _key("time in which both learning rates rise from 0", "updates, or epochs: 2e", at_least=0)
-    lr_steps: Tuple[Span, ...] = _key(
+    warmup_updates: Span = _key(
+        0, "time in which both learning rates rise from 0", "updates, or epochs: 2e", at_least=0
+    )
+    lr_steps: Tuple[Span, ...] = _preset(
         "when both learning rates are multiplied by lr_factor; for multistep", "updates, or epochs: 20e"
     )
     lr_power: float = _key(
-        "exponent of poly; arcface_torch: 1 in PolynomialLRWarmup, 2 in the older PolyScheduler", above=0
+        1.0, "exponent of poly; arcface_torch: 1 in PolynomialLRWarmup, 2 in the older PolyScheduler", above=0
     )
     lr_unit: Literal["updates", "images"] = _key(
-        "what the schedule counts if a run continues with another number of images per update: images keeps it in place"
+        "updates",
+        "what a schedule counts if a run continues with another number of images per update: images keeps it in place",
     )
-    lr_factor: float = _key("factor of both learning rates at each of lr_steps", at_least=0)
+    lr_factor: float = _key(0.1, "factor of both learning rates at each of lr_steps", at_least=0)
     optimizer: Literal["sgd", "adamw"] = _key(
-        "of the backbone: sgd has momentum; adamw is Adam with decoupled weight decay, arXiv 1711.05101"
+        "sgd", "of the backbone: sgd has momentum; adamw is Adam with decoupled weight decay, arXiv 1711.05101"
     )
     center_optimizer: Literal["sgd", "adamw"] = _key(
-        "of the class centers, likewise; adamw keeps two arrays of the size of the centers, sgd one"
+        "sgd", "of the class centers, likewise; adamw keeps two arrays of the size of the centers, sgd one"
     )
-    momentum: float = _key("momentum of sgd", at_least=0)
-    wd: float = _key("weight decay", at_least=0)
-    bias_decay: bool = _key("true: wd acts on all parameters, as published; false: not on biases and betas")
+    momentum: float = _key(0.9, "momentum of sgd", at_least=0)
+    wd: float = _key(0.0005, "weight decay", at_least=0)
+    bias_decay: bool = _key(True, "true: wd acts on all parameters, as published; false: not on biases and betas")
     clip_gradient_norm: float = _key(
+        0.0,
         "largest norm of the backbone's gradients, summed over all ranks; larger ones are scaled down; 0: no limit. "
         "The class centers take no part",
         at_least=0,
     )
     freeze: Tuple[str, ...] = _key(
+        [],
         "patterns (regular expressions) of names of the backbone's parameters and batch statistics that stay as they "
-        "are, as stage1.*,conv0_weight"
+        "are, as stage1.*,conv0_weight",
     )
-    freeze_bn: bool = _key("true: all batch normalizations stay as they are, parameters and statistics")
-    freeze_centers: bool = _key("true: the class centers stay as they are")
+    freeze_bn: bool = _key(False, "true: all batch normalizations stay as they are, parameters and statistics")
+    freeze_centers: bool = _key(False, "true: the class centers stay as they are")
     lr_mult: Tuple[str, ...] = _key(
-        "PATTERN:FACTOR of the backbone's learning rate, as pre_fc1.*:10,stage1.*:0.1; of several that fit, the last"
+        [],
+        "PATTERN:FACTOR of the backbone's learning rate, as pre_fc1.*:10,stage1.*:0.1; of several that fit, the last",
     )
     wd_mult: Tuple[str, ...] = _key(
-        "PATTERN:FACTOR of the backbone's weight decay, likewise; where a pattern fits, bias_decay does not count"
+        [], "PATTERN:FACTOR of the backbone's weight decay, likewise; where a pattern fits, bias_decay does not count"
     )
-    max_update: int = _key("length of the training", "updates", at_least=1)
-    max_epochs: int = _key("length of the training, in place of max_update; 0: max_update", "epochs", at_least=0)
+    max_update: int = _preset("length of the training", "updates", at_least=1)
+    max_epochs: int = _key(0, "length of the training, in place of max_update; 0: max_update", "epochs", at_least=0)
     precision: Literal["float32", "bfloat16", "float16", "auto"] = _key(
+        "float32",
         "of convolutions and products; auto: float16 on a GPU, bfloat16 on a CPU that computes it fast, else float32",
         option=True,
     )
-    sample_ratio: float = _key("share of the class centers in an update", above=0, at_most=1, option=True)
+    sample_ratio: float = _preset("share of the class centers in an update", above=0, at_most=1, option=True)
     # Data
     source: Literal["records", "demo", "synthetic"] = _key(
-        "images: records reads rec; demo draws rec where it is missing; synthetic is noise with random labels, no files"
+        "records",
+        "records reads images from rec; demo draws rec where it is missing; synthetic is noise with random labels",
     )
-    rec: str = _key(
+    rec: str = _preset(
         "record file PATH/train.rec, with train.idx beside it; a preset's is in $PARTIAL_FC_DATA, or data/", option=True
     )
-    num_classes: int = _key("number of identities; 0: as many as the record file lists", "identities", at_least=0)
-    val_targets: Tuple[str, ...] = _key("verification sets: NAME.bin beside the record file")
-    num_workers: int = _key("decoding threads", "threads per rank", at_least=1)
+    num_classes: int = _preset("number of identities; 0: as many as the record file lists", "identities", at_least=0)
+    val_targets: Tuple[str, ...] = _preset("verification sets: NAME.bin beside the record file")
+    num_workers: int = _key(2, "decoding threads", "threads per rank", at_least=1)
     last_batch: Literal["drop", "pad"] = _key(
-        "last batch of an epoch, if images do not fill it: drop it, or pad it with the epoch's first images"
+        "drop", "last batch of an epoch, if images do not fill it: drop it, or pad it with the epoch's first images"
     )
     on_bad_record: Literal["error", "skip"] = _key(
-        "on an unusable record: error stops; skip takes the next record, up to bad_record_share of them", option=True
+        "error",
+        "on an unusable record: error stops; skip takes the next record, up to bad_record_share of them",
+        option=True,
     )
-    bad_record_share: float = _key("maximum share of bad records to skip before failing", at_least=0, at_most=1)
+    bad_record_share: float = _key(0.001, "maximum share of bad records to skip before failing", at_least=0, at_most=1)
     # Augmentation
-    flip: bool = _key("mirror one image in two")
+    flip: bool = _key(True, "mirror one image in two")
     color_jitter: float = _key(
-        "change brightness, contrast and saturation by up to this share; InsightFace: 0.125", at_least=0, at_most=1
+        0.0, "change brightness, contrast and saturation by up to this share; InsightFace: 0.125", at_least=0, at_most=1
     )
-    low_resolution: float = _key("share of images that are shrunk and enlarged again", at_least=0, at_most=1)
+    low_resolution: float = _key(0.0, "share of images that are shrunk and enlarged again", at_least=0, at_most=1)
     jpeg_compression: float = _key(
-        "share of images that are compressed to low JPEG quality; InsightFace: 0.5", at_least=0, at_most=1
+        0.0, "share of images that are compressed to low JPEG quality; InsightFace: 0.5", at_least=0, at_most=1
     )
-    cutout: int = _key("side of a gray square in one image in two; 0: none", "pixels", at_least=0)
+    cutout: int = _key(0, "side of a gray square in one image in two; 0: none", "pixels", at_least=0)
     # Run
-    seed: int = _key("seed of everything random", option=True)
-    device: Literal["auto", "cpu", "gpu"] = _key("device that computes; auto: GPUs if MXNet sees any")
+    seed: int = _key(0, "seed of everything random", option=True)
+    device: Literal["auto", "cpu", "gpu"] = _key("auto", "device that computes; auto: GPUs if MXNet sees any")
     bank: Literal["device", "host"] = _key(
+        "device",
         "where the class centers are: on the device, or on the host, which sends each update's rows to the device",
         option=True,
     )
-    bank_dir: str = _key("folder for files that hold the class centers, if the host's memory cannot", option=True)
+    bank_dir: str = _key("", "folder for files that hold the class centers, if the host's memory cannot", option=True)
     models_root: str = _key(
+        "",
         "folder for model, checkpoints and logs; empty: models/DATASET-NETWORK-LOSS, with -2, -3 ... if taken",
         start=True,
         option=True,
     )
     published_files: bool = _key(
-        "true: also leave model_average, RANK_centers.param, RANK_centers_mom.param and RANK_hist.log, as published"
+        False,
+        "true: also leave model_average, RANK_centers.param, RANK_centers_mom.param and RANK_hist.log, as published",
     )
-    frequent: int = _key("interval between two lines of the log", "updates", at_least=1)
-    verbose: int = _key("interval between two verifications", "updates", at_least=1)
+    frequent: int = _preset("interval between two lines of the log", "updates", at_least=1)
+    verbose: int = _preset("interval between two verifications", "updates", at_least=1)
     keep_best: str = _key(
-        "verification set whose best model is kept as model-best beside the last one, or mean of all sets; empty: none"
+        "",
+        "verification set whose best model is kept as model-best beside the last one, or mean of all sets; empty: none",
     )
-    keep_best_centers: bool = _key("keep a whole checkpoint of the best model, with its class centers, in best/")
+    keep_best_centers: bool = _key(False, "keep a whole checkpoint of the best model, with its class centers, in best/")
     patience: int = _key(
+        0,
         "end once so many verifications in a row were no better than the model of keep_best; 0: never",
         "verifications",
         at_least=0,
     )
-    save_interval: int = _key("interval between two checkpoints; the end saves one, too", "updates", at_least=1)
-    save_minutes: float = _key("maximum time between two checkpoints; 0: no limit", "minutes", at_least=0)
-    keep_checkpoints: int = _key("checkpoints to keep", "checkpoints", at_least=1)
+    save_interval: int = _key(10000, "interval between two checkpoints; the end saves one, too", "updates", at_least=1)
+    save_minutes: float = _key(0.0, "maximum time between two checkpoints; 0: no limit", "minutes", at_least=0)
+    keep_checkpoints: int = _key(2, "checkpoints to keep", "checkpoints", at_least=1)
     on_save_error: Literal["continue", "stop"] = _key(
-        "if a checkpoint cannot be written, such as on a full disk: continue training, or stop"
+        "continue", "if a checkpoint cannot be written, such as on a full disk: continue training, or stop"
     )
     resume: str = _key(
+        "no",
         "no; auto: continue from the newest checkpoint in the models root, if there is one; or PATH of a checkpoint",
         start=True,
         option=True,
@@ -243,6 +272,7 @@ class Key:
         at_least, above, at_most: limits of a number; None where there is none.
         start: whether it belongs to one start of a run: a run that continues, or is repeated, may have another value.
         option: whether `partial-fc train` has an option of its own for it, see `flag`.
+        default: value where a preset gives none; None: every preset has to give one.
     """
 
     name: str
@@ -255,6 +285,7 @@ class Key:
     at_most: Optional[float] = None
     start: bool = False
     option: bool = False
+    default: Optional[Value] = None
 
     @property
     def flag(self) -> str:
@@ -308,3 +339,9 @@ def _keys() -> Dict[str, Key]:
 
 
 KEYS = _keys()
+
+
+def defaults() -> Dict[str, Value]:
+    """The values of keys where presets give none, fresh at every call."""
+    found = {name: entry.default for name, entry in KEYS.items() if entry.default is not None}
+    return {name: list(value) if isinstance(value, list) else value for name, value in found.items()}

@@ -11,59 +11,6 @@ from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 from .errors import InputError
 
-# Keys that the published code has not, with what it does, or what a run of ours does unless asked otherwise.
-CONSTANTS: Dict[str, Any] = dict(
-    pretrained="",
-    initializer="normal",
-    centers="",
-    margin_warmup=0,
-    sub_centers=1,
-    adaface_m=0.0,
-    adaface_h=0.333,
-    adaface_t_alpha=0.01,
-    lr_schedule="multistep",
-    warmup_updates=0,
-    lr_factor=0.1,
-    lr_power=1.0,
-    lr_unit="updates",
-    optimizer="sgd",
-    center_optimizer="sgd",
-    momentum=0.9,
-    wd=5e-4,
-    bias_decay=True,
-    clip_gradient_norm=0.0,
-    freeze=[],
-    freeze_bn=False,
-    freeze_centers=False,
-    lr_mult=[],
-    wd_mult=[],
-    max_epochs=0,
-    precision="float32",
-    source="records",
-    num_workers=2,
-    last_batch="drop",
-    on_bad_record="error",
-    bad_record_share=0.001,
-    flip=True,
-    color_jitter=0.0,
-    low_resolution=0.0,
-    jpeg_compression=0.0,
-    cutout=0,
-    seed=0,
-    device="auto",
-    bank="device",
-    bank_dir="",
-    models_root="",
-    keep_best="",
-    keep_best_centers=False,
-    patience=0,
-    save_interval=10000,
-    save_minutes=0.0,
-    keep_checkpoints=2,
-    on_save_error="continue",
-    resume="no",
-    published_files=False,
-)
 # What the published command line chooses where nothing is typed.
 NAMES = {"loss": "cosface", "dataset": "emore", "network": "r100"}
 # What generate_config sets, by argument.
@@ -99,7 +46,7 @@ class PublishedPresets:
 
     def common(self) -> Dict[str, Any]:
         """Values of every preset, before `generate_config` has changed them."""
-        return {**CONSTANTS, **translate(self._module.config, self._path)}
+        return translate(self._module.config, self._path)
 
     def get_config(self, loss: str, dataset: str, network: str) -> Dict[str, Any]:
         """Values by key of a preset, with our keys.
@@ -110,7 +57,7 @@ class PublishedPresets:
         self._module.generate_config(loss, dataset, network)
         names = {"loss": loss, "dataset": dataset, "network": network}
         values = {**self.common(), **names}
-        if values["source"] == "synthetic":  # the published code looks at neither then
+        if values.get("source") == "synthetic":  # the published code looks at neither then
             values.update(rec="", val_targets=[])
         for kind, name in names.items():
             for key in _SET_FOR[kind]:

@@ -8,7 +8,7 @@ import pytest
 from partial_fc.cli.train_arguments import from_command_line, parser, read_command_line
 from partial_fc.cli.train_help import page
 from partial_fc.config import NAMES, StartOptions, load_presets
-from partial_fc.config_keys import KEYS
+from partial_fc.config_keys import KEYS, defaults
 
 
 def help_text():
@@ -17,7 +17,7 @@ def help_text():
 
 def test_help_has_every_key_with_meaning_unit_values_and_default():
     text = help_text()
-    common = load_presets().common()
+    common = {**defaults(), **load_presets().common()}
     for key, entry in KEYS.items():
         of_preset = key in (*NAMES, "presets")
         assert (entry.flag if entry.option or of_preset else key) in text, key

@@ -8,6 +8,7 @@ from typing import Any, Dict, Sequence
 
 from ..config import NAMES, default_names, load_presets, naming_presets
 from ..config_keys import KEYS, SECTIONS, Key
+from ..config_keys import defaults as defaults_of_table
 from ..output.printable import print_lines
 
 _OF_PRESETS = (*NAMES, "presets")  # keys that --set does not take: the presets depend on them
@@ -21,13 +22,14 @@ _EXAMPLES = """examples:
 
 _PAGE = """# Keys of the configuration
 
-A preset of [default.py](../default.py) gives each key a value. `--set KEY=VALUE` overrides it for one run; so does the
-option, where the first column has one. Lists are written as `--set lr_steps=20000,28000` or `--set val_targets=`.
+Presets in [default.py](../default.py) may give any key a value: `common()` for all of them, losses, data sets and
+networks for their own. `--set KEY=VALUE` overrides it for one run; so does the option, where the first column has one.
+Lists are written as `--set lr_steps=20000,28000` or `--set val_targets=`.
 
-The defaults are those of `common()` in default.py, some of which losses and data sets replace by their own. Paths are
-relative to the current folder. `partial-fc train --help` prints the same.
+Where no preset has a value, the default counts. Paths are relative to the current folder. `partial-fc train --help`
+prints the same.
 
-To add a key, write a line in [config_keys.py](../src/partial_fc/config_keys.py) and its value in `common()`, then
+To add a key, write a line in [config_keys.py](../src/partial_fc/config_keys.py), then
 `python -m partial_fc.cli.train_help > docs/configuration.md`.
 """
 
@@ -47,7 +49,7 @@ def defaults(path: str = "") -> Dict[str, str]:
     groups = presets.LOSSES, presets.DATASETS, presets.NETWORKS
     own = {key for group in groups for each in group.values() for key in each}
     with naming_presets(path):
-        common = presets.common()
+        common = {**defaults_of_table(), **presets.common()}
     found = {**default_names(path), "presets": "default.py", **{key: _shown(value) for key, value in common.items()}}
     found.update({key: f"{found[key]}, or the preset's" if key in found else "the preset's" for key in own})
     return {key: found.get(key, "none") for key in KEYS}
