@@ -185,7 +185,7 @@ def test_wrong_thresholds(here, capsys):
     write_set("val.bin")
     write_set("other.bin", seed=1)
     pair = ["pair", "a.png", "b.png"]
-    few = "pairs of different people give no threshold for FAR 1e-3, which needs at least 1,000: choose a higher --far"
+    few = "33 pairs of different people give no threshold for FAR 1e-3: it needs at least 1,000; choose a higher --far"
     assert few in failure(capsys, *pair, "--calibrate", "val.bin")
     assert "--threshold 1.5: must lie between -1 and 1" in failure(capsys, *pair, "--threshold", "1.5")
     assert main(["verification", "--model", "m", "--bin", "val.bin", "other.bin", "--json", "two.json"]) == 0
@@ -212,6 +212,10 @@ def test_wrong_thresholds(here, capsys):
         with open("bad.json", "w") as file:
             file.write(text)
         assert failure(capsys, *pair, "--calibrate", "bad.json").startswith("error: bad.json: ")
+    with open("bad.json", "w") as file:
+        json.dump({**found, "cosine_threshold": {"1e-1": None}}, file)
+    reported = failure(capsys, *pair, "--calibrate", "bad.json", "--far", "1e-1")
+    assert "no threshold for FAR 1e-1: too many of them share the highest score; choose" in reported
     write_linear_model("m", SIZE, seed=8)
     reported = failure(capsys, *pair, "--calibrate", "val.json")
     assert reported.startswith("error: val.json: is not of m with these options")

@@ -105,8 +105,10 @@ def _from_evaluation(evaluation: Dict[str, Any], far: float, path: str) -> Thres
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: {_NOT_OURS}, or of an earlier version") from error
     if not numbers:
+        needed = round(1 / far)
+        why = f"it needs at least {needed:,}" if pairs < needed else "too many of them share the highest score"
         raise InputError(
-            f"{path}: {pairs:,} pairs of different people give no threshold for FAR {key}, which needs at least "
-            f"{round(1 / far):,}: choose a higher `far`, or a larger set"
+            f"{path}: {pairs:,} pairs of different people give no threshold for FAR {key}: {why}; choose a higher "
+            "`far`, or another set"
         )
     return Threshold(numbers[0], far, data, pairs, numbers[1], dict(zip(("low", "high"), numbers[2:])))
