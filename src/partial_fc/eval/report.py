@@ -15,7 +15,7 @@ _Row = Tuple[str, str, Dict[str, str]]
 _EXPLANATION = (
     "Accuracies and rates are in percent; ± is the standard deviation over the folds. TAR at FAR 1e-4 is the share of "
     "the pairs of the same person that are accepted by a threshold that accepts at most one in 10,000 pairs of "
-    "different people; in brackets its 95 % confidence interval. `-`: too few pairs, or not published."
+    "different people; in parentheses its 95 % confidence interval. `-`: too few pairs, or not published."
 )
 _GROUPS = {"verification": "Mirror images", "ifrt": "Group", "ijb": "Embeddings are added"}  # columns that name rows
 # Characters with a meaning in Markdown or HTML; `_` and `.` have one in some places only.
