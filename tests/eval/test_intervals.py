@@ -40,6 +40,23 @@ def test_intervals_hold_the_true_rate_in_95_of_100_sets(far, num_impostor):
     assert 0.92 < held / 400 < 0.98
 
 
+def wilson(share, count, z=1.96):
+    center = (share + z * z / 2 / count) / (1 + z * z / count)
+    half = z * np.sqrt(share * (1 - share) / count + z * z / 4 / count**2) / (1 + z * z / count)
+    return center - half, center + half
+
+
+def test_an_interval_of_the_share_alone_would_be_far_too_narrow():
+    """The figures of docs/evaluation.md: 3,000 pairs of each kind, FAR 1e-3."""
+    random, far, true = np.random.RandomState(0), 1e-3, true_tar(1e-3, 4)
+    held = {"both": 0, "share": 0}
+    for _ in range(300):
+        roc = Roc.from_scores(*drawn(random, 3000, 3000, 4))
+        for name, (low, high) in (("both", tar_interval(roc, far)), ("share", wilson(roc.at_far(far).tar, 3000))):
+            held[name] += low <= true <= high
+    assert 0.92 < held["both"] / 300 < 0.96 and round(held["share"] / 300, 2) == 0.23
+
+
 @pytest.mark.parametrize("far", [0.01, 0.1])
 def test_intervals_are_those_of_a_bootstrap(far):
     random = np.random.RandomState(1)
