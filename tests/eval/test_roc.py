@@ -65,7 +65,7 @@ def test_too_few_impostors_are_reported():
     roc = Roc.from_scores(np.arange(1001.0), np.arange(1001) == 1000)
     assert roc.at_far(1e-3) == (999, 1, 1e-3) and roc.why_not(1e-3) is None
     assert roc.at_far(9.9e-4) is None
-    assert roc.why_not(1e-6) == "FAR 1e-06 needs 1,000,000 impostor pairs, there are 1,000"
+    assert roc.why_not(1e-6) == "FAR 1e-6 needs 1,000,000 impostor pairs, there are 1,000"
 
 
 def test_sets_of_one_kind():
@@ -145,7 +145,7 @@ def test_tar_figures_tell_why_not(caplog):
     roc = Roc.from_scores(np.arange(1100.0), np.arange(1100) >= 1000)
     assert tar_figures(roc, (1e-2, 1e-3, 1e-4, 1e-6), "model") == {"1e-2": 1.0, "1e-3": 1.0, "1e-4": None, "1e-6": None}
     (message,) = caplog.messages
-    assert message == "model: no TAR at FAR 1e-4, 1e-6: FAR 0.0001 needs 10,000 impostor pairs, there are 1,000"
+    assert message == "model: no TAR at FAR 1e-4, 1e-6: FAR 1e-4 needs 10,000 impostor pairs, there are 1,000"
     caplog.clear()
     assert tar_figures(roc, (1e-1,), "model") == {"1e-1": 1.0} and not caplog.messages
     far, tar = roc.curve()

@@ -111,7 +111,7 @@ class Roc:
             return "no genuine pairs"
         if Fraction(repr(far)) * self.num_impostor < 1:
             needed = -(-1 // Fraction(repr(far)))
-            return f"FAR {far:g} needs {needed:,} impostor pairs, there are {self.num_impostor:,}"
+            return f"FAR {far_name(far)} needs {needed:,} impostor pairs, there are {self.num_impostor:,}"
         return None
 
     def auc(self) -> Optional[float]:

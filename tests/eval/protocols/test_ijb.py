@@ -114,7 +114,7 @@ def test_templates_are_judged_at_the_lowest_far_from_1e_4_on(num_impostor, far):
     for same, score, wrong in zip(issame, cosines, verdicts.wrong):
         assert wrong == (score < min(allowed) if same else score >= min(allowed))
     few = TemplatePairs(none[:109], none[:109], issame[:109])
-    with pytest.raises(InputError, match="no threshold: FAR 0.1 needs 10 impostor pairs, there are 9"):
+    with pytest.raises(InputError, match="no threshold: FAR 1e-1 needs 10 impostor pairs, there are 9"):
         judge_templates(cosines[:109], few)
     with pytest.raises(InputError, match="no threshold: pairs of different people score best"):
         judge_templates(np.where(issame, 0, 1), TemplatePairs(none, none, issame))
