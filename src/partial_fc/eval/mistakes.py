@@ -43,7 +43,7 @@ class Verdicts(NamedTuple):
     def mistakes(self) -> np.ndarray:
         """(m,) int64: places of the wrong pairs, those whose scores are farthest from the threshold first."""
         places = np.flatnonzero(self.wrong)
-        return places[np.argsort(-np.abs(self.scores - self.thresholds)[places], kind="stable")]
+        return places[np.argsort(-np.abs(self.scores[places] - self.thresholds[places]), kind="stable")]
 
 
 Names = Callable[[int], Tuple[str, str]]

@@ -106,7 +106,8 @@ def judge_templates(cosines: np.ndarray, pairs: TemplatePairs) -> Verdicts:
     if threshold is None:
         raise InputError(f"`mistakes`: no threshold: {roc.why_not(FARS[-1]) or 'pairs of different people score best'}")
     wrong = (cosines >= threshold) != pairs.issame
-    return Verdicts(pairs.issame, cosines, np.zeros(len(wrong), int), np.full(len(wrong), threshold), wrong)
+    one_fold, one_threshold = (np.broadcast_to(each, wrong.shape) for each in (0, threshold))  # no memory for each pair
+    return Verdicts(pairs.issame, cosines, one_fold, one_threshold, wrong)
 
 
 def best_faces(faces: FaceList) -> np.ndarray:
