@@ -137,7 +137,7 @@ def test_landmarks_align_photographs(here, capsys):
         file.write("./photo.png " + " ".join(map(str, points.ravel())) + "\n")
     found, log = evaluated(capsys, "pair", "photo.png", "a.png", "--landmarks", "points.txt")
     expected = cosine(here, align_face(photo, points, SIZE), face(ord("a"), 0, SIZE))
-    assert found["cosine"] == pytest.approx(expected, abs=1e-4) and "does not look like" not in log
+    assert found["cosine"] == pytest.approx(expected, abs=1e-4) and "not look like" not in log
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,17 @@ def test_what_does_not_look_like_a_crop_is_warned_of(here, capsys, height, width
     found, log = evaluated(capsys, "pair", "a.png", "c.png")
     expected = cosine(here, face(ord("a"), 0, SIZE), middle_square(image, SIZE))
     assert found["cosine"] == pytest.approx(expected, abs=1e-6)
-    warning = f"c.png: {width} x {height} pixels (width x height) and no landmarks: this does not look like an aligned"
-    assert log.count(warning) == warned and log.count("does not look like") == warned
+    warning = f"do not look like aligned faces of 16 x 16 pixels: c.png (width {width}, height {height}). Their middle"
+    assert log.count(f"1 of 2 photos have no landmarks and {warning}") == log.count("not look like") == warned
+
+
+def test_one_warning_for_a_gallery_of_photographs(here, capsys):
+    for number in range(8):
+        write(f"gallery/{number}.png", face(number, 0, 40))
+    _, log = evaluated(capsys, "identify", "a.png", "--gallery", "gallery")
+    (line,) = [line for line in log.splitlines() if "aligned faces" in line]
+    named = ", ".join(f"gallery/{number}.png (width 40, height 40)" for number in range(5))
+    assert line.startswith("8 of 9 photos have") and f": {named} and 3 more. Their" in line
 
 
 def test_grey_images(here, capsys):

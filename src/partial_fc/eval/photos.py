@@ -17,12 +17,14 @@ from .protocols.verification_protocol import cosines, embed_with_mirrors
 
 log = logging.getLogger("partial_fc")
 
+_NAMED = 5
+
 
 class Photos:
     """Photos of faces, at the size that a model takes.
 
-    A photo of which there are landmarks is aligned by them. Of others the middle square is cut and resized; a warning
-    says so where they do not look like aligned crops: not square, or more than twice or less than half as large.
+    A photo of which there are landmarks is aligned by them. Of others the middle square is cut and resized; those that
+    do not look like aligned crops are noted: not square, or more than twice or less than half as large.
 
     Args:
         paths: of the files.
@@ -32,28 +34,37 @@ class Photos:
 
     def __init__(self, paths: Sequence[str], size: int, landmarks: Optional[Landmarks] = None):
         self.paths, self._size, self._landmarks = paths, size, landmarks
+        self._no_crops: Dict[int, str] = {}  # path and size, by index
 
     def read(self, index: int) -> np.ndarray:
         """Photo `index`, uint8 RGB (size, size, 3). Threads call it. Raises InputError naming the file."""
         path = self.paths[index]
         try:
-            bgr = self._fitted(path, decode_any(read_image(path)))
+            bgr = self._fitted(index, decode_any(read_image(path)))
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
-    def _fitted(self, path: str, bgr: np.ndarray) -> np.ndarray:
+    def warn(self) -> None:
+        """Log a warning about the photos read so far that do not look like aligned crops, if there are any."""
+        names = [self._no_crops[index] for index in sorted(self._no_crops)]
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            log.warning(
+                "%d of %d photos have no landmarks and do not look like aligned faces of %d x %d pixels: %s%s. Their "
+                "middle squares were taken, and scores may mean nothing: align them, or give their landmarks",
+                *(len(names), len(self.paths), self._size, self._size, ", ".join(names[:_NAMED]), more),
+            )
+
+    def _fitted(self, index: int, bgr: np.ndarray) -> np.ndarray:
+        path = self.paths[index]
         if self._landmarks is not None and path in self._landmarks:
             return align_face(bgr, self._landmarks.of(path), self._size)
         height, width = bgr.shape[:2]
         if height != width or not self._size / 2 <= height <= 2 * self._size:
-            log.warning(
-                "%s: %d x %d pixels (width x height) and no landmarks: this does not look like an aligned face of "
-                "%d x %d. Its middle square is taken, and scores may mean nothing: align it, or give its landmarks",
-                *(path, width, height, self._size, self._size),
-            )
+            self._no_crops[index] = f"{path} (width {width}, height {height})"
         return middle_square(bgr, self._size)
 
 
@@ -65,6 +76,7 @@ def similarities(embedder: Embedder, photos: Photos) -> np.ndarray:
     """
     count = len(photos.paths)
     embeddings = sum(embed_with_mirrors(embedder, photos.read, count, photos.paths.__getitem__))
+    photos.warn()
     rows = np.stack([np.zeros(count - 1, np.int64), np.arange(1, count)], axis=1)
     return cosines(pair_distances(np.asarray(embeddings), rows.reshape(-1)))
 
