@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 
 from partial_fc.errors import InputError
-from partial_fc.eval.roc import FARS, STEP, Roc, ScoreCounts, far_name, histogram_of_counts, roc_of_counts, tar_figures
+from partial_fc.eval.roc import (
+    FARS,
+    STEP,
+    Roc,
+    ScoreCounts,
+    far_name,
+    histogram_of_counts,
+    roc_of_counts,
+    tar_figures,
+    threshold_figures,
+)
 
 
 def slow_tar(scores, issame, far):
@@ -150,6 +160,14 @@ def test_tar_figures_tell_why_not(caplog):
     assert tar_figures(roc, (1e-1,), "model") == {"1e-1": 1.0} and not caplog.messages
     far, tar = roc.curve()
     assert len(far) == len(tar) and tar[-1] == 1
+
+
+def test_threshold_figures_have_no_threshold_that_accepts_nothing():
+    """At FAR 0.1 two of 20 impostors may be accepted, but three share the highest score."""
+    scores = np.concatenate([np.full(3, 5.0), np.arange(17) / 10, np.arange(4.0)])
+    roc = Roc.from_scores(scores, np.arange(24) >= 20)
+    assert threshold_figures(roc, (0.01, 0.1, 0.2)) == {"1e-2": None, "1e-1": None, "2e-1": 1.6}
+    assert tar_figures(roc, (0.1, 0.2), "m") == {"1e-1": 0, "2e-1": 0.5}
 
 
 def test_histograms_count_every_score_where_it_is():
