@@ -1,15 +1,13 @@
-"""A real sshd on loopback, under names that only ssh knows."""
+"""A real sshd, under names that only ssh knows. Each connection starts its own, which needs no port."""
 
 import getpass
 import os
 import shutil
-import socket
 import subprocess
-import time
 
 import pytest
 
-from partial_fc.doctor import facts
+from partial_fc.doctor import facts, hosts
 from partial_fc.doctor.checklist import OK, TROUBLE
 from partial_fc.doctor.hosts import ask, check_ssh, compare
 
@@ -17,7 +15,6 @@ SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 pytestmark = pytest.mark.skipif(not SSHD, reason="needs sshd (Debian, Ubuntu: apt-get install openssh-server)")
 
 SERVER = """
-ListenAddress 127.0.0.1:{port}
 HostKey {folder}/host
 AuthorizedKeysFile {folder}/user.pub
 PidFile none
@@ -33,8 +30,7 @@ Host denied
 Host new
     HostKeyAlias new
 Host *
-    HostName 127.0.0.1
-    Port {port}
+    ProxyCommand {sshd} -i -f {folder}/server -E {folder}/log
     User {user}
     IdentitiesOnly yes
     UserKnownHostsFile {folder}/known
@@ -45,38 +41,19 @@ Match !originalhost denied
 
 
 @pytest.fixture
-def sshd(tmp_path, program):
-    """The server runs, and `ssh` knows it as `node1`, `denied` (another key) and `new` (its key was never seen)."""
+def sshd(tmp_path, program, monkeypatch):
+    """`ssh` knows the server as `node1`, `denied` (another key) and `new` (its key was never seen)."""
+    monkeypatch.setattr(hosts, "_CONNECT", 60)  # a busy machine may need longer than the 5 s that are waited for a host
     for name in ("host", "user", "other"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
-    values = dict(folder=tmp_path, port=free_port(), user=getpass.getuser())
+    values = dict(folder=tmp_path, sshd=SSHD, user=getpass.getuser())
     (tmp_path / "server").write_text(SERVER.format(**values))
     (tmp_path / "client").write_text(CLIENT.format(**values))
     (tmp_path / "known").write_text("loopback " + (tmp_path / "host.pub").read_text())
     program("ssh", f'exec {shutil.which("ssh")} -F {tmp_path}/client "$@"')
     if os.geteuid() == 0:
         os.makedirs("/run/sshd", exist_ok=True)
-    log = tmp_path / "log"
-    server = subprocess.Popen([SSHD, "-D", "-f", str(tmp_path / "server"), "-E", str(log)])
-    try:
-        wait_for(lambda: log.exists() and "listening" in log.read_text())
-        yield log
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def free_port():
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return trial.getsockname()[1]
-
-
-def wait_for(condition):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    return tmp_path / "log"
 
 
 def test_ssh_without_prompts_and_what_stands_in_its_way(sshd):

@@ -1,5 +1,6 @@
 """ONNX models of others: what is found out about their input, and what is refused."""
 
+import json
 import logging
 import re
 
@@ -172,3 +173,18 @@ def test_errors_of_the_command_line_name_its_options(arguments, message, tmp_pat
     assert re.search(message, capsys.readouterr().err)
     assert main(["embed", "out.npy", "--images", "faces", "--model", "m.onnx"]) == 0
     assert np.load("out.npy").shape == (4, 5)
+
+
+@pytest.mark.parametrize("batch", ["N", 1, 3])
+def test_two_photos(batch, tmp_path, monkeypatch, capsys):
+    """`eval pair` with a graph of a free or a fixed batch size, against its one product."""
+    monkeypatch.chdir(tmp_path)
+    weight = write("m.onnx", batch=batch)
+    images = write_images(tmp_path, ["a.png", "b.png"], 4).astype(np.float64)
+    both = sum(
+        (each.transpose(0, 3, 1, 2).reshape(2, -1) / 127.5 - 1) @ weight for each in (images, images[:, :, ::-1])
+    )
+    expected = both[0] @ both[1] / np.linalg.norm(both[0]) / np.linalg.norm(both[1])
+    assert main(["pair", "a.png", "b.png", "--model", "m.onnx", "--size", "4", "--threshold", "0", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["cosine"] == pytest.approx(expected, abs=1e-5) and found["same"] == (expected >= 0)

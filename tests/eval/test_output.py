@@ -2,14 +2,15 @@ import argparse
 import csv
 import json
 import os
-import shutil
 
 import numpy as np
 import pytest
 
 from partial_fc.cli.eval import arguments
 from partial_fc.cli.eval.results import write_results
+from partial_fc.eval import output
 from partial_fc.eval.output import Result, results_csv, results_json, table
+from partial_fc.eval.report import report
 from partial_fc.eval.roc import Curve, Histogram
 
 FIGURES = {"pairs": 20, "accuracy": 0.98765, "threshold": 1.598, "tar": {"1e-1": 0.5, "1e-6": None}}
@@ -46,7 +47,7 @@ def test_csv_has_a_row_for_each_result_and_all_columns():
 
 
 def test_table_is_in_percent_and_aligned(monkeypatch):
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((100, 24)))
+    monkeypatch.setattr(output, "get_terminal_size", lambda: os.terminal_size((100, 24)))
     assert table([result(), result("model,12", accuracy=1.0)]).splitlines() == [
         "data  model     pairs  accuracy  threshold  tar 1e-1  tar 1e-6",
         "lfw   m            20     98.77      1.598     50.00         -",
@@ -55,9 +56,28 @@ def test_table_is_in_percent_and_aligned(monkeypatch):
 
 
 def test_table_that_is_too_wide_stands_upright(monkeypatch):
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((40, 24)))
+    monkeypatch.setattr(output, "get_terminal_size", lambda: os.terminal_size((40, 24)))
     lines = table([result(), result("model,12")]).splitlines()
     assert lines[0] == "data         lfw       lfw" and lines[3] == "accuracy   98.77     98.77" and len(lines) == 7
+
+
+def test_an_interval_stands_beside_its_figure():
+    """In table and report; JSON and CSV have both ends."""
+    own = result(tar={"1e-1": 0.5, "1e-2": None}, tar_interval={"1e-1": {"low": 0.25, "high": 0.75}})
+    own.figures["tar_interval"]["1e-2"] = {"low": None, "high": None}
+    lines = dict(line.split(maxsplit=1) if "tar" not in line else (line[:8], line[8:].strip()) for line in upright(own))
+    assert lines["tar 1e-1"] == "50.00 (25.00-75.00)" and lines["tar 1e-2"] == "-" and "tar_inte" not in lines
+    (row,) = csv.DictReader(results_csv([own]).splitlines())
+    assert (row["tar_interval 1e-1 low"], row["tar_interval 1e-1 high"]) == ("0.25", "0.75")
+    assert row["tar_interval 1e-2 low"] == ""
+    assert json.loads(results_json([own]))["tar_interval"]["1e-1"] == {"low": 0.25, "high": 0.75}
+    assert "| 50.00 (25.00-75.00) |" in report([own._replace(groups={})])
+
+
+def upright(own):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(output, "get_terminal_size", lambda: os.terminal_size((10, 24)))
+        return table([own]).splitlines()
 
 
 def test_all_files_are_written(tmp_path, capsys):

@@ -12,7 +12,7 @@ from partial_fc.eval.roc import Curve, Histogram
 def drawn(monkeypatch):
     """Figures drawn, in place of their files."""
     figures = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(plots, "save_png", lambda figure, path: figures.append(figure))
     return figures
 
 

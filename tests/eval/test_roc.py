@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 
 from partial_fc.errors import InputError
-from partial_fc.eval.roc import FARS, STEP, Roc, ScoreCounts, far_name, histogram_of_counts, roc_of_counts, tar_figures
+from partial_fc.eval.roc import (
+    FARS,
+    STEP,
+    Roc,
+    ScoreCounts,
+    far_name,
+    histogram_of_counts,
+    roc_of_counts,
+    tar_figures,
+    threshold_figures,
+)
 
 
 def slow_tar(scores, issame, far):
@@ -65,7 +75,7 @@ def test_too_few_impostors_are_reported():
     roc = Roc.from_scores(np.arange(1001.0), np.arange(1001) == 1000)
     assert roc.at_far(1e-3) == (999, 1, 1e-3) and roc.why_not(1e-3) is None
     assert roc.at_far(9.9e-4) is None
-    assert roc.why_not(1e-6) == "FAR 1e-06 needs 1,000,000 impostor pairs, there are 1,000"
+    assert roc.why_not(1e-6) == "FAR 1e-6 needs 1,000,000 impostor pairs, there are 1,000"
 
 
 def test_sets_of_one_kind():
@@ -145,11 +155,19 @@ def test_tar_figures_tell_why_not(caplog):
     roc = Roc.from_scores(np.arange(1100.0), np.arange(1100) >= 1000)
     assert tar_figures(roc, (1e-2, 1e-3, 1e-4, 1e-6), "model") == {"1e-2": 1.0, "1e-3": 1.0, "1e-4": None, "1e-6": None}
     (message,) = caplog.messages
-    assert message == "model: no TAR at FAR 1e-4, 1e-6: FAR 0.0001 needs 10,000 impostor pairs, there are 1,000"
+    assert message == "model: no TAR at FAR 1e-4, 1e-6: FAR 1e-4 needs 10,000 impostor pairs, there are 1,000"
     caplog.clear()
     assert tar_figures(roc, (1e-1,), "model") == {"1e-1": 1.0} and not caplog.messages
     far, tar = roc.curve()
     assert len(far) == len(tar) and tar[-1] == 1
+
+
+def test_threshold_figures_have_no_threshold_that_accepts_nothing():
+    """At FAR 0.1 two of 20 impostors may be accepted, but three share the highest score."""
+    scores = np.concatenate([np.full(3, 5.0), np.arange(17) / 10, np.arange(4.0)])
+    roc = Roc.from_scores(scores, np.arange(24) >= 20)
+    assert threshold_figures(roc, (0.01, 0.1, 0.2)) == {"1e-2": None, "1e-1": None, "2e-1": 1.6}
+    assert tar_figures(roc, (0.1, 0.2), "m") == {"1e-1": 0, "2e-1": 0.5}
 
 
 def test_histograms_count_every_score_where_it_is():

@@ -4,14 +4,15 @@ import csv
 import io
 import json
 import re
-import shutil
+from shutil import get_terminal_size
 from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from ..output.printable import escaped
 from .roc import Curve, Histogram
 
 # Figures that are floats, but not fractions to be shown in percent.
-_NOT_IN_PERCENT = ("xnorm", "threshold", "threshold_no_flip")
+_NOT_IN_PERCENT = ("xnorm", "threshold", "threshold_no_flip", "cosine_threshold")
+_INTERVAL = "_interval"  # end of the names of figures that are intervals of others
 # Beginnings of texts that a spreadsheet may take for a formula. Numbers are none.
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?", re.IGNORECASE)
@@ -27,6 +28,7 @@ class Result(NamedTuple):
         figures: by name, in the order of the table's columns. Values are floats (fractions of 1, except for those in
             `_NOT_IN_PERCENT`), ints, texts, None where there are too few pairs, or dictionaries of these:
             `{"tar": {"1e-4": 0.9}}` is the column `tar 1e-4`. Keys of false accept rates are `roc.far_name`s.
+            `tar_interval` has the intervals of `tar`, `{"1e-4": {"low": 0.8, "high": 0.95}}`.
         curves, histograms: by name, "" if there is one only.
         settings: how it was measured, values for JSON by name; see `embedding.Embedder`.
         groups: figures of each row of a report, by the row's name; empty: all figures in one row.
@@ -46,19 +48,15 @@ class Result(NamedTuple):
         """The figures by column, without nested dictionaries."""
         return flat(self.figures)
 
+    def as_object(self) -> Dict[str, Any]:
+        """The result as values for JSON: figures, protocol, data, model, and settings if there are any."""
+        names = {"protocol": self.protocol, "data": self.data, "model": self.model}
+        return {**names, **({"settings": self.settings} if self.settings else {}), **self.figures}
+
 
 def results_json(results: Sequence[Result]) -> str:
     """The figures with `protocol`, `data`, `model` and `settings`: an object, or a list of objects for several."""
-    objects = [
-        {
-            "protocol": each.protocol,
-            "data": each.data,
-            "model": each.model,
-            **({"settings": each.settings} if each.settings else {}),
-            **each.figures,
-        }
-        for each in results
-    ]
+    objects = [each.as_object() for each in results]
     return json.dumps(objects[0] if len(objects) == 1 else objects, indent=2, allow_nan=False)
 
 
@@ -83,12 +81,12 @@ def csv_cell(value: Any) -> Any:
 
 def table(results: Sequence[Result]) -> str:
     """Aligned text, in percent: a row per result, or a column per result if rows are wider than the terminal."""
-    columns = all_columns(results)
+    columns = list(filter(is_shown, all_columns(results)))
     rows = [["data", "model", *columns]] + [[each.data, each.model, *shown(each, columns)] for each in results]
     rows = [list(map(escaped, row)) for row in rows]
-    lines = _aligned(rows, 2)
-    if len(lines[0]) > shutil.get_terminal_size().columns:
-        lines = _aligned([list(column) for column in zip(*rows)], 1)
+    lines = aligned(rows, 2)
+    if len(lines[0]) > get_terminal_size().columns:
+        lines = aligned([list(column) for column in zip(*rows)], 1)
     return "\n".join(lines)
 
 
@@ -97,9 +95,21 @@ def all_columns(results: Sequence[Result]) -> List[str]:
     return list(dict.fromkeys(name for each in results for name in each.columns))
 
 
+def is_shown(column: str) -> bool:
+    """Whether a table has a column of its own for a figure; intervals stand in those of their figures."""
+    return not column.split()[0].endswith(_INTERVAL)
+
+
 def shown(result: Result, columns: Sequence[str]) -> List[str]:
     """The figures of these columns as text: in percent, `-` where the result has none."""
-    return [text(name, result.columns.get(name)) for name in columns]
+    return [text_with_interval(name, result.columns) for name in columns]
+
+
+def text_with_interval(name: str, columns: Dict[str, Any]) -> str:
+    """A figure as text, see `text`, and its interval, if it has one: `90.12 (88.90-91.23)`."""
+    figure, _, key = name.partition(" ")
+    low, high = (columns.get(f"{figure}{_INTERVAL} {key} {end}") for end in ("low", "high"))
+    return text(name, columns.get(name)) + (f" ({text(name, low)}-{text(name, high)})" if low is not None else "")
 
 
 def text(name: str, value: Any) -> str:
@@ -111,14 +121,14 @@ def text(name: str, value: Any) -> str:
     return f"{value:.4g}" if name.split()[0] in _NOT_IN_PERCENT else f"{100 * value:.2f}"
 
 
-def _aligned(rows: Sequence[Sequence[str]], to_the_left: int) -> List[str]:
-    """Lines of rows of cells: the first columns are aligned to the left, the others to the right."""
+def aligned(rows: Sequence[Sequence[str]], to_the_left: int) -> List[str]:
+    """Lines of rows of cells of the same number: the first columns are aligned to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return [
         "  ".join(
             cell.ljust(width) if index < to_the_left else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(row, widths))
-        )
+        ).rstrip()
         for row in rows
     ]
 

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..files import atomic_path
 from ..pictures.labels import Labels, name_lines
+from ..pictures.sheet import save_png
 from .output import Result
 from .roc import Histogram
 
@@ -38,7 +38,7 @@ def draw_roc(path: str, results: Sequence[Result]) -> None:
     if named:
         legend = figure.legend(panel.lines, ["."] * len(named), loc="outside lower left", fontsize=8, frameon=False)
         name_lines(legend, [name for name, _ in named], _COLUMNS)
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def draw_histograms(path: str, results: Sequence[Result]) -> None:
@@ -57,7 +57,7 @@ def draw_histograms(path: str, results: Sequence[Result]) -> None:
         labels.apply(panel.set_title("", loc="left", fontsize=10), name, _COLUMNS)
         _draw_histogram(panel, histogram)
     panels[-1].set_xlabel("cosine similarity")
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def _draw_histogram(panel: Axes, histogram: Histogram) -> None:
@@ -78,8 +78,3 @@ def _named(results: Sequence[Result], attribute: str) -> Iterator[Tuple[str, Any
     for result in results:
         for inner, thing in getattr(result, attribute).items():
             yield ", ".join(filter(None, (result.model, result.data if several_sets else "", inner))), thing
-
-
-def _save(figure: Figure, path: str) -> None:
-    with atomic_path(path) as unfinished:
-        figure.savefig(unfinished, format="png")

@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
 
 from ..output.printable import escaped
 from .embedding import pixel_words
-from .output import Result, flat, text
+from .output import Result, flat, is_shown, text, text_with_interval
 from .protocols.published import Published, published
 
 _Row = Tuple[str, str, Dict[str, str]]
@@ -15,7 +15,7 @@ _Row = Tuple[str, str, Dict[str, str]]
 _EXPLANATION = (
     "Accuracies and rates are in percent; ± is the standard deviation over the folds. TAR at FAR 1e-4 is the share of "
     "the pairs of the same person that are accepted by a threshold that accepts at most one in 10,000 pairs of "
-    "different people. `-`: too few pairs, or not published."
+    "different people; in parentheses its 95 % confidence interval. `-`: too few pairs, or not published."
 )
 _GROUPS = {"verification": "Mirror images", "ifrt": "Group", "ijb": "Embeddings are added"}  # columns that name rows
 # Characters with a meaning in Markdown or HTML; `_` and `.` have one in some places only.
@@ -74,11 +74,7 @@ def _rows(model: str, result: Union[Result, Published]) -> Iterator[_Row]:
         yield (
             model,
             name,
-            {
-                _label(key): _text(key, value, figures.get(f"{key}_std"))
-                for key, value in figures.items()
-                if not key.endswith("_std")
-            },
+            {_label(key): _text(key, figures) for key in figures if is_shown(key) and not key.endswith("_std")},
         )
 
 
@@ -88,8 +84,9 @@ def _label(key: str) -> str:
     return _LABELS.get(key, key[:1].upper() + key[1:])
 
 
-def _text(key: str, value: Any, deviation: Any) -> str:
-    shown = f"{value:,}" if isinstance(value, int) else text(key, value)
+def _text(key: str, figures: Dict[str, Any]) -> str:
+    value, deviation = figures[key], figures.get(f"{key}_std")
+    shown = f"{value:,}" if isinstance(value, int) else text_with_interval(key, figures)
     return shown if deviation is None else f"{shown} ± {text(key, deviation)}"
 
 

@@ -111,7 +111,7 @@ class Roc:
             return "no genuine pairs"
         if Fraction(repr(far)) * self.num_impostor < 1:
             needed = -(-1 // Fraction(repr(far)))
-            return f"FAR {far:g} needs {needed:,} impostor pairs, there are {self.num_impostor:,}"
+            return f"FAR {far_name(far)} needs {needed:,} impostor pairs, there are {self.num_impostor:,}"
         return None
 
     def auc(self) -> Optional[float]:
@@ -136,9 +136,12 @@ class Roc:
         if not self.num_genuine or not self.num_impostor:
             return Curve(np.empty(0), np.empty(0))
         allowed = np.unique(np.geomspace(1, self.num_impostor, num_points).round().astype(np.int64))
-        places = np.searchsorted(self._impostor, allowed, side="right") - 1
-        accepted = np.append(self._genuine, 0)[places]  # place -1: nothing is accepted
-        return Curve(allowed / self.num_impostor, accepted / self.num_genuine)
+        return Curve(allowed / self.num_impostor, self.accepted(allowed) / self.num_genuine)
+
+    def accepted(self, impostors: np.ndarray) -> np.ndarray:
+        """(k,) int64: genuine pairs that are accepted where at most `impostors`, (k,) ints, impostor pairs are."""
+        places = np.searchsorted(self._impostor, impostors, side="right") - 1
+        return np.append(self._genuine, 0)[places]  # place -1: nothing is accepted
 
     def _point(self, place: int) -> OperatingPoint:
         if place < 0:
@@ -222,3 +225,11 @@ def tar_figures(roc: Roc, fars: Sequence[float], name: str) -> Dict[str, Optiona
     if missing:
         log.info("%s: no TAR at FAR %s: %s", name, ", ".join(map(far_name, missing)), roc.why_not(max(missing)))
     return {far_name(far): point and point.tar for far, point in points.items()}
+
+
+def threshold_figures(roc: Roc, fars: Sequence[float]) -> Dict[str, Optional[float]]:
+    """The thresholds of `tar_figures`, None also where no score is accepted."""
+    points = {far: roc.at_far(far) for far in fars}
+    return {
+        far_name(far): point.threshold if point and point.tar + point.far else None for far, point in points.items()
+    }

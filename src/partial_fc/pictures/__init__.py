@@ -1,1 +1,1 @@
-"""Text in pictures."""
+"""Pictures of names and images."""

@@ -1,5 +1,6 @@
 """The commands `eval ...` in README and docs run as they are printed, in a folder with files of these names."""
 
+import itertools
 import os
 import re
 import shlex
@@ -44,6 +45,19 @@ def verification(here):
     write_pairs(here / "data" / "lfw-112X112", here / "DIR" / "pairs.txt")
 
 
+def photos(here):
+    """Photos, their landmarks, a gallery, and a set with enough pairs for FAR 1e-3 and its evaluation."""
+    numbers = "\t".join(map(str, TEMPLATE.ravel()))
+    write_images(here, ["A.jpg", "B.jpg"], SIZE)
+    write_images(here / "FOLDER", ["Ann/1.jpg", "Ann/2.jpg", "Bob.jpg"], SIZE)
+    (here / "landmarks.txt").write_text(f"A.jpg\t{numbers}\nB.jpg\t{numbers}\n")
+    images = [encode_jpeg(face(number, number, SIZE)) for number in range(48)]
+    pairs = list(itertools.combinations(images, 2))
+    save_verification_set(here / "lfw.bin", [image for pair in pairs for image in pair], np.arange(len(pairs)) < 50)
+    command = ["verification", "--model", str(here / "PREFIX"), "--bin", str(here / "lfw.bin")]
+    assert main([*command, "--json", str(here / "lfw.json")]) == 0
+
+
 def embed(here):
     (here / "data" / "faces").mkdir(parents=True)
     write_faces(here / "data" / "faces", 3, 4, SIZE)
@@ -60,6 +74,8 @@ def ifrt(here):
 
 def ijb(here):
     write_ijb(here / "IJBC", TEMPLATE, SIZE)
+    pairs = here / "IJBC" / "meta" / "ijbc_template_pair_label.txt"
+    pairs.write_text(2 * pairs.read_text())  # enough pairs of different people for FAR 1e-1
     np.save(here / "img_feats.npy", np.random.RandomState(0).randn(12, 12).astype(np.float32))
 
 
@@ -99,7 +115,9 @@ def test_runs_as_it_is_printed(line, tmp_path, monkeypatch):
         write_linear_model(tmp_path / name, size)
     write_linear_model(tmp_path / "THEIRS", SIZE, seed=4)
     (tmp_path / "THEIRS-0000.params").rename(tmp_path / "THEIRS-0012.params")
-    dict(verification=verification, embed=embed, ijb=ijb, megaface=megaface, ifrt=ifrt)[command](tmp_path)
+    made = dict(verification=verification, embed=embed, ijb=ijb, megaface=megaface, ifrt=ifrt)
+    made.update(pair=photos, identify=photos)
+    made[command](tmp_path)
     if command == "embed":
         (tmp_path / "features.npy").unlink()
         (tmp_path / "features.txt").unlink()
@@ -108,7 +126,7 @@ def test_runs_as_it_is_printed(line, tmp_path, monkeypatch):
         assert main(shlex.split(line)[2:]) == 0
     else:
         succeed(run(["bash", "-c", line], cwd=str(tmp_path)))
-    for option, path in re.findall(r"--(roc|histogram|report|json|csv|keep) ([^- ]\S*)", line):
+    for option, path in re.findall(r"--(roc|histogram|report|json|csv|keep|mistakes) ([^- ]\S*)", line):
         assert os.path.exists(path), option
     assert command != "embed" or len(np.load("features.npy")) in (12, len(IFRT))
 

@@ -26,6 +26,8 @@ COMMANDS = {
     "ifrt": ["ifrt", "--images", "folder", "--model", "m"],
     "megaface": [*MEGAFACE, "--probe-images", "folder", "--distractor-images", "folder"],
     "embed": ["embed", "f.npy", "--images", "folder", "--model", "m"],
+    "pair": ["pair", "file", "file", "--model", "m"],
+    "identify": ["identify", "file", "--gallery", "folder", "--model", "m"],
 }
 
 
@@ -65,11 +67,20 @@ INPUTS = [
     ),
     ("embed", ["--images", "nope"], "--images nope: no such folder"),
     ("embed", ["--list", "nope"], "--list nope: no such file"),
+    ("pair", ["--landmarks", "nope"], "--landmarks nope: no such file"),
+    ("pair", ["--calibrate", "folder"], "--calibrate folder: is a folder, not a file"),
+    ("identify", ["--gallery", "nope"], "--gallery nope: no such folder"),
+    ("identify", ["--gallery", "file"], "--gallery file: is a file, not a folder"),
 ]
 OUTPUTS = [
     (command, ["--keep", "file"], "--keep file: .*/file is not a folder that can be written to")
     for command in ("ifrt", "ijb", "megaface")
 ] + [("megaface", ["--write-features", "file/x", "--ending", "x"], "--write-features file/x: .*/file is not a folder")]
+OUTPUTS += [
+    ("verification", ["--mistakes", "file/x"], "--mistakes file/x: .*/file is not a folder"),
+    ("verification", ["--mistakes", "no/x.csv"], "--mistakes no/x.csv: is a folder, or there is no folder"),
+    ("pair", ["--json", "no/x"], "--json no/x: is a folder, or there is no folder"),
+]
 MODELS = [(command, ["--model", "nope"], "--model nope: no file nope-symbol.json") for command in COMMANDS]
 
 
@@ -82,7 +93,7 @@ def test_wrong_paths_are_found_first(capsys, monkeypatch, command, wrong, messag
     assert sorted(os.listdir()) == before
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"embed"}))
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"embed", "pair", "identify"}))
 @for_each(
     "option, path", itertools.product(("json", "csv", "roc", "histogram", "report"), ("folder", "no/file", "file/x"))
 )

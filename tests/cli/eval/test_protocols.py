@@ -1,7 +1,9 @@
 """The commands ijb, ifrt and megaface from files to figures, against the same figures from a model in NumPy."""
 
+import csv
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -111,6 +113,31 @@ def test_ijb(tmp_path, capsys, embed):
     assert "--model, or --features, or both are needed" in failure(capsys, *common)
     message = failure(capsys, "ijb", tmp_path / "ijb", "--dataset", "IJBB", "--model", tmp_path / "m")
     assert "ijbb_face_tid_mid.txt: cannot be read" in message
+
+
+def test_mistakes_of_ijb(tmp_path, capsys, embed):
+    """Wrong pairs of templates by hand; the pictures are those of the first image of each, as all have one score."""
+    images = write_ijb(tmp_path / "ijb", TEMPLATE * SIZE / 112, SIZE)
+    listed = tmp_path / "ijb" / "meta" / "ijbc_template_pair_label.txt"
+    listed.write_text(2 * listed.read_text())
+    common = ["ijb", tmp_path / "ijb", "--dataset", "IJBC", "--size", SIZE, "--mistakes"]
+    figures(capsys, *common, tmp_path / "wrong", "--model", tmp_path / "m")
+    with open(tmp_path / "wrong" / "scores.csv") as file:
+        rows = [(int(same), float(score)) for _, same, score in list(csv.reader(file))[1:]]
+    threshold = sorted({score for same, score in rows if not same}, reverse=True)[0]  # of 18, one might be accepted
+    expected = {index for index, (same, score) in enumerate(rows) if (score > threshold) != same}
+    with open(tmp_path / "wrong" / "mistakes.csv") as file:
+        found = list(csv.DictReader(file))
+    assert {int(each["index"]) for each in found} == expected and expected
+    pairs = [tuple(map(int, line.split()[:2])) for line in listed.read_text().splitlines()]
+    for each in found:
+        index = int(each["index"])
+        for template, side in zip(pairs[index], ("left", "right")):
+            assert each[side] == f"template {template}: {2 * template}.jpg"
+            picture = cv2.imread(str(tmp_path / "wrong" / f"{index:05d}-{side}.png"))[..., ::-1]
+            np.testing.assert_array_equal(picture, images[2 * template])
+    both = [*common, tmp_path / "x.csv", "--model", tmp_path / "m", tmp_path / "m"]
+    assert "--mistakes is for one --model, or one file of --features" in failure(capsys, *both)
 
 
 def test_embeddings_of_ijb_are_added_as_asked(tmp_path, capsys, embed):

@@ -9,9 +9,9 @@ from partial_fc.cli.data import main as commands
 from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.records.data_set import DataSet
 from partial_fc.data.records.record_writer import record_files, write_records
-from partial_fc.data.tools import contact_sheet
 from partial_fc.data.tools.contact_sheet import draw_contact_sheet
 from partial_fc.data.tools.info import info, info_text
+from partial_fc.pictures import sheet
 
 from helpers.faces import face
 
@@ -116,7 +116,7 @@ def cells_of_color(picture, color):
 @pytest.mark.filterwarnings("error:Glyph", "error:constrained")
 def test_contact_sheet_has_names_of_any_script(tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr(contact_sheet, "_save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(sheet, "save_png", lambda figure, path: figures.append(figure))
     names = ["نماذج", "顔", "m\udce9thode", "A-Long-Name-" * 20, "Ада"]
     write_records(str(tmp_path / "train.rec"), [[encode_jpeg(np.zeros((30, 30, 3), np.uint8))]] * len(names))
     data_set = DataSet(str(tmp_path))

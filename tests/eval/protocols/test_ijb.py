@@ -7,7 +7,7 @@ import pytest
 from partial_fc.data.images.align import TEMPLATE, align_face
 from partial_fc.errors import InputError
 from partial_fc.eval.protocols import ijb
-from partial_fc.eval.protocols.ijb import compare_templates, ijb_result, pool_templates
+from partial_fc.eval.protocols.ijb import best_faces, compare_templates, ijb_result, judge_templates, pool_templates
 from partial_fc.eval.protocols.ijb_lists import AlignedFaces, FaceList, TemplatePairs, read_faces, read_pairs
 
 from helpers.faces import face
@@ -95,8 +95,37 @@ def test_cosines_and_figures():
     assert [value is None for value in result.figures["tar"].values()] == [True] * 3 + [False] * 3
     # A tenth of the impostors lies among those of cosine 1: none of these is accepted, nor any genuine pair.
     assert result.figures["tar"]["1e-1"] == 0 and np.mean(cosines[~issame] >= 1) > 0.1
+    ends = result.figures["tar_interval"]
+    assert list(ends) == list(result.figures["tar"]) and ends["1e-6"] == {"low": None, "high": None}
+    assert ends["1e-1"]["low"] == 0 < ends["1e-1"]["high"] < 0.01
     assert result.figures["auc"] == pytest.approx(0.5, abs=0.05)
     assert result.histograms[""].same.sum() == issame.sum()
+
+
+@pytest.mark.parametrize("num_impostor, far", [(20, 1e-1), (150, 1e-2), (15000, 1e-4)])
+def test_templates_are_judged_at_the_lowest_far_from_1e_4_on(num_impostor, far):
+    random = np.random.RandomState(0)
+    issame = np.arange(num_impostor + 100) < 100
+    cosines = np.clip(0.2 * random.randn(len(issame)) + 0.5 * issame, -1, 1).astype(np.float32)
+    none = np.zeros(len(issame), np.int32)
+    verdicts = judge_templates(cosines, TemplatePairs(none, none, issame))
+    allowed = [each for each in np.unique(cosines) if np.mean(cosines[~issame] >= each) <= far]
+    assert verdicts.thresholds.tolist() == [min(allowed)] * len(issame) and not verdicts.folds.any()
+    for same, score, wrong in zip(issame, cosines, verdicts.wrong):
+        assert wrong == (score < min(allowed) if same else score >= min(allowed))
+    few = TemplatePairs(none[:109], none[:109], issame[:109])
+    with pytest.raises(InputError, match="no threshold: FAR 1e-1 needs 10 impostor pairs, there are 9"):
+        judge_templates(cosines[:109], few)
+    with pytest.raises(InputError, match="no threshold: pairs of different people score best"):
+        judge_templates(np.where(issame, 0, 1), TemplatePairs(none, none, issame))
+
+
+def test_a_template_is_shown_by_its_best_image():
+    faces = random_faces(4, 60)
+    faces.scores[:] = np.round(faces.scores, 1)
+    for template, row in enumerate(best_faces(faces)):
+        own = [each for each in range(60) if faces.templates[each] == template]
+        assert row == max(own, key=lambda each: (faces.scores[each], -each))
 
 
 def write_lists(folder, faces, pairs="1 1 1\n", points=None):

@@ -128,6 +128,7 @@ def test_scaling_is_reported_and_can_be_given(saved, capsys, scales_input, words
     settings = json.loads(printed.out)["settings"]
     assert settings["scaling"] == "guessed" and settings["scale"] == (1 if scales_input else 0.0078125)
     found = figures(capsys, *arguments, "--mean", 30, "--scale", 0.5)
+    assert found["settings"].pop("checksum").endswith("-mean30.0-scale0.5")
     assert found["settings"] == {"mean": 30, "scale": 0.5, "scaling": "given"}
     pixels = (images - 30.0) / 2
     expected = slow_evaluate(embed(pixels if scales_input else pixels * 128 + 127.5), issame, 10)

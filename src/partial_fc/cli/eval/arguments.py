@@ -138,6 +138,17 @@ def add_keep(command: argparse.ArgumentParser) -> None:
     add_overwrite(group, "features in --keep")
 
 
+def add_mistakes(command: argparse.ArgumentParser, which: str) -> None:
+    """Add --mistakes; `which` says of what, and by which threshold."""
+    command.add_argument(
+        "--mistakes",
+        metavar="PATH",
+        help=f"wrong pairs, {which}. FILE.csv: a list with fold, score and threshold (cosines), the worst first; a "
+        "folder: that list, pictures of these pairs, a sheet of the worst ones, and the scores of all pairs "
+        "(default: not written)",
+    )
+
+
 def add_output(command: argparse.ArgumentParser) -> None:
     """Add the options of `results.write_results`."""
     group = command.add_argument_group("output", "Beside the table on the terminal.")

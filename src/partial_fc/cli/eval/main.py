@@ -5,7 +5,7 @@ from typing import Optional, Sequence
 from ...output.closed_pipe import quiet_pipe
 from ..parser import Parser
 from ..run import family_parser, run
-from . import embed, ifrt, ijb, megaface, verification
+from . import embed, identify, ifrt, ijb, megaface, pair, verification
 
 
 def parser() -> Parser:
@@ -13,7 +13,7 @@ def parser() -> Parser:
     return family_parser(
         "eval",
         "Evaluate trained models.",
-        (verification, ijb, megaface, ifrt, embed),
+        (verification, ijb, megaface, ifrt, embed, pair, identify),
         "partial-fc eval verification --model models/faces-r50-cosface/model --bin lfw.bin",
     )
 

@@ -7,8 +7,19 @@ from typing import List
 from ...errors import InputError
 from ..options import check_file_to_write, check_folder_to_write
 
-_FILES = ("bin", "list", "pairs", "features", "probe_list", "probe_noises", "distractor_list", "distractor_noises")
-_FOLDERS = ("images", "probe_images", "distractor_images", "probe_features", "distractor_features")
+_FILES = (
+    "bin",
+    "list",
+    "pairs",
+    "features",
+    "landmarks",
+    "calibrate",
+    "probe_list",
+    "probe_noises",
+    "distractor_list",
+    "distractor_noises",
+)
+_FOLDERS = ("images", "gallery", "probe_images", "distractor_images", "probe_features", "distractor_features")
 _WRITTEN_FILES = ("json", "csv", "roc", "histogram", "report")
 _WRITTEN_FOLDERS = ("keep", "write_features")
 
@@ -20,6 +31,7 @@ def check_paths(args: argparse.Namespace) -> None:
         args: parsed arguments of a command; options that it lacks are not checked.
     """
     from ...checkpoint.model_files import check_model_exists  # these import MXNet: --help need not wait for it
+    from ...eval.mistakes import is_list
     from ...eval.onnx_model import is_onnx
 
     for name, kind in [(name, "file") for name in _FILES] + [(name, "folder") for name in _FOLDERS]:
@@ -28,6 +40,9 @@ def check_paths(args: argparse.Namespace) -> None:
     for path in _paths(args, "rec"):
         if not os.path.exists(path):
             raise InputError(f"--rec {path}: no such file or folder")
+    for name in ("left", "right", "photo"):
+        for path in _paths(args, name):
+            _check_input("photo", path, "file")
     for path in _paths(args, "folder"):
         _check_input("FOLDER", path, "folder")
     for name in _paths(args, "model"):
@@ -41,6 +56,8 @@ def check_paths(args: argparse.Namespace) -> None:
     for name in _WRITTEN_FOLDERS:
         for path in _paths(args, name):
             check_folder_to_write(_option(name), path)
+    for path in _paths(args, "mistakes"):
+        (check_file_to_write if is_list(path) else check_folder_to_write)("--mistakes", path)
 
 
 def _check_input(option: str, path: str, kind: str) -> None:

@@ -104,6 +104,17 @@ def on_all_ranks(work: "Callable[[Communicator], None]") -> int:
     return 0
 
 
+def on_rank_0(work: "Callable[[Communicator], None]") -> int:
+    """As `on_all_ranks`, for work on few images, which rank 0 does alone; its errors are raised on every rank."""
+
+    def alone(comm: "Communicator") -> None:
+        with comm.raise_on_all_ranks():
+            if comm.rank == 0:
+                work(comm)
+
+    return on_all_ranks(alone)
+
+
 def check_model_or_features(args: argparse.Namespace) -> None:
     """Raise InputError without --model and --features."""
     if not args.model and not args.features:

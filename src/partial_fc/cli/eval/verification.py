@@ -3,11 +3,12 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ...errors import InputError
 from ..options import add_fit
 from ..run import add_command
-from .arguments import add_model, add_output, model_options
+from .arguments import add_mistakes, add_model, add_output, model_options
 from .paths import check_paths
-from .protocol import choose_computation, on_all_ranks
+from .protocol import choose_computation, on_rank_0
 from .results import write_results
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def add(commands: Any) -> None:
         metavar="FILE",
         help="list of pairs in LFW's format, or lines PATH1 PATH2 LABEL (default: none, see --bin)",
     )
+    add_mistakes(command, "of one model and one set, with mirror images")
     add_fit(command)
     add_model(command)
     add_output(command)
@@ -54,19 +56,27 @@ def add(commands: Any) -> None:
 def _verification(args: argparse.Namespace) -> int:
     from ...distributed.communicator import Communicator as OneRank  # these import MXNet: --help need not wait for it
     from ...eval.embedding import open_embedders
+    from ...eval.mistakes import write_mistakes
     from ...eval.protocols.pair_sets import open_pair_sets
-    from ...eval.protocols.verification_protocol import measure
+    from ...eval.protocols.verification_protocol import compare_pairs, judge, verification_result
 
     def work(comm: "Communicator") -> None:
-        with comm.raise_on_all_ranks():
-            if comm.rank:  # few images: one rank is enough
-                return
-            ctx, precision = choose_computation(args, OneRank())
-            options = model_options(args, comm)._replace(precision=precision)
-            check_paths(args)
-            sets = open_pair_sets(args.bin, args.images, args.pairs, args.size)
-            sizes = {pairs.size for pairs in sets}
-            embedders = open_embedders(args.model, ctx, sizes, options)
-            write_results([measure(embedder, pairs) for embedder in embedders for pairs in sets], args)
+        ctx, precision = choose_computation(args, OneRank())
+        options = model_options(args, comm)._replace(precision=precision)
+        check_paths(args)
+        _check_one(args)
+        sets = open_pair_sets(args.bin, args.images, args.pairs, args.size)
+        embedders = open_embedders(args.model, ctx, {pairs.size for pairs in sets}, options)
+        measured = [(compare_pairs(each, pairs), pairs, each) for each in embedders for pairs in sets]
+        write_results([verification_result(*each) for each in measured], args)
+        if args.mistakes:
+            ((distances, pairs, _),) = measured
+            write_mistakes(args.mistakes, judge(distances, pairs), pairs.names_of_pair, pairs.read_pair)
 
-    return on_all_ranks(work)
+    return on_rank_0(work)
+
+
+def _check_one(args: argparse.Namespace) -> None:
+    """Raise InputError where --mistakes would be of several results."""
+    if args.mistakes and (len(args.model) > 1 or len(args.bin) + bool(args.pairs) > 1):
+        raise InputError("--mistakes is for one --model and one set of pairs")

@@ -46,6 +46,10 @@ class Landmarks:
             self._add(number, line)
         self._names, self.digest = Names(self._rows), digest.hexdigest()
 
+    def __contains__(self, image: str) -> bool:
+        """Whether the file has a line for the image at a path."""
+        return self._names.find(image) is not None
+
     def of(self, image: str) -> np.ndarray:
         """Points (x, y) of the image at a path, (5, 2) float64.
 

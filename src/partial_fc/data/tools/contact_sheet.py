@@ -1,20 +1,16 @@
 """Pictures of a data set: a histogram of images per identity, and a sheet with images of some identities."""
 
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
-import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from ...files import atomic_path
-from ...pictures.labels import Labels
+from ...pictures.sheet import Panel, draw_sheet, save_png
 from ..images.decoding import decode_image, image_kind
 from ..records.data_set import Grouped
 from ..records.record_file import RecordFile
 
 _ROWS = _COLUMNS = 10
-_CELL, _GAP, _NAME_COLUMNS = 96, 4, 40
-_GREY, _CROSS = 200, (150, 60, 60)
 # Larger images are not decoded: a damaged header must not allocate memory without bound.
 _MOST_PIXELS = 2**26
 
@@ -35,7 +31,7 @@ def draw_histogram(path: str, bins: Sequence[Tuple[str, int]]) -> None:
     panel.bar_label(bars)
     panel.set_xlabel("images per identity")
     panel.set_ylabel("identities")
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def draw_contact_sheet(path: str, records: RecordFile, grouped: Grouped, names: Sequence[str]) -> None:
@@ -54,50 +50,16 @@ def draw_contact_sheet(path: str, records: RecordFile, grouped: Grouped, names: 
     """
     count = len(grouped.labels)
     chosen = np.linspace(0, count - 1, min(_ROWS, count)).round().astype(int)
-    step = _CELL + _GAP
-    sheet = np.full((len(chosen) * step, _COLUMNS * step, 3), 255, np.uint8)
-    for row, index in enumerate(chosen):
-        keys = grouped.keys[grouped.edges[index] : grouped.edges[index + 1]][:_COLUMNS]
-        for column, key in enumerate(keys):
-            sheet[row * step : row * step + _CELL, column * step : column * step + _CELL] = _cell(records, int(key))
-    # The size of the sheet at 100 pixels per inch, and space for the names.
-    figure = Figure(figsize=(sheet.shape[1] / 100 + 3, sheet.shape[0] / 100 + 0.5), dpi=100, layout="constrained")
-    panel = figure.subplots()
-    panel.imshow(sheet)
-    panel.set_xticks([])
-    panel.set_yticks(np.arange(len(chosen)) * step + _CELL // 2)
-    shown = [names[index] for index in chosen]
-    labels = Labels.of(shown)
-    for text in panel.set_yticklabels([labels.text(name, _NAME_COLUMNS) for name in shown], fontsize=8):
-        labels.prepare(text)
-    panel.tick_params(length=0)
-    panel.spines[:].set_visible(False)
-    figure.draw_without_rendering()  # the layout, which keeps the shape of the sheet, fits the names at the second pass
-    _save(figure, path)
+    rows = [grouped.keys[grouped.edges[index] : grouped.edges[index + 1]][:_COLUMNS] for index in chosen]
+    images = (map(lambda key: _image(records, int(key)), keys) for keys in rows)
+    draw_sheet(path, [Panel("", images, [[names[index]] for index in chosen], _COLUMNS)])
 
 
-def _cell(records, key):
-    """The image of a record, scaled to fit, uint8 (_CELL, _CELL, 3)."""
-    cell = np.full((_CELL, _CELL, 3), 255, np.uint8)
+def _image(records: RecordFile, key: int) -> Optional[np.ndarray]:
+    """The image of a record, uint8 RGB (H, W, 3); None if it cannot be decoded, or is too large."""
     try:
         content = records.read_record(key).content
         height, width = image_kind(content).size
-        if height * width > _MOST_PIXELS:
-            raise ValueError("too large")
-        image = decode_image(content, (height, width))
+        return decode_image(content, (height, width)) if height * width <= _MOST_PIXELS else None
     except ValueError:  # InputError among them
-        cell[:] = _GREY
-        cv2.line(cell, (0, 0), (_CELL - 1, _CELL - 1), _CROSS, 2)
-        cv2.line(cell, (0, _CELL - 1), (_CELL - 1, 0), _CROSS, 2)
-        return cell
-    scale = _CELL / max(height, width)
-    fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
-    image = cv2.resize(image, fitted, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    top, left = (_CELL - image.shape[0]) // 2, (_CELL - image.shape[1]) // 2
-    cell[top : top + image.shape[0], left : left + image.shape[1]] = image
-    return cell
-
-
-def _save(figure, path):
-    with atomic_path(path) as unfinished:
-        figure.savefig(unfinished, format="png")
+        return None

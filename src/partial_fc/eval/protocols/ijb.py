@@ -8,6 +8,7 @@ recognition/partial_fc/mxnet/evaluation/ijb.py, normalizes the embeddings before
 eval_ijbc.py and evaluation/IJB do not, so that the norm weights an image by its quality.
 """
 
+import math
 from typing import Any, Dict, Optional
 
 import numpy as np
@@ -15,6 +16,8 @@ import numpy as np
 from ...data.progress import progress
 from ...errors import InputError
 from ..embedding import check_finite
+from ..intervals import interval_figures
+from ..mistakes import Verdicts
 from ..output import Result
 from ..roc import FARS, Roc, ScoreCounts, histogram_of_counts, tar_figures
 from .ijb_lists import FaceList, TemplatePairs
@@ -22,6 +25,7 @@ from .unit_features import unit_or_nan, unit_rows
 
 ADDED = {"unit": "normalized", "raw": "as they are", "as saved": "as saved"}  # words for reports
 _ROWS_AT_ONCE = 4096
+_FAR_OF_MISTAKES = 1e-4  # that of published results
 
 
 def pool_templates(features: np.ndarray, faces: FaceList, halves: bool = False, unit: bool = False) -> np.ndarray:
@@ -69,17 +73,49 @@ def compare_templates(templates: np.ndarray, pairs: TemplatePairs) -> np.ndarray
 def ijb_result(
     cosines: np.ndarray, pairs: TemplatePairs, dataset: str, model: str, settings: Optional[Dict[str, Any]] = None
 ) -> Result:
-    """Result of (p,) float32 cosines of the pairs. Figures: numbers of pairs, `auc`, and TAR at FAR 1e-6 to 1e-1."""
+    """Result of (p,) float32 cosines of the pairs.
+
+    Figures: numbers of pairs, `auc`, TAR at FAR 1e-6 to 1e-1 and its intervals.
+    """
     roc = Roc.from_scores(cosines, pairs.issame)
     figures = {
         "pairs": {"same": roc.num_genuine, "different": roc.num_impostor},
         "auc": roc.auc(),
         "tar": tar_figures(roc, FARS, f"{model} on {dataset}"),
+        "tar_interval": interval_figures(roc, FARS),
     }
     histogram = histogram_of_counts(ScoreCounts.of(cosines[pairs.issame]), ScoreCounts.of(cosines[~pairs.issame]))
     settings = settings or {}
     groups = {ADDED[settings["embeddings"]]: figures} if settings else {}
     return Result("ijb", dataset, model, figures, {"": roc.curve()}, {"": histogram}, settings, groups)
+
+
+def judge_templates(cosines: np.ndarray, pairs: TemplatePairs) -> Verdicts:
+    """Verdicts by the threshold for FAR 1e-4, or for the lowest FAR above it that there are enough pairs for; one fold.
+
+    Args:
+        cosines: (p,) float32 of the pairs.
+        pairs: TemplatePairs.
+
+    Raises:
+        InputError: too few pairs for any FAR.
+    """
+    roc = Roc.from_scores(cosines, pairs.issame)
+    points = [roc.at_far(far) for far in FARS if far >= _FAR_OF_MISTAKES]
+    threshold = next((point.threshold for point in points if point and math.isfinite(point.threshold)), None)
+    if threshold is None:
+        raise InputError(f"`mistakes`: no threshold: {roc.why_not(FARS[-1]) or 'pairs of different people score best'}")
+    wrong = (cosines >= threshold) != pairs.issame
+    one_fold, one_threshold = (np.broadcast_to(each, wrong.shape) for each in (0, threshold))  # no memory for each pair
+    return Verdicts(pairs.issame, cosines, one_fold, one_threshold, wrong)
+
+
+def best_faces(faces: FaceList) -> np.ndarray:
+    """(t,) int64: for each template the row of the image of the highest detector's score, the first of equals."""
+    order = np.lexsort((-np.arange(len(faces.scores)), faces.scores))
+    rows = np.empty(len(faces.template_ids), np.int64)
+    rows[faces.templates[order]] = order  # the last one of a template stays
+    return rows
 
 
 def _images_of_medium(faces: FaceList) -> np.ndarray:

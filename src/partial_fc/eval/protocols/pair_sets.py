@@ -38,6 +38,14 @@ class PairSet(NamedTuple):
         """Image `index`, uint8 RGB (H, W, 3); raises InputError naming it."""
         return decode_face(_content(self.images[index]), self.size, self.fits, self.name_of(index))
 
+    def read_pair(self, pair: int) -> Tuple[np.ndarray, np.ndarray]:
+        """Both images of a pair, see `read`."""
+        return self.read(self.rows[2 * pair]), self.read(self.rows[2 * pair + 1])
+
+    def names_of_pair(self, pair: int) -> Tuple[str, str]:
+        """Names of both images of a pair, see `name_of`."""
+        return self.name_of(self.rows[2 * pair]), self.name_of(self.rows[2 * pair + 1])
+
     def name_of(self, index: int) -> str:
         """Name of image `index` for messages: its path, or its first place in the set."""
         image = self.images[index]

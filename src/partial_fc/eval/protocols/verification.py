@@ -63,13 +63,27 @@ def evaluate_distances(distances: np.ndarray, issame: np.ndarray, num_folds: int
     only. Raises ValueError for fewer pairs than folds.
     """
     issame = _checked_pairs(2 * len(distances), issame, num_folds)
+    chosen = fold_thresholds(distances, issame, num_folds)
+    right = (distances < chosen.thresholds[chosen.folds]) == issame
+    accuracies = np.array([right[chosen.folds == fold].mean() for fold in range(num_folds)])
+    return VerificationResult(float(accuracies.mean()), float(accuracies.std()), float(chosen.thresholds.mean()))
+
+
+class FoldThresholds(NamedTuple):
+    """`folds` `(P,)` int64: the fold of each pair, from 0 on; `thresholds` `(folds,)`: by which each fold is judged."""
+
+    folds: np.ndarray
+    thresholds: np.ndarray
+
+
+def fold_thresholds(distances: np.ndarray, issame: np.ndarray, num_folds: int = NUM_FOLDS) -> FoldThresholds:
+    """The FoldThresholds by which `evaluate_distances` judges pairs; arguments and errors as there."""
+    issame = _checked_pairs(2 * len(distances), issame, num_folds)
     folds = np.array_split(np.arange(len(issame)), num_folds)
     correct = np.stack([_num_correct(distances[fold], issame[fold]) for fold in folds])  # (folds, 400)
     train_correct = correct.sum(axis=0) - correct if num_folds > 1 else correct
     best = np.argmax(train_correct, axis=1)  # the first of equals
-    accuracies = correct[np.arange(num_folds), best] / [len(fold) for fold in folds]
-    threshold = THRESHOLDS[best].mean()
-    return VerificationResult(float(accuracies.mean()), float(accuracies.std()), float(threshold))
+    return FoldThresholds(np.repeat(np.arange(num_folds), [len(fold) for fold in folds]), THRESHOLDS[best])
 
 
 def verify(
