@@ -1,6 +1,6 @@
-"""Pictures of a data set: a histogram of images per identity, and a sheet with images of some identities."""
+"""Pictures of a data set: a histogram of images per identity, and sheets with rows of images."""
 
-from typing import Sequence, Tuple
+from typing import NamedTuple, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -13,10 +13,26 @@ from ..records.data_set import Grouped
 from ..records.record_file import RecordFile
 
 _ROWS = _COLUMNS = 10
-_CELL, _GAP, _NAME_COLUMNS = 96, 4, 40
+_CELL, _GAP, _NAME_COLUMNS, _NAME_LINES = 96, 4, 40, 7
 _GREY, _CROSS = 200, (150, 60, 60)
 # Larger images are not decoded: a damaged header must not allocate memory without bound.
 _MOST_PIXELS = 2**26
+
+
+class Row(NamedTuple):
+    """A row of a sheet.
+
+    Attributes:
+        name: written beside it, of any script; what does not fit into the height of the row is left out.
+        records: of the images.
+        keys: numbers of the records, (n,) int64; the first ten are shown.
+        note: lines of plain text below the name.
+    """
+
+    name: str
+    records: RecordFile
+    keys: np.ndarray
+    note: str = ""
 
 
 def draw_histogram(path: str, bins: Sequence[Tuple[str, int]]) -> None:
@@ -41,8 +57,6 @@ def draw_histogram(path: str, bins: Sequence[Tuple[str, int]]) -> None:
 def draw_contact_sheet(path: str, records: RecordFile, grouped: Grouped, names: Sequence[str]) -> None:
     """Write a PNG with a row of images for each of ten identities, spread evenly over all identities.
 
-    Images are scaled to their cells; those that cannot be decoded are grey with a cross.
-
     Args:
         path: of the PNG.
         records: the record file.
@@ -54,26 +68,49 @@ def draw_contact_sheet(path: str, records: RecordFile, grouped: Grouped, names: 
     """
     count = len(grouped.labels)
     chosen = np.linspace(0, count - 1, min(_ROWS, count)).round().astype(int)
+    edges = grouped.edges
+    draw_rows(path, [Row(names[index], records, grouped.keys[edges[index] : edges[index + 1]]) for index in chosen])
+
+
+def draw_rows(path: str, rows: Sequence[Row]) -> None:
+    """Write a PNG of rows of images with names.
+
+    Images are scaled to their cells; those that cannot be decoded are grey with a cross.
+
+    Args:
+        path: of the PNG.
+        rows: from the top.
+
+    Raises:
+        OSError: the PNG cannot be written.
+    """
     step = _CELL + _GAP
-    sheet = np.full((len(chosen) * step, _COLUMNS * step, 3), 255, np.uint8)
-    for row, index in enumerate(chosen):
-        keys = grouped.keys[grouped.edges[index] : grouped.edges[index + 1]][:_COLUMNS]
-        for column, key in enumerate(keys):
-            sheet[row * step : row * step + _CELL, column * step : column * step + _CELL] = _cell(records, int(key))
+    sheet = np.full((len(rows) * step, _COLUMNS * step, 3), 255, np.uint8)
+    for place, row in enumerate(rows):
+        for column, key in enumerate(row.keys[:_COLUMNS].tolist()):
+            top, left = place * step, column * step
+            sheet[top : top + _CELL, left : left + _CELL] = _cell(row.records, key)
     # The size of the sheet at 100 pixels per inch, and space for the names.
     figure = Figure(figsize=(sheet.shape[1] / 100 + 3, sheet.shape[0] / 100 + 0.5), dpi=100, layout="constrained")
     panel = figure.subplots()
     panel.imshow(sheet)
     panel.set_xticks([])
-    panel.set_yticks(np.arange(len(chosen)) * step + _CELL // 2)
-    shown = [names[index] for index in chosen]
-    labels = Labels.of(shown)
-    for text in panel.set_yticklabels([labels.text(name, _NAME_COLUMNS) for name in shown], fontsize=8):
+    panel.set_yticks(np.arange(len(rows)) * step + _CELL // 2)
+    labels = Labels.of([row.name for row in rows])
+    for text in panel.set_yticklabels([_text(labels, row) for row in rows], fontsize=8):
         labels.prepare(text)
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
     figure.draw_without_rendering()  # the layout, which keeps the shape of the sheet, fits the names at the second pass
     _save(figure, path)
+
+
+def _text(labels: Labels, row: Row) -> str:
+    """Text beside a row, of as many lines as are as high as the row."""
+    lines, notes = labels.text(row.name, _NAME_COLUMNS).split("\n"), row.note.splitlines()
+    if len(lines) + len(notes) > _NAME_LINES:
+        lines = [*lines[: _NAME_LINES - len(notes) - 1], "..."]
+    return "\n".join([*lines, *notes])
 
 
 def _cell(records, key):
