@@ -50,34 +50,51 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 def table(cases: Sequence[Dict[str, Any]]) -> Any:
     """Header and rows: of each case, and of the estimate for ten million classes from the last one."""
-    rows = [_row(case, f"{case['classes']:,}", case["seconds"], case["memory_mib"]) for case in cases]
+    rows = [_row(case, f"{case['classes']:,}", 1, f"{case['memory_mib']:,.0f}") for case in cases]
     last = cases[-1]
-    seconds = last["seconds"] * (_ESTIMATED / last["classes"]) ** 2
     if last["classes"] < _ESTIMATED:
-        rows.append(_row(last, f"{_ESTIMATED:,} (estimate)", seconds, None))
-    return ["classes", "size", "threads", "found of planted", "seconds", "hours", "GFLOP/s", "memory MiB"], rows
+        rows.append(_row(last, f"{_ESTIMATED:,} (estimate)", (_ESTIMATED / last["classes"]) ** 2, ""))
+    header = ["classes", "size", "threads", "found of planted", "seconds", "hours", "CPU hours", "GFLOP/s per core"]
+    return [*header, "memory MiB"], rows
 
 
-def _row(case, classes, seconds, memory):
-    speed = case["classes"] ** 2 * case["size"] / case["seconds"] / 1e9  # a product and a sum for each pair's half
+def _row(case: Dict[str, Any], classes: str, times: float, memory: str) -> List[str]:
+    """A row for a case, or, if it has no memory, for an estimate that takes so many times as long."""
     found = f"{case['found']:,} of {case['planted']:,}" if memory else ""
-    shown = [f"{seconds:,.1f}" if seconds < 100 else f"{seconds:,.0f}", f"{seconds / 3600:.2f}", f"{speed:.0f}"]
-    return [classes, str(case["size"]), str(case["workers"]), found, *shown, f"{memory:,.0f}" if memory else ""]
+    seconds, cpu_seconds = times * case["seconds"], times * case["cpu_seconds"]
+    # a product and a sum for each number of half of the pairs
+    speed = case["classes"] ** 2 * case["size"] / case["cpu_seconds"] / 1e9
+    shown = [f"{seconds:,.0f}", f"{seconds / 3600:.2f}", f"{cpu_seconds / 3600:.2f}", f"{speed:.0f}"]
+    return [classes, str(case["size"]), str(case["workers"]), found, *shown, memory]
 
 
 def _measure(folder: str, num_classes: int, size: int, workers: int) -> Dict[str, Any]:
     planted = _write(folder, num_classes, size)
     path = os.path.join(folder, "found.json")
     command = [sys.executable, "-m", "partial_fc", "centers", "conflicts", folder, "--threshold", str(_THRESHOLD)]
-    start = time.perf_counter()
+    start, before = time.perf_counter(), _cpu_seconds()
     environment = {**os.environ, "PYTHONPATH": os.path.join(ROOT, "src")}
     subprocess.run([*command, f"--workers={workers}", f"--json={path}"], check=True, env=environment)
-    seconds = time.perf_counter() - start
+    seconds, cpu_seconds = time.perf_counter() - start, _cpu_seconds() - before
     with open(path) as file:
         found = {(each["first"], each["second"]) for each in json.load(file)["pairs"]}
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     counts = dict(planted=len(planted), found=len(found & planted), listed=len(found))
-    return dict(classes=num_classes, size=size, workers=workers, seconds=seconds, memory_mib=memory, **counts)
+    return dict(
+        classes=num_classes,
+        size=size,
+        workers=workers,
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        memory_mib=memory,
+        **counts,
+    )
+
+
+def _cpu_seconds() -> float:
+    """Of all child processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _write(folder: str, num_classes: int, size: int) -> Set[Tuple[int, int]]:
