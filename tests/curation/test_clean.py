@@ -40,9 +40,9 @@ def test_angles_to_the_mean_of_the_others(count):
 @pytest.mark.parametrize("block", [5, 1024])
 def test_near_duplicates_equal_plain_loops(block, monkeypatch):
     monkeypatch.setattr(identity, "_AT_ONCE", block)
-    vectors = unit(40, size=3)
+    vectors = unit(150, size=3)
     expected = {}
-    for place in range(40):
+    for place in range(len(vectors)):
         for other in range(place):
             if other not in expected and vectors[place] @ vectors[other] >= 0.95:
                 expected[place] = other
@@ -154,5 +154,7 @@ def test_wrong_lists_of_images(faces, capsys):
 
 def test_features_of_other_data_and_wrong_limits(faces, capsys):
     assert run(faces, "--far", "0") == 2 and "--far 0: expected" in capsys.readouterr().err
-    (faces / "features.txt").write_text((faces / "features.txt").read_text().replace("12\t1\n", "12\t2\n"))
-    assert run(faces) == 2 and "features.txt, line 12: " in capsys.readouterr().err
+    records = (faces / "features.txt").read_text()
+    for right, wrong, line in (("12\t1\n", "12\t2\n", 12), ("48\t5\n", "99\t5\n", 48)):
+        (faces / "features.txt").write_text(records.replace(right, wrong))
+        assert run(faces) == 2 and f"features.txt, line {line}: " in capsys.readouterr().err

@@ -115,6 +115,20 @@ def test_equal_centers_are_kept_by_their_number(tmp_path):
         assert found.cosine.max() <= 1
 
 
+def test_the_order_in_which_pairs_are_added_does_not_matter():
+    """Not even for pairs that are equally close."""
+    random = np.random.RandomState(0)
+    first, second = np.triu_indices(30, 1)
+    cosine = random.choice([0.5, 0.6, 0.7], len(first)).astype(np.float32)
+    results = []
+    for order in (np.arange(len(first)), np.arange(len(first))[::-1], random.permutation(len(first))):
+        nearest = Nearest(30, 4)
+        for part in np.array_split(order, 17):
+            nearest.add(first[part], second[part], cosine[part])
+        results.append([each.tolist() for each in nearest.pairs()])
+    assert results[0] == results[1] == results[2]
+
+
 def test_a_center_of_zeros_is_close_to_none_and_one_of_nan_is_refused(tmp_path):
     (tmp_path / "centers").mkdir()
     weight = np.ones((60, SIZE), np.float32)

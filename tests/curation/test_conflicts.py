@@ -24,8 +24,8 @@ NAMES[:7] = [
     '=1+1, "quoted"',
     "顔",
     "m\udce9thode",
-    "long-" * 80,
     "$\\frac$ _x",
+    "long-" * 80,
     "a\u202eb",
 ]
 PLANTED = {0: 0, 5: 0, 2: 2, 3: 2, 11: 2, 6: 6, 9: 6}  # classes that are one person, and the first of them
