@@ -6,9 +6,8 @@ DIR has the files of benchmarks.lfw and benchmarks.omniglot, in itself or in its
 the settings of these, all centers, seed 0. Everything is done by the commands that a user has.
 
 - conflicts: each class is split in two, and the network is trained on the halves, so each class has another one that
-  is the same person or character.
-- overlap: two sets of people, or characters, that the network was not trained on share a third of them, with half of
-  the images on each side.
+  is the same person or character. Then, by the same network: two sets of people, or characters, that it was not
+  trained on share a third of them, with half of the images on each side.
 - clean: 5 % of the images of the training set get the label of another class, 5 % are copied with other pixels, and a
   tenth of the classes are joined in pairs; the network is trained on that.
 
@@ -92,18 +91,18 @@ def measured(what: str, values: Dict[Any, float], planted: Set[Any], limits: Ite
 
 def _conflicts(task: Task, folder: str) -> List[Case]:
     split_classes(f"{folder}/train")
-    _, checkpoint = _trained(task, folder)
+    model, checkpoint = _trained(task, folder)
     found = _run_json("centers", "conflicts", checkpoint, "--threshold", "0.1", "--most", "50")
     names = _names(f"{folder}/records")
     values = {frozenset((each["first"], each["second"])): each["cosine"] for each in found["pairs"]}
     pairs: Dict[str, List[int]] = {}
     for label, name in enumerate(names):
         pairs.setdefault(name.partition("@")[0], []).append(label)
-    return measured("class split in two", values, set(map(frozenset, pairs.values())), _COSINES)
+    cases = measured("class split in two", values, set(map(frozenset, pairs.values())), _COSINES)
+    return cases + _overlap(task, folder, model)
 
 
-def _overlap(task: Task, folder: str) -> List[Case]:
-    model, _ = _trained(task, folder)
+def _overlap(task: Task, folder: str, model: str) -> List[Case]:
     share_classes(f"{folder}/heldout", f"{folder}/a", f"{folder}/b")
     for name in "ab":
         partial_fc("data", "pack", f"{folder}/{name}", f"{folder}/{name}-records", f"--size={task.size}")
@@ -140,7 +139,7 @@ def _clean(task: Task, folder: str) -> List[Case]:
     return cases + measured("two classes under one label", apart, planted.joined, [-each for each in _APART])
 
 
-PARTS: Dict[str, Callable[[Task, str], List[Case]]] = {"conflicts": _conflicts, "overlap": _overlap, "clean": _clean}
+PARTS: Dict[str, Callable[[Task, str], List[Case]]] = {"conflicts": _conflicts, "clean": _clean}
 
 
 def _trained(task: Task, folder: str) -> Tuple[str, str]:
