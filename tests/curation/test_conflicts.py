@@ -16,6 +16,7 @@ from partial_fc.data.records.data_set import DataSet
 from partial_fc.data.records.record_writer import write_records
 
 from helpers.faces import face, write_faces
+from helpers.features import write_features
 
 NUM_CLASSES, SIZE = 12, 16
 NAMES = [f"person {label}" for label in range(NUM_CLASSES)]
@@ -97,6 +98,27 @@ def test_threshold_most_and_pairs_of_different_people(checkpoint, tmp_path, caps
     (tmp_path / "different.txt").write_text("9 6 1\n")
     assert run(checkpoint, "--different", tmp_path / "different.txt") == 2
     assert "different.txt, line 1: expected two labels" in capsys.readouterr().err
+
+
+def test_by_the_means_of_features(checkpoint, faces, tmp_path, capsys):
+    """Labels without images have no mean; labels stay what they are."""
+    centers_of = CenterFiles(str(checkpoint)).take(np.arange(NUM_CLASSES))[0]
+    random = np.random.RandomState(1)
+    features = tmp_path / "features.npy"
+    write_features(features, faces, lambda key, label: centers_of[label] * random.uniform(1, 9))
+    assert run(features, "--rec", faces, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [[member["label"] for member in cluster] for cluster in found["clusters"]] == [[2, 3, 11], [6, 9], [0, 5]]
+    kept = np.loadtxt(tmp_path / "features.txt", dtype=int)[:, 1] > 0
+    np.save(features, np.load(features)[kept])
+    lines_kept = [line for line, keep in zip(lines(tmp_path / "features.txt"), kept) if keep]
+    (tmp_path / "features.txt").write_text("\n".join(lines_kept))
+    assert run(features, "--json", "--apply", tmp_path / "lists") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [[member["label"] for member in cluster] for cluster in found["clusters"]] == [[2, 3, 11], [6, 9]]
+    assert found["classes"] == 11 and lines(tmp_path / "lists" / "label-map.txt")[0] == "0\t1"
+    (tmp_path / "features.txt").write_text("\n".join(lines_kept).replace("4\t1\n", "4\t2\n"))
+    assert run(features, "--rec", faces) == 2 and "features.txt, line 1: " in capsys.readouterr().err
 
 
 def test_lists_are_what_merge_split_and_map_take(checkpoint, faces, tmp_path):

@@ -15,7 +15,8 @@ log = logging.getLogger("partial_fc")
 
 _CONFLICTS = """\
 Find classes whose centers are close to each other: probably one person under several labels. All pairs are compared,
-block by block, whatever the number of classes. Close classes are grouped into clusters.
+block by block, whatever the number of classes. Close classes are grouped into clusters. Instead of centers, the means
+of the features of each class can be compared, which finds more after a long training on few images.
 
 With --rec the report has names and numbers of images, and --pictures shows the images of each cluster, so that you can
 decide. List pairs of different people in a file for --different. --apply writes lists: label-map.txt, which joins each
@@ -33,7 +34,11 @@ def add_conflicts(commands: Any, centers: str) -> None:
         description=_CONFLICTS,
         example="partial-fc centers conflicts CHECKPOINT --rec data/faces --pictures pictures --apply lists",
     )
-    command.add_argument("source", metavar="CHECKPOINT", help=centers)
+    command.add_argument(
+        "source",
+        metavar="CHECKPOINT",
+        help=f"{centers}; or what `partial-fc eval embed FEATURES --rec DATA` writes, a file .npy",
+    )
     command.add_argument("--rec", metavar="SOURCE", help=f"{RECORDS} (default: none, see --pictures)")
     command.add_argument(
         "--sub-centers",
@@ -42,7 +47,7 @@ def add_conflicts(commands: Any, centers: str) -> None:
         help="centers of each of the classes, of which the two closest count (default: as the checkpoint says; 1 in "
         "folders of centers only)",
     )
-    add_search(command, 0.5, "classes' centers", "their labels")
+    add_search(command, 0.5, "classes' centers or means", "their labels")
     add_findings(command, "one per cluster with a row of images per class; needs --rec")
 
 
@@ -79,4 +84,5 @@ def _conflicts(args: argparse.Namespace) -> None:
         count = write_lists(args.apply, found, people, args.overwrite)
         path = os.path.join(args.apply, LABEL_MAP)
         log.info("%d identities: data merge %s OUT --labels %s", count, args.rec or "DATA", path)
-        log.info("their centers: centers map %s OUT --labels %s --num-classes %d", args.source, path, count)
+        checkpoint = "CHECKPOINT" if args.source.endswith(".npy") else args.source
+        log.info("their centers: centers map %s OUT --labels %s --num-classes %d", checkpoint, path, count)

@@ -1,4 +1,4 @@
-"""Classes whose centers are close: probably one person under several labels."""
+"""Classes whose centers or mean embeddings are close: probably one person under several labels."""
 
 import os
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
@@ -11,8 +11,7 @@ from ..data.tools.contact_sheet import Row
 from .close_pairs import close_pairs
 from .clusters import clusters, joined_labels, without_different
 from .nearest import Pairs
-from .people import People, title
-from .vectors import CenterVectors
+from .people import People, open_vectors, title
 
 LABEL_MAP, LEAVE_OUT, CLOSE = "label-map.txt", "leave-out.txt", "close-identities.txt"
 _NAMED = 10  # members of a cluster in a line of text
@@ -32,8 +31,8 @@ class Conflicts(NamedTuple):
     """What `find_conflicts` has found.
 
     Attributes:
-        source: folder of the centers.
-        num_classes: of them.
+        source: folder of the centers, or file of features.
+        labels: of the classes, (n,) int64, ascending.
         threshold: cosine.
         pairs: of classes, the closest first.
         clusters: members of each, that of the closest pair first; within a cluster the class with the most images,
@@ -41,7 +40,7 @@ class Conflicts(NamedTuple):
     """
 
     source: str
-    num_classes: int
+    labels: np.ndarray
     threshold: float
     pairs: Pairs
     clusters: List[List[Member]]
@@ -57,27 +56,26 @@ def find_conflicts(
     workers: int = 1,
     progress: Progress = iter,
 ) -> Conflicts:
-    """Pairs of classes whose centers have a cosine of `threshold` or more, in clusters.
+    """Pairs of classes whose centers, or mean embeddings, have a cosine of `threshold` or more, in clusters.
 
     Args:
-        source: a checkpoint, or another folder of centers.
+        source: a checkpoint, or another folder of centers; or a file NAME.npy of features.
         threshold, most, workers, progress: see `close_pairs`.
-        people: of the data set that the centers were trained on.
-        sub_centers: see CenterVectors.
+        people: of the data set that the centers were trained on, or the features are of.
+        sub_centers: of centers, see CenterVectors.
         different: path of a list of pairs to leave out, see `without_different`.
 
     Raises:
-        InputError: as CenterVectors, `close_pairs` and `without_different`; `people` has labels that have no center.
+        InputError: as `open_vectors`, `close_pairs` and `without_different`.
     """
-    vectors = CenterVectors(source, sub_centers)
-    if people:
-        people.check_labels(vectors.num_classes, source)
-    pairs = close_pairs(vectors, threshold, most, workers=workers, progress=progress)
+    vectors = open_vectors(source, people, sub_centers)
+    found = close_pairs(vectors, threshold, most, workers=workers, progress=progress)
+    pairs = Pairs(vectors.labels[found.first], vectors.labels[found.second], found.cosine)
     if different:
         pairs = without_different(pairs, different, ordered=False)
     members = _members(pairs, people)
     groups = [sorted((members[label] for label in group.tolist()), key=_most_first) for group in clusters(pairs)]
-    return Conflicts(source, vectors.num_classes, threshold, pairs, groups)
+    return Conflicts(source, vectors.labels, threshold, pairs, groups)
 
 
 def _most_first(member: Member) -> Tuple[int, int]:
@@ -99,7 +97,7 @@ def conflicts_facts(found: Conflicts) -> Dict[str, Any]:
     """The conflicts as a dictionary that JSON can hold: `centers`, `classes`, `threshold`, `pairs`, `clusters`."""
     return {
         "centers": found.source,
-        "classes": found.num_classes,
+        "classes": len(found.labels),
         "threshold": found.threshold,
         "pairs": found.pairs.as_dictionaries(),
         "clusters": [[_rounded(member) for member in cluster] for cluster in found.clusters],
@@ -122,7 +120,7 @@ def conflicts_text(found: Conflicts) -> List[str]:
     classes = sum(map(len, found.clusters))
     lines = [
         f"{found.source}: {len(found.pairs.first):,} pairs with a cosine of {found.threshold:g} or more: "
-        f"{len(found.clusters):,} clusters of {classes:,} of {found.num_classes:,} classes"
+        f"{len(found.clusters):,} clusters of {classes:,} of {len(found.labels):,} classes"
     ]
     for number, cluster in enumerate(found.clusters, start=1):
         closest = max(member.cosine for member in cluster)
@@ -163,7 +161,7 @@ def write_lists(folder: str, found: Conflicts, people: Optional[People], overwri
         InputError: as `prepared_output`.
         OSError: naming a file that cannot be written.
     """
-    labels = people.labels if people else np.arange(found.num_classes)
+    labels = people.labels if people else found.labels
     groups = [[member for member in cluster if member.images != 0] for cluster in found.clusters]
     joined = joined_labels([np.array([member.label for member in group]) for group in groups if group], labels)
     with prepared_output(folder, [people.data_set] if people else [], overwrite, (LABEL_MAP, LEAVE_OUT, CLOSE)):

@@ -5,15 +5,13 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import numpy as np
 
-from ..checkpoint.record_features import RecordFeatures
 from ..data.progress import Progress
 from ..data.records.data_set import prepared_output, write_lines
 from ..data.tools.contact_sheet import Row
 from .close_pairs import close_pairs
 from .clusters import joined_labels, without_different
 from .nearest import Pairs
-from .people import People
-from .vectors import CenterVectors, MeanVectors, Vectors
+from .people import People, open_vectors
 
 LABEL_MAP, LEAVE_OUT, SHARED = "label-map.txt", "leave-out.txt", "shared-identities.txt"
 
@@ -64,9 +62,9 @@ def find_overlap(
         different: path of a list of pairs to leave out, labels in the first and the second; see `without_different`.
 
     Raises:
-        InputError: as `close_pairs` and `without_different`; features or centers that are not of the data set.
+        InputError: as `open_vectors`, `close_pairs` and `without_different`.
     """
-    first, second = (_vectors(each, path) for each, path in zip(people, by))
+    first, second = (open_vectors(path, each) for each, path in zip(people, by))
     found = close_pairs(first, threshold, most, second, workers, progress)
     pairs = Pairs(first.labels[found.first], second.labels[found.second], found.cosine)
     known = np.isin(pairs.first, people[0].labels) & np.isin(pairs.second, people[1].labels)
@@ -74,17 +72,6 @@ def find_overlap(
     if different:
         pairs = without_different(pairs, different)
     return Overlap(people, threshold, pairs, _matches(people, pairs))
-
-
-def _vectors(people: People, path: str) -> Vectors:
-    """Vectors of the identities of a data set."""
-    if path.endswith(".npy"):
-        features = RecordFeatures(path)
-        people.check_features(features)
-        return MeanVectors(features)
-    centers = CenterVectors(path)
-    people.check_labels(centers.num_classes, path)
-    return centers
 
 
 def _matches(people: Tuple[People, People], pairs: Pairs) -> List[Match]:

@@ -11,6 +11,7 @@ from ..data.progress import Progress
 from ..data.records.data_set import DataSet, prepared_output
 from ..data.tools.contact_sheet import Row, draw_rows
 from ..errors import InputError
+from .vectors import CenterVectors, MeanVectors, Vectors
 
 _IN_A_ROW, _MOST_SHEETS, _MOST_ROWS = 10, 200, 20
 _SHORT = 60  # characters of a name in a line of text
@@ -81,6 +82,28 @@ class People:
                 f"{features.label_file}, line {wrong[0] + 1}: {self.data_set.records.path} has no record "
                 f"{features.keys[wrong[0]]} with label {features.labels[wrong[0]]}: features of another data set"
             )
+
+
+def open_vectors(path: str, people: Optional[People] = None, sub_centers: Optional[int] = None) -> Vectors:
+    """Vectors of the identities of a data set: the means of features, or centers.
+
+    Args:
+        path: of a file NAME.npy of features, or of a folder of centers.
+        people: of the data set that the features are of, or that the centers were trained on, if it is known.
+        sub_centers: see CenterVectors.
+
+    Raises:
+        InputError: as MeanVectors and CenterVectors; they are not of the data set.
+    """
+    if path.endswith(".npy"):
+        features = RecordFeatures(path)
+        if people:
+            people.check_features(features)
+        return MeanVectors(features)
+    centers = CenterVectors(path, sub_centers)
+    if people:
+        people.check_labels(centers.num_classes, path)
+    return centers
 
 
 def title(label: int, name: str, images: Optional[int]) -> str:
