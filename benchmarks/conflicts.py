@@ -6,8 +6,9 @@ DIR has the files of benchmarks.lfw and benchmarks.omniglot, in itself or in its
 the settings of these, all centers, seed 0. Everything is done by the commands that a user has.
 
 - conflicts: each class is split in two, and the network is trained on the halves, so each class has another one that
-  is the same person or character. Then, by the same network: two sets of people, or characters, that it was not
-  trained on share a third of them, with half of the images on each side.
+  is the same person or character; they are compared by centers, and by the means of features. Then, by the same
+  network: two sets of people, or characters, that it was not trained on share a third of them, with half of the images
+  on each side.
 - clean: 5 % of the images of the training set get the label of another class, 5 % are copied with other pixels, and a
   tenth of the classes are joined in pairs; the network is trained on that.
 
@@ -92,14 +93,20 @@ def measured(what: str, values: Dict[Any, float], planted: Set[Any], limits: Ite
 def _conflicts(task: Task, folder: str) -> List[Case]:
     split_classes(f"{folder}/train")
     model, checkpoint = _trained(task, folder)
-    found = _run_json("centers", "conflicts", checkpoint, "--threshold", "0.1", "--most", "50")
-    names = _names(f"{folder}/records")
+    records, features = f"{folder}/records", f"{folder}/features.npy"
+    _embed(model, records, features)
+    cases = found_halves("class split in two, by centers", checkpoint, records)
+    return cases + found_halves("class split in two, by means", features, records) + _overlap(task, folder, model)
+
+
+def found_halves(what: str, source: str, records: str) -> List[Case]:
+    """Cases of classes that `split_classes` has split, by a checkpoint or features of the records."""
+    found = _run_json("centers", "conflicts", source, "--threshold", "0.1", "--most", "50")
     values = {frozenset((each["first"], each["second"])): each["cosine"] for each in found["pairs"]}
-    pairs: Dict[str, List[int]] = {}
-    for label, name in enumerate(names):
-        pairs.setdefault(name.partition("@")[0], []).append(label)
-    cases = measured("class split in two", values, set(map(frozenset, pairs.values())), _COSINES)
-    return cases + _overlap(task, folder, model)
+    halves: Dict[str, List[int]] = {}
+    for label, name in enumerate(_names(records)):
+        halves.setdefault(name.partition("@")[0], []).append(label)
+    return measured(what, values, set(map(frozenset, halves.values())), _COSINES)
 
 
 def _overlap(task: Task, folder: str, model: str) -> List[Case]:

@@ -31,7 +31,7 @@ class Cleaning(NamedTuple):
         people: of the data set.
         images: that were examined.
         limits: see Limits.
-        unusual: identities, in the order of their labels.
+        unusual: identities, that with the largest share of suspicious images first.
     """
 
     people: People
@@ -59,8 +59,9 @@ def find_unusual(people: People, features_path: str, limits: Limits, progress: P
     unusual = []
     for rows in progress(groups):
         findings = examine(unit_features(features, rows), limits)
-        if any(len(found) for found in (findings.far, findings.duplicates, findings.second)):
+        if findings.num_images:
             unusual.append(Unusual(int(features.labels[rows[0]]), features.keys[rows], findings))
+    unusual.sort(key=lambda each: -each.findings.num_images / len(each.keys))
     return Cleaning(people, len(order), limits, unusual)
 
 

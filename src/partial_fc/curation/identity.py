@@ -40,6 +40,11 @@ class Findings(NamedTuple):
     second: np.ndarray
     apart: float
 
+    @property
+    def num_images(self) -> int:
+        """Number of images of which something was found."""
+        return len({*self.far.tolist(), *self.duplicates.tolist(), *self.second.tolist()})
+
 
 def examine(vectors: np.ndarray, limits: Limits) -> Findings:
     """What is unusual about an identity.
