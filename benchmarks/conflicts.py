@@ -30,8 +30,8 @@ from .precision import TASKS, Task
 from .training import folder_with, pack, partial_fc, train
 
 _TASKS = {"LFW": TASKS["LFW, r=1"], "Omniglot": TASKS["Omniglot, r=1"]}
-_COSINES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-_DEGREES = (60, 65, 70, 75, 80, 85)
+_COSINES = (0.3, 0.4, 0.5, 0.6, 0.7)
+_DEGREES = (65, 70, 75, 80, 85)
 _COPIES = (0.9, 0.95, 0.97, 0.98, 0.99)
 _APART = (0.1, 0.2, 0.3, 0.4, 0.5)
 Case = Dict[str, Any]
@@ -59,17 +59,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def table(cases: Sequence[Case]) -> Tuple[List[str], List[List[str]]]:
-    """Header and rows of the results.
+    """Header and rows of the results: a row for each task and kind of mistake, with a cell for each limit.
 
     Args:
-        cases: `task`, `what`, `limit`, `planted`, `listed`, `precision` (None if nothing is listed) and `recall`.
+        cases: `task`, `what`, `limit`, `planted`, `precision` (None if nothing is listed) and `recall`.
     """
-    rows = []
+    rows: Dict[Tuple[str, str], List[str]] = {}
     for case in cases:
-        shares = ["" if case[name] is None else f"{case[name]:.1%}" for name in ("precision", "recall")]
-        counts = [str(case[name]) for name in ("planted", "listed")]
-        rows.append([case["task"], case["what"], f"{case['limit']:g}", *counts, *shares])
-    return ["task", "planted", "limit", "number", "listed", "precision", "recall"], rows
+        row = rows.setdefault((case["task"], case["what"]), [case["task"], case["what"], str(case["planted"])])
+        precision = "-" if case["precision"] is None else f"{case['precision']:.0%}"
+        row.append(f"{case['limit']:g}: {precision}, {case['recall']:.0%}")
+    limits = max(map(len, rows.values())) - 3
+    return ["task", "planted", "number", "limit: precision, recall", *[""] * (limits - 1)], list(rows.values())
 
 
 def measured(what: str, values: Dict[Any, float], planted: Set[Any], limits: Iterable[float]) -> List[Case]:
