@@ -30,7 +30,7 @@ from .precision import TASKS, Task
 from .training import folder_with, pack, partial_fc, train
 
 _TASKS = {"LFW": TASKS["LFW, r=1"], "Omniglot": TASKS["Omniglot, r=1"]}
-_COSINES = (0.3, 0.4, 0.5, 0.6, 0.7)
+_COSINES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _DEGREES = (65, 70, 75, 80, 85)
 _COPIES = (0.9, 0.95, 0.97, 0.98, 0.99)
 _APART = (0.1, 0.2, 0.3, 0.4, 0.5)
