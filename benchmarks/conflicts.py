@@ -7,8 +7,8 @@ the settings of these, all centers, seed 0. Everything is done by the commands t
 
 - conflicts: each class is split in two, and the network is trained on the halves, so each class has another one that
   is the same person or character; they are compared by centers, and by the means of features. Then, by the same
-  network: two sets of people, or characters, that it was not trained on share a third of them, with half of the images
-  on each side.
+  network, for people or characters that it was not trained on: two sets share a third of them, with half of the images
+  on each side; and a set with the mistakes of `clean`, "unseen".
 - clean: 5 % of the images of the training set get the label of another class, 5 % are copied with other pixels, and a
   tenth of the classes are joined in pairs; the network is trained on that.
 
@@ -20,12 +20,13 @@ import argparse
 import glob
 import json
 import os
+import shutil
 import sys
 import tempfile
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from .measure import print_table, write_json
-from .planted import add_noise, share_classes, split_classes
+from .planted import Noise, add_noise, share_classes, split_classes
 from .precision import TASKS, Task
 from .training import folder_with, pack, partial_fc, train
 
@@ -69,8 +70,9 @@ def table(cases: Sequence[Case]) -> Tuple[List[str], List[List[str]]]:
         row = rows.setdefault((case["task"], case["what"]), [case["task"], case["what"], str(case["planted"])])
         precision = "-" if case["precision"] is None else f"{case['precision']:.0%}"
         row.append(f"{case['limit']:g}: {precision}, {case['recall']:.0%}")
-    limits = max(map(len, rows.values())) - 3
-    return ["task", "planted", "number", "limit: precision, recall", *[""] * (limits - 1)], list(rows.values())
+    width = max(map(len, rows.values()))
+    header = ["task", "planted", "number", "limit: precision, recall"]
+    return header + [""] * (width - len(header)), [row + [""] * (width - len(row)) for row in rows.values()]
 
 
 def measured(what: str, values: Dict[Any, float], planted: Set[Any], limits: Iterable[float]) -> List[Case]:
@@ -97,7 +99,8 @@ def _conflicts(task: Task, folder: str) -> List[Case]:
     records, features = f"{folder}/records", f"{folder}/features.npy"
     _embed(model, records, features)
     cases = found_halves("class split in two, by centers", checkpoint, records)
-    return cases + found_halves("class split in two, by means", features, records) + _overlap(task, folder, model)
+    cases += found_halves("class split in two, by means", features, records)
+    return cases + _unseen(task, folder, model) + _overlap(task, folder, model)
 
 
 def found_halves(what: str, source: str, records: str) -> List[Case]:
@@ -127,24 +130,36 @@ def _overlap(task: Task, folder: str, model: str) -> List[Case]:
     return measured("identity in both sets", shown, planted, _COSINES)
 
 
+def _unseen(task: Task, folder: str, model: str) -> List[Case]:
+    shutil.copytree(f"{folder}/heldout", f"{folder}/unseen")
+    planted = add_noise(f"{folder}/unseen")
+    partial_fc("data", "pack", f"{folder}/unseen", f"{folder}/unseen-records", f"--size={task.size}")
+    return found_noise(planted, model, f"{folder}/unseen-records", ", unseen")
+
+
 def _clean(task: Task, folder: str) -> List[Case]:
     planted = add_noise(f"{folder}/train")
     model, _ = _trained(task, folder)
-    records, features = f"{folder}/records", f"{folder}/features.npy"
+    return found_noise(planted, model, f"{folder}/records")
+
+
+def found_noise(planted: Noise, model: str, records: str, which: str = "") -> List[Case]:
+    """Cases of the mistakes that `add_noise` has planted into records, by a model; `which` ends their names."""
+    features = f"{records}.npy"
     _embed(model, records, features)
     found = _run_json("data", "clean", records, features, "--far", "1", "--duplicate", "1", "--apart", "1")
     assert found["images"] == planted.images
     one_person = [each for each in found["found"] if each["label"] not in planted.joined]
     far = {each["record"]: each["value"] for each in one_person if each["finding"] == "far"}
-    cases = measured("image with another label", far, planted.flipped, _DEGREES)
+    cases = measured(f"image with another label{which}", far, planted.flipped, _DEGREES)
     for limit in _COPIES:
         found_copies = _run_json("data", "clean", records, features, "--duplicate", str(limit))["found"]
         pairs = [(each["record"], each["other"]) for each in found_copies if each["finding"] == "duplicate"]
         # of a copy and its original the later record is listed, whichever it is
         copies = {other if other in planted.copied else record: limit for record, other in pairs}
-        cases += measured("copy of an image", copies, planted.copied, [limit])
+        cases += measured(f"copy of an image{which}", copies, planted.copied, [limit])
     apart = {each["label"]: -each["value"] for each in found["found"] if each["finding"] == "second group"}
-    return cases + measured("two classes under one label", apart, planted.joined, [-each for each in _APART])
+    return cases + measured(f"two classes under one label{which}", apart, planted.joined, [-each for each in _APART])
 
 
 PARTS: Dict[str, Callable[[Task, str], List[Case]]] = {"conflicts": _conflicts, "clean": _clean}
