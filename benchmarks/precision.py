@@ -8,9 +8,7 @@ difference is paired. About 35 minutes on two cores.
 """
 
 import argparse
-import glob
 import itertools
-import os
 import statistics
 import sys
 import tempfile
@@ -22,7 +20,7 @@ from partial_fc.device import choose_precision
 
 from . import lfw, omniglot
 from .measure import print_table, write_json
-from .training import CPU_PRECISIONS, DrawTwo, figures, pack, train
+from .training import CPU_PRECISIONS, DrawTwo, figures, folder_with, pack, train
 
 MAX_DIFFERENCE = 0.5  # points of accuracy
 _FLOAT32, _LOW = CPU_PRECISIONS
@@ -70,7 +68,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     arguments.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings in each precision (3)")
     arguments.add_argument("--json", metavar="FILE", help="write the results to this file, too, after each training")
     args = arguments.parse_args(argv)
-    folders = {name: _folder(args.data, TASKS[name].files, arguments) for name in args.only}
+    folders = {name: folder_with(args.data, TASKS[name].files, arguments) for name in args.only}
     cases: List[Case] = []
     for name, folder in folders.items():
         for case in _train(name, folder, range(args.seeds)):
@@ -83,14 +81,6 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if too_far:
         print(f"error: {', '.join(too_far)}: more than {MAX_DIFFERENCE} points apart", file=sys.stderr)
     return int(bool(too_far))
-
-
-def _folder(data: str, files: Sequence[str], arguments: argparse.ArgumentParser) -> str:
-    """The folder, DIR or one in it, that has the files."""
-    for folder in (data, *sorted(glob.glob(os.path.join(glob.escape(data), "*", "")))):
-        if all(os.path.isfile(os.path.join(folder, file)) for file in files):
-            return folder
-    arguments.error(f"argument --data: neither {data} nor a folder in it has {' and '.join(files)}")
 
 
 def _train(name: str, data: str, seeds: Sequence[int]) -> Iterator[Case]:

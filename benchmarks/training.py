@@ -1,6 +1,7 @@
 """What benchmarks share that train on images of a data set: folders to records and pairs, and these to a summary."""
 
 import argparse
+import glob
 import json
 import os
 import random
@@ -33,6 +34,14 @@ def parser(name: str, description: str, files: Sequence[str], precisions: bool =
     return result
 
 
+def folder_with(data: str, files: Sequence[str], arguments: argparse.ArgumentParser) -> str:
+    """The folder, `data` or one in it, that has the files; without any the program ends with an error."""
+    for folder in (data, *sorted(glob.glob(os.path.join(glob.escape(data), "*", "")))):
+        if all(os.path.isfile(os.path.join(folder, file)) for file in files):
+            return folder
+    arguments.error(f"argument --data: neither {data} nor a folder in it has {' and '.join(files)}")
+
+
 def save_image(folder: str, identity: str, name: str, content: bytes) -> None:
     """Write an encoded image to FOLDER/IDENTITY/NAME."""
     os.makedirs(os.path.join(folder, identity), exist_ok=True)
@@ -59,9 +68,8 @@ def pack(folder: str, size: int, draw_two: DrawTwo) -> str:
     images = {name: range(1, 1 + len(os.listdir(f"{folder}/heldout/{name}"))) for name in names}
     with open(pairs, "w") as file:
         file.writelines(f"{line}\n" for line in draw_pairs(images, draw_two))
-    command = sys.executable, "-m", "partial_fc", "data", "pack"
-    _run(*command, f"{folder}/train", records, f"--size={size}")
-    _run(*command, f"{folder}/heldout", f"{folder}/packed", f"--size={size}", f"--pairs={pairs}")
+    partial_fc("data", "pack", f"{folder}/train", records, f"--size={size}")
+    partial_fc("data", "pack", f"{folder}/heldout", f"{folder}/packed", f"--size={size}", f"--pairs={pairs}")
     os.rename(f"{folder}/packed/heldout.bin", f"{records}/heldout.bin")
     return records
 
@@ -126,6 +134,11 @@ def figures(summary: Dict[str, Any], *further: str) -> Dict[str, Any]:
     """The figures of a summary that benchmarks report, and further ones by name."""
     keys = ("accuracy", "accuracy_untrained", "accuracy_pixels", "train_seconds", "images_per_second", "ranks")
     return {key: summary[key] for key in (*keys, "sample_ratio", *further)}
+
+
+def partial_fc(*arguments: str) -> None:
+    """Run a command of `partial-fc`; raises subprocess.CalledProcessError if it failed, its output says why."""
+    _run(sys.executable, "-m", "partial_fc", *arguments)
 
 
 def _run(*command):

@@ -24,6 +24,7 @@ ROOMS = {
     "checkpoint": {"distributed", "head", "lists"},
     "data": {"distributed", "lists", "pictures"},
     "doctor": {"device", "distributed", "head"},
+    "curation": {"checkpoint", "data", "lists", "pictures"},
     "eval": {"backbone", "checkpoint", "data", "device", "distributed", "lists", "pictures"},
     "training": {
         "backbone",

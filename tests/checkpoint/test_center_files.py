@@ -25,6 +25,13 @@ def test_centers_are_read_by_any_number_of_ranks(writers, readers, tmp_path):
         assert np.array_equal(array, expected)
 
 
+def test_the_state_is_read_on_demand_only(tmp_path):
+    weight, _ = save(tmp_path, 3)
+    blocks = list(CenterFiles(str(tmp_path)).blocks(4, 29, with_state=False))
+    assert {len(block) for block in blocks} == {2}  # first class and weight
+    assert np.array_equal(np.concatenate([block[1] for block in blocks]), weight[4:29])
+
+
 @pytest.mark.parametrize("writers, readers", [(1, 5), (5, 1), (5, 5), (5, 2)])
 def test_more_ranks_than_classes(writers, readers, tmp_path):
     values = save(tmp_path, writers, num_classes=3)

@@ -210,13 +210,19 @@ def test_map_command_by_labels_and_by_names(tmp_path):
         assert np.array_equal(by_labels[[0, 2]], expected[[30, 7]]) and np.array_equal(by_labels, by_names)
 
 
+def test_of_several_old_classes_that_become_one_the_first_keeps_its_center(tmp_path):
+    values = save(tmp_path, 2)
+    map_centers(str(tmp_path), str(tmp_path / "out"), 2, np.array([[1, 20], [0, 3], [1, 7]]))
+    for found, expected in zip(read(tmp_path / "out"), values):
+        assert np.array_equal(found, expected[[3, 20]])
+
+
 @pytest.mark.parametrize(
     "pairs, message",
     [
         ([[40, 0]], r"new label 40 lies outside \[0, 40\)"),
         ([[0, 31]], r"old label 31 lies outside \[0, 31\)"),
         ([[-1, 0]], "new label -1"),
-        ([[1, 0], [1, 2]], "new label 1 is repeated"),
         ([[1, 5], [2, 5]], "old label 5 is repeated"),
     ],
 )

@@ -26,15 +26,19 @@ from partial_fc.checkpoint.convert_centers import import_numpy, import_original
 from partial_fc.checkpoint.label_map import match_identities, read_label_map
 from partial_fc.checkpoint.model_files import load_arrays, save_arrays, save_model
 from partial_fc.checkpoint.symbol_file import check_size
+from partial_fc.curation.clusters import without_different
+from partial_fc.curation.nearest import Pairs
 from partial_fc.data.images.align import Landmarks
 from partial_fc.data.images.decoding import decode_image, encode_jpeg, image_kind
 from partial_fc.data.images.fit import decode_any
+from partial_fc.data.records.data_set import Grouped
 from partial_fc.data.records.identity_ranges import empty_identities
 from partial_fc.data.records.index import rebuild_index
 from partial_fc.data.records.record_file import RecordFile, read_property
 from partial_fc.data.records.record_writer import record_files, write_records
 from partial_fc.data.tools.check import check
 from partial_fc.data.tools.glint360k import Release, prepare
+from partial_fc.data.tools.identity_lists import read_joined
 from partial_fc.data.tools.info import info
 from partial_fc.data.tools.pack_state import UnfinishedPack
 from partial_fc.data.tools.pairs import read_pairs
@@ -297,6 +301,9 @@ def use_lists(folder, tally):
     ):
         tally.attempt(function, f"{folder}/{name}")
     tally.attempt(match_identities, f"{folder}/old", f"{folder}/new")
+    two = np.arange(3)
+    tally.attempt(read_joined, f"{folder}/map", [Grouped(two[:2], two, two[1:])])
+    tally.attempt(without_different, Pairs(two, two, two), f"{folder}/map")
     tally.attempt(parse_hosts, read(f"{folder}/hosts").decode("latin-1"))
 
 

@@ -147,8 +147,8 @@ class CenterFiles:
                 "sub_centers; `partial-fc centers map` makes centers for other identities, `dominant` drops sub-centers"
             )
 
-    def blocks(self, start: int, stop: int) -> Iterator[Block]:
-        """Blocks of the classes [start, stop), in order, at most 16 MB each.
+    def blocks(self, start: int, stop: int, with_state: bool = True) -> Iterator[Block]:
+        """Blocks of the classes [start, stop), in order, at most 16 MB each; without the state only `weight` is read.
 
         Raises:
             InputError: some of the classes are in none of the files.
@@ -162,7 +162,7 @@ class CenterFiles:
             )
         for begin, end, shard in parts:
             if begin < end:
-                yield from self._blocks_of(shard, begin, end)
+                yield from self._blocks_of(shard, begin, end, shard.states if with_state else ())
 
     def take(self, classes: np.ndarray) -> List[np.ndarray]:
         """`weight` and state, (n, D) each, of classes (n,) in any order; consecutive classes are read together.
@@ -179,9 +179,9 @@ class CenterFiles:
                     array[run[start - first : start - first + len(rows)]] = rows
         return arrays
 
-    def _blocks_of(self, shard: _Shard, begin: int, end: int) -> Iterator[Block]:
+    def _blocks_of(self, shard: _Shard, begin: int, end: int, states: Tuple[str, ...]) -> Iterator[Block]:
         with open_tensors(shard.path) as file:
-            arrays = [file.get_slice(name) for name in (_WEIGHT, *shard.states)]
+            arrays = [file.get_slice(name) for name in (_WEIGHT, *states)]
             for rows in row_blocks(end - shard.start, self.embedding_size, begin - shard.start):
                 yield (shard.start + rows.start, *(array[rows] for array in arrays))
 

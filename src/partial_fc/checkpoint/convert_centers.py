@@ -186,16 +186,18 @@ def map_centers(
 ) -> None:
     """Write centers for other identities: those in both sets keep center and state, new ones get initial centers.
 
+    Where several old identities become one, it keeps center and state of the first of them.
+
     Args:
         folder: of centers, see CenterFiles.
         out: folder for the new files, which has no centers yet.
         num_classes: number of identities in the new set.
-        pairs: (n, 2) int64, new and old label of every identity in both sets.
+        pairs: (n, 2) int64, new and old label of every identity in both sets; several may have one new label.
         seed: of the initial centers.
         progress: wraps the iteration over the blocks.
 
     Raises:
-        InputError: a label out of range or in two pairs.
+        InputError: a label out of range, or an old one in two pairs.
     """
     centers = CenterFiles(folder)
     for column, name, count in ((0, "new", num_classes), (1, "old", centers.num_classes)):
@@ -203,10 +205,11 @@ def map_centers(
         wrong = labels[(labels < 0) | (labels >= count)]
         if len(wrong):
             raise InputError(f"label map: {name} label {wrong[0]} lies outside [0, {count})")
-        if len(np.unique(labels)) < len(labels):
-            raise InputError(f"label map: {name} label {np.flatnonzero(np.bincount(labels) > 1)[0]} is repeated")
+    if len(np.unique(pairs[:, 1])) < len(pairs):
+        raise InputError(f"label map: old label {np.flatnonzero(np.bincount(pairs[:, 1]) > 1)[0]} is repeated")
     old_labels = np.full(num_classes, -1)
-    old_labels[pairs[:, 0]] = pairs[:, 1]
+    new, first = np.unique(pairs[:, 0], return_index=True)
+    old_labels[new] = pairs[first, 1]
 
     def blocks() -> Iterator[Block]:
         for rows in progress(row_blocks(num_classes, centers.embedding_size)):

@@ -7,10 +7,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_path
-from ..lists.numbers import number_rows
 from .center_files import Block, CenterFiles, row_blocks
 from .convert_centers import Progress, write_all
-from .numpy_file import open_matrix
+from .record_features import RecordFeatures
 
 FAR_IMAGES = "far-images.txt"
 _FAR = 75.0  # degrees, as published
@@ -48,36 +47,23 @@ def keep_dominant(folder: str, features_path: str, out: str, progress: Progress 
     Raises:
         InputError: features of another size than the centers, wrong lines or labels, files that are missing or damaged.
     """
-    centers, features = CenterFiles(folder), open_matrix(features_path, "features")
-    sub_centers, rest = divmod(centers.embedding_size, features.shape[1])
+    centers = CenterFiles(folder)
+    images = RecordFeatures(features_path, centers.num_classes)
+    sub_centers, rest = divmod(centers.embedding_size, images.size)
     if rest or sub_centers < 2:
         raise InputError(
-            f"{features_path}: features of {features.shape[1]} numbers; {folder} has {centers.embedding_size} "
+            f"{features_path}: features of {images.size} numbers; {folder} has {centers.embedding_size} "
             "numbers per class, expected a multiple: give centers of a run with sub_centers, and features by its model"
         )
-    records = _records(features_path, len(features), centers.num_classes)
-    closest, cosines = _closest(centers, features, records[:, 1], progress)
+    closest, cosines = _closest(centers, images.features, images.labels, progress)
     counts = np.zeros((centers.num_classes, sub_centers), np.int64)
-    np.add.at(counts, (records[:, 1], closest), 1)
+    np.add.at(counts, (images.labels, closest), 1)
     dominant = counts.argmax(axis=1)  # (N,)
     chosen = _chosen_blocks(centers, dominant, sub_centers)
-    write_all(out, centers.num_classes, features.shape[1], chosen, centers.states)
-    own = cosines[np.arange(len(records)), dominant[records[:, 1]]]
-    far = _write_far(os.path.join(out, FAR_IMAGES), records, np.degrees(np.arccos(own.clip(-1, 1))))
-    return Dominant(sub_centers, int((counts.sum(axis=1) == 0).sum()), far, len(records))
-
-
-def _records(features_path: str, num_images: int, num_classes: int) -> np.ndarray:
-    """Number and label (n, 2) int64 of the record of each row."""
-    path = os.path.splitext(features_path)[0] + ".txt"
-    blocks = [rows for _, rows in number_rows(path, 2, "number and label of a record, as `eval embed --rec` writes")]
-    records = np.concatenate([np.empty((0, 2), np.int64), *blocks])
-    if len(records) != num_images:
-        raise InputError(f"{path}: {len(records)} lines for {num_images} rows of {features_path}")
-    wrong = np.flatnonzero(records[:, 1] >= num_classes)
-    if len(wrong):
-        raise InputError(f"{path}, line {wrong[0] + 1}: label {records[wrong[0], 1]} lies outside [0, {num_classes})")
-    return records
+    write_all(out, centers.num_classes, images.size, chosen, centers.states)
+    own = cosines[np.arange(len(images.labels)), dominant[images.labels]]
+    far = _write_far(os.path.join(out, FAR_IMAGES), images, np.degrees(np.arccos(own.clip(-1, 1))))
+    return Dominant(sub_centers, int((counts.sum(axis=1) == 0).sum()), far, len(images.labels))
 
 
 def _closest(
@@ -101,9 +87,9 @@ def _chosen_blocks(centers: CenterFiles, dominant: np.ndarray, sub_centers: int)
             yield (start, *(array.reshape(len(array), sub_centers, -1)[index] for array in arrays))
 
 
-def _write_far(path: str, records: np.ndarray, angles: np.ndarray) -> int:
+def _write_far(path: str, images: RecordFeatures, angles: np.ndarray) -> int:
     """Write the list of images far from their center; returns their number."""
     far = np.flatnonzero(angles > _FAR)
     with atomic_path(path) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
-        file.writelines(f"{records[i, 0]}\t{records[i, 1]}\t{angles[i]:.1f}\n" for i in far)
+        file.writelines(f"{images.keys[i]}\t{images.labels[i]}\t{angles[i]:.1f}\n" for i in far)
     return len(far)

@@ -6,6 +6,7 @@ from typing import Any, Optional, Sequence
 
 from ..errors import InputError
 from ..output.closed_pipe import quiet_pipe
+from .conflicts import add_conflicts
 from .options import add_seed, shown
 from .parser import Parser, positive
 from .run import add_command, run
@@ -27,8 +28,8 @@ def parser() -> Parser:
     """Parser of the commands."""
     result = Parser(
         prog="partial-fc centers",
-        description="Convert class centers. `partial-fc train --centers OUT` starts from what import and map write, "
-        "beside the backbone of --pretrained.",
+        description="Convert class centers, and find those that are close to each other. `partial-fc train --centers "
+        "OUT` starts from what import and map write, beside the backbone of --pretrained.",
         example="partial-fc centers export models/faces/checkpoints/update-000010000 OUT --numpy",
     )
     commands = result.add_subparsers(dest="centers_command", required=True, metavar="COMMAND")
@@ -36,6 +37,7 @@ def parser() -> Parser:
     _add_export(commands)
     _add_map(commands)
     _add_dominant(commands)
+    add_conflicts(commands, _CENTERS)
     return result
 
 
@@ -121,7 +123,10 @@ def _add_map(commands: Any) -> None:
     command.add_argument("out", metavar="OUT", help=_OUT)
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "--labels", metavar="FILE", help="text file: on each line a new label and its old one (default: see --names)"
+        "--labels",
+        metavar="FILE",
+        help="text file: on each line a new label and its old one; of several with one new label the first keeps its "
+        "center (default: see --names)",
     )
     which.add_argument(
         "--names",
@@ -195,7 +200,8 @@ def _map(args: argparse.Namespace) -> None:
     else:
         pairs, num_classes = read_label_map(args.labels), args.num_classes
     map_centers(args.source, args.out, num_classes, pairs, args.seed, shown("blocks"))
-    log.info("%d identities keep their center, %d are new", len(pairs), num_classes - len(pairs))
+    kept = len(set(pairs[:, 0].tolist()))
+    log.info("%d identities keep their center, %d are new", kept, num_classes - kept)
     _log_centers(args.out)
 
 

@@ -56,7 +56,7 @@ def parser() -> Parser:
         ("eval", "evaluate trained models"),
         ("export", "write a trained model as ONNX, or for arcface_torch"),
         ("import", "read a model of arcface_torch"),
-        ("centers", "convert class centers"),
+        ("centers", "convert class centers, find those that are close"),
         ("doctor", "check whether hosts can train"),
     ):
         commands.add_parser(name, help=meaning, add_help=False)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from ..files import atomic_path
 from .labels import Labels
 
-_CELL, _GAP, _TEXT_COLUMNS = 96, 4, 40
+_CELL, _GAP, _TEXT_COLUMNS, _TEXT_LINES = 96, 4, 40, 7
 _GREY, _CROSS = 200, (150, 60, 60)
 
 
@@ -20,7 +20,7 @@ class Panel(NamedTuple):
         title: above it; empty: none.
         rows: of images, uint8 RGB (H, W, 3) of any size; None for one that cannot be read. They are read once, so that
             not all need to be in memory at a time.
-        texts: the lines of text beside each row.
+        texts: the lines of text beside each row; what of the first does not fit into its height is left out.
         columns: images per row that there is space for.
     """
 
@@ -55,8 +55,7 @@ def draw_sheet(path: str, panels: Sequence[Panel]) -> None:
         axes.set_yticks(np.arange(len(panel.texts)) * (_CELL + _GAP) + _CELL // 2)
         if panel.title:
             labels.apply(axes.set_title("", fontsize=10), panel.title, 2 * _TEXT_COLUMNS)
-        shown = ["\n".join(labels.text(line, _TEXT_COLUMNS) for line in lines) for lines in panel.texts]
-        for text in axes.set_yticklabels(shown, fontsize=8):
+        for text in axes.set_yticklabels([_text(labels, lines) for lines in panel.texts], fontsize=8):
             labels.prepare(text)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
@@ -68,6 +67,15 @@ def save_png(figure: Figure, path: str) -> None:
     """Write a figure as a PNG, whole or not at all; raises OSError naming it."""
     with atomic_path(path) as unfinished:
         figure.savefig(unfinished, format="png")
+
+
+def _text(labels: Labels, lines: Sequence[str]) -> str:
+    """Text beside a row, of at most _TEXT_LINES lines unless there are more beside the first."""
+    first, *others = (labels.text(line, _TEXT_COLUMNS).split("\n") for line in lines)
+    rest = [line for each in others for line in each]
+    if len(first) + len(rest) > _TEXT_LINES:
+        first = [*first[: max(0, _TEXT_LINES - len(rest) - 1)], "..."]
+    return "\n".join([*first, *rest])
 
 
 def _grid(panel: Panel) -> np.ndarray:

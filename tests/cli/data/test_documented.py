@@ -13,10 +13,11 @@ from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.tools.pack import pack
 
 from helpers.documents import command_lines, documents
+from helpers.features import write_features
 from helpers.options import commands_of
 
 PEOPLE, IMAGES = 20, 46  # a tenth of the people has 1,000 pairs of each kind
-_NAMES = "pack|unpack|merge|split|pairs|shuffle|index|check|info"
+_NAMES = "pack|unpack|merge|split|pairs|shuffle|index|check|info|clean|overlap"
 
 
 def documented():
@@ -43,10 +44,24 @@ def files(tmp_path_factory):
             landmarks.append(f"p{person}/{image}.jpg\t38 52 74 52 56 72 42 92 71 92".replace(" ", "\t"))
     (folder / "landmarks.txt").write_text("\n".join(landmarks))
     pack(str(folder / "photos"), str(folder / "data" / "all"))
-    for name in (("data", "old"), ("data", "others"), ("other", "records")):
+    for name in (("data", "old"), ("data", "others"), ("data", "faces"), ("other", "records")):
         shutil.copytree(folder / "data" / "all", folder.joinpath(*name))
+    write_lists(folder)
     os.remove(folder / "data" / "old" / "train.idx")
     return folder
+
+
+def write_lists(folder):
+    """Features of two data sets, and the lists that are made of them."""
+    first, second = str(folder / "data" / "faces"), str(folder / "other" / "records")
+    features = [str(folder / f"{name}.npy") for name in ("features", "other")]
+    for path, source in zip(features, (first, second)):
+        write_features(path, source, lambda key, label: np.random.RandomState(label).randn(8) + key / 1000)
+    (folder / "conflicts").mkdir()
+    (folder / "conflicts" / "label-map.txt").write_text("0 3\n0 4\n1 0\n")
+    (folder / "conflicts" / "leave-out.txt").write_text("1 4\n")
+    assert commands.main(["clean", first, features[0], "--duplicate", "1", "--apply", str(folder / "unusual")]) == 0
+    assert commands.main(["overlap", first, second, "--by", *features, "--apply", str(folder / "shared")]) == 0
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -54,8 +69,10 @@ def test_it_runs_as_printed(files, tmp_path, monkeypatch, line):
     shutil.copytree(files, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     arguments = shlex.split(line, comments=True)
-    if arguments[0] in ("pack", "split"):  # which write what others of the commands read
-        shutil.rmtree(arguments[2 if arguments[0] == "pack" else 3], ignore_errors=True)
+    if arguments[0] in ("pack", "pairs", "split"):  # which write what others of the commands read
+        shutil.rmtree(arguments[3 if arguments[0] == "split" else 2], ignore_errors=True)
+    for path in re.findall(r"--(?:apply|pictures) (\S+)", line):
+        shutil.rmtree(path, ignore_errors=True)
     if arguments[0] == "merge" and "data/old" in arguments:
         assert commands.main(["index", "data/old"]) == 0
     assert commands.main(arguments) == 0

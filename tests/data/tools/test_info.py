@@ -9,7 +9,7 @@ from partial_fc.cli.data import main as commands
 from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.records.data_set import DataSet
 from partial_fc.data.records.record_writer import record_files, write_records
-from partial_fc.data.tools.contact_sheet import draw_contact_sheet
+from partial_fc.data.tools.contact_sheet import Row, draw_contact_sheet, draw_rows
 from partial_fc.data.tools.info import info, info_text
 from partial_fc.pictures import sheet
 
@@ -128,6 +128,21 @@ def test_contact_sheet_has_names_of_any_script(tmp_path, monkeypatch):
     assert all(text.get_window_extent().x0 >= 0 for text in texts)
     boxes = [text.get_window_extent() for text in texts]
     assert not any(first.overlaps(second) for first, second in zip(boxes, boxes[1:]))
+
+
+def test_text_beside_a_row_is_as_high_as_the_row(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(sheet, "save_png", lambda figure, path: figures.append(figure))
+    write_records(str(tmp_path / "train.rec"), [[encode_jpeg(np.zeros((30, 30, 3), np.uint8))]])
+    records, keys = DataSet(str(tmp_path)).records, np.array([1])
+    notes = ["", "12 images\nthe second line"]
+    draw_rows(str(tmp_path / "sheet.png"), [Row("<b>&" * 900, records, keys, note) for note in notes])
+    figures[0].draw_without_rendering()
+    texts = figures[0].axes[0].get_yticklabels()
+    assert [len(text.get_text().split("\n")) for text in texts] == [7, 7]
+    assert texts[1].get_text().endswith("...\n12 images\nthe second line") and texts[0].get_text().startswith("<b>&")
+    boxes = [text.get_window_extent() for text in texts]
+    assert not boxes[0].overlaps(boxes[1]) and all(box.x0 >= 0 for box in boxes)
 
 
 def test_contact_sheet_shows_images_of_any_size_and_crosses(tmp_path):

@@ -93,6 +93,35 @@ def test_wrong_line_of_what_to_leave_out(sources, out, tmp_path, line, message):
     assert not os.path.exists(out)
 
 
+def test_merge_by_labels(sources, out, tmp_path):
+    (tmp_path / "list").write_text("1 2 5\n0 1 2\n1 1 0\n0\t2\t0\n")
+    assert merge(sources, out, labels=str(tmp_path / "list")) == (8, 2)
+    assert images_of(out) == [FIRST[2] + [b"s"], [b"p", b"r"] + FIRST[0]]
+    assert lines(out, "identities.txt") == [b"1/C\xff", b"2/5"] and lines(out, "property") == [b"2,48,32"]
+
+
+def test_merge_of_one_source_by_labels(sources, out, tmp_path):
+    (tmp_path / "list").write_text("0 2\n1 0\n")
+    assert merge(sources[:1], out, labels=str(tmp_path / "list")) == (5, 2)
+    assert images_of(out) == [FIRST[2], FIRST[0]] and lines(out, "identities.txt") == [b"C\xff", b"Ann"]
+
+
+@pytest.mark.parametrize(
+    "line,message",
+    [("1 1", "line 2: expected NEW SOURCE OLD"), ("1 3 0", "line 2: there is no source 3"),
+     ("1 0 0", "line 2: there is no source 0"), ("1 1 3", "line 2: source 1 has no images of label 3"),
+     ("1 1 0", "line 2: label 0 of source 1 is listed twice"), ("2 1 1", "no line has the new label 1")],
+)  # fmt: skip
+def test_wrong_line_of_labels(sources, out, tmp_path, line, message):
+    (tmp_path / "list").write_text(f"0 1 0\n{line}\n")
+    with pytest.raises(InputError, match=f"list(, |: ){message}"):
+        merge(sources, out, labels=str(tmp_path / "list"))
+    (tmp_path / "list").write_text("")
+    with pytest.raises(InputError, match="no line has the new label 0"):
+        merge(sources, out, labels=str(tmp_path / "list"))
+    assert not os.path.exists(out)
+
+
 def test_merge_of_nothing_or_of_two_sizes(sources, out, tmp_path):
     (tmp_path / "list").write_text("1 0\n1 1\n1 2\n")
     with pytest.raises(InputError, match="list: leaves out every identity"):
@@ -147,6 +176,16 @@ def damaged(tmp_path):
 
 
 SKIP = Reading(2, "skip", 0.3)
+
+
+def test_a_joined_identity_without_a_readable_image(damaged, out, tmp_path):
+    (tmp_path / "list").write_text("0 0\n1 4\n")
+    with pytest.raises(InputError, match="no image of identity 4 can be read: leave it out of the label map"):
+        merge([damaged[0]], out, reading=SKIP, labels=str(tmp_path / "list"))
+    assert os.listdir(out) == []
+    (tmp_path / "list").write_text("0 0\n1 1\n1 4\n")
+    merge([damaged[0]], out, reading=SKIP, labels=str(tmp_path / "list"))
+    assert images_of(out) == damaged[1][:2]
 
 
 def is_ok(folder):

@@ -5,7 +5,7 @@ from typing import Optional, Sequence
 from ...output.closed_pipe import quiet_pipe
 from ..parser import Parser
 from ..run import family_parser, run
-from . import glint360k, inspect, pack, rewrite, unpack
+from . import curate, glint360k, inspect, pack, rewrite, unpack
 
 
 def parser() -> Parser:
@@ -13,7 +13,7 @@ def parser() -> Parser:
     return family_parser(
         "data",
         "Make data sets, look at them, and take them apart.",
-        (pack, unpack, rewrite, inspect, glint360k),
+        (pack, unpack, rewrite, inspect, curate, glint360k),
         "partial-fc data pack photos data/all",
     )
 

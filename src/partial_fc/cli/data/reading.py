@@ -32,4 +32,4 @@ def reading(args: argparse.Namespace) -> "Reading":
     """The Reading that the parsed arguments ask for."""
     from ...data.tools.copying import Reading  # imports OpenCV: --help need not wait for it
 
-    return Reading(args.workers, args.on_bad_record, args.bad_record_share)
+    return Reading(args.workers, args.on_bad_record, args.bad_record_share, getattr(args, "leave_out_images", ()))

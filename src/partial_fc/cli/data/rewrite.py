@@ -56,12 +56,20 @@ def _add_merge(commands: Any) -> None:
     )
     command.add_argument("sources", nargs="+", metavar="SOURCE", help=RECORDS)
     command.add_argument("out", metavar="OUT", help=_OUT)
-    command.add_argument(
+    which = command.add_mutually_exclusive_group()
+    which.add_argument(
         "--leave-out",
         metavar="FILE",
         help="identities to leave out, such as those that two sources share: lines SOURCE LABEL, where SOURCE is 1 for "
         "the first source (default: none)",
     )
+    which.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="labels of the identities of OUT: lines NEW OLD, or NEW SOURCE OLD with several sources; those with one "
+        "new label become one identity, those that are not listed are left out (default: the order of the sources)",
+    )
+    _add_images(command)
     _add_copying(command)
 
 
@@ -79,6 +87,7 @@ def _add_split(commands: Any) -> None:
     command.add_argument("held_out", metavar="HELD_OUT", help="folder of the identities held out")
     _add_who(command.add_mutually_exclusive_group(required=True))
     add_seed(command, "the random choice of identities")
+    _add_images(command)
     _add_copying(command)
 
 
@@ -159,6 +168,17 @@ def _add_who(group: Any) -> None:
     )
 
 
+def _add_images(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--leave-out-images",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="lists of images to leave out, as `data clean --apply` and `centers dominant` write them: number and "
+        "label of a record of SOURCE, the only one; the rest of a line is ignored (default: none)",
+    )
+
+
 def _add_copying(command: argparse.ArgumentParser) -> None:
     add_reading(
         command, "it cannot be read; with `skip`, also if it is not an image, or has another size than the first"
@@ -174,7 +194,7 @@ def _copying(args: argparse.Namespace, unit: str = "identities") -> Dict[str, An
 def _merge(args: argparse.Namespace) -> None:
     from ...data.tools.rewrite import merge
 
-    _log_written(args.out, merge(args.sources, args.out, args.leave_out, **_copying(args)))
+    _log_written(args.out, merge(args.sources, args.out, args.leave_out, labels=args.labels, **_copying(args)))
 
 
 def _split(args: argparse.Namespace) -> None:

@@ -31,6 +31,13 @@ class Grouped(NamedTuple):
     edges: np.ndarray
     keys: np.ndarray
 
+    def without(self, keys: np.ndarray) -> "Grouped":
+        """The images except for those with the record numbers `keys`, (m,) int64; identities without any drop out."""
+        kept = ~np.isin(self.keys, keys)
+        counts = np.add.reduceat(kept, self.edges[:-1], dtype=np.int64)
+        edges = np.append(0, np.cumsum(counts[counts > 0]))
+        return Grouped(self.labels[counts > 0], edges, self.keys[kept])
+
 
 class DataSet:
     """A record file, with the size of its images and, where there is a list, the names of its identities.

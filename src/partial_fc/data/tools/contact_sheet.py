@@ -1,6 +1,6 @@
-"""Pictures of a data set: a histogram of images per identity, and a sheet with images of some identities."""
+"""Pictures of a data set: a histogram of images per identity, and sheets with rows of images."""
 
-from typing import Optional, Sequence, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,6 +13,22 @@ from ..records.record_file import RecordFile
 _ROWS = _COLUMNS = 10
 # Larger images are not decoded: a damaged header must not allocate memory without bound.
 _MOST_PIXELS = 2**26
+
+
+class Row(NamedTuple):
+    """A row of a sheet.
+
+    Attributes:
+        name: written beside it, of any script; what does not fit into the height of the row is left out.
+        records: of the images.
+        keys: numbers of the records, (n,) int64; the first ten are shown.
+        note: lines of plain text below the name.
+    """
+
+    name: str
+    records: RecordFile
+    keys: np.ndarray
+    note: str = ""
 
 
 def draw_histogram(path: str, bins: Sequence[Tuple[str, int]]) -> None:
@@ -37,8 +53,6 @@ def draw_histogram(path: str, bins: Sequence[Tuple[str, int]]) -> None:
 def draw_contact_sheet(path: str, records: RecordFile, grouped: Grouped, names: Sequence[str]) -> None:
     """Write a PNG with a row of images for each of ten identities, spread evenly over all identities.
 
-    Images are scaled to their cells; those that cannot be decoded are grey with a cross.
-
     Args:
         path: of the PNG.
         records: the record file.
@@ -50,9 +64,24 @@ def draw_contact_sheet(path: str, records: RecordFile, grouped: Grouped, names: 
     """
     count = len(grouped.labels)
     chosen = np.linspace(0, count - 1, min(_ROWS, count)).round().astype(int)
-    rows = [grouped.keys[grouped.edges[index] : grouped.edges[index + 1]][:_COLUMNS] for index in chosen]
-    images = (map(lambda key: _image(records, int(key)), keys) for keys in rows)
-    draw_sheet(path, [Panel("", images, [[names[index]] for index in chosen], _COLUMNS)])
+    edges = grouped.edges
+    draw_rows(path, [Row(names[index], records, grouped.keys[edges[index] : edges[index + 1]]) for index in chosen])
+
+
+def draw_rows(path: str, rows: Sequence[Row]) -> None:
+    """Write a PNG of rows of images with names.
+
+    Images are scaled to their cells; those that cannot be decoded are grey with a cross.
+
+    Args:
+        path: of the PNG.
+        rows: from the top.
+
+    Raises:
+        OSError: the PNG cannot be written.
+    """
+    images = ([_image(row.records, key) for key in row.keys[:_COLUMNS].tolist()] for row in rows)
+    draw_sheet(path, [Panel("", images, [[row.name, *row.note.splitlines()] for row in rows], _COLUMNS)])
 
 
 def _image(records: RecordFile, key: int) -> Optional[np.ndarray]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple, Union
+from typing import Dict, Generator, Iterator, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..progress import Progress
 from ..records.bad_records import BadRecords
 from ..records.data_set import DataSet, Grouped
 from ..records.record_file import RecordFile
+from .identity_lists import read_images
 
 log = logging.getLogger("partial_fc")
 
@@ -27,11 +28,13 @@ class Reading(NamedTuple):
         num_workers: threads.
         on_bad_record: `error` or `skip`, see BadRecords.
         bad_record_share: maximum share of bad records to skip before failing.
+        leave_out: paths of lists of images that are not copied, see `read_images`.
     """
 
     num_workers: int = 1
     on_bad_record: str = "error"
     bad_record_share: float = 0.001
+    leave_out: Sequence[str] = ()
 
     def bad_records(self, records: RecordFile) -> BadRecords:
         """A counter of the bad records of a record file."""
@@ -67,10 +70,19 @@ class CopySource:
         self.data_set = DataSet(source, reading.tolerant)
         self.records, self.size = self.data_set.records, self.data_set.image_size()
         self.bad, self._num_workers = reading.bad_records(self.records), reading.num_workers
+        self._left_out = read_images(reading.leave_out, self.records) if reading.leave_out else np.empty(0, np.int64)
 
     def grouped(self) -> Grouped:
-        """The images by identity, see `DataSet.grouped`; logs how many identities have none."""
+        """The images by identity, see `DataSet.grouped`, but those left out; logs how many identities have none.
+
+        Raises:
+            InputError: as `DataSet.grouped`; all images are left out.
+        """
         grouped = self.data_set.grouped(self.bad)
+        if len(self._left_out):
+            grouped = grouped.without(self._left_out)
+            if not len(grouped.labels):
+                raise InputError(f"{self.records.path}: all of its images are left out")
         count = max(self.records.num_identities or 0, int(grouped.labels[-1]) + 1)
         if count > len(grouped.labels):
             log.info(
@@ -108,7 +120,7 @@ class CopySource:
 
     def read_in_groups(
         self, groups: Union[Sequence[np.ndarray], np.ndarray], progress: Progress
-    ) -> Iterator[List[Tuple[bytes, int]]]:
+    ) -> Generator[List[Tuple[bytes, int]], None, None]:
         """Yield a list of (encoded image, label) for each group, without the bad records.
 
         Args:

@@ -10,8 +10,9 @@ from ..records.data_set import RECORD_FILE, Grouped, prepared_output, write_line
 from ..records.record_writer import record_files
 from ..verification_set import save_verification_set, verification_file
 from .copying import ONE_BY_ONE, CopySource, Reading
+from .join import Written, check_left
 from .pairs import check_enough_pairs, draw_pairs
-from .rewrite import Written, check_left, choose_held_out
+from .rewrite import choose_held_out
 
 
 class HeldOut(NamedTuple):

@@ -1,13 +1,15 @@
-"""Lists of identities that users write: those to leave out, those to hold out."""
+"""Lists of identities and images that users or programs write: those to leave out, to hold out, to join."""
 
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from ...errors import InputError
 from ...lists.names import Names
+from ...lists.numbers import number_rows
 from ...lists.text import shown_text, text_lines, whole_numbers
 from ..records.data_set import DataSet, Grouped
+from ..records.record_file import RecordFile
 
 
 def read_leave_out(path: str, groups: Sequence[Grouped]) -> List[Tuple[int, int]]:
@@ -32,12 +34,7 @@ def read_leave_out(path: str, groups: Sequence[Grouped]) -> List[Tuple[int, int]
             source, label = whole_numbers(fields)
         except ValueError as error:
             raise InputError(f"{where}: expected SOURCE LABEL, two whole numbers, found {shown_text(line)}") from error
-        if not 1 <= source <= len(groups):
-            raise InputError(f"{where}: there is no source {source}, sources are counted from 1 to {len(groups)}")
-        index = _index_of(groups[source - 1].labels, label)
-        if index is None:
-            raise InputError(f"{where}: source {source} has no images of label {label}")
-        found.append((source - 1, index))
+        found.append((source - 1, _known_index(groups, source, label, where)))
     return found
 
 
@@ -72,6 +69,81 @@ def read_identities(path: str, data_set: DataSet, grouped: Grouped) -> np.ndarra
             )
         held[indices] = True
     return held
+
+
+class JoinedIdentity(NamedTuple):
+    """An identity of a source, and its new label: source, counted from 0, and place of the identity in its group."""
+
+    new: int
+    source: int
+    place: int
+
+
+def read_joined(path: str, groups: Sequence[Grouped]) -> List[JoinedIdentity]:
+    """Identities with their new labels, in the order of these, in a file of lines `NEW OLD`; of several sources
+    `NEW SOURCE OLD`, the source counted from 1. Identities with one new label are joined, in the order of their lines.
+
+    Args:
+        path: of the file.
+        groups: images by identity of each source.
+
+    Raises:
+        InputError: a line has another form, the source has no such identity, or it is listed already; the message names
+            the line. New labels have a gap.
+    """
+    several = len(groups) > 1
+    what = "NEW SOURCE OLD, two labels and the number of the source" if several else "NEW OLD, two labels"
+    found: Dict[Tuple[int, int], JoinedIdentity] = {}
+    for numbers, rows in number_rows(path, 2 + several, what):
+        for number, (new, *old) in zip(numbers, rows.tolist()):
+            source, label = old if several else (1, *old)
+            where = f"{path}, line {number}"
+            joined = JoinedIdentity(new, source - 1, _known_index(groups, source, label, where))
+            if found.setdefault(joined[1:], joined) is not joined:
+                raise InputError(f"{where}: label {label} of source {source} is listed twice")
+    labels = {joined.new for joined in found.values()}
+    if not labels or max(labels) >= len(labels):
+        gap = min(set(range(len(labels) + 1)) - labels)
+        raise InputError(f"{path}: no line has the new label {gap}: new labels are 0, 1, 2 and so on without gaps")
+    return sorted(found.values(), key=lambda joined: joined.new)
+
+
+def read_images(paths: Sequence[str], records: RecordFile) -> np.ndarray:
+    """Numbers of the records in lists of images: on each line a number, its label, and anything behind these.
+
+    Args:
+        paths: of the lists.
+        records: the record file that they are of.
+
+    Returns:
+        (n,) int64, ascending.
+
+    Raises:
+        InputError: a line has another form, or the record has another label, the message names the line; a record
+            cannot be read.
+    """
+    found = set()
+    for path in paths:
+        for number, line in text_lines(path):
+            where = f"{path}, line {number}"
+            try:
+                key, label = whole_numbers(line.split()[:2])
+            except ValueError as error:
+                raise InputError(f"{where}: expected number and label of a record, found {shown_text(line)}") from error
+            if _index_of(records.keys, key) is None or records.read(key)[1] != label:
+                raise InputError(f"{where}: {records.path} has no record {key} with label {label}")
+            found.add(key)
+    return np.array(sorted(found), np.int64)
+
+
+def _known_index(groups: Sequence[Grouped], source: int, label: int, where: str) -> int:
+    """Place in its group of an identity of a source, counted from 1; raises InputError if there is none."""
+    if not 1 <= source <= len(groups):
+        raise InputError(f"{where}: there is no source {source}, sources are counted from 1 to {len(groups)}")
+    index = _index_of(groups[source - 1].labels, label)
+    if index is None:
+        raise InputError(f"{where}: source {source} has no images of label {label}")
+    return index
 
 
 def _label(line):

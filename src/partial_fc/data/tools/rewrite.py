@@ -11,16 +11,10 @@ from ...randomness import generator
 from ..progress import Progress
 from ..records.data_set import Grouped, prepared_output, write_notes
 from ..records.identity_ranges import identities_in_runs
-from ..records.record_writer import RecordWriter, record_files
+from ..records.record_writer import record_files
 from .copying import ONE_BY_ONE, CopySource, Reading
-from .identity_lists import read_identities, read_leave_out
-
-
-class Written(NamedTuple):
-    """What a data set that was written holds."""
-
-    num_images: int
-    num_identities: int
+from .identity_lists import read_identities, read_joined, read_leave_out
+from .join import Written, check_left, write_joined
 
 
 def merge(
@@ -30,11 +24,13 @@ def merge(
     overwrite: bool = False,
     progress: Progress = iter,
     reading: Reading = ONE_BY_ONE,
+    labels: Optional[str] = None,
 ) -> Written:
     """Write the images of all sources, identity by identity; labels of the second follow those of the first.
 
     Labels are dense: identities without images are dropped. `identities.txt` has the names of the sources, or their
-    labels, after the number of the source and a slash if there are several.
+    labels, after the number of the source and a slash if there are several; of identities that are joined that of the
+    first.
 
     Args:
         sources: folders or paths of record files.
@@ -42,19 +38,26 @@ def merge(
         leave_out: path of a file of identities to leave out, see `read_leave_out`.
         overwrite: whether a data set in `out` may be replaced.
         progress: wraps the iteration over the identities of a source.
-        reading: how records are read; its share is that of each source.
+        reading: how records are read; its share is that of each source; it lists images to leave out of one source
+            only.
+        labels: path of a file with the labels of `out`, see `read_joined`; identities that it lacks are left out.
 
     Raises:
-        InputError: a source is damaged, images differ in size, the file `leave_out` is wrong or leaves out everything,
-            or the output exists.
+        InputError: a source is damaged, images differ in size, the file `leave_out` or `labels` is wrong or leaves out
+            everything, or the output exists.
     """
+    if reading.leave_out and len(sources) > 1:
+        raise InputError("`leave_out_images` lists records of one data set: merge each alone first, then the results")
     sets = [CopySource(source, reading) for source in sources]
     size = _common_size(sets)
     groups = [each.grouped() for each in sets]
-    chosen = _without(groups, leave_out)
-    parts = [_Part(each, grouped, indices) for each, grouped, indices in zip(sets, groups, chosen)]
+    joined = read_joined(labels, groups) if labels is not None else None
+    parts = [_Part(*each) for each in zip(sets, groups, _without(groups, leave_out))]
     with prepared_output(out, [each.data_set for each in sets], overwrite) as path:
-        written, names = _write_merged(path, parts, progress)
+        if joined:
+            written, names = write_joined(path, sets, groups, joined, progress)
+        else:
+            written, names = _write_merged(path, parts, progress)
         write_notes(out, len(names), size, names)
     return written
 
@@ -201,12 +204,6 @@ def _common_size(sets):
                 f"{sets[0].records.path} of {sets[0].size[0]}x{sets[0].size[1]}: pack one of them again with `--size`"
             )
     return sets[0].size
-
-
-def check_left(writer: RecordWriter, out: str) -> None:
-    """Raise InputError if no image was written to the data set `out`."""
-    if not writer.num_images:
-        raise InputError(f"{out}: no readable image would be in it")
 
 
 def choose_held_out(

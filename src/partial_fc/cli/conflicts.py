@@ -1,0 +1,88 @@
+"""`partial-fc centers conflicts`."""
+
+import argparse
+import logging
+import os
+from typing import Any
+
+from ..errors import InputError
+from .curation import add_findings, add_search, check_findings, write_findings
+from .options import RECORDS, shown
+from .parser import positive
+from .run import add_command
+
+log = logging.getLogger("partial_fc")
+
+_CONFLICTS = """\
+Find classes whose centers are close to each other: probably one person under several labels. All pairs are compared,
+block by block, whatever the number of classes. Close classes are grouped into clusters. Instead of centers, the means
+of the features of each class can be compared, which finds more after a long training on few images.
+
+With --rec the report has names and numbers of images, and --pictures shows the images of each cluster, so that you can
+decide. List pairs of different people in a file for --different. --apply writes lists: label-map.txt, which joins each
+cluster to one identity, for `data merge --labels` and `centers map --labels`; leave-out.txt, for `data merge
+--leave-out`; and close-identities.txt, for `data split --identities`."""
+
+
+def add_conflicts(commands: Any, centers: str) -> None:
+    """Add the command to argparse's sub-parsers; `centers` describes a folder of centers."""
+    command = add_command(
+        commands,
+        "conflicts",
+        _conflicts,
+        help="find classes that are probably one person",
+        description=_CONFLICTS,
+        example="partial-fc centers conflicts CHECKPOINT --rec data/faces --pictures pictures --apply lists",
+    )
+    command.add_argument(
+        "source",
+        metavar="CHECKPOINT",
+        help=f"{centers}; or what `partial-fc eval embed FEATURES --rec DATA` writes, a file .npy",
+    )
+    command.add_argument("--rec", metavar="SOURCE", help=f"{RECORDS} (default: none, see --pictures)")
+    command.add_argument(
+        "--sub-centers",
+        type=positive,
+        metavar="K",
+        help="centers of each of the classes, of which the two closest count (default: as the checkpoint says; 1 in "
+        "folders of centers only)",
+    )
+    add_search(command, 0.5, "classes' centers or means", "their labels")
+    add_findings(command, "one per cluster with a row of images per class; needs --rec")
+
+
+def _conflicts(args: argparse.Namespace) -> None:
+    from ..curation.conflicts import (
+        LABEL_MAP,
+        conflict_sheets,
+        conflicts_facts,
+        conflicts_rows,
+        conflicts_text,
+        find_conflicts,
+        write_lists,
+    )
+    from ..curation.people import People
+
+    check_findings(args)
+    if args.pictures and not args.rec:
+        raise InputError("--pictures needs the data set that the centers were trained on: --rec SOURCE")
+    people = People(args.rec) if args.rec else None
+    found = find_conflicts(
+        args.source,
+        args.threshold,
+        args.most,
+        people,
+        args.sub_centers,
+        args.different,
+        args.workers,
+        shown("pairs of blocks"),
+    )
+    sheets = conflict_sheets(found, people) if people else []
+    sources = [people.data_set] if people else []
+    write_findings(args, conflicts_text(found), conflicts_facts(found), conflicts_rows(found), sheets, sources)
+    if args.apply:
+        count = write_lists(args.apply, found, people, args.overwrite)
+        path = os.path.join(args.apply, LABEL_MAP)
+        log.info("%d identities: data merge %s OUT --labels %s", count, args.rec or "DATA", path)
+        checkpoint = "CHECKPOINT" if args.source.endswith(".npy") else args.source
+        log.info("their centers: centers map %s OUT --labels %s --num-classes %d", checkpoint, path, count)

@@ -1,0 +1,114 @@
+"""What the commands share that find mistakes in data: their options, and writing of what they found."""
+
+import argparse
+import logging
+from typing import Any, Callable, Dict, Iterable, List, Sequence
+
+from .options import (
+    ON_TERMINAL,
+    Options,
+    add_json,
+    add_overwrite,
+    add_workers,
+    check_file_to_write,
+    check_folder_to_write,
+    print_result,
+    shown,
+    write_text,
+)
+from .parser import positive, share
+
+log = logging.getLogger("partial_fc")
+
+_MOST_LINES = 50
+
+
+def add_search(command: Options, threshold: float, what: str, pair: str) -> None:
+    """Add the options of a search for close classes: `what` is compared; `pair` are the two labels of a pair."""
+    command.add_argument(
+        "--threshold",
+        type=share,
+        default=threshold,
+        metavar="COSINE",
+        help=f"least cosine of two {what}, above 0 and at most 1",
+    )
+    command.add_argument(
+        "--most",
+        type=positive,
+        default=10,
+        metavar="N",
+        help="of each of the classes or identities, keep at most the N closest others; this bounds the memory",
+    )
+    command.add_argument(
+        "--different",
+        metavar="FILE",
+        help=f"pairs to leave out, found to be different people: on each line {pair} (default: none)",
+    )
+    add_workers(command, "compare")
+
+
+def add_findings(command: Options, pictures: str) -> None:
+    """Add the options of `write_findings`; `pictures` says what a sheet shows."""
+    add_json(command)
+    command.add_argument("--csv", metavar="FILE", help="all that was found as a table (default: not written)")
+    command.add_argument(
+        "--pictures", metavar="DIR", help=f"write sheet-0001.png and so on there, {pictures} (default: no pictures)"
+    )
+    command.add_argument(
+        "--apply",
+        metavar="DIR",
+        help="write the lists there that other commands take; no data is changed (default: no lists)",
+    )
+    add_overwrite(command, "pictures and lists")
+
+
+def check_findings(args: argparse.Namespace) -> None:
+    """Raise InputError if something that `write_findings` will write cannot be written."""
+    for name in ("json", "csv"):
+        check_file_to_write(f"--{name}", getattr(args, name))
+    for name in ("pictures", "apply"):
+        check_folder_to_write(f"--{name}", getattr(args, name))
+
+
+def write_findings(
+    args: argparse.Namespace,
+    text: Sequence[str],
+    facts: Dict[str, Any],
+    rows: Iterable[List[Any]],
+    sheets: Sequence[Callable[[], List[Any]]],
+    sources: Sequence[Any],
+) -> None:
+    """Print what was found, and write the files that the options of `add_findings` name, but for the lists.
+
+    Args:
+        args: parsed arguments.
+        text: lines; the first 50 are printed.
+        facts: for JSON.
+        rows: of the CSV file.
+        sheets: see `curation.people.draw_sheets`.
+        sources: the data sets that they show.
+    """
+    import csv
+    import io
+    import json
+
+    from ..eval.output import csv_cell
+
+    lines = list(text[:_MOST_LINES])
+    if len(text) > len(lines):
+        lines.append(f"  and {len(text) - len(lines):,} more; --json FILE and --csv FILE have all")
+    print_result(lines, json.dumps(facts, indent=2), args.json)
+    if args.csv:
+        file = io.StringIO()
+        csv.writer(file, lineterminator="\n").writerows(map(csv_cell, row) for row in rows)
+        write_text(args.csv, file.getvalue())
+    for path in (args.json, args.csv):
+        if path and path != ON_TERMINAL:
+            log.info("wrote %s", path)
+    if args.pictures:
+        from ..curation.people import draw_sheets  # Matplotlib takes a second to import
+
+        count = draw_sheets(args.pictures, sheets, sources, args.overwrite, shown("sheets"))
+        log.info("%s: %d sheets", args.pictures, count)
+        if count < len(sheets):
+            log.info("that is those of the first %d of %d", count, len(sheets))

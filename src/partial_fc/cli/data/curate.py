@@ -1,0 +1,140 @@
+"""`partial-fc data overlap` and `clean`."""
+
+import argparse
+import logging
+import os
+from typing import Any
+
+from ...errors import InputError
+from ..curation import add_findings, add_search, check_findings, write_findings
+from ..options import RECORDS, shown
+from ..parser import number, share
+from ..run import add_command
+
+log = logging.getLogger("partial_fc")
+
+_FEATURES = "what `partial-fc eval embed FEATURES --rec DATA` writes, a file .npy"
+_OVERLAP = """\
+Find people whom two data sets share: identities of B that are close to one of A, by the means of their embeddings, or
+by class centers. Both must be of one model.
+
+--pictures shows the images of both. --apply writes lists for `data merge A B OUT`: leave-out.txt, with which
+--leave-out leaves out those of B; label-map.txt, with which --labels joins them to those of A; and
+shared-identities.txt, for `data split B OUT HELD_OUT --identities`."""
+_CLEAN = """\
+Find what is unusual within each identity, by the embeddings of a model: images far from the mean of the others, images
+that are nearly equal, and identities that fall into two groups, probably two people under one label.
+
+--pictures shows them. --apply writes lists for --leave-out-images of `data merge` and `split`: far-images.txt,
+duplicate-images.txt (the first of equal images is not in it) and second-groups.txt, the images of the smaller of two
+groups; and two-people.txt, for `data split --identities`."""
+
+
+def add(commands: Any) -> None:
+    """Add the commands to argparse's sub-parsers."""
+    command = add_command(
+        commands,
+        "overlap",
+        _overlap,
+        help="find people whom two data sets share",
+        description=_OVERLAP,
+        example="partial-fc data overlap data/a data/b --by a.npy b.npy --pictures pictures --apply lists",
+    )
+    command.add_argument("first", metavar="A", help=RECORDS)
+    command.add_argument("second", metavar="B", help=RECORDS)
+    command.add_argument(
+        "--by",
+        nargs=2,
+        required=True,
+        metavar=("BY_A", "BY_B"),
+        help=f"for each data set its features, {_FEATURES}; or a folder with its class centers",
+    )
+    add_search(command, 0.5, "identities' means or centers", "a label of A and a label of B")
+    add_findings(command, "one per shared identity, the images of A above those of B")
+    _add_clean(commands)
+
+
+def _add_clean(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "clean",
+        _clean,
+        help="find images that are probably mislabeled, and duplicates",
+        description=_CLEAN,
+        example="partial-fc data clean data/faces features.npy --pictures pictures --apply lists",
+    )
+    command.add_argument("source", metavar="SOURCE", help=RECORDS)
+    command.add_argument("features", metavar="FEATURES", help=f"features of its images: {_FEATURES}")
+    command.add_argument(
+        "--far",
+        type=number,
+        default=75.0,
+        metavar="DEGREES",
+        help="images are far if their angle to the mean of the others of the identity is larger",
+    )
+    command.add_argument(
+        "--duplicate", type=share, default=0.98, metavar="COSINE", help="images are nearly equal from this cosine on"
+    )
+    command.add_argument(
+        "--apart",
+        type=share,
+        default=0.3,
+        metavar="COSINE",
+        help="two groups of images are apart if the cosine of their means is less",
+    )
+    add_findings(command, "one per identity, with a row of images for each finding")
+
+
+def _overlap(args: argparse.Namespace) -> None:
+    from ...curation.overlap import (
+        LABEL_MAP,
+        LEAVE_OUT,
+        find_overlap,
+        overlap_facts,
+        overlap_rows,
+        overlap_sheets,
+        overlap_text,
+        write_lists,
+    )
+    from ...curation.people import People
+
+    check_findings(args)
+    people = People(args.first), People(args.second)
+    search = args.threshold, args.most, args.different, args.workers
+    found = find_overlap(people, args.by, *search, shown("pairs of blocks"))
+    sources = [each.data_set for each in people]
+    write_findings(args, overlap_text(found), overlap_facts(found), overlap_rows(found), overlap_sheets(found), sources)
+    if args.apply:
+        count = write_lists(args.apply, found, args.overwrite)
+        start = "data merge", args.first, args.second
+        log.info("without them: %s %s %s OUT --leave-out %s", *start, os.path.join(args.apply, LEAVE_OUT))
+        log.info("%d identities: %s %s %s OUT --labels %s", count, *start, os.path.join(args.apply, LABEL_MAP))
+
+
+def _clean(args: argparse.Namespace) -> None:
+    from ...curation.clean import (
+        DUPLICATES,
+        FAR,
+        SECOND,
+        clean_facts,
+        clean_rows,
+        clean_sheets,
+        clean_text,
+        find_unusual,
+        write_lists,
+    )
+    from ...curation.identity import Limits
+    from ...curation.people import People
+
+    check_findings(args)
+    if not 0 < args.far <= 180:
+        raise InputError(f"--far {args.far:g}: expected an angle between 0 and 180 degrees")
+    people = People(args.source)
+    limits = Limits(args.far, args.duplicate, args.apart)
+    found = find_unusual(people, args.features, limits, shown("identities"))
+    outputs = clean_text(found), clean_facts(found), clean_rows(found), clean_sheets(found)
+    write_findings(args, *outputs, [people.data_set])
+    if args.apply:
+        write_lists(args.apply, found, args.overwrite)
+        paths = " ".join(os.path.join(args.apply, name) for name in (FAR, DUPLICATES, SECOND))
+        log.info("without these images: data merge %s OUT --leave-out-images %s", args.source, paths)
