@@ -25,6 +25,7 @@ ROOMS = {
     "data": {"distributed", "lists", "pictures"},
     "doctor": {"device", "distributed", "head"},
     "eval": {"backbone", "checkpoint", "data", "device", "distributed", "lists", "pictures"},
+    "report": {"checkpoint", "data", "distributed", "eval", "training"},
     "training": {
         "backbone",
         "checkpoint",
