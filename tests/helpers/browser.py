@@ -26,7 +26,7 @@ def browser(folder):
     redirected = f'exec "$@" 3<&{commands[0]} 4>&{answers[1]}'
     with open(os.path.join(folder, "stderr"), "wb") as log:
         process = subprocess.Popen(
-            ["sh", "-c", redirected, "sh", CHROMIUM, *options, "about:blank"],
+            ["bash", "-c", redirected, "bash", CHROMIUM, *options, "about:blank"],
             pass_fds=(commands[0], answers[1]),
             stdin=subprocess.DEVNULL,
             stdout=log,

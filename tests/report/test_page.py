@@ -4,9 +4,12 @@ import html
 import json
 import re
 
+import cv2
+import numpy as np
 import pytest
 from markupsafe import escape
 
+from partial_fc.report.charts import label
 from partial_fc.report.page import page
 from partial_fc.report.sources import read_sources
 
@@ -111,6 +114,15 @@ def test_conflicts(tmp_path):
     assert "300 clusters, of which the first 100 are shown" in text and text.count("0.8123") == 100
 
 
+def test_contact_sheets(tmp_path):
+    for number in range(14):
+        cv2.imwrite(str(tmp_path / f"sheet-{number:04d}.png"), np.full((600, 2400, 3), 200, np.uint8))
+    (tmp_path / "sheet-0000.png").write_bytes(b"damaged")
+    text = page_of(tmp_path)
+    assert "The first 12 of 14." in text and text.count('<img class="sheet" src="data:image/jpeg') == 11
+    assert "<bdi>sheet-0011.png</bdi>" in text and "sheet-0012.png" not in text
+
+
 def test_names_are_never_markup(tmp_path):
     evil = "<img src=x onerror=alert(1)>'\"&amp;"
     sets = {evil: measured()}
@@ -132,3 +144,12 @@ def test_no_address_of_the_network_is_in_the_page(tmp_path):
     text = body_of(page_of(write_run(tmp_path / "run"), write_mistakes(tmp_path / "pairs")[0]))
     assert not re.findall(r"(?:src|href)\s*=\s*[\"'](?!data:)", text)
     assert "default-src 'none'; img-src data: blob:" in text
+
+
+@pytest.mark.parametrize("name", ["x" * 54, "a<b>&amp;", "日本語"])
+def test_names_in_legends_are_literal(name):
+    assert html.unescape(label(name)) == name and "<" not in label(name)
+
+
+def test_long_names_in_legends_keep_both_ends():
+    assert label("a" * 50 + "b" * 50) == "a" * 30 + "…" + "b" * 24

@@ -44,7 +44,7 @@ def test_other_json_is_an_error(tmp_path, content, message):
 
 
 def test_a_folder_that_is_neither_is_an_error(tmp_path):
-    with pytest.raises(InputError, match=f"^{tmp_path}: neither the folder of a run"):
+    with pytest.raises(InputError, match=f"^{tmp_path}: not the folder of a run"):
         read_sources([str(tmp_path)])
 
 

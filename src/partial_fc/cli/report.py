@@ -17,8 +17,8 @@ Write one HTML file about runs and evaluations, which any browser shows without 
 fast, curves, accuracies beside the published ones, ROC and scores, pictures of the worst mistakes, classes that are
 probably one person, skipped records.
 
-A folder is a run (its models root), finished or not, or what `eval verification --mistakes DIR` has written; a file is
-what `eval ... --json FILE` or `centers conflicts --json FILE` has written. Several runs stand side by side."""
+A folder is a run (its models root), finished or not, or what `eval verification --mistakes DIR` or `centers conflicts
+--pictures DIR` has written; a file is what these write with `--json FILE`. Several runs stand side by side."""
 
 
 def parser() -> Parser:
@@ -26,7 +26,7 @@ def parser() -> Parser:
     result = Parser(
         prog="partial-fc report", description=_REPORT, example="partial-fc report models/demo-demo-cosface report.html"
     )
-    kinds = "folders of runs or of mistakes, files of evaluations or of conflicts"
+    kinds = "folders of runs, mistakes or contact sheets, files of evaluations or conflicts"
     result.add_argument("sources", nargs="+", metavar="RUN|DIR|FILE.json", help=kinds)
     result.add_argument("out", metavar="OUT.html", help="file to write")
     add_overwrite(result, "files")

@@ -14,6 +14,7 @@ from .scalars import Series
 # The palette of Okabe and Ito, which people with any color vision can tell apart, without its black.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#b2a500")
 _DASHES = "solid", "dash", "dot", "dashdot"
+_LETTERS = 30, 24  # of a name in a legend: at its beginning, and at its end
 _POINTS = 1000  # of a curve; a screen is not much wider
 
 Trace = Dict[str, Any]
@@ -62,7 +63,7 @@ def _chart(title: str, traces: List[Trace], what: str, **more: Any) -> Iterator[
 
 def axis(what: str, **more: Any) -> Dict[str, Any]:
     """An axis of Plotly's: its title, and `more`."""
-    return {"title": {"text": what}, **more}
+    return {"title": {"text": what, "standoff": 12}, **more}
 
 
 def _loss(run: RunFolder, name: str, color: str) -> Iterator[Trace]:
@@ -88,8 +89,11 @@ def line(name: str, color: str, dash: str = "solid") -> Trace:
 
 
 def label(name: str) -> str:
-    """A name as Plotly shows it literally: it takes HTML for markup."""
-    return html.escape(escaped(name), quote=False)
+    """A name as Plotly shows it literally, since it takes HTML for markup; a long one without its middle."""
+    text = escaped(name)
+    if sum(_LETTERS) < len(text):
+        text = f"{text[: _LETTERS[0]]}…{text[-_LETTERS[1] :]}"
+    return html.escape(text, quote=False)
 
 
 def numbers(values: Iterable[float]) -> List[Any]:

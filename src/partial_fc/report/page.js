@@ -17,7 +17,8 @@ function layoutOf(figure) {
     plot_bgcolor: "transparent",
     hoverlabel: hover,
     legend: { orientation: "h", yanchor: "top", y: -0.2 },
-    margin: { l: 50, r: 10, t: 24, b: 40 },
+    margin: { l: 40, r: 10, t: 28, b: 40 },
+    modebar: { bgcolor: "transparent", color: color("--quiet"), activecolor: color("--accent") },
   };
 }
 

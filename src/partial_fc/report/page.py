@@ -16,6 +16,7 @@ from ..output.printable import escaped
 from .charts import run_charts
 from .facts import accuracies, configurations, facts, tiles
 from .pairs import JudgedPairs
+from .pictures import Sheets
 from .rates import histogram_chart, roc_chart, tar_charts
 from .sources import Sources, short_names
 
@@ -25,6 +26,7 @@ _TITLES = {
     True: "Worst false rejects: the same person, rejected",
 }
 _CLUSTERS, _MEMBERS = 100, 20  # of conflicts on the page, of a cluster in its row
+_SHEETS = 12  # of a folder
 _WORST = 24  # mistakes of a kind on the page: a few hundred kilobytes of pictures
 
 
@@ -52,7 +54,7 @@ def page(sources: Sources) -> str:
 
 
 def _title(sources: Sources) -> str:
-    names = short_names([each.path for each in (*sources.runs, *sources.pairs)]).values()
+    names = short_names([each.path for each in (*sources.runs, *sources.pairs, *sources.sheets)]).values()
     models = dict.fromkeys(each.model for each in sources.results)
     return " · ".join([*names] or models) or "Report"
 
@@ -84,7 +86,7 @@ def _model(sources: Sources) -> str:
 
 def _evaluations(sources: Sources) -> Dict[str, Any]:
     scored = [pairs for pairs in sources.pairs if len(pairs.scores)]
-    names = short_names([pairs.path for pairs in sources.pairs])
+    names = short_names([each.path for each in (*sources.pairs, *sources.sheets)])
     return dict(
         explanation=EXPLANATION.replace("`", ""),
         comparisons=list(comparisons(sources.results)),
@@ -94,6 +96,7 @@ def _evaluations(sources: Sources) -> Dict[str, Any]:
         conflicts=sources.conflicts,
         most_clusters=_CLUSTERS,
         most_members=_MEMBERS,
+        sheets=[_sheets(each, names[each.path]) for each in sources.sheets],
     )
 
 
@@ -108,6 +111,11 @@ def _gallery(pairs: JudgedPairs, same: bool) -> Dict[str, Any]:
     worst = pairs.worst(same, _WORST)
     shown = [dict(mistake=each, pictures=[pairs.picture(each, side) for side in ("left", "right")]) for each in worst]
     return dict(title=_TITLES[same], total=sum(each.same == same for each in pairs.mistakes), shown=shown)
+
+
+def _sheets(sheets: Sheets, name: str) -> Dict[str, Any]:
+    shown = [(each, sheets.picture(each)) for each in sheets.names[:_SHEETS]]
+    return dict(name=name, total=len(sheets.names), shown=shown)
 
 
 def _literal(value: Any) -> Any:

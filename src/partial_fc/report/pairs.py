@@ -1,23 +1,19 @@
 """Judged pairs of faces: the folder that `eval verification --mistakes DIR` writes."""
 
-import base64
 import csv
 import os
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
-import cv2
 import numpy as np
 
-from ..data.images.decoding import decode_image, encode_jpeg, image_kind
 from ..errors import InputError
 from ..eval.protocols.verification import NUM_FOLDS, evaluate_distances
-from ..files import read_file
+from .pictures import embedded
 
 Row = TypeVar("Row")
 
 _MISTAKES, _SCORES = "mistakes.csv", "scores.csv"
-_SIDE, _QUALITY = 112, 85  # pixels and JPEG quality of a picture on the page
-_MOST_BYTES = 2**24  # of a picture that is read
+_SIDE = 112  # pixels of a picture on the page
 
 
 class Mistake(NamedTuple):
@@ -62,11 +58,7 @@ class JudgedPairs(NamedTuple):
 
     def picture(self, mistake: Mistake, side: str) -> Optional[str]:
         """The `left` or `right` picture of a mistake as a `data:` address; None if it cannot be read."""
-        path = os.path.join(self.path, f"{mistake.index:05d}-{side}.png")
-        try:
-            return _embedded(read_file(path, _MOST_BYTES))
-        except (OSError, ValueError):  # InputError among them
-            return None
+        return embedded(os.path.join(self.path, f"{mistake.index:05d}-{side}.png"), _SIDE)
 
 
 def has_pairs(folder: str) -> bool:
@@ -133,14 +125,3 @@ def _cosine(text: str) -> float:
     if not -1.01 < value < 1.01:  # a sum of rounded products may exceed 1 a little
         raise ValueError(f"{text!r:.80} is not a cosine")
     return value
-
-
-def _embedded(content: bytes) -> str:
-    """An image as a small JPEG in a `data:` address; raises ValueError if it cannot be decoded."""
-    size = height, width = image_kind(content).size
-    image: Any = decode_image(content, size)
-    scale = _SIDE / max(size)
-    if scale < 1:
-        fitted = max(1, round(width * scale)), max(1, round(height * scale))
-        image = cv2.resize(image, fitted, interpolation=cv2.INTER_AREA)
-    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, _QUALITY)).decode()

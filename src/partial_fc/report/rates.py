@@ -27,7 +27,7 @@ def roc_chart(sets: Sequence[JudgedPairs], names: Sequence[str]) -> Iterator[Cha
 
 
 def _rates_layout() -> Dict[str, Any]:
-    x = axis("false accept rate", type="log", exponentformat="power")
+    x = axis("false accept rate", type="log", dtick=1, exponentformat="power")
     return {"xaxis": x, "yaxis": axis("true accept rate", tickformat=".1%"), "hovermode": "closest"}
 
 

@@ -9,6 +9,7 @@ from ..eval.saved import result_from
 from ..files import read_json
 from .conflicts import Conflicts, conflicts_from, is_conflicts
 from .pairs import JudgedPairs, has_pairs, read_pairs
+from .pictures import Sheets, find_sheets
 from .runs import RunFolder, is_run, read_run
 
 
@@ -19,16 +20,17 @@ class Sources(NamedTuple):
     results: List[Result]
     pairs: List[JudgedPairs]
     conflicts: List[Conflicts]
+    sheets: List[Sheets]
 
 
 def read_sources(paths: Sequence[str]) -> Sources:
-    """Read folders of runs and of judged pairs, files of evaluations and of conflicts. A folder may be of both kinds.
+    """Read folders of runs, judged pairs and sheets, files of evaluations and conflicts. A folder may be several kinds.
 
     Raises:
         InputError: there is no such file, or it is none of these; the message names it, and what is wrong.
         OSError: a file cannot be read.
     """
-    sources = Sources([], [], [], [])
+    sources = Sources([], [], [], [], [])
     for path in dict.fromkeys(paths):
         if os.path.isdir(path):
             _add_folder(path, sources)
@@ -38,16 +40,18 @@ def read_sources(paths: Sequence[str]) -> Sources:
 
 
 def _add_folder(path: str, sources: Sources) -> None:
-    pairs, run = has_pairs(path), is_run(path)
-    if not (pairs or run):
+    pairs, run, sheets = has_pairs(path), is_run(path), find_sheets(path)
+    if not (pairs or run or sheets.names):
         raise InputError(
-            f"{path}: neither the folder of a run, which has losses.csv or summary.json, nor one that "
-            "`partial-fc eval verification --mistakes` has written"
+            f"{path}: not the folder of a run, which has losses.csv or summary.json, nor one that `eval verification "
+            "--mistakes` or `centers conflicts --pictures` has written"
         )
     if run:
         sources.runs.append(read_run(path))
     if pairs:
         sources.pairs.append(read_pairs(path))
+    if sheets.names:
+        sources.sheets.append(sheets)
 
 
 def _add_file(path: str, sources: Sources) -> None:
