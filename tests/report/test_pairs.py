@@ -18,7 +18,7 @@ def test_mistakes_and_scores_are_read(tmp_path):
     assert len(pairs.mistakes) == len(wrong[False]) + len(wrong[True]) > 20
     first = pairs.mistakes[0]
     assert (first.left, first.right, first.threshold) == ("a,b.jpg", 'c "d".jpg', 0.4)
-    assert all((each.score > 0.4) != each.same and each.fold == each.index // 40 for each in pairs.mistakes)
+    assert all((each.score > 0.4) != each.same and each.fold == each.number // 40 for each in pairs.mistakes)
 
 
 def test_threshold_is_that_of_the_protocol(tmp_path):

@@ -1,13 +1,13 @@
 """Results made again from the JSON that `eval ... --json FILE` writes."""
 
-from typing import Any, Dict
+from typing import Any, Dict, Tuple
 
 from ..errors import InputError
 from .output import Result
 from .protocols.ijb import ADDED
 
 _ABOUT = "protocol", "data", "model", "settings"
-_SCALING = {"mean": (int, float), "scale": (int, float), "scaling": str}
+_SCALING: Dict[str, Tuple[type, ...]] = {"mean": (int, float), "scale": (int, float), "scaling": (str,)}
 _DEEPEST = 4  # dictionaries in dictionaries; those of results have 3
 # Figures of verification: those of all rows, and the names in JSON of those of the images as they are.
 _COMMON = "pairs", "xnorm"
@@ -80,8 +80,8 @@ def _check(figures: Dict[str, Any], path: str, depth: int = 1) -> None:
 def _check_settings(settings: Any, path: str) -> None:
     if not isinstance(settings, dict):
         raise InputError(f"{path}: settings is {settings!r:.80}, expected an object")
-    for name, kind in _SCALING.items() if "mean" in settings else ():
-        if not isinstance(settings.get(name), kind):
+    for name, kinds in _SCALING.items() if "mean" in settings else ():
+        if not isinstance(settings.get(name), kinds):
             raise InputError(f"{path}: settings: {name} is {settings.get(name)!r:.80}")
 
 

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import os
 import shlex
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -54,9 +54,14 @@ def page(sources: Sources) -> str:
 
 
 def _title(sources: Sources) -> str:
-    names = short_names([each.path for each in (*sources.runs, *sources.pairs, *sources.sheets)]).values()
+    names = short_names([run.path for run in sources.runs] + _folders(sources)).values()
     models = dict.fromkeys(each.model for each in sources.results)
     return " · ".join([*names] or models) or "Report"
+
+
+def _folders(sources: Sources) -> List[str]:
+    """Paths of the folders that are not runs."""
+    return [pairs.path for pairs in sources.pairs] + [sheets.path for sheets in sources.sheets]
 
 
 def _runs(sources: Sources) -> Dict[str, Any]:
@@ -86,7 +91,7 @@ def _model(sources: Sources) -> str:
 
 def _evaluations(sources: Sources) -> Dict[str, Any]:
     scored = [pairs for pairs in sources.pairs if len(pairs.scores)]
-    names = short_names([each.path for each in (*sources.pairs, *sources.sheets)])
+    names = short_names(_folders(sources))
     return dict(
         explanation=EXPLANATION.replace("`", ""),
         comparisons=list(comparisons(sources.results)),

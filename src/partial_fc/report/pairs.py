@@ -13,6 +13,7 @@ from .pictures import embedded
 Row = TypeVar("Row")
 
 _MISTAKES, _SCORES = "mistakes.csv", "scores.csv"
+_COLUMNS = "fold", "index", "same", "score", "threshold", "left", "right"
 _SIDE = 112  # pixels of a picture on the page
 
 
@@ -20,14 +21,14 @@ class Mistake(NamedTuple):
     """A pair that was judged wrongly.
 
     Attributes:
-        fold, index: numbers of the fold and of the pair, from 0 on.
+        fold, number: of the fold and of the pair, from 0 on.
         same: whether both images show the same person: a false reject, or else a false accept.
         score, threshold: cosines; a pair is accepted above the threshold.
         left, right: names of the images.
     """
 
     fold: int
-    index: int
+    number: int
     same: bool
     score: float
     threshold: float
@@ -58,7 +59,7 @@ class JudgedPairs(NamedTuple):
 
     def picture(self, mistake: Mistake, side: str) -> Optional[str]:
         """The `left` or `right` picture of a mistake as a `data:` address; None if it cannot be read."""
-        return embedded(os.path.join(self.path, f"{mistake.index:05d}-{side}.png"), _SIDE)
+        return embedded(os.path.join(self.path, f"{mistake.number:05d}-{side}.png"), _SIDE)
 
 
 def has_pairs(folder: str) -> bool:
@@ -72,7 +73,7 @@ def read_pairs(folder: str) -> JudgedPairs:
     Raises:
         InputError: a list that cannot be read, or a line of another form; the message names file and line.
     """
-    mistakes = list(_rows(os.path.join(folder, _MISTAKES), Mistake._fields, _mistake))
+    mistakes = list(_rows(os.path.join(folder, _MISTAKES), _COLUMNS, _mistake))
     path = os.path.join(folder, _SCORES)
     scored = list(_rows(path, ("index", "same", "score"), _score)) if os.path.isfile(path) else []
     issame = np.array([same for same, _ in scored], bool)
@@ -105,8 +106,8 @@ def _rows(path: str, columns: Sequence[str], parse: Callable[[List[str]], Row]) 
 
 
 def _mistake(row: List[str]) -> Mistake:
-    fold, index, same, score, threshold, left, right = row
-    return Mistake(int(fold), int(index), _boolean(same), _cosine(score), _cosine(threshold), left, right)
+    fold, number, same, score, threshold, left, right = row
+    return Mistake(int(fold), int(number), _boolean(same), _cosine(score), _cosine(threshold), left, right)
 
 
 def _score(row: List[str]) -> Tuple[bool, float]:
