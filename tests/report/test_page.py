@@ -100,6 +100,11 @@ def test_pairs_have_curve_histogram_and_galleries(tmp_path):
     assert text.count("<figure") == 48 and text.count('src="data:image/jpeg') == 96
 
 
+def test_a_folder_of_all_images_is_named_once(tmp_path):
+    text = page_of(write_mistakes(tmp_path / "pairs", 100, ("/d/faces/a/1.jpg", "/d/faces/b/2.jpg"))[0])
+    assert "Images are in <bdi>/d/faces/</bdi>" in text and "<bdi>a/1.jpg</bdi>" in text and "faces/a" not in text
+
+
 def test_a_set_without_mistakes(tmp_path):
     text = page_of(write_mistakes(tmp_path / "pairs", 10, threshold=0.45)[0])
     assert text.count("<figure") < 3 and "among 10 pairs" in text

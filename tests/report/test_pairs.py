@@ -47,6 +47,20 @@ def test_too_few_pairs_have_no_threshold(tmp_path):
     assert read_pairs(write_mistakes(tmp_path, pairs=9)[0]).threshold is None
 
 
+@pytest.mark.parametrize(
+    "names, folder",
+    [
+        (("/d/faces/a/1.jpg", "/d/faces/b/1.jpg"), "/d/faces/"),
+        (("/d/a/1.jpg", "/d/a/2.jpg"), "/d/a/"),
+        (("a/1.jpg", "a/2.jpg"), ""),
+        (("/a/1.jpg", "lfw: image 3"), ""),
+        (("/a.jpg", "/b.jpg"), "/"),
+    ],
+)
+def test_the_folder_of_all_images(tmp_path, names, folder):
+    assert read_pairs(write_mistakes(tmp_path, names=names, pictures=False)[0]).folder == folder
+
+
 def picture_of(folder, index, side="left"):
     return read_pairs(str(folder)).picture(Mistake(0, index, True, 0.1, 0.4, "", ""), side)
 

@@ -53,6 +53,7 @@ def test_a_last_line_that_is_not_complete_is_no_loss(tmp_path):
         ("summary.json", "{", "not JSON"),
         ("summary.json", "[]", "not the summary of a run"),
         ("summary.json", '{"verification": {"a": 1}}', "not the summary of a run"),
+        ("summary.json", '{"files": "model"}', "not the summary of a run"),
         ("summary.json", '{"updates": [1]}', "'updates' is"),
         ("summary.json", '{"verification": {"a": {"accuracy": {}}}}', "'accuracy' is"),
         ("config.toml", "a = ", "Invalid value"),

@@ -154,9 +154,9 @@ def percent(value: Any) -> str:
 
 
 def _accuracy(known: Mapping[str, Any]) -> Accuracy:
-    more = (
-        [f"best {percent(known['accuracy_best'])} at update {known['best_update']}"] if "best_update" in known else []
-    )
+    more = []
+    if "best_update" in known:
+        more.append(f"best {percent(known.get('accuracy_best'))} at update {known['best_update']}")
     for name, words in (("accuracy_untrained", "untrained"), ("accuracy_pixels", "raw pixels")):
         if known.get(name) is not None:
             more.append(f"{words} {percent(known[name])}")

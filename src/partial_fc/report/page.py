@@ -109,7 +109,7 @@ def _pairs(pairs: JudgedPairs, name: str) -> Dict[str, Any]:
     """What the page shows of judged pairs: their histogram and the galleries of false accepts and false rejects."""
     galleries = [_gallery(pairs, same) for same in (False, True)]
     histogram = list(histogram_chart(pairs, name))
-    return dict(name=name, count=len(pairs.scores), histogram=histogram, galleries=galleries)
+    return dict(name=name, folder=pairs.folder, count=len(pairs.scores), histogram=histogram, galleries=galleries)
 
 
 def _gallery(pairs: JudgedPairs, same: bool) -> Dict[str, Any]:

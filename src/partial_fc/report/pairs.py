@@ -52,6 +52,13 @@ class JudgedPairs(NamedTuple):
     scores: np.ndarray
     threshold: Optional[float]
 
+    @property
+    def folder(self) -> str:
+        """The folder that the paths of all images have in common, with a separator; empty if they have none."""
+        names = [name for each in self.mistakes for name in (each.left, each.right)]
+        common = os.path.commonpath(map(os.path.dirname, names)) if names and all(map(os.path.isabs, names)) else ""
+        return os.path.join(common, "") if common else ""
+
     def worst(self, same: bool, most: int) -> List[Mistake]:
         """At most so many mistakes of a kind, those farthest from their thresholds first."""
         own = [each for each in self.mistakes if each.same == same]

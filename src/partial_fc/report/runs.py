@@ -22,6 +22,7 @@ log = logging.getLogger("partial_fc")
 SUMMARY, LOSSES = "summary.json", "losses.csv"
 ACCURACY = "accuracy/"  # begins the names of scalars that are accuracies
 _SKIPPED = re.compile(r"^[0-9-]+ [0-9:,]+ (skipped: .*)$")
+_OBJECTS = "verification", "files", "best_model"  # in the summary
 _LONGEST = 2000  # characters of a line of the log
 
 
@@ -117,11 +118,14 @@ def _accuracies(series: Series) -> Dict[str, Optional[float]]:
 def _summary(path: str) -> Dict[str, Any]:
     """`summary.json`, checked as far as the page relies on it."""
     found = read_json(path)
-    sets = found.get("verification", {}) if isinstance(found, dict) else None
-    if not isinstance(sets, dict) or not all(isinstance(each, dict) for each in sets.values()):
+    parts = [found.get(name, {}) for name in _OBJECTS] if isinstance(found, dict) else [None]
+    if not all(isinstance(each, dict) for each in parts) or not all(
+        isinstance(each, dict) for each in parts[0].values()
+    ):
         raise InputError(f"{path}: not the summary of a run")
-    for name, value in [*found.items(), *(pair for each in sets.values() for pair in each.items())]:
-        if isinstance(value, list) or isinstance(value, dict) and name not in ("verification", "files", "best_model"):
+    values = {name: value for name, value in found.items() if name not in _OBJECTS}
+    for name, value in [*values.items(), *(pair for each in parts[0].values() for pair in each.items())]:
+        if isinstance(value, (list, dict)):
             raise InputError(f"{path}: {name!r:.80} is {value!r:.80}, which no run writes")
     return found
 
