@@ -118,15 +118,12 @@ def _accuracies(series: Series) -> Dict[str, Optional[float]]:
 def _summary(path: str) -> Dict[str, Any]:
     """`summary.json`, checked as far as the page relies on it."""
     found = read_json(path)
-    parts = [found.get(name, {}) for name in _OBJECTS] if isinstance(found, dict) else [None]
-    if not all(isinstance(each, dict) for each in parts) or not all(
-        isinstance(each, dict) for each in parts[0].values()
-    ):
+    if not isinstance(found, dict) or not all(isinstance(found.get(name, {}), dict) for name in _OBJECTS):
         raise InputError(f"{path}: not the summary of a run")
-    values = {name: value for name, value in found.items() if name not in _OBJECTS}
-    for name, value in [*values.items(), *(pair for each in parts[0].values() for pair in each.items())]:
-        if isinstance(value, (list, dict)):
-            raise InputError(f"{path}: {name!r:.80} is {value!r:.80}, which no run writes")
+    sets = list(found.get("verification", {}).values())
+    for each in [{name: value for name, value in found.items() if name not in _OBJECTS}, *sets]:
+        if not isinstance(each, dict) or any(isinstance(value, (list, dict)) for value in each.values()):
+            raise InputError(f"{path}: {each!r:.80} is not in the summary of a run")
     return found
 
 
