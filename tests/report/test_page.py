@@ -91,7 +91,7 @@ def test_pairs_have_curve_histogram_and_galleries(tmp_path):
     assert point["y"] == [pytest.approx(accepted[pairs.issame].mean())]
     assert point["x"] == [pytest.approx(accepted[~pairs.issame].mean())]
     assert curve["y"][-1] == 1 and sorted(curve["y"]) == curve["y"]
-    histogram = charts["Scores: pairs"]
+    histogram = charts[f"Scores: pairs, threshold {pairs.threshold:.4f}"]
     assert [round(sum(each["y"]), 4) for each in histogram["data"]] == [1, 1]
     assert histogram["layout"]["shapes"][0]["x0"] == pairs.threshold
     for same, first in ((False, wrong[False][-1]), (True, wrong[True][0])):

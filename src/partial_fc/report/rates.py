@@ -49,10 +49,12 @@ def histogram_chart(pairs: JudgedPairs, name: str) -> Iterator[Chart]:
     traces = [_bars(pairs.scores[kind], words, color) for kind, words, color in kinds if kind.any()]
     layout: Dict[str, Any] = {"barmode": "overlay", "bargap": 0, "xaxis": axis("cosine")}
     layout["yaxis"] = axis("share of the pairs", tickformat=".1%")
+    title = f"Scores: {name}"
     if pairs.threshold is not None:
-        layout.update(shapes=[_vertical(pairs.threshold)], annotations=[_note(pairs.threshold)])
+        title += f", threshold {pairs.threshold:.4f}"
+        layout["shapes"] = [_vertical(pairs.threshold)]
     if traces:
-        yield Chart(f"Scores: {name}", {"data": traces, "layout": layout})
+        yield Chart(title, {"data": traces, "layout": layout})
 
 
 def _bars(scores: np.ndarray, words: str, color: str) -> Trace:
@@ -66,10 +68,6 @@ def _bars(scores: np.ndarray, words: str, color: str) -> Trace:
 def _vertical(x: float) -> Dict[str, Any]:
     dotted = {"dash": "dot", "color": "gray"}
     return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": dotted}
-
-
-def _note(x: float) -> Dict[str, Any]:
-    return {"x": x, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False, "text": f"threshold {x:.4f}"}
 
 
 def tar_charts(results: Sequence[Result]) -> Iterator[Chart]:
