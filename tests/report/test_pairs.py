@@ -28,6 +28,14 @@ def test_threshold_is_that_of_the_protocol(tmp_path):
     assert 0.3 < pairs.threshold < 0.5
 
 
+def test_a_protocol_without_folds_has_the_threshold_of_its_mistakes(tmp_path):
+    folder, _ = write_mistakes(tmp_path, threshold=0.47)
+    path = tmp_path / "mistakes.csv"
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, *("0," + row.partition(",")[2] for row in rows)]))
+    assert read_pairs(folder).threshold == 0.47
+
+
 def test_worst_mistakes_come_first(tmp_path):
     folder, wrong = write_mistakes(tmp_path)
     pairs = read_pairs(folder)

@@ -43,7 +43,7 @@ class JudgedPairs(NamedTuple):
         path: of the folder, as it was given.
         mistakes: all of them.
         issame, scores: (P,) bool and (P,) float64 of all pairs; empty without `scores.csv`.
-        threshold: mean of those of the folds, a cosine; None without scores.
+        threshold: mean of those of the folds, a cosine; None if there are too few scores.
     """
 
     path: str
@@ -82,14 +82,19 @@ def read_pairs(folder: str) -> JudgedPairs:
     """
     mistakes = list(_rows(os.path.join(folder, _MISTAKES), _COLUMNS, _mistake))
     path = os.path.join(folder, _SCORES)
-    scored = list(_rows(path, ("index", "same", "score"), _score)) if os.path.isfile(path) else []
-    issame = np.array([same for same, _ in scored], bool)
-    scores = np.array([score for _, score in scored], np.float64)
-    return JudgedPairs(folder, mistakes, issame, scores, _threshold(scores, issame))
+    rows = _rows(path, ("index", "same", "score"), _score) if os.path.isfile(path) else iter(())
+    pairs = np.fromiter(rows, [("same", bool), ("score", np.float64)])  # a set may have many millions
+    issame, scores = (np.ascontiguousarray(pairs[name]) for name in ("same", "score"))
+    return JudgedPairs(folder, mistakes, issame, scores, _threshold(mistakes, scores, issame))
 
 
-def _threshold(scores: np.ndarray, issame: np.ndarray) -> Optional[float]:
-    """The mean threshold of the protocol, as a cosine: squared distances d of unit vectors are 2 - 2 cos."""
+def _threshold(mistakes: List[Mistake], scores: np.ndarray, issame: np.ndarray) -> Optional[float]:
+    """The mean threshold of the folds, as a cosine: squared distances d of unit vectors are 2 - 2 cos.
+
+    In a protocol without folds, all mistakes are of the fold 0 and have one threshold.
+    """
+    if mistakes and not any(each.fold for each in mistakes):
+        return mistakes[0].threshold
     if len(scores) < NUM_FOLDS:
         return None
     return 1 - evaluate_distances(2 - 2 * scores, issame).threshold / 2
