@@ -112,6 +112,7 @@ def test_a_set_without_mistakes(tmp_path):
 
 def test_conflicts(tmp_path):
     text = page_of(write(tmp_path / "c.json", conflicts_of("ann")))
+    assert "They form 1 cluster." in text
     assert "0.8123" in text and "<bdi>3 ann</bdi> (12 images), <bdi>7</bdi></td>" in text
     many = conflicts_of()
     many["clusters"] = many["clusters"] * 300
