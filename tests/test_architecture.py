@@ -26,6 +26,7 @@ ROOMS = {
     "doctor": {"device", "distributed", "head"},
     "curation": {"checkpoint", "data", "lists", "pictures"},
     "eval": {"backbone", "checkpoint", "data", "device", "distributed", "lists", "pictures"},
+    "report": {"checkpoint", "data", "distributed", "eval", "training"},
     "training": {
         "backbone",
         "checkpoint",

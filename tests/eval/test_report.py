@@ -60,10 +60,18 @@ def test_verification_is_for_people():
     }
     added = {**plain, "accuracy": 0.9, "auc": 0.95}
     own = Result("verification", "lfw", "m", {}, groups={"no": plain, "added": added})
-    assert rows(report([own]))[::2] == [
+    lines = rows(report([own]))
+    assert lines[:4:2] == [
         ["Model", "Mirror images", "Pairs", "Accuracy", "AUC", "Threshold", "TAR at FAR 1e-3"],
         ["m", "no", "6,000", "89.05 ± 1.17", "90.00", "1.523", "25.00"],
-    ] and rows(report([own]))[3][1:5] == ["added", "6,000", "90.00 ± 1.17", "95.00"]
+    ]
+    assert lines[3][1:5] == ["added", "6,000", "90.00 ± 1.17", "95.00"]
+    assert lines[4] == ["published: R50, Glint360K, r=0.1", "added", "-", "99.82", "-", "-", "-"]
+
+
+def test_verification_sets_of_ones_own_have_no_published_results():
+    own = Result("verification", "heldout", "m", {}, groups={"no": {"accuracy": 0.8}, "added": {"accuracy": 0.9}})
+    assert [row[0] for row in rows(report([own]))[2:]] == ["m", "m"]
 
 
 def test_megaface():
@@ -72,9 +80,9 @@ def test_megaface():
 
 
 def test_a_table_for_each_data_set_and_pictures():
-    results = [Result("verification", data, model, {"auc": 0.5}) for model in ("a|b", "c") for data in ("lfw", "cfp")]
+    results = [Result("verification", data, model, {"auc": 0.5}) for model in ("a|b", "c") for data in ("own", "cfp")]
     text = report(results, "/out", ["/out/roc.png", "/h.png"])
-    assert [line for line in text.splitlines() if line[:2] == "##"] == ["## verification: lfw", "## verification: cfp"]
+    assert [line for line in text.splitlines() if line[:2] == "##"] == ["## verification: own", "## verification: cfp"]
     assert text.count("| a\\|b | 50.00 |") == 2 and "![roc.png](roc.png)" in text and "![h.png](../h.png)" in text
 
 

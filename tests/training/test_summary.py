@@ -37,7 +37,7 @@ def results_of(run, world_size, losses, pixels, verification, kept=None):
     losses.path, losses.continued_from = "losses.csv", 0
     best = BestModel(run, None, None)
     best.kept = kept
-    return leave_results(run, world_size, lambda update: (0.1, 0.1), losses, pixels, verification, best)
+    return leave_results(run, world_size, lambda update: (0.1, 0.1), losses, pixels, verification, best, 4)
 
 
 def summary_of(run, kept=None):
@@ -72,6 +72,7 @@ def test_file_holds_what_is_returned(run, tmp_path):
         last_loss=1.5,
         train_seconds=21.8,
         images_per_second=1234.6,
+        skipped_records=4,
         accuracy_pixels=0.66,
         accuracy_untrained=0.5,
         accuracy=0.95,

@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..files import read_json
 from ..output.closed_pipe import quiet_pipe
 from .eval.arguments import MODEL, add_reading, given_scaling
-from .options import add_overwrite, check_file_to_write
+from .options import add_overwrite, check_new_file
 from .parser import Parser, positive
 from .run import run
 
@@ -91,20 +91,13 @@ def import_main(argv: Optional[Sequence[str]] = None) -> int:
     return run(import_parser().parse_args(argv))
 
 
-def _check_out(path: str, overwrite: bool) -> None:
-    """Raise InputError if a file cannot be written, or is there and must not be replaced."""
-    check_file_to_write("OUT", path)
-    if os.path.lexists(path) and not overwrite:
-        raise InputError(f"OUT {path}: is there already; --overwrite replaces it")
-
-
 def _export(args: argparse.Namespace) -> None:
     if not args.out.endswith(_ENDINGS[args.format]):
         raise InputError(
             f"OUT {args.out}: the name must end in {' or '.join(_ENDINGS[args.format])}, for --format {args.format}; "
             f"the formats are {', '.join(_ENDINGS)}"
         )
-    _check_out(args.out, args.overwrite)
+    check_new_file("OUT", args.out, args.overwrite)
     scaling = given_scaling(args)
     if args.format == "arcface_torch":
         _export_arcface_torch(args)
@@ -163,7 +156,7 @@ def _import(args: argparse.Namespace) -> None:
     from ..interchange.convert import from_arcface_torch, network_name
 
     for path in model_paths(args.out):
-        _check_out(path, args.overwrite)
+        check_new_file("OUT", path, args.overwrite)
     units, size, embedding_size = from_arcface_torch(args.source, args.out)
     network = network_name(units) or args.out
     log.info(

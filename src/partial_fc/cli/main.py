@@ -13,6 +13,7 @@ from .doctor import main as doctor
 from .eval.main import main as evaluate
 from .export import export_main, import_main
 from .parser import Parser
+from .report import main as report
 from .train_arguments import parser as train_parser
 
 
@@ -26,6 +27,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         "eval": evaluate,
         "export": export_main,
         "import": import_main,
+        "report": report,
         "centers": centers,
         "doctor": doctor,
     }
@@ -54,6 +56,7 @@ def parser() -> Parser:
         ("train", "train a model"),
         ("data", "make data sets and take them apart"),
         ("eval", "evaluate trained models"),
+        ("report", "write an HTML page about runs and evaluations"),
         ("export", "write a trained model as ONNX, or for arcface_torch"),
         ("import", "read a model of arcface_torch"),
         ("centers", "convert class centers, find those that are close"),

@@ -92,6 +92,13 @@ def check_file_to_write(option: str, path: Optional[str]) -> None:
         raise InputError(f"{option} {path}: is a folder, or there is no folder {folder} that can be written to")
 
 
+def check_new_file(argument: str, path: str, overwrite: bool) -> None:
+    """Raise InputError, which names the argument, if a file cannot be written, or is there and must not be replaced."""
+    check_file_to_write(argument, path)
+    if os.path.lexists(path) and not overwrite:
+        raise InputError(f"{argument} {path}: is there already; --overwrite replaces it")
+
+
 def check_folder_to_write(option: str, path: Optional[str]) -> None:
     """Raise InputError, which names the option, unless the folder exists or can be made, and can be written to."""
     if not path:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..randomness import generator
 from .batches import Batch
+from .records.bad_records import BadRecords
 
 
 class SyntheticBatches:
@@ -20,11 +21,14 @@ class SyntheticBatches:
         batch_size: images per rank.
         comm: communicator, or anything with `rank` and `world_size`.
         seed: of images and labels.
+
+    Attributes:
+        bad_records: none, as there are no records.
     """
 
     def __init__(self, num_classes: int, image_size: int, batch_size: int, comm: Any, seed: int = 0) -> None:
         self.num_classes, self.seed, self.rank, self.batch_size = num_classes, seed, comm.rank, batch_size
-        self.global_batch_size = batch_size * comm.world_size
+        self.global_batch_size, self.bad_records = batch_size * comm.world_size, BadRecords()
         shape = (batch_size, image_size, image_size, 3)
         self.images = generator(seed, "noise", comm.rank).integers(0, 256, shape, dtype="uint8")
 

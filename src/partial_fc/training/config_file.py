@@ -27,10 +27,9 @@ def read_config(path: str) -> Dict[str, Any]:
             their file that is not a text; a file of presets that cannot be read.
     """
     try:
-        values = tomllib.loads(read_file(path, _MOST).decode(errors="surrogateescape"))
-    except (OSError, tomllib.TOMLDecodeError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"--config {path}: {reason}") from None
+        values = read_toml(path)
+    except InputError as error:
+        raise InputError(f"--config {error}") from None
     for key, value in values.items():
         if isinstance(value, dict):
             raise InputError(f"--config {path}: [{key}]: expected lines KEY = VALUE without sections")
@@ -43,6 +42,18 @@ def read_config(path: str) -> Dict[str, Any]:
         with _naming(path):
             load_presets(values["presets"])
     return values
+
+
+def read_toml(path: str) -> Dict[str, Any]:
+    """Values of any TOML file, by key; bytes that are not UTF-8 become surrogates, as in names of files.
+
+    Raises:
+        InputError: no such file, not TOML, more than a megabyte; the message begins with the path.
+    """
+    try:
+        return tomllib.loads(read_file(path, _MOST).decode(errors="surrogateescape"))
+    except (OSError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
 
 
 @contextlib.contextmanager

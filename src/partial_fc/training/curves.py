@@ -1,11 +1,12 @@
 """The picture of a run: loss, accuracy and learning rate over the updates."""
 
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..errors import InputError
 from ..files import atomic_path
 from ..pictures.labels import name_lines
 
@@ -65,10 +66,42 @@ def _draw_learning_rate(panel: Axes, learning_rate: Callable[[int], float], max_
 
 def _draw_loss(panel: Axes, losses_path: str) -> int:
     """Draw the loss; returns the last update."""
-    num_updates, losses = np.genfromtxt(losses_path, delimiter=",", skip_header=1).reshape(-1, 2).T
-    groups = np.array_split(losses, min(_GROUPS, len(losses)))
-    middle = [group.mean() for group in np.array_split(num_updates, len(groups))]
-    panel.fill_between(middle, [group.min() for group in groups], [group.max() for group in groups], alpha=0.25)
-    panel.plot(middle, [group.mean() for group in groups])
+    num_updates, losses = read_losses(losses_path)
+    groups = grouped(num_updates, losses)
+    panel.fill_between(groups.middle, groups.smallest, groups.largest, alpha=0.25)
+    panel.plot(groups.middle, groups.mean)
     panel.set_ylabel("loss")
     return int(num_updates[-1])
+
+
+def read_losses(path: str) -> Tuple[np.ndarray, np.ndarray]:
+    """Updates (n,) int64 and losses (n,) float64 of `losses.csv`; a last line that is not complete is left out.
+
+    Raises:
+        InputError: another line is not one of LossLog's; the message names file and line.
+    """
+    with open(path, "rb") as file:
+        lines = file.read().split(b"\n")[1:-1]  # the first is the head, and what follows the last end is not a line
+    try:
+        rows = [line.split(b",") for line in lines]
+        return np.array([int(update) for update, _ in rows], np.int64), np.array([float(loss) for _, loss in rows])
+    except ValueError as error:
+        raise InputError(f"{path}: not the losses of a run: {error}") from error
+
+
+class Groups(NamedTuple):
+    """Values of successive updates, together, (k,) float64 each: middle of the updates, mean and ends of the values."""
+
+    middle: np.ndarray
+    mean: np.ndarray
+    smallest: np.ndarray
+    largest: np.ndarray
+
+
+def grouped(num_updates: np.ndarray, values: np.ndarray) -> Groups:
+    """At most 400 groups, of nearly equal size, of the values (n,) of updates (n,), n > 0."""
+    starts = np.linspace(0, len(values), min(_GROUPS, len(values)), endpoint=False).astype(int)
+    sizes = np.diff(starts, append=len(values))
+    sums = (np.add.reduceat(each.astype(np.float64), starts) for each in (num_updates, values))
+    middle, mean = (each / sizes for each in sums)
+    return Groups(middle, mean, np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts))

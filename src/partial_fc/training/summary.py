@@ -22,6 +22,7 @@ def leave_results(
     pixels: Mapping[str, float],
     verification: Verification,
     best: BestModel,
+    skipped_records: int = 0,
 ) -> Dict[str, Any]:
     """Draw the curves, and write `summary.json` into the models root; returns its content.
 
@@ -38,6 +39,7 @@ def leave_results(
         pixels: accuracy of raw pixels by verification set.
         verification: its history begins before the first update and ends after the last one.
         best: the best model.
+        skipped_records: bad records that all ranks together have skipped since `continued_from`.
 
     Raises:
         OSError: if they cannot be written.
@@ -47,7 +49,9 @@ def leave_results(
     draw_curves(files["curves"], losses.path, verification.history, lambda update: schedule(update)[0], kept)
     keys = "network", "loss", "sample_ratio", "seed", "num_classes", "embedding_size", "image_size"
     summary: Dict[str, Any] = {key: settings[key] for key in keys}
-    summary.update(dataset=dataset_name(run.config), ranks=world_size, **_training(losses))
+    summary.update(
+        dataset=dataset_name(run.config), ranks=world_size, **_training(losses), skipped_records=skipped_records
+    )
     summary.update(files={name: files[name] for name in _FILES}, **best.summary())
     summary.update(_accuracies(run.config.val_targets, pixels, verification))
     write_summary(run.models_root, summary)
