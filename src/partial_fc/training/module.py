@@ -17,7 +17,8 @@ from ..data.batches import Batch
 from ..distributed.communicator import Communicator
 from ..distributed.monitor import IMAGES
 from ..errors import CollectiveError, InputError, described, exit_status
-from ..head.partial_fc import PartialFC, SampledRows
+from ..head.partial_fc import PartialFC
+from ..head.sampled_rows import SampledRows
 from ..randomness import random_key
 from .backbone_update import BackboneUpdate, UpdateRule
 from .loss_scale import LossScale
