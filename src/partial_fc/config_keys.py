@@ -116,13 +116,14 @@ class Config:
         "what the schedule counts if a run continues with another number of images per update: images keeps it in place"
     )
     lr_factor: float = _key("factor of both learning rates at each of lr_steps", at_least=0)
-    optimizer: Literal["sgd", "adamw"] = _key(
-        "of the backbone: sgd has momentum; adamw is Adam with decoupled weight decay, arXiv 1711.05101"
+    optimizer: Literal["sgd", "adamw", "lars"] = _key(
+        "of the backbone: sgd has momentum; adamw is Adam with decoupled weight decay, arXiv 1711.05101; lars is sgd "
+        "with a learning rate for each layer, arXiv 1708.03888"
     )
     center_optimizer: Literal["sgd", "adamw"] = _key(
         "of the class centers, likewise; adamw keeps two arrays of the size of the centers, sgd one"
     )
-    momentum: float = _key("momentum of sgd", at_least=0)
+    momentum: float = _key("momentum of sgd and lars", at_least=0)
     wd: float = _key("weight decay", at_least=0)
     bias_decay: bool = _key("true: wd acts on all parameters, as published; false: not on biases and betas")
     clip_gradient_norm: float = _key(
