@@ -33,6 +33,8 @@ def common() -> EasyDict:
         adaface_t_alpha=0.01,
         # optimization
         batch_size=64,  # images per rank
+        accumulate=1,
+        memonger=False,
         backbone_lr=0.1,
         memory_bank_lr=0.1,
         lr_schedule="multistep",

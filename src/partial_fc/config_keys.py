@@ -100,6 +100,14 @@ class Config:
     )
     # Optimization
     batch_size: int = _key("images in a batch", "images per rank", at_least=1, option=True)
+    accumulate: int = _key(
+        "batches of batch_size whose gradients make up an update, as of one batch of all their images in less memory",
+        "batches per update",
+        at_least=1,
+    )
+    memonger: bool = _key(
+        "true: compute activations again in the backward pass in place of keeping them: less memory, more time"
+    )
     backbone_lr: float = _key("initial learning rate of the backbone", at_least=0)
     memory_bank_lr: float = _key("initial learning rate of the class centers", at_least=0)
     lr_schedule: Literal["multistep", "poly", "cosine"] = _key(

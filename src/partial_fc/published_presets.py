@@ -21,6 +21,8 @@ CONSTANTS: Dict[str, Any] = dict(
     adaface_m=0.0,
     adaface_h=0.333,
     adaface_t_alpha=0.01,
+    accumulate=1,
+    memonger=False,
     lr_schedule="multistep",
     warmup_updates=0,
     lr_factor=0.1,
@@ -171,12 +173,7 @@ def _fp16(value: Any) -> Dict[str, Any]:
 
 
 def _memonger(value: Any) -> Dict[str, Any]:
-    if _flag(value):
-        raise ValueError(
-            "activations cannot be computed again to save memory (the published code has the key, but switches this "
-            "off); use False, and for less memory a smaller batch_size on more ranks, or fp16"
-        )
-    return {}
+    return {"memonger": _flag(value)}
 
 
 def _lr_steps(value: Any) -> Dict[str, Any]:

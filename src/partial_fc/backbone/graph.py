@@ -1,7 +1,8 @@
 """A symbol's graph, rewritten operator by operator."""
 
 import json
-from typing import Callable, Dict, List, Optional, Sequence, TypedDict
+import re
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, TypedDict
 
 import mxnet as mx
 
@@ -85,3 +86,20 @@ def rewrite(symbol: mx.sym.Symbol, rule: Rule, finish: Finish = lambda graph, ou
     arg_nodes = [place[node][0] for node in old["arg_nodes"]]
     new = {"nodes": graph.nodes, "arg_nodes": arg_nodes, "heads": heads, "attrs": old["attrs"]}
     return mx.sym.load_json(json.dumps(new))
+
+
+def graph_bytes(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
+    """Bytes of the arrays within a graph that trains, as MXNet places them: many take turns in one place.
+
+    Args:
+        symbol: as it will be bound, with the input `data`.
+        shape: (b, 3, H, W), of a batch.
+
+    Raises:
+        RuntimeError: they do not fit into memory.
+    """
+    # On a CPU memory is reserved, not used, until a graph runs.
+    wanted = {name: "null" if name == "data" else "write" for name in symbol.list_arguments()}
+    executor = symbol.simple_bind(mx.cpu(), wanted, data=shape)
+    (megabytes,) = re.findall(r"Total (\d+) MB allocated", executor.debug_str())
+    return int(megabytes) * 2**20
