@@ -8,7 +8,7 @@ memonger.
 
 import json
 import math
-from typing import Dict, Iterator, List, Optional, Set, Tuple
+from typing import Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
 
 import mxnet as mx
 
@@ -57,7 +57,8 @@ class _Chain:
 
     def between(self, budget: float) -> Iterator[str]:
         """Names of the operators to compute again if a cut's array is kept after every `budget` numbers."""
-        since, names = 0, []
+        since = 0
+        names: List[str] = []
         for place, node in enumerate(self._nodes):
             if node["op"] == "null":
                 continue
@@ -95,7 +96,7 @@ def _repeatable(node: Node) -> bool:
     return node["op"] in _REPEATABLE or node["op"] == "LeakyReLU" and not random
 
 
-def _marked(symbol: mx.sym.Symbol, names: "frozenset[str]") -> mx.sym.Symbol:
+def _marked(symbol: mx.sym.Symbol, names: FrozenSet[str]) -> mx.sym.Symbol:
     """The symbol, with the mark by which MXNet computes operators again."""
 
     def rule(graph: Graph, node: Node) -> Optional[Entry]:

@@ -1,7 +1,7 @@
 """AdaFace: margins that follow the length of the embedding, a sign of image quality (arXiv 2204.00964, CVPR 2022)."""
 
 import math
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import mxnet as mx
 
@@ -42,7 +42,8 @@ class AdaFace(Margin):
             raise ValueError(f"t_alpha must lie in (0, 1], not {t_alpha!r}")
         self.m, self.h, self.t_alpha = m, h, t_alpha
         self._mean_std = mx.nd.array([_FIRST_MEAN, _FIRST_STD])
-        self._before, self._lengths = self._mean_std, []  # before the current update; of its micro-batches so far
+        self._before = self._mean_std  # the current update
+        self._lengths: List[mx.nd.NDArray] = []  # in each of its micro-batches so far
         self._quality: Optional[mx.nd.NDArray] = None  # z (B,) of the current micro-batch
 
     def begin(self, num_update: int, norms: Optional[mx.nd.NDArray] = None, part: int = 0) -> None:
