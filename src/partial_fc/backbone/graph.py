@@ -98,8 +98,10 @@ def graph_bytes(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
     Raises:
         RuntimeError: they do not fit into memory.
     """
-    # On a CPU memory is reserved, not used, until a graph runs.
-    wanted = {name: "null" if name == "data" else "write" for name in symbol.list_arguments()}
-    executor = symbol.simple_bind(mx.cpu(), wanted, data=shape)
+    shapes, _, states = symbol.infer_shape(data=shape)
+    # On a CPU memory is reserved, not used, until a graph runs; `simple_bind` would fill arguments with zeros.
+    arrays = dict(zip(symbol.list_arguments(), map(mx.nd.empty, shapes)))
+    gradients = {name: mx.nd.empty(array.shape) for name, array in arrays.items() if name != "data"}
+    executor = symbol.bind(mx.cpu(), arrays, gradients, aux_states=list(map(mx.nd.empty, states)))
     (megabytes,) = re.findall(r"Total (\d+) MB allocated", executor.debug_str())
     return int(megabytes) * 2**20

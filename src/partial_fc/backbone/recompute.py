@@ -33,7 +33,8 @@ def with_recompute(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> mx.sym.Symb
         shape: (b, 3, H, W), of a batch. The choice is one for this shape, and right for all.
 
     Returns:
-        A Symbol with the same values and gradients; the same one where nothing saves memory.
+        A Symbol with the same values and gradients, bit for bit where its operators do not round by the layout of their
+        input in memory, as MXNet's pooling does on a CPU; the same one where nothing saves memory.
     """
     chain = _Chain(symbol, shape)
     plans = {frozenset(chain.between(chain.size / parts)): None for parts in _PARTS}  # without repetition, in order
