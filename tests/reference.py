@@ -136,6 +136,15 @@ def adamw(weight, mean, var, grad, lr, wd, t):
     return weight - lr * step - lr * wd * weight, mean, var
 
 
+def lars(weight, velocity, grad, lr, wd, momentum):
+    """Weight and velocity after an update: LARS of You et al., its formulas one by one; trust coefficient 0.001."""
+    norms = np.sqrt((weight**2).sum()), np.sqrt((grad**2).sum())
+    if weight.ndim > 1 and min(norms) > 0:
+        lr = lr * 0.001 * norms[0] / (norms[1] + wd * norms[0])
+    velocity = momentum * velocity - lr * (grad + wd * weight)
+    return weight + velocity, velocity
+
+
 def relative_error(value, truth):
     """|value - truth| / |truth|, the norm over all entries."""
     difference = np.asarray(value, np.float64) - np.asarray(truth, np.float64)

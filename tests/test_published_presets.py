@@ -76,6 +76,7 @@ def test_the_file_is_run_afresh_for_every_preset():
     "old, new, key, value",
     [
         ("fp16 = False", "fp16 = True", "precision", "auto"),
+        ("memonger = False", "memonger = 1", "memonger", True),
         ("bn_mom = 0.9", "bn_mom = 0.99", "bn_mom", 0.99),
         ("net_se = 0", "net_se = 1", "net_se", 1),
         ('"100000,160000"', "[10, 20]", "lr_steps", (10, 20)),
@@ -120,7 +121,7 @@ def test_numbers_of_layers_and_statistics_reach_the_network(edited):
         ('"100000,160000"', '"20,10"', r"edited.py: lr_steps=\[20, 10\]: must ascend"),
         ("fp16 = False", "fp16 = 'yes'", "edited.py: fp16='yes': expected 0 or 1, False or True"),
         ("debug = 1", "debug = 2", "edited.py: debug=2: expected 0 or 1"),
-        ("memonger = False", "memonger = True", "edited.py: memonger=True: activations .* use False"),
+        ("memonger = False", "memonger = 2", "edited.py: memonger=2: expected 0 or 1, False or True"),
         ("embedding_size = 16", "embedding_size = '16'", "edited.py: embedding_size='16': expected: whole number"),
         ("net_unit = 3", "net_unit = 4", r"edited.py: net_unit=4: must lie in \[1, 3\]"),
         ("net_se = 0", "net_sea = 0", "edited.py: lacks the key net_se"),

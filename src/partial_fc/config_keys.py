@@ -112,6 +112,15 @@ class Config:
     )
     # Optimization
     batch_size: int = _preset("images in a batch", "images per rank", at_least=1, option=True)
+    accumulate: int = _key(
+        1,
+        "batches of batch_size whose gradients make up an update, as of one batch of all their images in less memory",
+        "batches per update",
+        at_least=1,
+    )
+    memonger: bool = _key(
+        False, "true: compute activations again in the backward pass in place of keeping them: less memory, more time"
+    )
     backbone_lr: float = _preset("initial learning rate of the backbone", at_least=0)
     memory_bank_lr: float = _preset("initial learning rate of the class centers", at_least=0)
     lr_schedule: Literal["multistep", "poly", "cosine"] = _key(
@@ -132,13 +141,15 @@ class Config:
         "what a schedule counts if a run continues with another number of images per update: images keeps it in place",
     )
     lr_factor: float = _key(0.1, "factor of both learning rates at each of lr_steps", at_least=0)
-    optimizer: Literal["sgd", "adamw"] = _key(
-        "sgd", "of the backbone: sgd has momentum; adamw is Adam with decoupled weight decay, arXiv 1711.05101"
+    optimizer: Literal["sgd", "adamw", "lars"] = _key(
+        "sgd",
+        "of the backbone: sgd has momentum; adamw is Adam with decoupled weight decay, arXiv 1711.05101; lars is sgd "
+        "with a learning rate for each layer, arXiv 1708.03888",
     )
     center_optimizer: Literal["sgd", "adamw"] = _key(
         "sgd", "of the class centers, likewise; adamw keeps two arrays of the size of the centers, sgd one"
     )
-    momentum: float = _key(0.9, "momentum of sgd", at_least=0)
+    momentum: float = _key(0.9, "momentum of sgd and lars", at_least=0)
     wd: float = _key(0.0005, "weight decay", at_least=0)
     bias_decay: bool = _key(True, "true: wd acts on all parameters, as published; false: not on biases and betas")
     clip_gradient_norm: float = _key(

@@ -118,12 +118,7 @@ def _fp16(value: Any) -> Dict[str, Any]:
 
 
 def _memonger(value: Any) -> Dict[str, Any]:
-    if _flag(value):
-        raise ValueError(
-            "activations cannot be computed again to save memory (the published code has the key, but switches this "
-            "off); use False, and for less memory a smaller batch_size on more ranks, or fp16"
-        )
-    return {}
+    return {"memonger": _flag(value)}
 
 
 def _lr_steps(value: Any) -> Dict[str, Any]:

@@ -81,7 +81,7 @@ def _open_data(config: Config, comm: Communicator) -> Reader:
         comm,
         num_classes=config.num_classes,
         image_size=config.image_size,
-        batch_size=config.batch_size,
+        batch_size=config.batch_size * config.accumulate,
         seed=config.seed,
         num_workers=config.num_workers,
         last_batch=config.last_batch,

@@ -74,8 +74,12 @@ class Problem:
         precision="float32",
         warmup=0,
         num_update=0,
+        parts=1,
     ):
-        """One step as the rank ``comm.rank``: its part of the fields of `Step`, and the ids of the chosen classes."""
+        """One step as the rank ``comm.rank``: its part of the fields of `Step`, and the ids of the chosen classes.
+
+        With ``parts`` the batch comes in so many micro-batches.
+        """
         bank = make_bank(self.num_classes, self.row_size, comm, sample_ratio, ctx, seed=7)
         own = slice(*bank.partition)
         bank.set(bank.partition.class_start, self.weight[own], self.weight_mom[own])
@@ -83,15 +87,20 @@ class Problem:
         head = PartialFC(bank, make_margin(margin, warmup), optimizer, comm, precision, self.sub_centers)
         batch = np.split(np.arange(len(self.labels)), comm.world_size)[comm.rank]
         choice = head.choose(self.labels[batch], num_update)
-        loss, grad = head.step(mx.nd.array(self.embeddings[batch], ctx), choice, LR)
+        losses, grads = [], []
+        for part, some in zip(choice.micro_batches(parts), np.split(batch, parts)):
+            results = head.step(mx.nd.array(self.embeddings[some], ctx), part, LR)
+            for kept, result in zip((losses, grads), results):
+                kept.append(result.asnumpy())
+        loss, grad = np.sum(losses, axis=0), np.concatenate(grads)
         if not bank.num_local:
             nothing = np.zeros((0, self.row_size))
-            return loss.asnumpy(), grad.asnumpy(), nothing, nothing, nothing, np.zeros(0, int)
+            return loss, grad, nothing, nothing, nothing, np.zeros(0, int)
         rows = np.arange(bank.num_local) if choice.rows is None else choice.rows
         grad_weight = np.zeros_like(self.weight[own])
         grad_weight[rows] = np.concatenate(optimizer.grads).reshape(len(rows), -1)
         centers = tuple(map(np.array, bank.to_numpy()))
-        return (loss.asnumpy(), grad.asnumpy(), grad_weight) + centers + (rows + bank.partition.class_start,)
+        return (loss, grad, grad_weight) + centers + (rows + bank.partition.class_start,)
 
     def truth(self, chosen, margin, dtype=np.float64):
         """The reference's `Step` for the same chosen classes."""

@@ -96,6 +96,10 @@ def main(folder):
     for loss in ("adaface", "arcface"):
         part = Problem().step_on(comm, LOSSES[loss], 0.3, warmup=4, num_update=2)
         np.savez(os.path.join(folder, f"{loss}-warmup-{comm.rank}.npz"), *part)
+    for loss, ratio, sub_centers in (("cosface", 1.0, 1), ("arcface", 0.3, 1), ("arcface", 0.3, 3)):
+        problem = Problem(batch_size=24, sub_centers=sub_centers)
+        part = problem.step_on(comm, LOSSES[loss], ratio, parts=4)
+        np.savez(os.path.join(folder, f"{loss}-micro-batches-{sub_centers}-{comm.rank}.npz"), *part)
     for loss, ratio in (("adaface", 1.0), ("arcface", 0.3)):
         part = Problem(sub_centers=3).step_on(comm, LOSSES[loss], ratio)
         np.savez(os.path.join(folder, f"{loss}-sub-centers-{comm.rank}.npz"), *part)

@@ -24,13 +24,26 @@ NUM_CLASSES, GLOBAL_BATCH_SIZE = 101, 12
 RULE = UpdateRule("adamw", clip_gradient_norm=5.0, freeze=("relu0_.*",), lr_mult=("fc1.*:0.5",), wd_mult=("conv0.*:2",))
 
 
-def train(comm, folder, ctx=None, global_batch_size=GLOBAL_BATCH_SIZE, optimizer=CenterSGD, rule=None, lr=(0.1, 0.2)):
+LARS = UpdateRule("lars", clip_gradient_norm=5.0)
+
+
+def train(
+    comm,
+    folder,
+    ctx=None,
+    global_batch_size=GLOBAL_BATCH_SIZE,
+    optimizer=CenterSGD,
+    rule=None,
+    lr=(0.1, 0.2),
+    accumulate=1,
+):
     """Two updates on this rank's share of fixed global batches; parameters, centers and losses go to ``folder``."""
     bank = MemoryBank(NUM_CLASSES, 16, comm, ctx=ctx, states=optimizer.states)
     head = PartialFC(bank, MarginSoftmax(32, m2=0.3), optimizer(), comm)
     batch_size = global_batch_size // comm.world_size
     symbol = network_without_statistics()
-    module = FaceModule(symbol, head, comm, ctx or mx.cpu(), batch_size, image_size=16, rule=rule)
+    size = batch_size // accumulate
+    module = FaceModule(symbol, head, comm, ctx or mx.cpu(), size, 16, rule=rule, accumulate=accumulate)
     random = np.random.RandomState(0)
     losses = []
     for num_update in range(2):
@@ -50,3 +63,6 @@ if __name__ == "__main__":
     other = os.path.join(folder, "adamw")
     os.makedirs(other, exist_ok=True)
     train(comm, other, optimizer=CenterAdamW, rule=RULE, lr=(0.001, 0.002))
+    other = os.path.join(folder, "micro-batches")
+    os.makedirs(other, exist_ok=True)
+    train(comm, other, rule=LARS, lr=(5.0, 0.2), accumulate=2)

@@ -29,6 +29,10 @@ def test_step_equals_the_reference(launcher, ranks, tmp_path):
         assert_close(result, Problem().truth(chosen, half))
         result, chosen = load(tmp_path, f"{loss}-sub-centers", ranks)
         assert_close(result, Problem(sub_centers=3).truth(chosen, LOSSES[loss]))
+    for loss, sub_centers in (("cosface", 1), ("arcface", 1), ("arcface", 3)):
+        result, chosen = load(tmp_path, f"{loss}-micro-batches-{sub_centers}", ranks)
+        problem = Problem(batch_size=24, sub_centers=sub_centers)
+        assert_close(result, problem.truth(chosen, LOSSES[loss]))
     for loss, ratio, name in CASES:
         result, chosen = load(tmp_path, f"{loss}-{ratio}-{name}", ranks)
         problem = Problem().saturate() if name == "saturated" else Problem()

@@ -9,7 +9,7 @@ from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterAdamW, CenterSGD
 
 from helpers.ranks import LAUNCHERS, launch, succeed
-from parallel.model_worker import NUM_CLASSES, RULE, train
+from parallel.model_worker import LARS, NUM_CLASSES, RULE, train
 from reference import relative_error
 
 
@@ -27,6 +27,14 @@ def one_rank_of_adamw(tmp_path_factory):
     return dict(np.load(folder / "model-0.npz")), centers(folder, CenterAdamW)
 
 
+@pytest.fixture(scope="module")
+def one_rank_of_lars(tmp_path_factory):
+    """Without micro-batches, which the others have."""
+    folder = tmp_path_factory.mktemp("lars")
+    train(Communicator(), folder, rule=LARS, lr=(5.0, 0.2))
+    return dict(np.load(folder / "model-0.npz")), centers(folder)
+
+
 def centers(folder, optimizer=CenterSGD):
     bank = MemoryBank(NUM_CLASSES, 16, Communicator(), seed=1, states=optimizer.states)
     assert load_centers(folder, bank)
@@ -34,12 +42,16 @@ def centers(folder, optimizer=CenterSGD):
 
 
 @pytest.mark.parametrize("launcher, ranks", [(launcher, ranks) for launcher in LAUNCHERS for ranks in (2, 3)])
-def test_update_equals_that_of_one_rank(launcher, ranks, tmp_path, one_rank, one_rank_of_adamw):
-    """Also with AdamW for both, clipping, a frozen layer and factors: there, tiny gradients have large steps."""
+def test_update_equals_that_of_one_rank(launcher, ranks, tmp_path, one_rank, one_rank_of_adamw, one_rank_of_lars):
+    """Also with AdamW for both, clipping, a frozen layer and factors: there, tiny gradients have large steps.
+
+    And two micro-batches with LARS, which equal one batch without.
+    """
     succeed(launch(launcher, ranks, "model_worker.py", tmp_path))
     for folder, optimizer, (model, arrays), bound in (
         (tmp_path, CenterSGD, one_rank, 1e-5),
         (tmp_path / "adamw", CenterAdamW, one_rank_of_adamw, 1e-4),
+        (tmp_path / "micro-batches", CenterSGD, one_rank_of_lars, 1e-5),
     ):
         models = [dict(np.load(folder / f"model-{rank}.npz")) for rank in range(ranks)]
         for name, expected in model.items():

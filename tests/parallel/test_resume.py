@@ -22,9 +22,9 @@ from helpers.paths import ROOT
 from helpers.ranks import horovodrun, mpirun, run, succeed
 
 UPDATES = 30
-ARGUMENTS = ["--set=val_targets=val", "--set=image_size=32", "--set=embedding_size=16", "--batch-size=8"]
+ARGUMENTS = ["--set=val_targets=val", "--set=image_size=32", "--set=embedding_size=16", "--batch-size=4"]
 ARGUMENTS += ["--sample-ratio=0.4", "--set=frequent=1", "--set=lr_steps=20", "--set=save_interval=7"]
-ARGUMENTS += ["--loss=adaface", "--set=margin_warmup=10", "--set=sub_centers=2"]
+ARGUMENTS += ["--loss=adaface", "--set=margin_warmup=10", "--set=sub_centers=2", "--set=accumulate=2"]
 ARGUMENTS += [f"--set=max_update={UPDATES}", "--set=verbose=12"]
 TRIALS = int(os.environ.get("PARTIAL_FC_KILL_TRIALS", "2"))
 # Without config.sh, which waits for what the other ranks say of one that was killed.

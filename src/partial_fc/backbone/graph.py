@@ -1,9 +1,13 @@
 """A symbol's graph, rewritten operator by operator."""
 
 import json
-from typing import Callable, Dict, List, Optional, Sequence, TypedDict
+import math
+import re
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, TypedDict
 
 import mxnet as mx
+
+_LARGEST_ARRAY = 2**31 - 1  # numbers, in MXNet's stock wheel
 
 Entry = List[int]  # an output of a node, as in MXNet's JSON: [number of the node, number of its output, version]
 
@@ -85,3 +89,25 @@ def rewrite(symbol: mx.sym.Symbol, rule: Rule, finish: Finish = lambda graph, ou
     arg_nodes = [place[node][0] for node in old["arg_nodes"]]
     new = {"nodes": graph.nodes, "arg_nodes": arg_nodes, "heads": heads, "attrs": old["attrs"]}
     return mx.sym.load_json(json.dumps(new))
+
+
+def graph_bytes(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
+    """Bytes of the arrays within a graph that trains, as MXNet places them: many take turns in one place.
+
+    Args:
+        symbol: as it will be bound, with the input `data`.
+        shape: (b, 3, H, W), of a batch.
+
+    Raises:
+        RuntimeError: they do not fit into memory.
+    """
+    shapes, _, states = symbol.infer_shape(data=shape)
+    largest = max(map(math.prod, shapes))
+    if largest > _LARGEST_ARRAY:
+        raise RuntimeError(f"a parameter of {largest} numbers is more than an MXNet array can hold, {_LARGEST_ARRAY}")
+    # On a CPU memory is reserved, not used, until a graph runs; `simple_bind` would fill arguments with zeros.
+    arrays = dict(zip(symbol.list_arguments(), map(mx.nd.empty, shapes)))
+    gradients = {name: mx.nd.empty(array.shape) for name, array in arrays.items() if name != "data"}
+    executor = symbol.bind(mx.cpu(), arrays, gradients, aux_states=list(map(mx.nd.empty, states)))
+    (megabytes,) = re.findall(r"Total (\d+) MB allocated", executor.debug_str())
+    return int(megabytes) * 2**20

@@ -87,7 +87,7 @@ class BatchReader:
         if not self.updates_per_epoch:
             raise InputError(
                 f"{records.path}: {count} images do not fill a global batch of {comm.world_size} x {batch_size}: use a "
-                "smaller --batch-size, fewer ranks, or --set last_batch=pad"
+                "smaller --batch-size or accumulate, fewer ranks, or --set last_batch=pad"
             )
         self.records, self.size, self.seed = records, (image_size, image_size), seed
         self.batch_size, self.rank, self.num_workers = batch_size, comm.rank, num_workers

@@ -1,7 +1,7 @@
 """AdaFace: margins that follow the length of the embedding, a sign of image quality (arXiv 2204.00964, CVPR 2022)."""
 
 import math
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import mxnet as mx
 
@@ -17,7 +17,8 @@ class AdaFace(Margin):
 
     z = clip(h (|e| - mean) / std, -1, 1) of the embedding e (equation 6) is a constant: no gradient flows through |e|.
     Mean and standard deviation are running ones of the lengths in the global batch, those of this update included, as
-    in the published code. theta + g_angle stays within [0, pi].
+    in the published code. After an update of several micro-batches they are those of its whole batch; within it, each
+    micro-batch has those of the micro-batches up to it. theta + g_angle stays within [0, pi].
 
     Args:
         s, warmup: as `Margin`; in the warm-up m grows from 0.
@@ -41,16 +42,22 @@ class AdaFace(Margin):
             raise ValueError(f"t_alpha must lie in (0, 1], not {t_alpha!r}")
         self.m, self.h, self.t_alpha = m, h, t_alpha
         self._mean_std = mx.nd.array([_FIRST_MEAN, _FIRST_STD])
-        self._quality: Optional[mx.nd.NDArray] = None  # z (B,) of the current update
+        self._before = self._mean_std  # the current update
+        self._lengths: List[mx.nd.NDArray] = []  # in each of its micro-batches so far
+        self._quality: Optional[mx.nd.NDArray] = None  # z (B,) of the current micro-batch
 
-    def begin(self, num_update: int, norms: Optional[mx.nd.NDArray] = None) -> None:
+    def begin(self, num_update: int, norms: Optional[mx.nd.NDArray] = None, part: int = 0) -> None:
         """As `Margin.begin`; takes the lengths into mean and standard deviation. Waits for nothing on the device."""
         super().begin(num_update)
         assert norms is not None
         norms = mx.nd.clip(norms, _SHORTEST, _LONGEST)
-        mean = mx.nd.mean(norms)
-        std = mx.nd.sqrt(mx.nd.sum(mx.nd.square(norms - mean)) / max(len(norms) - 1, 1))  # of a sample, as torch.std
-        now, before = mx.nd.concat(mean, std, dim=0), self._mean_std.as_in_context(norms.context)
+        if not part:
+            self._before, self._lengths = self._mean_std, []
+        self._lengths.append(norms)
+        lengths = mx.nd.concat(*self._lengths, dim=0)
+        mean = mx.nd.mean(lengths)
+        std = mx.nd.sqrt(mx.nd.sum(mx.nd.square(lengths - mean)) / max(len(lengths) - 1, 1))  # as torch.std
+        now, before = mx.nd.concat(mean, std, dim=0), self._before.as_in_context(norms.context)
         self._mean_std = self.t_alpha * now + (1 - self.t_alpha) * before
         mean, std = self._mean_std[0:1], self._mean_std[1:2]
         self._quality = mx.nd.clip(self.h * (norms - mean) / (std + _EPSILON), -1, 1)

@@ -37,12 +37,13 @@ class Margin:
             raise ValueError(f"warmup must be at least 0, not {warmup!r}")
         self.s, self.warmup, self.share = s, warmup, 1.0
 
-    def begin(self, num_update: int, norms: Optional[mx.nd.NDArray] = None) -> None:
+    def begin(self, num_update: int, norms: Optional[mx.nd.NDArray] = None, part: int = 0) -> None:
         """Prepare update `num_update`, counted from 0. All ranks do so, those without classes too.
 
         Args:
             norms: (B,) float32 lengths of the embeddings of the global batch, bit-equal on all ranks, through which no
                 gradient flows. None unless `uses_norms`.
+            part: number of the micro-batch that these are of, where an update has several: each begins in turn.
         """
         self.share = min(1.0, num_update / self.warmup) if self.warmup else 1.0
 

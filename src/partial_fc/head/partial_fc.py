@@ -6,7 +6,7 @@ whole batch. The embeddings themselves depend on the number of ranks where the b
 statistics are of each rank's own samples.
 """
 
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -15,13 +15,14 @@ from ..errors import WRONG_INPUT, CollectiveError, InputError
 from .block_softmax import softmax_in_blocks
 from .labels import class_ids
 from .margin_softmax import Margin
-from .memory_bank import Centers, MemoryBank
+from .memory_bank import MemoryBank
 from .normalize import l2_normalize, l2_normalize_backward, row_sum
 from .optimizer import CenterOptimizer
-from .parallel_softmax import ShardTargets, combine, no_columns
+from .parallel_softmax import combine, no_columns
 from .products import Products
 from .ranks import Ranks
-from .row_adder import RowAdder
+from .sampled_rows import SampledRows
+from .shard import Shard, place
 from .sub_centers import SubCenters
 from .workspace import Workspace
 
@@ -29,21 +30,6 @@ from .workspace import Workspace
 _LARGEST_SCALE = 64
 # Sent in place of the requests by a rank that has no labels to send, or another number of them.
 _NO_LABELS = np.iinfo(np.int64).min
-
-
-class SampledRows(NamedTuple):
-    """Rows sampled for a step, chosen on the host before the forward pass.
-
-    `rows`: (C,) int64 rows of the bank that take part; None for all of them.
-    `columns`: (B,) int64, position of each sample's class among these rows; -1 if it is on another rank.
-    `requests`: the ranks' requests, combined by bitwise or.
-    `num_update`: the update, counted from 0, that they were chosen for.
-    """
-
-    rows: Optional[np.ndarray]
-    columns: np.ndarray
-    requests: int = 0
-    num_update: int = 0
 
 
 class PartialFC:
@@ -86,7 +72,8 @@ class PartialFC:
         self._products = Products(precision, self._workspace)
         self._sub_centers = SubCenters(sub_centers, self._products, self._workspace)
         self._batch_size = 0  # per rank, as all ranks last agreed
-        self._pending: Optional[_Shard] = None  # with gradients of its centers that have not been applied
+        self._pending: Optional[Shard] = None  # with gradients of its centers that have not been applied
+        self._next_part = 0  # of the update under way
 
     def choose(
         self, labels: Any, num_update: int, records: Union[Sequence, np.ndarray, None] = None, requests: int = 0
@@ -113,7 +100,7 @@ class PartialFC:
         columns = shard_labels
         if rows is not None:
             columns = np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1)
-        return SampledRows(rows, columns, requests, num_update)
+        return SampledRows(rows, columns, requests, num_update, self.comm.world_size)
 
     def fail(self, problem: str, status: int) -> None:
         """Call this instead of `choose` on a rank that has no batch: all ranks raise an error with its problem.
@@ -161,41 +148,45 @@ class PartialFC:
     ) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """Loss, gradient of the embeddings, and one update of the chosen centers.
 
+        With micro-batches, the losses of an update add up to that of the whole batch, as do the gradients of the
+        network's parameters, and the centers are updated by the sum of their gradients after the last one.
+
         Args:
             embeddings: (b, D) float32 of this rank.
-            choice: what `choose` returned for their labels.
+            choice: what `choose` returned for their labels, or one of its `micro_batches`.
             lr: learning rate of the centers.
             defer: leave the centers as they are until `update_centers`; without that call they are not updated.
 
         Returns:
             loss (1,), the mean over the global batch, bit-equal on every rank; its gradient with respect to
-                `embeddings` (b, D).
+                `embeddings` (b, D). Of a micro-batch, both are divided by the number of micro-batches.
 
         Raises:
-            InputError: on this rank, for embeddings of another shape, dtype or device.
+            InputError: on this rank, for embeddings of another shape, dtype or device, and for a micro-batch that is
+                not the next one of its update.
         """
         embeddings = self._checked(embeddings, choice)
         unit_embeddings, inverse_norm = l2_normalize(embeddings)  # (b, D), (b, 1)
         # Collectives block the host, not the device: operations queued before one run while the ranks exchange.
-        shard = self._open_shard(choice) if self.bank.num_local else None
+        shard = self._shard_for(choice)
         total_embeddings, norms = self._all_gather(unit_embeddings, embeddings)  # (B, D), (B,)
-        self.margin.begin(choice.num_update, norms)
-        self._pending = None
+        self.margin.begin(choice.num_update, norms, choice.part)
         if shard:
-            loss, grad_total, shard = self._shard_step(total_embeddings, shard)
-            self._pending = shard if self.optimizer else None
+            loss, grad_total, self._pending = self._shard_step(total_embeddings, shard, choice)
         else:  # more ranks than classes: this one adds nothing, but takes part in every collective
             loss, _, _ = combine(*no_columns(len(total_embeddings), total_embeddings.context), self.comm)
             grad_total = mx.nd.zeros_like(total_embeddings)
-        if not defer:
+        self._next_part = (choice.part + 1) % choice.parts
+        if not (self._next_part or defer):
             self.update_centers(lr)
         grad_unit = self.comm.reduce_scatter(grad_total, name="grad_embeddings")  # (b, D)
-        return loss, l2_normalize_backward(grad_unit, unit_embeddings, inverse_norm)
+        grad = l2_normalize_backward(grad_unit, unit_embeddings, inverse_norm)
+        return loss / choice.parts if choice.parts > 1 else loss, grad
 
     def centers_finite(self) -> mx.nd.NDArray:
         """(1,) float32: 1 if the gradient of this rank's centers from the last deferred `step` is finite, else 0."""
         finite = mx.nd.ones((1,), ctx=self.bank.ctx)
-        if self._pending is not None:
+        if self._pending is not None and self.optimizer:
             for block in self._pending.centers.blocks():
                 grad = self._products.wide(self._pending.grad_unit[block], "grad_block")
                 mx.nd.all_finite(grad, init_output=False, out=finite)
@@ -203,7 +194,7 @@ class PartialFC:
 
     def update_centers(self, lr: float) -> None:
         """Update the centers that the last `step` has used by their gradient, at learning rate `lr`; only once."""
-        if self._pending is not None:
+        if self._pending is not None and self.optimizer:
             self._update(self._pending, lr)
         self._pending = None
 
@@ -211,9 +202,13 @@ class PartialFC:
         """The embeddings as an array of mx.nd.
 
         Raises:
-            InputError: not float32 (b, D) on the bank's device, for the b labels of the choice.
+            InputError: not float32 (b, D) on the bank's device, for the b labels of the choice, or out of order.
         """
-        shape = len(choice.columns) // self.comm.world_size, self.embedding_size
+        if choice.part not in (0, self._next_part):
+            raise InputError(
+                f"micro-batch {choice.part} of {choice.parts} of an update (counted from 0): {self._next_part} is next"
+            )
+        shape = len(choice.columns) // choice.world_size, self.embedding_size
         if not isinstance(embeddings, mx.nd.NDArray):
             raise InputError(f"embeddings must be an NDArray, not a {type(embeddings).__name__}")
         dtype = np.dtype(embeddings.dtype)
@@ -235,7 +230,14 @@ class PartialFC:
         size = unit.shape[1]
         return mx.nd.slice_axis(total, 1, 0, size), mx.nd.slice_axis(total, 1, size, size + 1).reshape((-1,))
 
-    def _open_shard(self, choice: SampledRows) -> "_Shard":
+    def _shard_for(self, choice: SampledRows) -> Optional[Shard]:
+        """The shard of an update, opened by the first micro-batch; None where this rank has no classes."""
+        if choice.part:
+            return self._pending and self._pending.at(choice.columns)
+        self._pending = None
+        return self._open_shard(choice) if self.bank.num_local else None
+
+    def _open_shard(self, choice: SampledRows) -> Shard:
         """The chosen centers of this rank, with unit length; with a last row of zeros if the scale allows it."""
         centers = self.bank.get(choice.rows)
         has_zero_row = self.margin.s <= _LARGEST_SCALE
@@ -247,8 +249,8 @@ class PartialFC:
             inverse_norms.append(inverse_norm)
         if has_zero_row:
             unit_weight[-1:] = 0
-        targets, adder = _shard_targets(choice.columns, self.bank.ctx), RowAdder(choice.columns, self.bank.ctx)
-        return _Shard(centers, unit_weight, inverse_norms, has_zero_row, targets, adder, choice.num_update)
+        targets, adder = place(choice.columns, self.bank.ctx)
+        return Shard(centers, unit_weight, inverse_norms, has_zero_row, choice.num_update, targets, adder)
 
     def _each(self, rows: mx.nd.NDArray) -> mx.nd.NDArray:
         """Every center of some classes (n, K D) as a row, (n K, D); the same memory."""
@@ -258,8 +260,8 @@ class PartialFC:
         return self._workspace.array("scratch", block.shape)
 
     def _shard_step(
-        self, total_embeddings: mx.nd.NDArray, shard: "_Shard"
-    ) -> Tuple[mx.nd.NDArray, mx.nd.NDArray, "_Shard"]:
+        self, total_embeddings: mx.nd.NDArray, shard: Shard, choice: SampledRows
+    ) -> Tuple[mx.nd.NDArray, mx.nd.NDArray, Shard]:
         """This rank's centers: the loss, their part (B, D) of the embeddings' gradient, and their own gradient."""
         s, targets, products, sub_centers = self.margin.s, shard.targets, self._products, self._sub_centers
         weight = products.operand(self._each(shard.unit_weight), "weight")
@@ -284,11 +286,23 @@ class PartialFC:
         # The targets' part is added as B rows: in the matrix it would be divided by row_scale, which may underflow.
         grad_total = products.wide(grad_total, "grad_total") * (row_scale / products.gain) + target_weight * target
         target_sums = shard.adder.sums(sub_centers.of_target(total_embeddings * (target * products.gain), chosen))
-        scale = s / len(total_embeddings)
+        scale = s / (len(total_embeddings) * choice.parts)
         shard = shard._replace(grad_unit=grad_unit, target_sums=target_sums, scale=scale / products.gain)
-        return loss, grad_total * scale, shard
+        return loss, grad_total * scale, self._summed(shard, choice.part) if choice.parts > 1 else shard
 
-    def _update(self, shard: "_Shard", lr: float) -> None:
+    def _summed(self, shard: Shard, part: int) -> Shard:
+        """The shard with the sum of its centers' gradients in the micro-batches up to `part`, in float32."""
+        total = self._workspace.array("grad_sum", shard.unit_weight.shape)
+        for block in shard.centers.blocks():
+            grad = self._products.wide(shard.grad_unit[block], "grad_block")
+            shard.adder.add(shard.target_sums, block, grad)
+            if part:
+                mx.nd.elemwise_add(total[block], grad, out=total[block])
+            else:
+                grad.copyto(total[block])
+        return shard._replace(grad_unit=total, target_sums=None)
+
+    def _update(self, shard: Shard, lr: float) -> None:
         """Update the chosen centers, block by block, from the gradient (C, D) by their unit vectors."""
         assert self.optimizer, "centers without an optimizer have no pending gradient"
         centers = shard.centers
@@ -301,30 +315,3 @@ class PartialFC:
             weight, states = centers.weight(block, self._workspace), centers.states(block, self._workspace)
             self.optimizer.update(weight, *states, grad.reshape(weight.shape), lr)
             centers.put(block, weight, *states)
-
-
-class _Shard(NamedTuple):
-    """The centers of this rank in a step.
-
-    `Centers` of this step, their unit vectors (C, K D), 1 / length of each by block (n K, 1), and where the targets
-    are; then the gradient by the unit vectors, which is `scale` times the sum of `grad_unit` (C, K D) and, at the
-    targets' rows, `target_sums` (n, K D).
-    """
-
-    centers: Centers
-    unit_weight: mx.nd.NDArray
-    inverse_norms: List[mx.nd.NDArray]
-    has_zero_row: bool
-    targets: ShardTargets
-    adder: RowAdder
-    num_update: int
-    grad_unit: mx.nd.NDArray = None
-    target_sums: Optional[mx.nd.NDArray] = None
-    scale: float = 1.0
-
-
-def _shard_targets(columns: np.ndarray, ctx: mx.Context) -> ShardTargets:
-    """`ShardTargets` on the device, from (B,) columns with -1 for the classes of other ranks."""
-    return ShardTargets(
-        mx.nd.array(np.maximum(columns, 0), ctx=ctx, dtype="int64"), mx.nd.array(columns >= 0, ctx=ctx, dtype="float32")
-    )

@@ -4,6 +4,7 @@ import ctypes
 from typing import Tuple
 
 import mxnet as mx
+import numpy as np
 from mxnet.base import _LIB, c_str, check_call
 from mxnet.contrib.amp.amp import bfloat16
 from mxnet.ndarray._internal import _imperative_invoke
@@ -51,7 +52,7 @@ class Products:
 
     def wide(self, array: mx.nd.NDArray, name: str) -> mx.nd.NDArray:
         """An operand or a result as float32: itself, or a copy in the scratch array `name`."""
-        if not self.is_low:
+        if array.dtype == np.float32:
             return array
         return mx.nd.amp_cast(array, dtype="float32", out=self._workspace.array(name, array.shape))
 

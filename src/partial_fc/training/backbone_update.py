@@ -5,13 +5,9 @@ import math
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import mxnet as mx
-import numpy as np
 
 from ..backbone.frozen import factors, frozen_names
-from ..head.optimizer import adamw_update
-
-# Numbers whose squares one product adds up in float32; the sums of these blocks are added in float64.
-_BLOCK = 2**18
+from .optimizers import OPTIMIZERS, gradient_norm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +15,8 @@ class UpdateRule:
     """How the backbone's parameters follow their gradients.
 
     Attributes:
-        optimizer: `sgd`, with momentum, or `adamw`, see `adamw_update`.
-        momentum: of SGD, share of the previous velocity that is kept.
+        optimizer: `sgd`, with momentum; `adamw`, see `adamw_update`; `lars`, see `PartialFCLARS`.
+        momentum: of SGD and LARS, share of the previous velocity that is kept.
         wd: weight decay.
         bias_decay: whether weight decay acts on every parameter, as published; otherwise MXNet's rule spares biases and
             betas by their names. A variable of the symbol that has a `wd_mult` of its own keeps it.
@@ -77,9 +73,9 @@ class BackboneUpdate:
     ) -> None:
         self._module, self._rule, self._gradients = module, rule, gradients
         # The head's gradients hold the 1 / B of the mean, and ranks are summed: nothing is left to rescale.
-        own = dict(momentum=rule.momentum) if rule.optimizer == "sgd" else {}
+        own = {} if rule.optimizer == "adamw" else dict(momentum=rule.momentum)
         module.init_optimizer(
-            kvstore=None, optimizer=_NAMES[rule.optimizer], optimizer_params=dict(own, wd=rule.wd, rescale_grad=1.0)
+            kvstore=None, optimizer=OPTIMIZERS[rule.optimizer], optimizer_params=dict(own, wd=rule.wd, rescale_grad=1.0)
         )
         self._optimizer = module._optimizer
         self._set_factors(symbol, list(parameters))
@@ -108,7 +104,7 @@ class BackboneUpdate:
 
     def state_names(self, parameter: str) -> List[str]:
         """Names in `state` of what belongs to a parameter, if that is not frozen."""
-        return [parameter] if self._rule.optimizer == "sgd" else [f"mean/{parameter}", f"var/{parameter}"]
+        return [f"mean/{parameter}", f"var/{parameter}"] if self._rule.optimizer == "adamw" else [parameter]
 
     def update(self, lr: float, num_update: int, scale: float = 1.0) -> None:
         """Update all parameters.
@@ -140,42 +136,5 @@ class BackboneUpdate:
         return limit / self.grad_norm if self.grad_norm > limit else 1.0
 
 
-@mx.optimizer.register
-class PartialFCAdamW(mx.optimizer.Optimizer):
-    """AdamW as an optimizer of MXNet, see `adamw_update`; 1.9 has none of its own.
-
-    `begin_num_update` is the number of the update: the caller sets it, so that it is no state.
-    """
-
-    def create_state(self, index: int, weight: mx.nd.NDArray) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
-        """Both moments, which begin with 0."""
-        return mx.nd.zeros_like(weight), mx.nd.zeros_like(weight)
-
-    def update(
-        self, index: int, weight: mx.nd.NDArray, grad: mx.nd.NDArray, state: Tuple[mx.nd.NDArray, mx.nd.NDArray]
-    ) -> None:
-        """Update a parameter and its moments in place."""
-        lr, wd = self._get_lr(index), self._get_wd(index)
-        adamw_update(weight, *state, grad, lr, wd, self.begin_num_update, self.rescale_grad)
-
-
-# Names by which MXNet has registered the optimizers.
-_NAMES = {"sgd": "sgd", "adamw": PartialFCAdamW.__name__.lower()}
-
-
 def _as_list(state: Any) -> List[mx.nd.NDArray]:
     return list(state) if isinstance(state, tuple) else [state]
-
-
-def gradient_norm(gradients: Mapping[str, mx.nd.NDArray]) -> float:
-    """The Euclidean norm of all numbers of float32 NDArrays together; waits for the device.
-
-    MXNet's `norm` and `multi_sum_sq` add millions of squares one after the other in float32, which is wrong by a
-    percent.
-    """
-    sums = []
-    for gradient in gradients.values():
-        flat = gradient.reshape((-1,))
-        blocks = (flat[start : start + _BLOCK] for start in range(0, flat.size, _BLOCK))
-        sums += [mx.nd.dot(block, block).reshape((1,)) for block in blocks]
-    return math.sqrt(mx.nd.concat(*sums, dim=0).asnumpy().sum(dtype=np.float64))

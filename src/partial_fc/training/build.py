@@ -68,6 +68,8 @@ def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
         update_rule(config),
         config.initializer,
         precision,
+        accumulate=config.accumulate,
+        memonger=config.memonger,
     )
 
 

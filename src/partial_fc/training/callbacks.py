@@ -23,9 +23,10 @@ from ..eval.protocols.verification_sets import find_verification_sets, open_veri
 from ..files import atomic_path
 from ..output.log import AppendedFile
 from ..output.printable import escaped
-from .module import START, FaceModule, UpdateStats
+from .module import FaceModule
 from .run_state import Kept, RunState
 from .schedules import Done, Schedule, Timeline
+from .update_stats import START, UpdateStats
 
 # What is called after every update.
 Callback = Callable[[UpdateStats], Any]

@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import time
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Set, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -13,46 +13,23 @@ from ..backbone.batch_norm import check_batch_norm
 from ..backbone.fast import fast_symbol, network_input
 from ..backbone.frozen import with_fixed_statistics
 from ..backbone.initializer import initialize
+from ..backbone.recompute import with_recompute
 from ..data.batches import Batch
 from ..distributed.communicator import Communicator
 from ..distributed.monitor import IMAGES
 from ..errors import CollectiveError, InputError, described, exit_status
-from ..head.partial_fc import PartialFC, SampledRows
+from ..head.partial_fc import PartialFC
+from ..head.sampled_rows import SampledRows
 from ..randomness import random_key
 from .backbone_update import BackboneUpdate, UpdateRule
+from .gradient_sums import GradientSums
 from .loss_scale import LossScale
+from .update_stats import START, UpdateStats
 
 log = logging.getLogger("partial_fc")
 
 # Gradients that overflow even at this scale are not the fault of float16.
 _SMALLEST_SCALE = 1.0
-
-
-class UpdateStats(NamedTuple):
-    """State of the training after an update.
-
-    Attributes:
-        num_update: updates done.
-        loss: of the last one.
-        seconds: spent in all of them, the wait for their data included.
-        waited: seconds of these that this rank waited for data.
-        position: in the data at which the next batch begins, see `Batch`.
-        requests: what ranks have asked for since the update before, combined by bitwise or.
-        loss_scale: `LossScale.state_dict` after the update; None where gradients are not scaled.
-        grad_norm: norm of the backbone's gradients before it was limited; None where there is no limit.
-    """
-
-    num_update: int
-    loss: float
-    seconds: float
-    waited: float = 0.0
-    position: int = 0
-    requests: int = 0
-    loss_scale: Optional[Mapping[str, float]] = None
-    grad_norm: Optional[float] = None
-
-
-START = UpdateStats(0, math.nan, 0.0)
 
 
 class FaceModule:
@@ -64,7 +41,7 @@ class FaceModule:
         head: PartialFC.
         comm: communicator.
         ctx: device of the backbone.
-        batch_size: images per rank, b.
+        batch_size: images per rank and micro-batch, b.
         image_size: H = W.
         seed: of the initial parameters and of dropout.
         rule: how the backbone's parameters follow their gradients; None for that of an `UpdateRule()`.
@@ -72,6 +49,9 @@ class FaceModule:
         precision: of the backbone's convolutions and products: `float32`, `bfloat16` or `float16`. Parameters,
             gradients, momentum and batch normalization are float32 in any case.
         loss_scale: None for a new one with float16, and for none with the other precisions, which need none.
+        accumulate: k, micro-batches whose gradients are summed for an update. Without batch statistics and dropout it
+            is that of one batch of k b images per rank, at the memory of one of b.
+        memonger: whether activations are computed again in the backward pass, see `with_recompute`.
 
     Raises:
         CollectiveError: on every rank, if batch normalization would see a single value per channel.
@@ -90,24 +70,27 @@ class FaceModule:
         initializer: str = "normal",
         precision: str = "float32",
         loss_scale: Optional[LossScale] = None,
+        accumulate: int = 1,
+        memonger: bool = False,
     ) -> None:
         self.symbol, self.head, self.comm, self.ctx, self.seed = symbol, head, comm, ctx, seed
-        self.batch_size = batch_size
+        self.batch_size, self.accumulate = batch_size, accumulate
         self.loss_scale = loss_scale or (LossScale() if precision == "float16" else None)
         rule = rule or UpdateRule()
         with comm.raise_on_all_ranks():
             self._frozen = rule.frozen(symbol)
         computed = with_fixed_statistics(symbol, self._frozen) if self._frozen else symbol
+        shape, fast = (batch_size, 3, image_size, image_size), fast_symbol(computed, ctx, precision)
         self.module = mx.mod.Module(
-            fast_symbol(computed, ctx, precision),
+            with_recompute(fast, shape) if memonger else fast,
             data_names=["data"],
             label_names=None,
             context=ctx,
             fixed_param_names=[name for name in symbol.list_arguments() if name in self._frozen],
         )
-        self.module.bind([("data", (batch_size, 3, image_size, image_size))], for_training=True)
+        self.module.bind([("data", shape)])
         with comm.raise_on_all_ranks():
-            check_batch_norm(computed, (batch_size, 3, image_size, image_size))
+            check_batch_norm(computed, shape)
         initialize(self.module, initializer, seed)
         self._take_arrays()
         self.broadcast_parameters()
@@ -121,6 +104,7 @@ class FaceModule:
         self._aux_params = dict(executor.aux_dict)
         self._parameter_gradients = {name: executor.grad_dict[name] for name in names if name not in self._frozen}
         self._gradients = {"grad/" + name: array for name, array in self._parameter_gradients.items()}
+        self._sums = GradientSums(self._parameter_gradients)
         self._overflow = mx.nd.zeros((1,), ctx=self.ctx)  # how many ranks' centers have gradients that overflow
         if self.loss_scale:
             self._gradients["grad/overflow"] = self._overflow
@@ -216,28 +200,45 @@ class FaceModule:
         """What `update` does once the rows are chosen.
 
         Args:
-            images: (b, H, W, 3) uint8 RGB.
+            images: (k b, H, W, 3) uint8 RGB.
             choice: of the head, for their labels.
 
         Raises:
             CollectiveError: on every rank, for a loss that is not finite, or gradients that overflow at any loss scale.
         """
-        self._reseed(num_update)
-        self.module.forward(self._data(images), is_train=True)
-        scales = self.loss_scale is not None
         if self.loss_scale:  # updates that were skipped have left no trace in the optimizers' state
             choice = choice._replace(num_update=num_update - self.loss_scale.skipped)
-        loss, grad = self.head.step(self.module.get_outputs()[0], choice, memory_bank_lr, defer=scales)
-        if scales:
-            self._scaled_update(grad, num_update, loss, backbone_lr, memory_bank_lr)
+        total = 0.0
+        *parts, last = zip(choice.micro_batches(self.accumulate), np.split(images, self.accumulate))
+        for part in parts:
+            total += self._checked(self._forward_backward(*part, num_update, memory_bank_lr), num_update)
+        loss = self._forward_backward(*last, num_update, memory_bank_lr)
+        if self.loss_scale:
+            self._scaled_update(num_update, loss, backbone_lr, memory_bank_lr)
         else:
-            self.module.backward([grad])
             self.comm.all_reduce(self._gradients)
             self._update_backbone(num_update, loss, backbone_lr)
-        return self._checked(loss, num_update)
+        return total + self._checked(loss, num_update)
+
+    def _forward_backward(
+        self, choice: SampledRows, images: np.ndarray, num_update: int, memory_bank_lr: float
+    ) -> mx.nd.NDArray:
+        """Gradients of the micro-batches so far, and after the last the update of the centers; returns its loss (1,).
+
+        With a loss scale, gradients are multiplied by it, and the update of the centers waits until it is known whether
+        any overflows.
+        """
+        self._reseed(num_update, choice.part)
+        self.module.forward(self._data(images), is_train=True)
+        embeddings = self.module.get_outputs()[0]
+        loss, grad = self.head.step(embeddings, choice, memory_bank_lr, defer=self.loss_scale is not None)
+        self.module.backward([grad * self.loss_scale.scale if self.loss_scale else grad])
+        if choice.parts > 1:
+            self._sums.add(choice.part, choice.parts)
+        return loss
 
     def _checked(self, loss: mx.nd.NDArray, num_update: int) -> float:
-        """The loss of an update; all ranks have the same one.
+        """The loss of an update, or a micro-batch's share of it; all ranks have the same one.
 
         Raises:
             CollectiveError: on every rank, if it is not finite.
@@ -261,9 +262,7 @@ class FaceModule:
             self._checked(loss, num_update)  # the likely cause
             raise CollectiveError(f"update {num_update + 1}: {error}; try a smaller backbone_lr or loss_s") from None
 
-    def _scaled_update(
-        self, grad: mx.nd.NDArray, num_update: int, loss: mx.nd.NDArray, backbone_lr: float, memory_bank_lr: float
-    ) -> None:
+    def _scaled_update(self, num_update: int, loss: mx.nd.NDArray, backbone_lr: float, memory_bank_lr: float) -> None:
         """Update backbone and centers by scaled gradients, unless any of them overflows on any rank.
 
         All ranks check the same sums, and one of these counts the ranks whose centers' gradient overflows: they skip
@@ -271,7 +270,6 @@ class FaceModule:
         """
         assert self.loss_scale is not None
         scale = self.loss_scale.scale
-        self.module.backward([grad * scale])
         mx.nd.elemwise_sub(mx.nd.ones_like(self._overflow), self.head.centers_finite(), out=self._overflow)
         self.comm.all_reduce(self._gradients)
         sums = list(self._gradients.values())
@@ -329,10 +327,11 @@ class FaceModule:
         """Module's input from uint8 (b, H, W, 3)."""
         return mx.io.DataBatch([network_input(images, self.ctx)])
 
-    def _reseed(self, num_update: int) -> None:
-        """Make dropout a function of (seed, update, rank), so that a run that is resumed continues exactly."""
+    def _reseed(self, num_update: int, part: int) -> None:
+        """Make dropout a function of (seed, update, rank, micro-batch): a run that is resumed continues exactly."""
         if self._draws:
-            mx.random.seed(random_key(self.seed, "dropout", num_update, self.comm.rank) % 2**31)
+            more = [part] if part else []
+            mx.random.seed(random_key(self.seed, "dropout", num_update, self.comm.rank, *more) % 2**31)
 
 
 def _about(loss_scale: LossScale, finite: bool) -> str:

@@ -2,13 +2,14 @@
 
 import math
 import os
-import re
 from typing import Dict, Mapping, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from ..backbone.fast import fast_symbol
+from ..backbone.graph import graph_bytes
+from ..backbone.recompute import with_recompute
 from ..config import Config, Run
 from ..distributed.communicator import Communicator
 from ..errors import InputError, cause
@@ -17,7 +18,7 @@ from ..head.samplers import num_sample
 
 # MXNet's stock wheel indexes the numbers of an array by int32.
 LARGEST_ARRAY = 2**31 - 1
-# Python, MXNet and Horovod themselves, and the images that are read ahead.
+# Python, MXNet and Horovod themselves, and the images that are read ahead, if an update has one batch of them.
 _LIBRARIES = 400 * 2**20
 _SOFTMAX_BLOCK = 2**21  # numbers, see head.block_softmax
 _GIB = 2**30
@@ -74,20 +75,25 @@ def memory_plan(
         InputError: if an array of the step would be larger than MXNet can hold.
     """
     config = run.config
-    global_batch_size = config.batch_size * world_size
+    global_batch_size = config.batch_size * world_size  # of a micro-batch
     num_local = _num_local(run, world_size)
-    positives = min(global_batch_size, num_local)
+    positives = min(config.accumulate * global_batch_size, num_local)
     num_rows = min(num_local, num_sample(num_local, positives, config.sample_ratio)) + 1
     _check_arrays(global_batch_size, num_rows * config.sub_centers, config.embedding_size)
     shape = config.batch_size, 3, config.image_size, config.image_size
+    more_images = (config.accumulate - 1) * (config.num_workers + 2) * math.prod(shape)
     plan = dict(
         centers=_center_bytes(run, num_local),
         rows=2 * _center_bytes(run, num_rows) if on_host(run, world_size) else 0,  # of this step and of the next
         step=_step(global_batch_size, num_rows, config, precision),
         backbone=backbone_memory(
-            fast_symbol(symbol, ctx, precision), shape, num_states=2 if config.optimizer == "adamw" else 1
+            fast_symbol(symbol, ctx, precision),
+            shape,
+            # Sums of gradients take as much as a state.
+            num_states=(2 if config.optimizer == "adamw" else 1) + (config.accumulate > 1),
+            memonger=config.memonger,
         ),
-        libraries=_LIBRARIES,
+        libraries=_LIBRARIES + more_images,
     )
     return plan
 
@@ -97,12 +103,14 @@ def _step(global_batch_size: int, num_rows: int, config: Config, precision: str)
 
     With sub-centers there are logits of all centers, and the largest of each class, with its number. In low precision
     logits and gradient take two bytes per number, and so does a second copy of the unit centers. The softmax is
-    float32: a block of rows of the logits is widened for it.
+    float32: a block of rows of the logits is widened for it. If an update has several micro-batches,
+    `global_batch_size` is that of one, and the gradients of the centers are summed in float32.
     """
     columns = num_rows * config.sub_centers
     logits, rows = global_batch_size * columns, num_rows * numbers_per_class(config)
     best = 5 * global_batch_size * num_rows if config.sub_centers > 1 else 0
-    kept = 8 * rows + best + 4 * 4 * global_batch_size * numbers_per_class(config)
+    sums = 4 * rows if config.accumulate > 1 else 0
+    kept = 8 * rows + sums + best + 4 * 4 * global_batch_size * numbers_per_class(config)
     if precision == "float32":
         return 4 * logits + kept
     block = max(1, _SOFTMAX_BLOCK // num_rows)  # rows
@@ -118,7 +126,7 @@ def _check_arrays(global_batch_size: int, num_rows: int, embedding_size: int) ->
             )
 
 
-def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...], num_states: int = 1) -> int:
+def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...], num_states: int = 1, memonger: bool = False) -> int:
     """Bytes that training a backbone needs.
 
     Parameters four times (value, gradient, momentum, and a copy in the layout that convolutions prefer), five times
@@ -126,9 +134,10 @@ def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...], num_states: i
     graph, as MXNet places them when it binds the symbol: many take turns in one place.
 
     Args:
-        symbol: the backbone, as it will be bound: see `fast_symbol`.
-        shape: (b, 3, H, W), the images of one rank in one update.
+        symbol: the backbone, as `fast_symbol` returned it.
+        shape: (b, 3, H, W), the images of one rank in one forward pass.
         num_states: arrays of the optimizer's state per parameter.
+        memonger: whether activations are computed again, see `with_recompute`.
 
     Raises:
         InputError: the network does not take images of this size.
@@ -139,19 +148,16 @@ def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...], num_states: i
     except mx.base.MXNetError as error:
         height, width = shape[2:]
         raise InputError(f"image_size: the network does not take images of {height}x{width}: {cause(error)}") from None
-    # On a CPU memory is reserved, not used, until a graph runs.
-    wanted = {name: "null" if name == "data" else "write" for name in names}
     try:
-        executor = symbol.simple_bind(mx.cpu(), wanted, data=shape)
+        arrays = graph_bytes(with_recompute(symbol, shape) if memonger else symbol, shape)
     except RuntimeError as error:
         raise InputError(
             f"the backbone does not fit into memory: {cause(error)}: use a smaller --batch-size or embedding_size"
         ) from None
-    (megabytes,) = re.findall(r"Total (\d+) MB allocated", executor.debug_str())
     parameters = sum(math.prod(each) for name, each in zip(names, shapes) if name != "data")
     share = _share_of_float32(symbol, shape)
     copies = 3 + num_states + (0 if share == 1 else 0.5)
-    return int(copies * 4 * parameters + share * int(megabytes) * 2**20)
+    return int(copies * 4 * parameters + share * arrays)
 
 
 def _share_of_float32(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> float:

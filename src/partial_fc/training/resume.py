@@ -25,7 +25,8 @@ log = logging.getLogger("partial_fc")
 _NETWORK = ("network", "net_name", "num_layers", "net_unit", "net_se", "net_act", "net_input", "net_output")
 _SAME = ("num_classes", "embedding_size", "sub_centers", *_NETWORK, "image_size", "optimizer", "center_optimizer")
 # Keys that may differ without a warning: they do not change how training continues.
-_MAY_DIFFER = {"initializer", "workspace", "published_files", *(key for key, entry in KEYS.items() if entry.start)}
+_MAY_DIFFER = {"initializer", "workspace", "memonger", "published_files"}
+_MAY_DIFFER |= {key for key, entry in KEYS.items() if entry.start}
 # Values of keys that older checkpoints lack: what all runs did before there was the key.
 _BEFORE_THE_KEY = {
     "bias_decay": False,
@@ -42,6 +43,7 @@ _BEFORE_THE_KEY = {
     "adaface_m": 0.0,
     "adaface_h": 0.333,
     "adaface_t_alpha": 0.01,
+    "accumulate": 1,
     "optimizer": "sgd",
     "center_optimizer": "sgd",
     "clip_gradient_norm": 0.0,
@@ -115,7 +117,7 @@ def _needs(run: Run, comm: Communicator, manifest: Dict[str, Any]) -> List[str]:
 
 
 def _timeline(run: Run, world_size: int, state: RunState) -> Timeline:
-    return Timeline(run, images_per_update(run.config.batch_size, world_size), state.done)
+    return Timeline(run, images_per_update(run.settings(), world_size), state.done)
 
 
 def _check_fits(run: Run, world_size: int, manifest: Dict[str, Any]) -> None:
@@ -196,8 +198,8 @@ def _log_differences(manifest: Dict[str, Any], settings: Mapping[str, Any], worl
     for key in sorted(set(settings) - _MAY_DIFFER):
         if key in saved and saved[key] != settings[key]:
             log.warning("%s changed to %s (was %s)", key, settings[key], saved[key])
-    before = images_per_update(saved["batch_size"], manifest["world_size"])
-    now = images_per_update(settings["batch_size"], world_size)
+    before = images_per_update(saved, manifest["world_size"])
+    now = images_per_update(settings, world_size)
     if before != now:
         counts = {
             "updates": "the schedule still counts updates; --set lr_unit=images makes it count images",

@@ -6,8 +6,8 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 from ..checkpoint.checkpoints import Damaged
 from ..head.adaface import AdaFace
 from .loss_scale import LossScale
-from .module import START, UpdateStats
 from .schedules import NOTHING, Done
+from .update_stats import START, UpdateStats
 
 
 class Kept(NamedTuple):
@@ -113,9 +113,9 @@ def _number(value: Any) -> float:
     return value
 
 
-def images_per_update(batch_size: int, world_size: int) -> int:
-    """Images of all ranks in an update."""
-    return batch_size * world_size
+def images_per_update(settings: Mapping[str, Any], world_size: int) -> int:
+    """Images of so many ranks in an update, from a configuration by key; older checkpoints did not accumulate."""
+    return settings["batch_size"] * settings.get("accumulate", 1) * world_size
 
 
 def state_in(manifest: Mapping[str, Any]) -> RunState:
@@ -123,7 +123,7 @@ def state_in(manifest: Mapping[str, Any]) -> RunState:
     state = RunState.from_json(manifest["progress"])
     if state.done.unit:
         return state
-    unit = images_per_update(manifest["configuration"]["batch_size"], manifest["world_size"])
+    unit = images_per_update(manifest["configuration"], manifest["world_size"])
     return state._replace(done=Done(state.last.num_update, unit * state.last.num_update, unit))
 
 
@@ -135,7 +135,7 @@ def check_about(manifest: dict) -> None:
             raise Damaged(f"{where}: its manifest has no {name}")
     try:
         progress = RunState.from_json(manifest.get("progress"))
-        _counted(manifest["configuration"].get("batch_size"))
+        _counted(manifest["configuration"].get("batch_size")), _counted(manifest["configuration"].get("accumulate", 1))
         if manifest.get("margin"):  # only AdaFace has a state
             AdaFace().load(manifest["margin"])
     except ValueError as error:

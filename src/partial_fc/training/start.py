@@ -70,7 +70,7 @@ def start_module(run: Run, comm: Communicator, ctx: mx.Context) -> Start:
         CollectiveError: on every rank, for a checkpoint, model or centers that any of them cannot use; if the run does
             not fit into memory; for a schedule that is none.
     """
-    batch = images_per_update(run.config.batch_size, comm.world_size)
+    batch = images_per_update(run.settings(), comm.world_size)
     with comm.raise_on_all_ranks():
         timeline = Timeline(run, batch)
     checkpoints = Checkpoints(run_files(run.models_root)["checkpoints"], comm, run.config.keep_checkpoints)
