@@ -13,7 +13,8 @@ from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Protocol,
 
 from easydict import EasyDict
 
-from .config_keys import KEYS, Config, Key, Span, Value, defaults, is_span, parse_span, size
+from .config_entry import Key, Span, Value, is_span, parse_span, size
+from .config_keys import KEYS, Config, defaults
 from .errors import InputError, described
 from .lists.names import check_path
 from .published_presets import PublishedPresets

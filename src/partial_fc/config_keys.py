@@ -5,38 +5,9 @@ line in `Config`.
 """
 
 import dataclasses
-import re
-from typing import Any, Dict, List, Literal, Optional, Tuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Dict, Literal, Tuple, get_args, get_origin, get_type_hints
 
-# A number of updates, 20000, or of epochs, `20e`.
-Span = Union[int, str]
-Value = Union[bool, int, float, str, List[Span], List[str]]
-
-_EPOCHS = re.compile(r"\d+(\.\d+)?e")
-
-
-def parse_span(text: str) -> Span:
-    """The span in a text; raises ValueError that says what was expected."""
-    if text.isdecimal():
-        return int(text)
-    if not _EPOCHS.fullmatch(text):
-        raise ValueError(f"expected updates, such as 1000, or epochs, such as 20e, not {text!r}")
-    return text
-
-
-def is_span(value: object) -> bool:
-    """Whether a value is a number of updates, which may be negative, or of epochs."""
-    return type(value) is int or isinstance(value, str) and bool(_EPOCHS.fullmatch(value))
-
-
-def size(span: Union[Span, float]) -> float:
-    """The number of a span, whatever the unit."""
-    return float(span[:-1]) if isinstance(span, str) else span
-
-
-def in_updates(span: Span, updates_per_epoch: int) -> int:
-    """Updates in a span, rounded."""
-    return round(size(span) * updates_per_epoch) if isinstance(span, str) else span
+from .config_entry import Key, Span, Value
 
 
 def _preset(meaning: str, unit: str = "", **more: Any) -> Any:
@@ -271,73 +242,6 @@ SECTIONS = {
     "Augmentation": "flip",
     "Run": "seed",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """An entry of the table.
-
-    Attributes:
-        kind: bool, int, float, str, Span, Tuple[Span, ...] (ascending) or Tuple[str, ...] (names of files, patterns).
-        choices: the only values of a str; empty if there is no such list.
-        at_least, above, at_most: limits of a number; None where there is none.
-        start: whether it belongs to one start of a run: a run that continues, or is repeated, may have another value.
-        option: whether `partial-fc train` has an option of its own for it, see `flag`.
-        default: value where a preset gives none; None: every preset has to give one.
-    """
-
-    name: str
-    kind: Any
-    meaning: str
-    unit: str = ""
-    choices: Tuple[str, ...] = ()
-    at_least: Optional[float] = None
-    above: Optional[float] = None
-    at_most: Optional[float] = None
-    start: bool = False
-    option: bool = False
-    default: Optional[Value] = None
-
-    @property
-    def flag(self) -> str:
-        """The option: `--batch-size`."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def is_list(self) -> bool:
-        """Whether the value is a list: spans or names."""
-        return self.kind in (Tuple[Span, ...], Tuple[str, ...])
-
-    @property
-    def range(self) -> str:
-        """The range of a number, as it follows `must` in an error; empty if there is none."""
-        if self.at_most is not None:
-            low = f"[{self.at_least:g}" if self.above is None else f"({self.above:g}"
-            return f"lie in {low}, {self.at_most:g}]"
-        if self.above is not None:
-            return "be positive" if not self.above else f"be above {self.above:g}"
-        if self.at_least is None:
-            return ""
-        return f"be at least {self.at_least:g}" if self.at_least else "not be negative"
-
-    def allows(self, value: Union[Span, float]) -> bool:
-        """Whether a number, or that of a span, is in the range."""
-        number = size(value)
-        if self.above is not None and not number > self.above:
-            return False
-        if self.at_least is not None and not number >= self.at_least:
-            return False
-        return self.at_most is None or number <= self.at_most
-
-    @property
-    def values(self) -> str:
-        """Description of its values: `whole number, at least 1`."""
-        kinds: Dict[Any, str] = {bool: "true or false", int: "whole number", float: "number", str: "text"}
-        kinds.update({Span: "whole number, or as 2e", Tuple[Span, ...]: "ascending list, as 1000,1500 or 20e,28e"})
-        kinds[Tuple[str, ...]] = "list, separated by commas"
-        text = ", ".join(choice or "empty" for choice in self.choices) or kinds[self.kind]
-        limits = self.range.replace("not be negative", "at least 0").replace("be ", "").replace("lie ", "")
-        return f"{text}, {limits}" if limits else text
 
 
 def _keys() -> Dict[str, Key]:

@@ -7,7 +7,8 @@ import textwrap
 from typing import Any, Dict, Sequence
 
 from ..config import NAMES, default_names, load_presets, naming_presets
-from ..config_keys import KEYS, SECTIONS, Key
+from ..config_entry import Key
+from ..config_keys import KEYS, SECTIONS
 from ..config_keys import defaults as defaults_of_table
 from ..output.printable import print_lines
 

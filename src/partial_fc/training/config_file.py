@@ -6,7 +6,8 @@ import sys
 from typing import Any, Dict, Iterator, Mapping
 
 from ..config import NAMES, load_presets, make_config, nearest, preset, put
-from ..config_keys import KEYS, SECTIONS, Config, Value
+from ..config_entry import Value
+from ..config_keys import KEYS, SECTIONS, Config
 from ..errors import InputError
 from ..files import atomic_path, read_file
 

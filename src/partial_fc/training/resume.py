@@ -13,11 +13,11 @@ from ..config_keys import KEYS
 from ..distributed.communicator import Communicator
 from ..errors import InputError
 from ..head.partition import partition
-from ..versions import versions
 from .module import FaceModule
 from .run_state import RunState, check_about, images_per_update, state_in
 from .saving import BEST, MOMENTUM, PARAMETERS, statistics_file
 from .schedules import Timeline
+from .versions import versions
 
 log = logging.getLogger("partial_fc")
 

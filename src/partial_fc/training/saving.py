@@ -17,13 +17,13 @@ from ..distributed.communicator import Communicator
 from ..distributed.lock import Held, Lock
 from ..distributed.signals import SAVE, STOP, Signals, Stopped
 from ..errors import CollectiveError
-from ..versions import versions
 from .module import FaceModule
 from .plan import busy_timeout
 from .published_files import save_published_files
 from .run_folder import run_files
 from .run_state import RunState
 from .update_stats import UpdateStats
+from .versions import versions
 
 log = logging.getLogger("partial_fc")
 

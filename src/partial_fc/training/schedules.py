@@ -5,7 +5,7 @@ from bisect import bisect_right
 from typing import Callable, List, NamedTuple, Sequence, Tuple
 
 from ..config import Config, Run
-from ..config_keys import Span, in_updates
+from ..config_entry import Span, in_updates
 from ..errors import InputError
 
 # From the update, counted from 0, to the learning rates of backbone and centers.

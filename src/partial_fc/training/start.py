@@ -10,7 +10,6 @@ from ..data.batches import BatchReader
 from ..data.open import Reader
 from ..distributed.agreement import checksums, compare, settings
 from ..distributed.communicator import Communicator
-from ..versions import versions
 from .build import build
 from .module import FaceModule
 from .plan import busy_timeout
@@ -19,6 +18,7 @@ from .resume import find_checkpoint, restore
 from .run_folder import run_files
 from .run_state import RunState, images_per_update
 from .schedules import Timeline
+from .versions import versions
 
 
 class Start(NamedTuple):

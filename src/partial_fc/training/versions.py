@@ -4,7 +4,7 @@ import platform
 from importlib import metadata
 from typing import Dict
 
-from . import __version__
+from .. import __version__
 
 _PACKAGES = "mxnet", "horovod", "numpy", "mpi4py"
 
