@@ -28,6 +28,9 @@ def common() -> EasyDict:
         # loss: LOSSES has its other keys
         margin_warmup=0,
         sub_centers=1,
+        interclass_filtering=0.0,  # 0: none
+        interclass_filtering_mode="exact",
+        sampling_correction=False,
         adaface_m=0.0,  # 0: margins m1, m2 and m3
         adaface_h=0.333,
         adaface_t_alpha=0.01,

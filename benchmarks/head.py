@@ -1,12 +1,14 @@
 """The head's step, compared with its three matrix products and with the published method. About three minutes.
 
-    python -m benchmarks.head [--precision float32|bfloat16] [--json FILE] [--runs 9]
+    python -m benchmarks.head [--precision float32|bfloat16] [--negatives exact|zero|correction ...]
+        [--json FILE] [--runs 9]
 
 Two ranks of one thread each, 512 given embeddings of size 512 per rank; CosFace. A step goes from embeddings and labels
 to loss, gradient and updated centers, the choice of the centers included. The three take turns in each round, with the
 same embeddings and labels, fresh ones every time. The floor is that of `dot` and `FullyConnected` in float32, whatever
 the precision. A time is the median over the rounds, that of the slower rank; ratios
-are those of the medians. Memory is not measured: the ranks hold the centers of the baseline, too.
+are those of the medians. `--negatives` also times steps that filter at a cosine of 0.4, in one of the modes, or
+that correct the logits of sampled classes. Memory is not measured: the ranks hold the centers of the baseline, too.
 """
 
 import sys
@@ -19,15 +21,20 @@ CASES = [
     dict(num_classes=50_000, sample_ratio=1.0, embedding_size=512, global_batch_size=1024),
     dict(num_classes=500_000, sample_ratio=0.1, embedding_size=512, global_batch_size=1024),
 ]
+NEGATIVES = ("exact", "zero", "correction")
 _HEADER = ("case", "floor s", "ours s", "ours / floor", "published s", "speed-up")
 _COLUMNS = ("floor_seconds", "step_seconds", "ratio_to_floor", "published_seconds", "speedup_vs_published")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
-    args = parser("head", "Time a step of the head.", runs=9, precisions=True).parse_args(argv)
-    results = [_measure(dict(case, precision=args.precision), args.runs) for case in CASES]
-    print_table(_HEADER, [[title(result)] + [f"{result[name]:.2f}" for name in _COLUMNS] for result in results])
+    arguments = parser("head", "Time a step of the head.", runs=9, precisions=True)
+    arguments.add_argument("--negatives", nargs="+", choices=NEGATIVES, default=[], help="also time these steps")
+    args = arguments.parse_args(argv)
+    results = [_measure(dict(case, precision=args.precision), args.runs, args.negatives) for case in CASES]
+    columns = [*_COLUMNS, *(f"ratio_{name}" for name in args.negatives)]
+    header = [*_HEADER, *(f"{name} / ours" for name in args.negatives)]
+    print_table(header, [[title(result)] + [f"{result[name]:.2f}" for name in columns] for result in results])
     ours, published = (sum(result[name] for result in results) for name in ("bytes_sent", "published_bytes_sent"))
     share = f"{ours / published:.2f} of the published method's"
     print(f"\nEach rank sends {ours / len(results):,.0f} bytes per step, {share}.")
@@ -41,8 +48,9 @@ def title(case: Dict[str, Any]) -> str:
     return "N={num_classes:,}, r={sample_ratio:g}, {precision}".format(**case)
 
 
-def _measure(case, runs):
-    return dict(case, ranks=RANKS, **on_ranks("benchmarks.head_worker", dict(case=case, runs=runs), ranks=RANKS))
+def _measure(case, runs, negatives):
+    arguments = dict(case=case, runs=runs, negatives=negatives)
+    return dict(case, ranks=RANKS, **on_ranks("benchmarks.head_worker", arguments, ranks=RANKS))
 
 
 if __name__ == "__main__":

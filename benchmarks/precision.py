@@ -70,7 +70,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     arguments.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings in each precision (3)")
     arguments.add_argument("--json", metavar="FILE", help="write the results to this file, too, after each training")
     args = arguments.parse_args(argv)
-    folders = {name: _folder(args.data, TASKS[name].files, arguments) for name in args.only}
+    folders = {name: find_folder(args.data, TASKS[name].files, arguments) for name in args.only}
     cases: List[Case] = []
     for name, folder in folders.items():
         for case in _train(name, folder, range(args.seeds)):
@@ -85,7 +85,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return int(bool(too_far))
 
 
-def _folder(data: str, files: Sequence[str], arguments: argparse.ArgumentParser) -> str:
+def find_folder(data: str, files: Sequence[str], arguments: argparse.ArgumentParser) -> str:
     """The folder, DIR or one in it, that has the files."""
     for folder in (data, *sorted(glob.glob(os.path.join(glob.escape(data), "*", "")))):
         if all(os.path.isfile(os.path.join(folder, file)) for file in files):

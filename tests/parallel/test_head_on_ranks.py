@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from partial_fc.head.negatives import Negatives
+
 from helpers.problem import LOSSES, Problem, assemble, assert_close, float32_bound
 from helpers.ranks import LAUNCHERS, launch, succeed
 
@@ -29,6 +31,11 @@ def test_step_equals_the_reference(launcher, ranks, tmp_path):
         assert_close(result, Problem().truth(chosen, half))
         result, chosen = load(tmp_path, f"{loss}-sub-centers", ranks)
         assert_close(result, Problem(sub_centers=3).truth(chosen, LOSSES[loss]))
+    for mode, ratio in (("exact", 1.0), ("exact", 0.3), ("zero", 0.3)):
+        result, chosen = load(tmp_path, f"{mode}-{ratio}-filtering", ranks)
+        problem = Problem(negatives=Negatives(0.4, mode, True))
+        assert problem.num_filtered(chosen)
+        assert_close(result, problem.truth(chosen, LOSSES["arcface"], world_size=ranks))
     for loss, ratio, name in CASES:
         result, chosen = load(tmp_path, f"{loss}-{ratio}-{name}", ranks)
         problem = Problem().saturate() if name == "saturated" else Problem()

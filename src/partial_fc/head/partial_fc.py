@@ -16,9 +16,10 @@ from .block_softmax import softmax_in_blocks
 from .labels import class_ids
 from .margin_softmax import Margin
 from .memory_bank import Centers, MemoryBank
+from .negatives import NegativeLogits, Negatives
 from .normalize import l2_normalize, l2_normalize_backward, row_sum
 from .optimizer import CenterOptimizer
-from .parallel_softmax import ShardTargets, combine, no_columns
+from .parallel_softmax import GlobalSoftmax, ShardTargets, combine, no_columns, shard_targets
 from .products import Products
 from .ranks import Ranks
 from .row_adder import RowAdder
@@ -59,6 +60,11 @@ class PartialFC:
             softmax, loss, centers, momentum and what ranks exchange are float32 in any case.
         sub_centers: K, centers per class, see `sub_centers.py`. A row of the bank holds those of one class: its
             embedding size is K D.
+        negatives: how the other classes take part in a sample's softmax; None for that of a `Negatives()`.
+
+    Attributes:
+        num_filtered: (1,) float32, filtered logits of the last `step` over all samples and ranks, bit-equal on every
+            rank; None without filtering.
 
     Raises:
         ValueError: for another precision, for float16 on a CPU, for an embedding size that K does not divide, and for a
@@ -73,6 +79,7 @@ class PartialFC:
         comm: Ranks,
         precision: str = "float32",
         sub_centers: int = 1,
+        negatives: Optional[Negatives] = None,
     ) -> None:
         if sub_centers < 1 or bank.embedding_size % sub_centers:
             raise ValueError(f"{bank.embedding_size} numbers per class are not those of {sub_centers} sub-centers")
@@ -82,6 +89,8 @@ class PartialFC:
             )
         self.bank, self.margin, self.optimizer, self.comm = bank, margin, optimizer, comm
         self.embedding_size = bank.embedding_size // sub_centers
+        self.negatives = negatives or Negatives()
+        self.num_filtered: Optional[mx.nd.NDArray] = None
         self._workspace = Workspace(bank.ctx)
         self._products = Products(precision, self._workspace)
         self._sub_centers = SubCenters(sub_centers, self._products, self._workspace)
@@ -185,7 +194,7 @@ class PartialFC:
             loss, grad_total, shard = self._shard_step(total_embeddings, shard)
             self._pending = shard if self.optimizer else None
         else:  # more ranks than classes: this one adds nothing, but takes part in every collective
-            loss, _, _ = combine(*no_columns(len(total_embeddings), total_embeddings.context), self.comm)
+            loss = self._combine(*no_columns(len(total_embeddings), total_embeddings.context)).loss
             grad_total = mx.nd.zeros_like(total_embeddings)
         if not defer:
             self.update_centers(lr)
@@ -247,8 +256,11 @@ class PartialFC:
             inverse_norms.append(inverse_norm)
         if has_zero_row:
             unit_weight[-1:] = 0
-        targets, adder = _shard_targets(choice.columns, self.bank.ctx), RowAdder(choice.columns, self.bank.ctx)
-        return _Shard(centers, unit_weight, inverse_norms, has_zero_row, targets, adder, choice.num_update)
+        targets, adder = shard_targets(choice.columns, self.bank.ctx), RowAdder(choice.columns, self.bank.ctx)
+        positives, num_local = adder.distinct, self.bank.num_local
+        weights = self.negatives.weights(positives, len(centers), num_local, has_zero_row, self.bank.ctx)
+        negatives = NegativeLogits(self.negatives, self.margin.s, self._workspace, weights)
+        return _Shard(centers, unit_weight, inverse_norms, has_zero_row, targets, adder, choice.num_update, negatives)
 
     def _each(self, rows: mx.nd.NDArray) -> mx.nd.NDArray:
         """Every center of some classes (n, K D) as a row, (n K, D); the same memory."""
@@ -269,12 +281,12 @@ class PartialFC:
         target_weight = mx.nd.take(shard.unit_weight, targets.columns)  # (B, K D)
         target_weight, chosen = sub_centers.closest_target(total_embeddings, target_weight)  # (B, D)
         cos_theta, slope = self.margin.target(row_sum(total_embeddings * target_weight).reshape((-1,)))  # (B,), (B,)
-        softmax = softmax_in_blocks(logits, targets, shard.has_zero_row, products)
-        loss, lse, target_grad = combine(softmax.lse, cos_theta * s * targets.is_local, self.comm)
+        softmax = softmax_in_blocks(logits, targets, shard.has_zero_row, products, shard.negatives)
+        whole = self._combine(softmax.lse, cos_theta * s * targets.is_local, softmax.num_filtered)
         # By cos(theta), times B / s; the step to the softmax over all ranks is a factor per row, and belongs on the
         # small matrices.
-        row_scale = mx.nd.exp(softmax.log_divisor - lse).reshape((-1, 1))
-        target = (target_grad * targets.is_local * slope).reshape((-1, 1))
+        row_scale = mx.nd.exp(softmax.log_divisor - whole.lse).reshape((-1, 1))
+        target = (whole.target_grad * targets.is_local * slope).reshape((-1, 1))
         grad_total, grad_unit = products.gradients(
             sub_centers.spread(softmax.probabilities, which, all_logits),
             products.operand(total_embeddings * row_scale, "embeddings"),
@@ -286,7 +298,17 @@ class PartialFC:
         target_sums = shard.adder.sums(sub_centers.of_target(total_embeddings * (target * products.gain), chosen))
         scale = s / len(total_embeddings)
         shard = shard._replace(grad_unit=grad_unit, target_sums=target_sums, scale=scale / products.gain)
-        return loss, grad_total * scale, shard
+        return whole.loss, grad_total * scale, shard
+
+    def _combine(
+        self, lse_local: mx.nd.NDArray, target_logit: mx.nd.NDArray, num_filtered: Optional[mx.nd.NDArray] = None
+    ) -> GlobalSoftmax:
+        """`combine`, which takes the numbers of filtered logits along: 0 of a rank without classes."""
+        if self.negatives.filtering and num_filtered is None:
+            num_filtered = mx.nd.zeros_like(lse_local)
+        whole = combine(lse_local, target_logit, self.comm, num_filtered)
+        self.num_filtered = whole.num_filtered
+        return whole
 
     def _update(self, shard: "_Shard", lr: float) -> None:
         """Update the chosen centers, block by block, from the gradient (C, D) by their unit vectors."""
@@ -306,9 +328,9 @@ class PartialFC:
 class _Shard(NamedTuple):
     """The centers of this rank in a step.
 
-    `Centers` of this step, their unit vectors (C, K D), 1 / length of each by block (n K, 1), and where the targets
-    are; then the gradient by the unit vectors, which is `scale` times the sum of `grad_unit` (C, K D) and, at the
-    targets' rows, `target_sums` (n, K D).
+    `Centers` of this step, their unit vectors (C, K D), 1 / length of each by block (n K, 1), where the targets are,
+    and what happens to the other logits; then the gradient by the unit vectors, which is `scale` times the sum of
+    `grad_unit` (C, K D) and, at the targets' rows, `target_sums` (n, K D).
     """
 
     centers: Centers
@@ -318,13 +340,7 @@ class _Shard(NamedTuple):
     targets: ShardTargets
     adder: RowAdder
     num_update: int
+    negatives: NegativeLogits
     grad_unit: mx.nd.NDArray = None
     target_sums: Optional[mx.nd.NDArray] = None
     scale: float = 1.0
-
-
-def _shard_targets(columns: np.ndarray, ctx: mx.Context) -> ShardTargets:
-    """`ShardTargets` on the device, from (B,) columns with -1 for the classes of other ranks."""
-    return ShardTargets(
-        mx.nd.array(np.maximum(columns, 0), ctx=ctx, dtype="int64"), mx.nd.array(columns >= 0, ctx=ctx, dtype="float32")
-    )

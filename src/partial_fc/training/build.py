@@ -15,6 +15,7 @@ from ..distributed.communicator import Communicator
 from ..head.adaface import AdaFace
 from ..head.bank import make_bank
 from ..head.margin_softmax import Margin, MarginSoftmax
+from ..head.negatives import Negatives
 from ..head.optimizer import OPTIMIZERS, CenterAdamW, CenterOptimizer, CenterSGD
 from ..head.partial_fc import PartialFC
 from .backbone_update import UpdateRule
@@ -86,7 +87,8 @@ def _head(run: Run, comm: Communicator, ctx: mx.Context, precision: str) -> Part
             OPTIMIZERS[config.center_optimizer].states,
         )
     optimizer = None if config.freeze_centers else center_optimizer(config)
-    return PartialFC(bank, make_margin(config), optimizer, comm, precision, config.sub_centers)
+    negatives = Negatives(config.interclass_filtering, config.interclass_filtering_mode, config.sampling_correction)
+    return PartialFC(bank, make_margin(config), optimizer, comm, precision, config.sub_centers, negatives)
 
 
 def make_margin(config: Config) -> Margin:

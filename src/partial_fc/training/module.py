@@ -40,6 +40,7 @@ class UpdateStats(NamedTuple):
         requests: what ranks have asked for since the update before, combined by bitwise or.
         loss_scale: `LossScale.state_dict` after the update; None where gradients are not scaled.
         grad_norm: norm of the backbone's gradients before it was limited; None where there is no limit.
+        filtered: logits that filtering has left out of the last update, over all ranks; None without filtering.
     """
 
     num_update: int
@@ -50,6 +51,7 @@ class UpdateStats(NamedTuple):
     requests: int = 0
     loss_scale: Optional[Mapping[str, float]] = None
     grad_norm: Optional[float] = None
+    filtered: Optional[float] = None
 
 
 START = UpdateStats(0, math.nan, 0.0)
@@ -192,9 +194,11 @@ class FaceModule:
             loss = self.step(batch.images, choice, num_update, *schedule(num_update))
             seconds += time.perf_counter() - begin
             scale = self.loss_scale.state_dict() if self.loss_scale else None
-            norm = self._optimizer.grad_norm
+            norm, count = self._optimizer.grad_norm, self.head.num_filtered
+            filtered = None if count is None else float(count.asscalar())  # it came with the loss: no further wait
+            more = batch.end, choice.requests, scale, norm, filtered
             for callback in callbacks:
-                callback(UpdateStats(num_update + 1, loss, seconds, waited, batch.end, choice.requests, scale, norm))
+                callback(UpdateStats(num_update + 1, loss, seconds, waited, *more))
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         try:
