@@ -6,33 +6,16 @@ Filtering is for classes that may be the sample's own person under another label
 
 import dataclasses
 import math
-from typing import NamedTuple, Optional
+from typing import Optional
 
 import mxnet as mx
 import numpy as np
 
 from .normalize import row_sum
+from .parallel_softmax import EXCLUDED, SamplingWeights
 from .workspace import Workspace
 
 MODES = ("exact", "zero")
-# Stands for minus infinity: its exponential is 0 beside any logit, and differences of it are not NaN.
-EXCLUDED = -1e30
-
-
-class SamplingWeights(NamedTuple):
-    """Factors of a rank's exponentials, so that their sum estimates that over all of its classes.
-
-    A class of the global batch is always there: its factor is 1. The other chosen ones are a random share q of the
-    rank's other classes, (chosen - positives) / (classes - positives), and stand for 1 / q classes each. All factors
-    here are multiplied by q, so that none exceeds 1.
-
-    Attributes:
-        relative: (1, C) float32, q at the classes of the global batch, 1 at the others, 0 at a zero column.
-        log_inverse_rate: log(1 / q).
-    """
-
-    relative: mx.nd.NDArray
-    log_inverse_rate: float
 
 
 @dataclasses.dataclass(frozen=True)

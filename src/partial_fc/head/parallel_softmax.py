@@ -9,13 +9,15 @@ x = logsumexp of the others - target logit, the loss log(1 + e^x) and the target
 their digits, where the differences lse - target and p - 1 would cancel.
 """
 
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Protocol, Tuple
 
 import mxnet as mx
 import numpy as np
 
-from .negatives import EXCLUDED, NegativeLogits
 from .ranks import Ranks
+
+# Stands for minus infinity: its exponential is 0 beside any logit, and differences of it are not NaN.
+EXCLUDED = -1e30
 
 
 class ShardTargets(NamedTuple):
@@ -35,6 +37,34 @@ def shard_targets(columns: np.ndarray, ctx: mx.Context) -> ShardTargets:
     return ShardTargets(
         mx.nd.array(np.maximum(columns, 0), ctx=ctx, dtype="int64"), mx.nd.array(columns >= 0, ctx=ctx, dtype="float32")
     )
+
+
+class SamplingWeights(NamedTuple):
+    """Factors of a rank's exponentials, so that their sum estimates that over all of its classes.
+
+    A class of the global batch is always there: its factor is 1. The other chosen ones are a random share q of the
+    rank's other classes, (chosen - positives) / (classes - positives), and stand for 1 / q classes each. All factors
+    here are multiplied by q, so that none exceeds 1.
+
+    Attributes:
+        relative: (1, C) float32, q at the classes of the global batch, 1 at the others, 0 at a zero column.
+        log_inverse_rate: log(1 / q).
+    """
+
+    relative: mx.nd.NDArray
+    log_inverse_rate: float
+
+
+class OtherLogits(Protocol):
+    """What happens to the logits of the classes that are not a sample's own; see `negatives.NegativeLogits`."""
+
+    weights: Optional[SamplingWeights]
+
+    def filter(self, logits: mx.nd.NDArray) -> Optional[mx.nd.NDArray]:
+        """Change logits (n, C) before the softmax, in place; returns how many it filtered (n,), or None."""
+
+    def finish(self, probabilities: mx.nd.NDArray) -> None:
+        """Turn the softmax (n, C) into the gradient by the logits, in place."""
 
 
 class ShardSoftmax(NamedTuple):
@@ -70,10 +100,7 @@ class GlobalSoftmax(NamedTuple):
 
 
 def shard_softmax(
-    logits: mx.nd.NDArray,
-    targets: ShardTargets,
-    has_zero_column: bool = False,
-    negatives: Optional[NegativeLogits] = None,
+    logits: mx.nd.NDArray, targets: ShardTargets, has_zero_column: bool = False, negatives: Optional[OtherLogits] = None
 ) -> ShardSoftmax:
     """What this rank can do before it knows of the others' columns.
 

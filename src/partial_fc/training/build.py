@@ -15,9 +15,8 @@ from ..distributed.communicator import Communicator
 from ..head.adaface import AdaFace
 from ..head.bank import make_bank
 from ..head.margin_softmax import Margin, MarginSoftmax
-from ..head.negatives import Negatives
 from ..head.optimizer import OPTIMIZERS, CenterAdamW, CenterOptimizer, CenterSGD
-from ..head.partial_fc import PartialFC
+from ..head.partial_fc import Negatives, PartialFC
 from .backbone_update import UpdateRule
 from .module import FaceModule
 from .network import log_network, network_symbol
