@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.problem import LOSSES, Problem
-from reference import Filtering, step
+from reference import Filtering, Margin, step
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
@@ -38,7 +38,7 @@ def test_filtered_logits_are_constants(zero):
     problem, chosen = Problem(20, 8, 5), np.arange(20)
     cosines = np.sort(problem.cosines(chosen)[0].ravel())
     threshold = cosines[-20:-1][np.diff(cosines[-20:]).argmax()] + 1e-3
-    fixed = dict(labels=problem.labels, weight_mom=problem.weight_mom, chosen=chosen, margin=LOSSES["softmax"], lr=1)
+    fixed = dict(labels=problem.labels, weight_mom=problem.weight_mom, chosen=chosen, margin=Margin(3.0), lr=1)
     fixed.update(filtering=Filtering(threshold, zero), corrections=np.linspace(0, 2, 20))
 
     def loss(change):

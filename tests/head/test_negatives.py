@@ -23,8 +23,11 @@ from reference import Margin, Step, relative_error
 
 every_world = pytest.mark.parametrize("world_size", (1, 2, 3, 5))
 every_mode = pytest.mark.parametrize("mode", ["exact", "zero"])
-# With and without a zero column.
-SCALES = {"s=32": Margin(32.0, m2=0.5), "s=100": Margin(100.0, m3=0.1)}
+# Without a zero column; with it; and with a scale at which an exponential of 0 counts beside the others.
+SCALES = {"s=100": Margin(100.0, m3=0.1), "s=32": Margin(32.0, m2=0.5), "s=3": Margin(3.0, m3=0.1)}
+
+
+MARGINS = {**LOSSES, **SCALES}
 
 
 def run(problem, world_size, margin, sample_ratio=1.0, **more):
@@ -54,10 +57,10 @@ def counts(problem, world_size, margin, sample_ratio, precision="float32"):
 
 @every_world
 @every_mode
-@pytest.mark.parametrize("loss", ["adaface", "arcface", "softmax"])
+@pytest.mark.parametrize("loss", ["adaface", "arcface", *SCALES])
 @for_each("sample_ratio, sub_centers", [(1.0, 1), (0.3, 1), (1.0, 3), (0.3, 3)])
 def test_filtering_equals_the_reference(loss, mode, world_size, sample_ratio, sub_centers):
-    problem, margin = Problem(sub_centers=sub_centers, negatives=Negatives(0.4, mode)), LOSSES[loss]
+    problem, margin = Problem(sub_centers=sub_centers, negatives=Negatives(0.4, mode)), MARGINS[loss]
     result, chosen = run(problem, world_size, margin, sample_ratio)
     assert (len(chosen) == 101) == (sample_ratio == 1) and problem.num_filtered(chosen) > 15
     assert_close(result, problem.truth(chosen, margin))
@@ -70,6 +73,11 @@ def test_number_of_filtered_logits(mode, world_size, name, sample_ratio, sub_cen
     problem, margin = Problem(sub_centers=sub_centers, negatives=Negatives(0.4, mode)), SCALES[name]
     _, chosen = run(problem, world_size, margin, sample_ratio)
     assert counts(problem, world_size, margin, sample_ratio) == [problem.num_filtered(chosen)] * world_size
+
+
+def test_ranks_without_classes_filter_none():
+    problem = positive(Problem(3, negatives=Negatives(1e-3)))
+    assert counts(problem, 5, Margin(64.0), 1.0) == [2 * len(problem.labels)] * 5
 
 
 def test_own_classes_are_never_filtered():
@@ -143,20 +151,20 @@ def test_all_are_filtered(mode, name, num_classes, world_size, precision):
 def test_difference_of_the_modes_is_one_per_filtered_logit_in_the_denominator():
     """One sample, whose other classes are all filtered: nothing or n exp(0) beside the target."""
     cos, n, s = 0.1, 5, 10.0
-    weight = np.zeros((1 + n, 2), np.float32)
-    weight[0], weight[1:] = (cos, np.sqrt(1 - cos**2)), (1, 0)
+    weight = np.zeros((1 + n, 3), np.float32)
+    weight[0], weight[1:] = (cos, np.sqrt(1 - cos**2), 0), (0.8, 0, 0.6)
     losses, grads = {}, {}
     for mode in ("exact", "zero"):
         comm = Communicator()
-        bank = MemoryBank(1 + n, 2, comm)
+        bank = MemoryBank(1 + n, 3, comm)
         bank.set(0, weight, 0 * weight)
         head = PartialFC(bank, MarginSoftmax(s), CenterSGD(), comm, negatives=Negatives(0.4, mode))
-        loss, grad = head.step(mx.nd.array([[1.0, 0.0]]), head.choose([0], 0), LR)
+        loss, grad = head.step(mx.nd.array([[1.0, 0.0, 0.0]]), head.choose([0], 0), LR)
         losses[mode], grads[mode] = loss.asscalar(), grad.asnumpy()[0]
     assert losses["exact"] == 0 and not grads["exact"].any()
     assert losses["zero"] == pytest.approx(np.log1p(n * np.exp(-s * cos)), rel=1e-5)
     share = n / (n + np.exp(s * cos))  # the gradient is the target's alone
-    assert grads["zero"] == pytest.approx([0, -s * share * np.sqrt(1 - cos**2)], rel=1e-5, abs=1e-6)
+    assert grads["zero"] == pytest.approx([0, -s * share * np.sqrt(1 - cos**2), 0], rel=1e-5, abs=1e-6)
 
 
 def test_above_all_cosines_the_bits_are_those_without_filtering():
@@ -192,15 +200,15 @@ def test_nan_stays_nan(mode):
 
 
 @every_world
-@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("loss", MARGINS)
 @for_each("sample_ratio, sub_centers", [(0.3, 1), (0.7, 1), (0.3, 3)])
 def test_correction_equals_the_reference(loss, world_size, sample_ratio, sub_centers):
     problem = Problem(sub_centers=sub_centers, negatives=Negatives(sampling_correction=True))
-    result, chosen = run(problem, world_size, LOSSES[loss], sample_ratio)
-    truth = problem.truth(chosen, LOSSES[loss], world_size=world_size)
+    result, chosen = run(problem, world_size, MARGINS[loss], sample_ratio)
+    truth = problem.truth(chosen, MARGINS[loss], world_size=world_size)
     assert_close(result, truth)
     problem.negatives = Negatives()
-    assert relative_error(problem.truth(chosen, LOSSES[loss]).loss, truth.loss) > 1e-3
+    assert relative_error(problem.truth(chosen, MARGINS[loss]).loss, truth.loss) > 1e-3
 
 
 @every_world
