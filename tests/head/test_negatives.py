@@ -102,20 +102,12 @@ def test_blocks_of_rows(monkeypatch, mode, world_size, name, bank):
         assert filtered == [problem.num_filtered(chosen)] * world_size
 
 
-def in_the_widest_gap(problem, low=0.35, high=0.6):
-    """A threshold from which all cosines are far, so that rounding does not change what is filtered."""
-    cosines = np.sort(problem.cosines(np.arange(problem.num_classes))[0].ravel())
-    cosines = cosines[(cosines > low) & (cosines < high)]
-    widest = np.diff(cosines).argmax()
-    return float(cosines[widest : widest + 2].mean())
-
-
 @pytest.mark.parametrize("world_size", (1, 2, 3))
 @every_mode
 @for_each("sample_ratio, sub_centers", [(1.0, 1), (0.3, 1), (1.0, 3), (0.3, 3)])
 def test_bfloat16_is_close_to_the_reference(mode, world_size, sample_ratio, sub_centers):
     problem, margin = Problem(sub_centers=sub_centers), LOSSES["arcface"]
-    threshold = in_the_widest_gap(problem)
+    threshold = problem.threshold_in_a_gap(0.35, 0.6)
     problem.negatives = Negatives(threshold, mode, sampling_correction=True)
     result, chosen = run(problem, world_size, margin, sample_ratio, precision="bfloat16")
     bound = Step(0.01, 0.1, 0.1, 0.03, 0.03) if sub_centers > 1 else Step(0.01, 0.03, 0.03, 0.03, 0.03)

@@ -104,6 +104,13 @@ class Problem:
         unit = self.embeddings / np.linalg.norm(self.embeddings.astype(float), axis=1, keepdims=True)
         return np.einsum("bd,ckd->bck", unit, centers).max(axis=2), self.labels[:, None] == np.asarray(chosen)
 
+    def threshold_in_a_gap(self, low, high):
+        """A threshold from which all cosines are far, so that rounding does not change what is filtered."""
+        cosines = np.sort(self.cosines(np.arange(self.num_classes))[0].ravel())
+        cosines = cosines[(cosines > low) & (cosines < high)]
+        widest = np.diff(cosines).argmax()
+        return float(cosines[widest : widest + 2].mean())
+
     def num_filtered(self, chosen):
         """Filtered logits in the whole batch."""
         return reference.filtered_entries(*self.cosines(chosen), self._filtering()).sum()
