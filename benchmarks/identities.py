@@ -134,6 +134,8 @@ def loss(cases: Sequence[Case], way: Way) -> float:
 
 def _print_verdict(cases: Sequence[Case]) -> None:
     points = loss(cases, Way(GOAL_RATIO, "positives"))
+    if np.isnan(points):
+        return
     reached = "reached" if points >= -GOAL else "not reached"
     print(f"\nGoal: at most {GOAL} points lost at r = {GOAL_RATIO}: {points:+.2f} points, {reached}.")
 

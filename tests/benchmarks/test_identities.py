@@ -78,6 +78,8 @@ def test_table_and_verdict(capsys):
     assert rows[0][4:] == ["60", "4,000", "500"]
     identities._print_verdict(cases)
     assert "-0.20 points, reached." in capsys.readouterr().out
+    identities._print_verdict(cases[:3])  # no seed of both yet
+    assert not capsys.readouterr().out
     identities._print_verdict([*cases, case(Way(0.1, "positives"), 2, 0.85)])
     assert "not reached." in capsys.readouterr().out
 
