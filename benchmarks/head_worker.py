@@ -10,6 +10,7 @@ from partial_fc.distributed.collectives import connect
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.head.negatives import Negatives
 from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.head.products import Products
@@ -20,6 +21,7 @@ from .measure import interleave, progress, spread, work
 from .published import PublishedHead
 
 _LR = 0.1
+NEGATIVES = dict(exact=Negatives(0.4), zero=Negatives(0.4, "zero"), correction=Negatives(sampling_correction=True))
 
 
 class Floor:
@@ -107,6 +109,10 @@ class Problem:
         bank = MemoryBank(num_classes, embedding_size, comm, sample_ratio)
         margin = MarginSoftmax(s=64.0, m3=0.4)
         self.head = PartialFC(bank, margin, CenterSGD(), comm, precision)
+        self.with_negatives = {
+            name: PartialFC(bank, margin, CenterSGD(), comm, precision, negatives=negatives)
+            for name, negatives in NEGATIVES.items()
+        }
         weight = bank.weight
         assert weight is not None  # of a memory bank it never is
         self.baseline = PublishedHead(weight.copy(), bank.partition.class_start, sample_ratio, margin, comm)
@@ -121,6 +127,11 @@ class Problem:
         """One update by the head, as partial_fc.training.module does it."""
         return self.head.step(embeddings, self.head.choose(labels, number), _LR)
 
+    def other(self, name: str) -> Callable[..., Tuple[mx.nd.NDArray, mx.nd.NDArray]]:
+        """`ours`, with the Negatives of this name."""
+        head = self.with_negatives[name]
+        return lambda number, embeddings, labels: head.step(embeddings, head.choose(labels, number), _LR)
+
     def published(
         self, number: int, embeddings: mx.nd.NDArray, labels: np.ndarray
     ) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
@@ -134,13 +145,14 @@ class Problem:
 
 
 def measure(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any]:
-    """Seconds of `case`, a dictionary of Problem's arguments, in `runs` rounds: see benchmarks.head."""
+    """Seconds of `case`, a dictionary of Problem's arguments, in `runs` rounds, also with the names in `negatives`."""
     case, runs = arguments["case"], arguments["runs"]
     progress(comm, f"{title(case)}: setting up")
     problem = Problem(comm, **case)
     sizes = problem.num_rows(), case["global_batch_size"], case["embedding_size"]
     floor, products = Floor(comm, *sizes), OwnProducts(case["precision"], *sizes)
     calls: Dict[str, Callable[..., Any]] = dict(floor=floor, products=products, ours=problem.ours)
+    calls.update((name, problem.other(name)) for name in arguments["negatives"])
     calls["published"] = problem.published
     seconds = interleave(comm, calls, runs, problem.batch, title(case))
     result = {
@@ -156,6 +168,9 @@ def measure(comm: Communicator, arguments: Dict[str, Any]) -> Dict[str, Any]:
     result["ratio_to_floor"] = result["step_seconds"] / result["floor_seconds"]
     result["ratio_to_products"] = result["step_seconds"] / result["products_seconds"]
     result["speedup_vs_published"] = result["published_seconds"] / result["step_seconds"]
+    for name in arguments["negatives"]:
+        result.update(spread(f"{name}_seconds", seconds[name]))
+        result[f"ratio_{name}"] = result[f"{name}_seconds"] / result["step_seconds"]
     return {**result, "floor_operators": floor.fastest}
 
 

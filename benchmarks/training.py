@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Mapping, Sequence
 from .measure import ROOT
 
 RANKS = 2
+RUN = ("bash", f"{ROOT}/run.sh", "-np", str(RANKS), "--")
 CPU_PRECISIONS = "float32", "bfloat16"
 _FOLDS, _PAIRS_PER_KIND = 10, 300
 DrawTwo = Callable[[random.Random, Sequence[str]], Sequence[str]]
@@ -104,8 +105,9 @@ def train(
     seed: int,
     network: str = "demo",
     precision: str = "float32",
+    command: Sequence[str] = RUN,
 ) -> Dict[str, Any]:
-    """Train on two ranks with `run.sh` and verify on `heldout.bin`.
+    """Train on two ranks and verify on `heldout.bin`.
 
     Args:
         records: folder of the two files that `pack` made.
@@ -115,6 +117,7 @@ def train(
         seed: of the training.
         network: the backbone.
         precision: of convolutions and products.
+        command: of the trainer, to which its arguments are added: that of `run.sh`, or of another program.
 
     Returns:
         What is in `summary.json`.
@@ -125,7 +128,7 @@ def train(
     arguments = ["--rec", f"{records}/train.rec", "--sample-ratio", str(sample_ratio), "--seed", str(seed)]
     arguments += ["--network", network, "--precision", precision]
     arguments += [f"--set={each}" for each in (*settings, "val_targets=heldout")]
-    _run("bash", f"{ROOT}/run.sh", "-np", str(RANKS), "--", *arguments, "--models-root", models_root)
+    _run(*command, *arguments, "--models-root", models_root)
     with open(f"{models_root}/summary.json") as file:
         return json.load(file)
 
@@ -142,5 +145,5 @@ def partial_fc(*arguments: str) -> None:
 
 
 def _run(*command):
-    path = os.pathsep.join([os.path.join(ROOT, "src")] + os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    path = os.pathsep.join([os.path.join(ROOT, "src"), ROOT] + os.environ.get("PYTHONPATH", "").split(os.pathsep))
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path})

@@ -26,6 +26,13 @@ class AdaFace(NamedTuple):
     std: float = 100.0
 
 
+class Filtering(NamedTuple):
+    """Other classes whose cosine is above the threshold: without a logit, or with the constant 0 (``zero``)."""
+
+    threshold: float
+    zero: bool = False
+
+
 class Step(NamedTuple):
     """What one step computes: loss (), gradients (B, D) and (N, D), updated centers and momentum (N, D)."""
 
@@ -72,10 +79,39 @@ def margin_target(cos, margin, norms, dtype=np.float64):
     return value - dtype(margin.m3), slope
 
 
+def sampling_corrections(labels, chosen, num_classes, world_size):
+    """What is added to the logits of the chosen classes (ascending ids), rank by rank: log(1 / q), 0 for positives."""
+    result = np.zeros(len(chosen))
+    for rank in range(world_size):
+        own = range(rank * num_classes // world_size, (rank + 1) * num_classes // world_size)
+        positives = set(labels) & set(own)
+        sampled = [index for index, each in enumerate(chosen) if each in own and each not in positives]
+        if sampled:
+            result[sampled] = np.log((len(own) - len(positives)) / len(sampled))
+    return result
+
+
+def filtered_entries(cos, one_hot, filtering):
+    """Which of the cosines (B, C) are filtered."""
+    return (cos > filtering.threshold) & (one_hot == 0) if filtering else np.zeros(cos.shape, bool)
+
+
 def step(
-    embeddings, labels, weight, weight_mom, chosen, margin, lr, momentum=0.9, wd=5e-4, dtype=np.float64, norms=None
+    embeddings,
+    labels,
+    weight,
+    weight_mom,
+    chosen,
+    margin,
+    lr,
+    momentum=0.9,
+    wd=5e-4,
+    dtype=np.float64,
+    norms=None,
+    filtering=None,
+    corrections=0.0,
 ):
-    """One step of the head over the classes ``chosen`` (ascending ids).
+    """One step of the head over the classes ``chosen`` (ascending ids), whose logits have ``corrections`` (C,) added.
 
     ``norms`` (B,) are the lengths that the margin sees, constants in both gradients: those of the embeddings if None.
     """
@@ -89,11 +125,14 @@ def step(
     assert (one_hot.sum(1) == 1).all(), "every label must be among the chosen classes"
     value, slope = margin_target((cos * one_hot).sum(1), margin, norm_e[:, 0] if norms is None else norms, dtype)
     logits = s * (cos * (1 - one_hot) + value[:, None] * one_hot)
+    filtered = filtered_entries(cos, one_hot, filtering)
+    logits = np.where(filtered, dtype(0 if filtering and filtering.zero else -np.inf), logits) + corrections
     largest = logits.max(1, keepdims=True)
     exp = np.exp(logits - largest)
     log_softmax = logits - largest - np.log(exp.sum(1, keepdims=True))
-    loss = -(log_softmax * one_hot).sum() / batch_size
+    loss = -log_softmax[one_hot == 1].sum() / batch_size
     grad_cos = s / batch_size * (np.exp(log_softmax) - one_hot) * (1 - one_hot + slope[:, None] * one_hot)
+    grad_cos[filtered] = 0
     grad_unit_e, grad_unit_w = grad_cos @ unit_w, grad_cos.T @ unit_e
     grad_e = (grad_unit_e - (grad_unit_e * unit_e).sum(1, keepdims=True) * unit_e) / norm_e
     grad_w = np.zeros_like(weight)
@@ -104,7 +143,7 @@ def step(
     return Step(loss, grad_e, grad_w, new_weight, new_mom)
 
 
-def sub_center_step(embeddings, labels, weight, weight_mom, chosen, margin, lr, count, dtype=np.float64):
+def sub_center_step(embeddings, labels, weight, weight_mom, chosen, margin, lr, count, dtype=np.float64, **more):
     """As `step` with ``count`` centers per class, (N, count, D): the closest center of a class stands for it.
 
     Plain loops: for each sample, a matrix of the closest centers is a problem of one center per class; its gradients
@@ -120,7 +159,7 @@ def sub_center_step(embeddings, labels, weight, weight_mom, chosen, margin, lr, 
         closest = (unit @ np.asarray(embeddings[i], dtype)).argmax(axis=1)  # (N,)
         own, rows = weight[np.arange(num_classes), closest], np.arange(num_classes)
         fixed = margin._replace(t_alpha=0.0, mean=mean, std=std) if mean is not None else margin
-        one = step(embeddings[i : i + 1], labels[i : i + 1], own, 0 * own, chosen, fixed, lr, dtype=dtype)
+        one = step(embeddings[i : i + 1], labels[i : i + 1], own, 0 * own, chosen, fixed, lr, dtype=dtype, **more)
         loss, grad_e[i] = loss + one.loss / batch_size, one.grad_embeddings[0] / batch_size
         grad_w[rows, closest] += one.grad_weight / batch_size
     new_weight, new_mom = weight.copy(), weight_mom.copy()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.problem import LOSSES, Problem
-from reference import step
+from reference import Filtering, Margin, step
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
@@ -30,6 +30,23 @@ def test_gradients_are_slopes_of_the_loss(loss, name, gradient):
         below = evaluate().loss
         arrays[name] = start
         assert (above - below) / (2 * h) == pytest.approx((analytic * direction).sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_filtered_logits_are_constants(zero):
+    """With corrections, too; the threshold is far from all cosines."""
+    problem, chosen = Problem(20, 8, 5), np.arange(20)
+    cosines = np.sort(problem.cosines(chosen)[0].ravel())
+    threshold = cosines[-20:-1][np.diff(cosines[-20:]).argmax()] + 1e-3
+    fixed = dict(labels=problem.labels, weight_mom=problem.weight_mom, chosen=chosen, margin=Margin(3.0), lr=1)
+    fixed.update(filtering=Filtering(threshold, zero), corrections=np.linspace(0, 2, 20))
+
+    def loss(change):
+        return step(problem.embeddings + change, weight=problem.weight, **fixed)
+
+    direction = np.random.RandomState(2).randn(8, 5)
+    slope = (loss(1e-6 * direction).loss - loss(-1e-6 * direction).loss) / 2e-6
+    assert slope == pytest.approx((loss(0).grad_embeddings * direction).sum(), rel=1e-5)
 
 
 def test_only_chosen_classes_enter():

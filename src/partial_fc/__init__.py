@@ -17,6 +17,7 @@ _PUBLIC = {
     "HostBank": "head.host_bank",
     "MarginSoftmax": "head.margin_softmax",
     "AdaFace": "head.adaface",
+    "Negatives": "head.negatives",
     "CenterSGD": "head.optimizer",
     "CenterAdamW": "head.optimizer",
     "load_model": "eval.model",

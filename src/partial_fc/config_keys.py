@@ -46,6 +46,19 @@ class Config:
     sub_centers: int = _key(
         1, "centers per class, of which the closest counts: Sub-center ArcFace, K", "centers", at_least=1, at_most=255
     )
+    interclass_filtering: float = _key(
+        0.0,
+        "cosine above which a class that is not the sample's own is left out of its softmax; 0: none",
+        at_least=0,
+        at_most=1,
+    )
+    interclass_filtering_mode: Literal["exact", "zero"] = _key(
+        "exact", "what filtered logits become: exact leaves them out; zero sets them to 0, as arcface_torch does"
+    )
+    sampling_correction: bool = _key(
+        False,
+        "true: add the logarithm of the inverse sampling rate to the logits of sampled classes; for sample_ratio < 1",
+    )
     adaface_m: float = _key(
         0.0, "margin m of AdaFace in place of m1, m2 and m3, which must be 1, 0 and 0; 0: none", at_least=0
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import head
-from benchmarks.head_worker import Floor, OwnProducts, Problem, matrix_products
+from benchmarks.head_worker import NEGATIVES, Floor, OwnProducts, Problem, matrix_products
 from partial_fc.distributed.communicator import Communicator
 
 from reference import relative_error
@@ -32,6 +32,26 @@ def test_measures_and_prints(precision, monkeypatch, tmp_path, capsys):
     )
     assert row.startswith(f"| N=300, r=0.2, {precision} | {floor:.2f} | {products:.2f} | {step:.2f} | ")
     assert sent.startswith(f"Each rank sends {result['bytes_sent']:,} bytes per step")
+
+
+def test_times_steps_that_filter_and_correct(monkeypatch, tmp_path, capsys):
+    case = dict(num_classes=300, sample_ratio=0.2, embedding_size=8, global_batch_size=16)
+    monkeypatch.setattr(head, "CASES", [case])
+    arguments = ["--runs", "1", "--negatives", *head.NEGATIVES, "--json", str(tmp_path / "head.json")]
+    assert head.main(arguments) == 0
+    (result,) = json.loads((tmp_path / "head.json").read_text())["cases"]
+    ratios = [result[f"{name}_seconds"] / result["step_seconds"] for name in head.NEGATIVES]
+    header, _, row, *_ = capsys.readouterr().out.splitlines()
+    assert header.endswith("| exact / ours | zero / ours | correction / ours |")
+    assert row.endswith("| " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+
+
+@pytest.mark.parametrize("name", NEGATIVES)
+def test_steps_with_negatives_are_other_steps(name):
+    problem = Problem(Communicator(), 50, 0.4, 8, 6, "float32")
+    assert list(NEGATIVES) == list(head.NEGATIVES)
+    losses = [step(*problem.batch(3))[0].asscalar() for step in (problem.ours, problem.other(name))]
+    assert abs(losses[0] / losses[1] - 1) > 1e-3
 
 
 def test_cases_are_those_that_figures_are_compared_for():

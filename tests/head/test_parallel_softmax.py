@@ -34,13 +34,13 @@ def sharded(logits, labels, ends, seen=None, zero_column=False):
     def work(comm):
         start, end = starts[comm.rank], ends[comm.rank]
         if start == end:
-            loss, _, _ = combine(*no_columns(len(labels), mx.cpu()), comm)
+            loss = combine(*no_columns(len(labels), mx.cpu()), comm).loss
             return loss.asnumpy(), np.zeros((len(labels), 0))
         targets = shard_targets(labels, start, end)
         target_logit = mx.nd.array(target_logits) * targets.is_local
         columns = np.pad(seen[:, start:end], ((0, 0), (0, int(zero_column))))
         shard = shard_softmax(mx.nd.array(columns), targets, zero_column)
-        loss, lse, target_grad = combine(shard.lse, target_logit, comm)
+        loss, lse, target_grad, _ = combine(shard.lse, target_logit, comm)
         probabilities = shard.probabilities.asnumpy()[:, : end - start].astype(np.float64)
         dense = probabilities * mx.nd.exp(shard.log_divisor - lse).asnumpy()[:, None]
         local = targets.is_local.asnumpy() > 0

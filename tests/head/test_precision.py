@@ -9,6 +9,7 @@ from partial_fc.head import partial_fc as partial_fc_file
 from partial_fc.head import products
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.head.negatives import Negatives
 from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.head.products import Products
@@ -98,6 +99,16 @@ def test_float16_neither_underflows_nor_overflows(loss, sample_ratio, monkeypatc
     for problem in (Problem(), Problem(40000, 30, 24)):  # most probabilities are below float16's smallest number
         result, chosen = run(problem, 2, LOSSES[loss], sample_ratio, "float16")
         assert_close(result, problem.truth(chosen, LOSSES[loss]), Step(0.002, 0.005, 0.005, 0.005, 0.005))
+
+
+@pytest.mark.parametrize("mode", ["exact", "zero"])
+def test_float16_holds_what_is_filtered_and_corrected(mode, monkeypatch):
+    """Few of the classes are sampled: a factor of 500 on a probability near 1 would overflow."""
+    monkeypatch.setattr(partial_fc_file, "Products", Rounded)
+    problem, margin = Problem(20000, 30, 24), LOSSES["cosface"]
+    problem.negatives = Negatives(problem.threshold_in_a_gap(0.6, 0.8), mode, sampling_correction=True)
+    result, chosen = run(problem, 2, margin, 0.002, "float16")
+    assert_close(result, problem.truth(chosen, margin, world_size=2), Step(0.002, 0.005, 0.005, 0.005, 0.005))
 
 
 @pytest.mark.parametrize("precision, said", [("float16", "needs a GPU"), ("half", "float32, bfloat16, float16")])

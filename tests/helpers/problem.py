@@ -6,11 +6,12 @@ import numpy as np
 from partial_fc.head.adaface import AdaFace
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.head.negatives import Negatives
 from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 
 import reference
-from reference import Margin, Step, relative_error, step
+from reference import Filtering, Margin, Step, relative_error, step
 
 LOSSES = {
     "arcface": Margin(64.0, m2=0.5),
@@ -48,7 +49,8 @@ class RecordingSGD(CenterSGD):
 class Problem:
     """Embeddings, labels, centers and momentum of N classes; the batch must be a multiple of every world size."""
 
-    def __init__(self, num_classes=101, batch_size=30, embedding_size=24, sub_centers=1):
+    def __init__(self, num_classes=101, batch_size=30, embedding_size=24, sub_centers=1, negatives=None):
+        self.negatives = negatives or Negatives()
         random = np.random.RandomState(0)
         self.num_classes, self.embedding_size = num_classes, embedding_size
         self.labels = random.randint(0, num_classes, batch_size)
@@ -84,7 +86,9 @@ class Problem:
         own = slice(*bank.partition)
         bank.set(bank.partition.class_start, self.weight[own], self.weight_mom[own])
         optimizer = RecordingSGD()
-        head = PartialFC(bank, make_margin(margin, warmup), optimizer, comm, precision, self.sub_centers)
+        head = PartialFC(
+            bank, make_margin(margin, warmup), optimizer, comm, precision, self.sub_centers, self.negatives
+        )
         batch = np.split(np.arange(len(self.labels)), comm.world_size)[comm.rank]
         choice = head.choose(self.labels[batch], num_update)
         losses, grads = [], []
@@ -102,13 +106,38 @@ class Problem:
         centers = tuple(map(np.array, bank.to_numpy()))
         return (loss, grad, grad_weight) + centers + (rows + bank.partition.class_start,)
 
-    def truth(self, chosen, margin, dtype=np.float64):
-        """The reference's `Step` for the same chosen classes."""
+    def cosines(self, chosen):
+        """Cosines (B, C) of the samples and the closest centers of the chosen classes, and one-hot labels (B, C)."""
+        centers = self.weight.reshape(self.num_classes, self.sub_centers, -1)[chosen].astype(float)
+        centers /= np.linalg.norm(centers, axis=2, keepdims=True)
+        unit = self.embeddings / np.linalg.norm(self.embeddings.astype(float), axis=1, keepdims=True)
+        return np.einsum("bd,ckd->bck", unit, centers).max(axis=2), self.labels[:, None] == np.asarray(chosen)
+
+    def threshold_in_a_gap(self, low, high):
+        """A threshold from which all cosines are far, so that rounding does not change what is filtered."""
+        cosines = np.sort(self.cosines(np.arange(self.num_classes))[0].ravel())
+        cosines = cosines[(cosines > low) & (cosines < high)]
+        widest = np.diff(cosines).argmax()
+        return float(cosines[widest : widest + 2].mean())
+
+    def num_filtered(self, chosen):
+        """Filtered logits in the whole batch."""
+        return reference.filtered_entries(*self.cosines(chosen), self._filtering()).sum()
+
+    def _filtering(self):
+        return Filtering(self.negatives.filtering, self.negatives.mode == "zero") if self.negatives.filtering else None
+
+    def truth(self, chosen, margin, dtype=np.float64, world_size=1):
+        """The reference's `Step` for the same chosen classes; the sampling correction depends on the world size."""
+        more = dict(dtype=dtype, filtering=self._filtering())
+        if self.negatives.sampling_correction:
+            corrections = reference.sampling_corrections(self.labels, chosen, self.num_classes, world_size)
+            more["corrections"] = corrections.astype(dtype)
         if self.sub_centers > 1:
             weight, mom = (each.reshape(len(each), self.sub_centers, -1) for each in (self.weight, self.weight_mom))
             arguments = self.embeddings, self.labels, weight, mom, chosen, margin, LR, self.sub_centers
-            return reference.sub_center_step(*arguments, dtype=dtype)
-        return step(self.embeddings, self.labels, self.weight, self.weight_mom, chosen, margin, LR, dtype=dtype)
+            return reference.sub_center_step(*arguments, **more)
+        return step(self.embeddings, self.labels, self.weight, self.weight_mom, chosen, margin, LR, **more)
 
 
 def assemble(parts):

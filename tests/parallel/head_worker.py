@@ -10,6 +10,7 @@ from partial_fc.distributed.collectives import connect
 from partial_fc.errors import CollectiveError
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.head.negatives import Negatives
 from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 
@@ -103,6 +104,9 @@ def main(folder):
     for loss, ratio in (("adaface", 1.0), ("arcface", 0.3)):
         part = Problem(sub_centers=3).step_on(comm, LOSSES[loss], ratio)
         np.savez(os.path.join(folder, f"{loss}-sub-centers-{comm.rank}.npz"), *part)
+    for mode, ratio in (("exact", 1.0), ("exact", 0.3), ("zero", 0.3)):
+        part = Problem(negatives=Negatives(0.4, mode, True)).step_on(comm, LOSSES["arcface"], ratio)
+        np.savez(os.path.join(folder, f"{mode}-{ratio}-filtering-{comm.rank}.npz"), *part)
     for loss, margin in LOSSES.items():
         for ratio in (1.0, 0.3):
             for name, problem in (("plain", Problem()), ("saturated", Problem().saturate())):

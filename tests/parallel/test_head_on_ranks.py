@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from partial_fc.head.negatives import Negatives
+
 from helpers.problem import LOSSES, Problem, assemble, assert_close, float32_bound
 from helpers.ranks import LAUNCHERS, launch, succeed
 
@@ -33,6 +35,11 @@ def test_step_equals_the_reference(launcher, ranks, tmp_path):
         result, chosen = load(tmp_path, f"{loss}-micro-batches-{sub_centers}", ranks)
         problem = Problem(batch_size=24, sub_centers=sub_centers)
         assert_close(result, problem.truth(chosen, LOSSES[loss]))
+    for mode, ratio in (("exact", 1.0), ("exact", 0.3), ("zero", 0.3)):
+        result, chosen = load(tmp_path, f"{mode}-{ratio}-filtering", ranks)
+        problem = Problem(negatives=Negatives(0.4, mode, True))
+        assert problem.num_filtered(chosen)
+        assert_close(result, problem.truth(chosen, LOSSES["arcface"], world_size=ranks))
     for loss, ratio, name in CASES:
         result, chosen = load(tmp_path, f"{loss}-{ratio}-{name}", ranks)
         problem = Problem().saturate() if name == "saturated" else Problem()

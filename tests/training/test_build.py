@@ -8,9 +8,10 @@ import pytest
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.config import Run
 from partial_fc.distributed.communicator import Communicator
-from partial_fc.errors import CollectiveError
+from partial_fc.errors import CollectiveError, InputError
 from partial_fc.head.adaface import AdaFace
 from partial_fc.head.margin_softmax import MarginSoftmax
+from partial_fc.head.negatives import Negatives
 from partial_fc.training.build import build, check_network, make_margin
 
 
@@ -37,6 +38,20 @@ def test_margins_of_the_presets():
     expected = dict(s=32.0, warmup=9, share=1.0, m=0.3, h=0.5, t_alpha=0.99)
     assert margin("--loss=adaface", *(f"--set={each}" for each in changed)) == (AdaFace, expected)
     assert margin("--loss=arcface", "--set=margin_warmup=9")[1]["warmup"] == 9
+
+
+def test_what_the_head_does_with_other_classes():
+    def negatives(*settings):
+        settings = "num_classes=9", "embedding_size=8", *settings
+        config = from_command_line([f"--set={each}" for each in settings])
+        return build(Run(config, "models", 9), Communicator(), mx.cpu()).head.negatives
+
+    assert negatives() == Negatives() == Negatives(0.0, "exact", False)
+    changed = "interclass_filtering=0.3", "interclass_filtering_mode=zero", "sampling_correction=true"
+    assert negatives(*changed) == Negatives(0.3, "zero", True)
+    for wrong in ("interclass_filtering=1.01", "interclass_filtering=-1", "interclass_filtering_mode=none"):
+        with pytest.raises(InputError, match="interclass_filtering"):
+            negatives(wrong)
 
 
 def test_a_network_that_is_unknown_is_an_error_of_all_ranks():

@@ -87,6 +87,14 @@ def test_lines_of_the_log_and_scalars(tmp_path, caplog):
     ]
 
 
+def test_filtered_logits_are_logged(tmp_path, caplog):
+    board = Board()
+    with loss_log(tmp_path, frequent=1, max_update=1, board=board) as log:
+        log(UpdateStats(1, 1.0, 1.0, filtered=1234567.0))
+    assert "loss 1.0000  filtered 1234567  lr 0.1" in lines(caplog)[0]
+    assert (1, "filtered", 1234567) in board.added
+
+
 @pytest.mark.parametrize(
     "own, other, reported",
     [

@@ -14,6 +14,7 @@ from partial_fc.distributed.communicator import Communicator
 from partial_fc.errors import InputError
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.head.negatives import Negatives
 from partial_fc.head.optimizer import OPTIMIZERS, CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
@@ -74,6 +75,19 @@ def test_step_is_what_the_head_keeps(num_classes, sample_ratio, precision, logit
     arguments = "--set", f"num_classes={num_classes}", "--set", "embedding_size=64", "--batch-size", "8"
     run = run_of(*arguments, "--sample-ratio", str(sample_ratio))
     assert plan_of(run, world_size=1, precision=precision)["step"] == kept + 4 * 4 * 8 * 64
+
+
+@pytest.mark.parametrize("num_classes", [1000, 300_000])
+def test_filtering_is_planned(num_classes):
+    comm = Communicator()
+    head = PartialFC(MemoryBank(num_classes, 64, comm), MarginSoftmax(), CenterSGD(), comm, negatives=Negatives(0.4))
+    head.step(mx.nd.ones((8, 64)), head.choose(range(8), 0), 0.1)
+    settings = f"num_classes={num_classes}", "embedding_size=64", "batch_size=8"
+    arguments = [f"--set={each}" for each in settings]
+    without, needs = (
+        plan_of(run_of(*each), world_size=1) for each in (arguments, [*arguments, "--set=interclass_filtering=0.4"])
+    )
+    assert needs["step"] - without["step"] == 4 * head._workspace._memory["filtered"].size
 
 
 @pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))

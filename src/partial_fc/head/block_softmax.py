@@ -1,9 +1,10 @@
 """The softmax over a rank's columns, block by block, between products of any precision."""
 
-from typing import Tuple
+from typing import Optional
 
 import mxnet as mx
 
+from .negatives import NegativeLogits
 from .parallel_softmax import ShardSoftmax, ShardTargets, shard_softmax
 from .products import Products
 
@@ -12,7 +13,11 @@ _BLOCK = 2**21
 
 
 def softmax_in_blocks(
-    logits: mx.nd.NDArray, targets: ShardTargets, has_zero_column: bool, products: Products
+    logits: mx.nd.NDArray,
+    targets: ShardTargets,
+    has_zero_column: bool,
+    products: Products,
+    negatives: Optional[NegativeLogits] = None,
 ) -> ShardSoftmax:
     """`shard_softmax` in float32 for logits of any precision, a block of rows after the other.
 
@@ -25,20 +30,20 @@ def softmax_in_blocks(
     parts, size = [], max(1, _BLOCK // logits.shape[1])
     for rows in (slice(start, start + size) for start in range(0, len(logits), size)):
         own = ShardTargets(targets.columns[rows], targets.is_local[rows])
-        block = shard_softmax(products.wide(logits[rows], "logits_block"), own, has_zero_column)
+        block = shard_softmax(products.wide(logits[rows], "logits_block"), own, has_zero_column, negatives)
         parts.append(_rounded(block, logits[rows], has_zero_column, products))
-    return ShardSoftmax(logits, *(mx.nd.concat(*part, dim=0) for part in zip(*parts)))
+    _, log_divisor, lse, num_filtered = zip(*parts)
+    joined = (mx.nd.concat(*each, dim=0) for each in (log_divisor, lse, num_filtered) if each[0] is not None)
+    return ShardSoftmax(logits, *joined)
 
 
-def _rounded(
-    softmax: ShardSoftmax, out: mx.nd.NDArray, has_zero_column: bool, products: Products
-) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
-    """Write the probabilities of a block into `out`; returns the logarithm of their divisor, and the log-sum-exp.
+def _rounded(softmax: ShardSoftmax, out: mx.nd.NDArray, has_zero_column: bool, products: Products) -> ShardSoftmax:
+    """Write the probabilities of a block into `out`, and take the logarithm of their divisor there along.
 
     bfloat16 has the range of float32, so it holds the exponentials without a divisor. They do not depend on what other
     columns this rank has: however many ranks there are, the same numbers are rounded.
     """
-    probabilities, log_divisor, lse = softmax
+    probabilities, log_divisor, *_ = softmax
     if products.is_low and products.gain == 1 and has_zero_column:
         divisor = mx.nd.exp(log_divisor).reshape((-1, 1))
         mx.nd.broadcast_mul(probabilities, divisor, out=probabilities)
@@ -46,4 +51,4 @@ def _rounded(
     elif products.gain != 1:
         probabilities *= products.gain
     products.narrow(probabilities, out)
-    return log_divisor, lse
+    return softmax._replace(probabilities=out, log_divisor=log_divisor)

@@ -16,9 +16,10 @@ from .block_softmax import softmax_in_blocks
 from .labels import class_ids
 from .margin_softmax import Margin
 from .memory_bank import MemoryBank
+from .negatives import NegativeLogits, Negatives
 from .normalize import l2_normalize, l2_normalize_backward, row_sum
 from .optimizer import CenterOptimizer
-from .parallel_softmax import combine, no_columns
+from .parallel_softmax import GlobalSoftmax, combine, no_columns
 from .products import Products
 from .ranks import Ranks
 from .sampled_rows import SampledRows
@@ -45,6 +46,11 @@ class PartialFC:
             softmax, loss, centers, momentum and what ranks exchange are float32 in any case.
         sub_centers: K, centers per class, see `sub_centers.py`. A row of the bank holds those of one class: its
             embedding size is K D.
+        negatives: how the other classes take part in a sample's softmax; None for that of a `Negatives()`.
+
+    Attributes:
+        num_filtered: (1,) float32, filtered logits of the last update over all samples and ranks, bit-equal on every
+            rank; None without filtering.
 
     Raises:
         ValueError: for another precision, for float16 on a CPU, for an embedding size that K does not divide, and for a
@@ -59,6 +65,7 @@ class PartialFC:
         comm: Ranks,
         precision: str = "float32",
         sub_centers: int = 1,
+        negatives: Optional[Negatives] = None,
     ) -> None:
         if sub_centers < 1 or bank.embedding_size % sub_centers:
             raise ValueError(f"{bank.embedding_size} numbers per class are not those of {sub_centers} sub-centers")
@@ -68,6 +75,8 @@ class PartialFC:
             )
         self.bank, self.margin, self.optimizer, self.comm = bank, margin, optimizer, comm
         self.embedding_size = bank.embedding_size // sub_centers
+        self.negatives = negatives or Negatives()
+        self.num_filtered: Optional[mx.nd.NDArray] = None
         self._workspace = Workspace(bank.ctx)
         self._products = Products(precision, self._workspace)
         self._sub_centers = SubCenters(sub_centers, self._products, self._workspace)
@@ -174,7 +183,7 @@ class PartialFC:
         if shard:
             loss, grad_total, self._pending = self._shard_step(total_embeddings, shard, choice)
         else:  # more ranks than classes: this one adds nothing, but takes part in every collective
-            loss, _, _ = combine(*no_columns(len(total_embeddings), total_embeddings.context), self.comm)
+            loss = self._combine(*no_columns(len(total_embeddings), total_embeddings.context)).loss
             grad_total = mx.nd.zeros_like(total_embeddings)
         self._next_part = (choice.part + 1) % choice.parts
         if not (self._next_part or defer):
@@ -234,7 +243,7 @@ class PartialFC:
         """The shard of an update, opened by the first micro-batch; None where this rank has no classes."""
         if choice.part:
             return self._pending and self._pending.at(choice.columns)
-        self._pending = None
+        self._pending, self._next_part = None, 0
         return self._open_shard(choice) if self.bank.num_local else None
 
     def _open_shard(self, choice: SampledRows) -> Shard:
@@ -249,8 +258,11 @@ class PartialFC:
             inverse_norms.append(inverse_norm)
         if has_zero_row:
             unit_weight[-1:] = 0
+        negatives, num_local = self.negatives, self.bank.num_local
+        weights = negatives.weights(choice.positives(), len(centers), num_local, has_zero_row, self.bank.ctx)
+        logits = NegativeLogits(negatives, self.margin.s, self._workspace, weights)
         targets, adder = place(choice.columns, self.bank.ctx)
-        return Shard(centers, unit_weight, inverse_norms, has_zero_row, choice.num_update, targets, adder)
+        return Shard(centers, unit_weight, inverse_norms, has_zero_row, choice.num_update, logits, targets, adder)
 
     def _each(self, rows: mx.nd.NDArray) -> mx.nd.NDArray:
         """Every center of some classes (n, K D) as a row, (n K, D); the same memory."""
@@ -271,12 +283,12 @@ class PartialFC:
         target_weight = mx.nd.take(shard.unit_weight, targets.columns)  # (B, K D)
         target_weight, chosen = sub_centers.closest_target(total_embeddings, target_weight)  # (B, D)
         cos_theta, slope = self.margin.target(row_sum(total_embeddings * target_weight).reshape((-1,)))  # (B,), (B,)
-        softmax = softmax_in_blocks(logits, targets, shard.has_zero_row, products)
-        loss, lse, target_grad = combine(softmax.lse, cos_theta * s * targets.is_local, self.comm)
+        softmax = softmax_in_blocks(logits, targets, shard.has_zero_row, products, shard.negatives)
+        whole = self._combine(softmax.lse, cos_theta * s * targets.is_local, softmax.num_filtered)
         # By cos(theta), times B / s; the step to the softmax over all ranks is a factor per row, and belongs on the
         # small matrices.
-        row_scale = mx.nd.exp(softmax.log_divisor - lse).reshape((-1, 1))
-        target = (target_grad * targets.is_local * slope).reshape((-1, 1))
+        row_scale = mx.nd.exp(softmax.log_divisor - whole.lse).reshape((-1, 1))
+        target = (whole.target_grad * targets.is_local * slope).reshape((-1, 1))
         grad_total, grad_unit = products.gradients(
             sub_centers.spread(softmax.probabilities, which, all_logits),
             products.operand(total_embeddings * row_scale, "embeddings"),
@@ -288,7 +300,20 @@ class PartialFC:
         target_sums = shard.adder.sums(sub_centers.of_target(total_embeddings * (target * products.gain), chosen))
         scale = s / (len(total_embeddings) * choice.parts)
         shard = shard._replace(grad_unit=grad_unit, target_sums=target_sums, scale=scale / products.gain)
-        return loss, grad_total * scale, self._summed(shard, choice.part) if choice.parts > 1 else shard
+        return whole.loss, grad_total * scale, self._summed(shard, choice.part) if choice.parts > 1 else shard
+
+    def _combine(
+        self, lse_local: mx.nd.NDArray, target_logit: mx.nd.NDArray, num_filtered: Optional[mx.nd.NDArray] = None
+    ) -> GlobalSoftmax:
+        """`combine`, which takes the numbers of filtered logits along: 0 of a rank without classes."""
+        if self.negatives.filtering and num_filtered is None:
+            num_filtered = mx.nd.zeros_like(lse_local)
+        whole = combine(lse_local, target_logit, self.comm, num_filtered)
+        if self._next_part and whole.num_filtered is not None:  # of an earlier micro-batch of the update
+            self.num_filtered = self.num_filtered + whole.num_filtered
+        else:
+            self.num_filtered = whole.num_filtered
+        return whole
 
     def _summed(self, shard: Shard, part: int) -> Shard:
         """The shard with the sum of its centers' gradients in the micro-batches up to `part`, in float32."""

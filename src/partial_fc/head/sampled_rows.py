@@ -17,6 +17,7 @@ class SampledRows(NamedTuple):
         num_update: the update, counted from 0, that they were chosen for.
         world_size: ranks, from each of which B / world_size samples come, one rank after the other.
         part, parts: number of the micro-batch that the samples are of, and how many the update has.
+        all_columns: `columns` of the whole batch, where this is a micro-batch.
     """
 
     rows: Optional[np.ndarray]
@@ -26,6 +27,12 @@ class SampledRows(NamedTuple):
     world_size: int = 1
     part: int = 0
     parts: int = 1
+    all_columns: Optional[np.ndarray] = None
+
+    def positives(self) -> np.ndarray:
+        """(p,) int64, ascending columns of the classes of the whole batch, each once."""
+        columns = self.columns if self.all_columns is None else self.all_columns
+        return np.unique(columns[columns >= 0])
 
     def micro_batches(self, count: int) -> List["SampledRows"]:
         """The choice for a whole batch as one for each of its micro-batches, which all have the rows of the batch.
@@ -41,4 +48,5 @@ class SampledRows(NamedTuple):
         if size % count:
             raise InputError(f"a batch of {size} samples per rank does not consist of {count} equal micro-batches")
         columns = self.columns.reshape(self.world_size, count, -1)
-        return [self._replace(columns=columns[:, part].reshape(-1), part=part, parts=count) for part in range(count)]
+        whole = self._replace(parts=count, all_columns=self.columns)
+        return [whole._replace(columns=columns[:, part].reshape(-1), part=part) for part in range(count)]

@@ -6,7 +6,8 @@ import mxnet as mx
 import numpy as np
 
 from .memory_bank import Centers
-from .parallel_softmax import ShardTargets
+from .negatives import NegativeLogits
+from .parallel_softmax import ShardTargets, shard_targets
 from .row_adder import RowAdder
 
 
@@ -19,6 +20,7 @@ class Shard(NamedTuple):
         inverse_norms: 1 / length of each center, by block (n K, 1).
         has_zero_row: see `shard_softmax`.
         num_update: the update, counted from 0.
+        negatives: what happens to the logits of classes that are not a sample's own.
         targets, adder: where the targets of the current micro-batch are.
         grad_unit, target_sums, scale: the gradient by the unit vectors is `scale` times the sum of `grad_unit` (C, K D)
             and, at the targets' rows, `target_sums` (n, K D).
@@ -29,6 +31,7 @@ class Shard(NamedTuple):
     inverse_norms: List[mx.nd.NDArray]
     has_zero_row: bool
     num_update: int
+    negatives: NegativeLogits
     targets: ShardTargets
     adder: RowAdder
     grad_unit: mx.nd.NDArray = None
@@ -43,7 +46,4 @@ class Shard(NamedTuple):
 
 def place(columns: np.ndarray, ctx: mx.Context) -> Tuple[ShardTargets, RowAdder]:
     """Where the targets of a batch are, from its columns (B,) int64, -1 for the classes of other ranks."""
-    targets = ShardTargets(
-        mx.nd.array(np.maximum(columns, 0), ctx=ctx, dtype="int64"), mx.nd.array(columns >= 0, ctx=ctx, dtype="float32")
-    )
-    return targets, RowAdder(columns, ctx)
+    return shard_targets(columns, ctx), RowAdder(columns, ctx)

@@ -16,7 +16,7 @@ from ..head.adaface import AdaFace
 from ..head.bank import make_bank
 from ..head.margin_softmax import Margin, MarginSoftmax
 from ..head.optimizer import OPTIMIZERS, CenterAdamW, CenterOptimizer, CenterSGD
-from ..head.partial_fc import PartialFC
+from ..head.partial_fc import Negatives, PartialFC
 from .backbone_update import UpdateRule
 from .module import FaceModule
 from .network import log_network, network_symbol
@@ -88,7 +88,8 @@ def _head(run: Run, comm: Communicator, ctx: mx.Context, precision: str) -> Part
             OPTIMIZERS[config.center_optimizer].states,
         )
     optimizer = None if config.freeze_centers else center_optimizer(config)
-    return PartialFC(bank, make_margin(config), optimizer, comm, precision, config.sub_centers)
+    negatives = Negatives(config.interclass_filtering, config.interclass_filtering_mode, config.sampling_correction)
+    return PartialFC(bank, make_margin(config), optimizer, comm, precision, config.sub_centers, negatives)
 
 
 def make_margin(config: Config) -> Margin:

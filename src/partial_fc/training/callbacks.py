@@ -171,11 +171,12 @@ class LossLog:
         rate, lr = self._global_batch_size / seconds_per_update, self._schedule(stats.num_update - 1)[0]
         wait = self._wait(stats.waited - before.waited, seconds)
         log.info(
-            "update %d/%d  loss %.4f%s  lr %g  %.0f images/s  %s left%s",
+            "update %d/%d  loss %.4f%s%s  lr %g  %.0f images/s  %s left%s",
             stats.num_update,
             self._max_update,
             stats.loss,
             "" if stats.grad_norm is None else f"  gradient norm {stats.grad_norm:.4g}",
+            "" if stats.filtered is None else f"  filtered {stats.filtered:.0f}",
             lr,
             rate,
             left,
@@ -184,6 +185,8 @@ class LossLog:
         scalars = {"loss": stats.loss, "lr": lr, "images_per_second": rate}
         if stats.grad_norm is not None:
             scalars["gradient_norm"] = stats.grad_norm
+        if stats.filtered is not None:
+            scalars["filtered"] = stats.filtered
         self._board.add(stats.num_update, scalars)
 
     def _wait(self, waited: float, seconds: float) -> str:

@@ -176,9 +176,11 @@ class FaceModule:
             loss = self.step(batch.images, choice, num_update, *schedule(num_update))
             seconds += time.perf_counter() - begin
             scale = self.loss_scale.state_dict() if self.loss_scale else None
-            norm = self._optimizer.grad_norm
+            norm, count = self._optimizer.grad_norm, self.head.num_filtered
+            filtered = None if count is None else float(count.asscalar())  # it came with the loss: no further wait
+            more = batch.end, choice.requests, scale, norm, filtered
             for callback in callbacks:
-                callback(UpdateStats(num_update + 1, loss, seconds, waited, batch.end, choice.requests, scale, norm))
+                callback(UpdateStats(num_update + 1, loss, seconds, waited, *more))
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         try:

@@ -103,18 +103,19 @@ def _step(global_batch_size: int, num_rows: int, config: Config, precision: str)
 
     With sub-centers there are logits of all centers, and the largest of each class, with its number. In low precision
     logits and gradient take two bytes per number, and so does a second copy of the unit centers. The softmax is
-    float32: a block of rows of the logits is widened for it. If an update has several micro-batches,
-    `global_batch_size` is that of one, and the gradients of the centers are summed in float32.
+    float32: a block of rows of the logits is widened for it. Filtering marks the logits of such a block. If an update
+    has several micro-batches, `global_batch_size` is that of one, and the gradients of the centers are summed in
+    float32.
     """
     columns = num_rows * config.sub_centers
     logits, rows = global_batch_size * columns, num_rows * numbers_per_class(config)
     best = 5 * global_batch_size * num_rows if config.sub_centers > 1 else 0
     sums = 4 * rows if config.accumulate > 1 else 0
     kept = 8 * rows + sums + best + 4 * 4 * global_batch_size * numbers_per_class(config)
-    if precision == "float32":
-        return 4 * logits + kept
-    block = max(1, _SOFTMAX_BLOCK // num_rows)  # rows
-    return 2 * logits + kept + 4 * num_rows * min(block, global_batch_size)
+    block = 4 * num_rows * min(max(1, _SOFTMAX_BLOCK // num_rows), global_batch_size)
+    if config.interclass_filtering:
+        kept += block
+    return kept + (4 * logits if precision == "float32" else 2 * logits + block)
 
 
 def _check_arrays(global_batch_size: int, num_rows: int, embedding_size: int) -> None:

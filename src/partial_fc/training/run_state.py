@@ -80,6 +80,8 @@ def _stats(saved: Any) -> UpdateStats:
         LossScale().load(stats.loss_scale)
     if stats.grad_norm is not None:
         _number(stats.grad_norm)
+    if stats.filtered is not None:
+        _number(stats.filtered)
     return stats
 
 

@@ -16,6 +16,7 @@ class UpdateStats(NamedTuple):
         requests: what ranks have asked for since the update before, combined by bitwise or.
         loss_scale: `LossScale.state_dict` after the update; None where gradients are not scaled.
         grad_norm: norm of the backbone's gradients before it was limited; None where there is no limit.
+        filtered: logits that filtering has left out of the last update, over all ranks; None without filtering.
     """
 
     num_update: int
@@ -26,6 +27,7 @@ class UpdateStats(NamedTuple):
     requests: int = 0
     loss_scale: Optional[Mapping[str, float]] = None
     grad_norm: Optional[float] = None
+    filtered: Optional[float] = None
 
 
 START = UpdateStats(0, math.nan, 0.0)

@@ -1,0 +1,158 @@
+"""Does sampling cost accuracy with 20,000 identities? And are the positives to be kept, the logits to be corrected?
+
+    python -m benchmarks.identities [--records DIR] [--json FILE] [--runs N] [--plot FILE]
+
+Drawn faces, those of the demo: 20,000 identities of five images to train on, in records that are made once, and 6,000
+pairs of 1,000 other people to verify. First each sample ratio; then, at a ratio of 0.1, purely random sampling, which
+keeps no positives (`benchmarks.identities_worker`), and `sampling_correction`. Three seeds; an hour on two cores.
+"""
+
+import argparse
+import itertools
+import os
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from partial_fc.data.demo.faces import render_face
+from partial_fc.data.images.decoding import encode_jpeg
+from partial_fc.data.records.record_writer import write_records
+from partial_fc.data.verification_set import save_verification_set
+from partial_fc.limits import usable_cores
+from partial_fc.randomness import generator
+
+from .measure import print_table, rank_command
+from .series import Case, add_arguments, mean_of, measured_training, run_series, shown
+from .training import RANKS
+
+IDENTITIES, HELD_OUT, IMAGES, SIZE, PAIRS = 20_000, 1_000, 5, 32, 6_000
+GOAL, GOAL_RATIO = 0.3, 0.1  # points of accuracy that may be lost, and the sample ratio
+SEEDS = (0, 1, 2)
+TRAINING = (
+    f"image_size={SIZE} embedding_size=128 loss_s=32 loss_m3=0.4 wd=5e-4 batch_size=64 lr_steps=3000,3700 "
+    "max_update=4000 verbose=4000 frequent=200"
+).split()
+_POPULATION = 1  # a seed of faces; the demo's is 0
+
+
+class Way(NamedTuple):
+    """How the centers of an update are sampled."""
+
+    sample_ratio: float
+    sampling: str  # positives, random or corrected
+
+
+WAYS = [Way(ratio, "positives") for ratio in (1.0, 0.1, 0.3, 0.03, 0.01)]
+WAYS += [Way(GOAL_RATIO, sampling) for sampling in ("random", "corrected")]
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Measure and print; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.identities", description="Train on many identities.")
+    parser.add_argument("--records", metavar="DIR", help="keep the records there, or use those that are there")
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    wanted = [dict(way._asdict(), identities=IDENTITIES, seed=seed) for seed, way in itertools.product(SEEDS, WAYS)]
+    with tempfile.TemporaryDirectory() as folder:
+        records = args.records or f"{folder}/records"
+        cases = run_series(wanted, lambda case: _measure(case, records), args)
+    print_table(*table(cases))
+    _print_verdict(cases)
+    if args.plot:
+        _plot(args.plot, cases)
+    return 0
+
+
+def _measure(case: Case, records: str) -> Dict[str, Any]:
+    if not os.path.isfile(f"{records}/train.rec"):
+        draw(records)
+    settings = [*TRAINING, f"sampling_correction={str(case['sampling'] == 'corrected').lower()}"]
+    more = {}
+    if case["sampling"] == "random":
+        more["command"] = rank_command("benchmarks.identities_worker", [], "MPI", RANKS)
+    with tempfile.TemporaryDirectory() as models_root:
+        return measured_training(records, models_root, settings, case["sample_ratio"], case["seed"], **more)
+
+
+def draw(folder: str) -> None:
+    """Draw all faces: `train.rec` and `heldout.bin` in `folder`."""
+    print(f"drawing {IMAGES * (IDENTITIES + HELD_OUT):,} faces", file=sys.stderr, flush=True)
+    os.makedirs(folder, exist_ok=True)
+    with ProcessPoolExecutor(usable_cores()) as pool:
+        held_out = list(pool.map(_draw_person, range(IDENTITIES, IDENTITIES + HELD_OUT), chunksize=50))
+        save_verification_set(f"{folder}/heldout.bin", *_pairs(held_out))
+        write_records(f"{folder}/train.rec", pool.map(_draw_person, range(IDENTITIES), chunksize=50))
+
+
+def _draw_person(identity: int) -> List[bytes]:
+    return [encode_jpeg(render_face(_POPULATION, identity, image, SIZE)) for image in range(IMAGES)]
+
+
+def _pairs(people: Sequence[Sequence[bytes]]) -> Tuple[List[bytes], np.ndarray]:
+    """Images (2 PAIRS) and issame (PAIRS,), alternating."""
+    random, images = generator(_POPULATION, "pairs"), []
+    issame = np.arange(PAIRS) % 2 == 0
+    for same in issame:
+        first, second = random.choice(len(people), 2, replace=False)
+        one, other = random.choice(IMAGES, 2, replace=False)
+        images += [people[first][one], people[first if same else second][other]]
+    return images, issame
+
+
+def table(cases: Sequence[Case]) -> Tuple[List[str], List[List[str]]]:
+    """Header and rows: accuracies, difference from all centers, seconds and memory; ways without cases are left out."""
+    rows = []
+    for way in sorted(WAYS, key=lambda way: (way.sampling != "positives", -way.sample_ratio)):
+        found = _of(cases, way)
+        if found:
+            difference = "" if way == WAYS[0] else f"{loss(cases, way):+.2f}"
+            means = [f"{mean_of(found, key):,.0f}" for key in ("train_seconds", "images_per_second", "memory")]
+            rows.append([f"{way.sample_ratio:g}", _title(way), shown(found), difference, *means])
+    header = ["sample ratio", "sampling", "accuracy", "points from all", "training s", "images/s", "memory MiB"]
+    return header, rows
+
+
+def _title(way: Way) -> str:
+    titles = {"random": "purely random", "corrected": "positives kept, corrected"}
+    return titles.get(way.sampling, "all" if way.sample_ratio == 1 else "positives kept")
+
+
+def _of(cases: Sequence[Case], way: Way) -> List[Case]:
+    return [case for case in cases if way._asdict().items() <= case.items()]
+
+
+def loss(cases: Sequence[Case], way: Way) -> float:
+    """Points of accuracy by which a way differs from all centers, the mean over the seeds that both have."""
+    pairs = [(one["accuracy"], other["accuracy"]) for one in _of(cases, way) for other in _of(cases, WAYS[0])
+             if one["seed"] == other["seed"]]  # fmt: skip
+    return float(np.mean([100 * (one - other) for one, other in pairs])) if pairs else float("nan")
+
+
+def _print_verdict(cases: Sequence[Case]) -> None:
+    points = loss(cases, Way(GOAL_RATIO, "positives"))
+    if np.isnan(points):
+        return
+    reached = "reached" if points >= -GOAL else "not reached"
+    print(f"\nGoal: at most {GOAL} points lost at r = {GOAL_RATIO}: {points:+.2f} points, {reached}.")
+
+
+def _plot(path: str, cases: Sequence[Case]) -> None:
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    panel = figure.subplots()
+    panel.set(xscale="log", xlabel="sample ratio", ylabel="accuracy, %")
+    for sampling in ("positives", "random", "corrected"):
+        found = [case for case in cases if case["sampling"] == sampling]
+        if found:
+            title = "purely random" if sampling == "random" else sampling
+            panel.plot([c["sample_ratio"] for c in found], [100 * c["accuracy"] for c in found], "o", label=title)
+    panel.grid(alpha=0.3)
+    panel.legend()
+    figure.savefig(path, format="png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
