@@ -80,7 +80,7 @@ class Config:
     net_output: Literal["FC", "E", "F", "G", "H", "I", "J", "SFC", "GAP", "GNAP", "GDC"] = _key(
         "output of the backbone: FC is BN-FC-BN; E is the same with dropout; the others: docs/networks.md"
     )
-    net_name: Literal["", "resnet", "fresnext", "mobilefacenet", "demo"] = _key(
+    net_name: Literal["", "resnet", "fresnext", "mobilefacenet", "small", "demo"] = _key(
         "kind of the backbone: resnet and fresnext (ResNeXt) have num_layers; empty: network names it"
     )
     num_layers: int = _key("layers of a resnet or fresnext: docs/networks.md; 0: as network says", at_least=0)
