@@ -1,7 +1,7 @@
 """Real faces, by the commands a user has: pack, train on two ranks, verify people who were not trained on.
 
-    python -m benchmarks.lfw --data DIR [--network NAME] [--sample-ratio R] [--precision P] [--models-root DIR]
-        [--json FILE]
+    python -m benchmarks.lfw --data DIR [--network NAME] [--loss NAME] [--sample-ratio R] [--precision P]
+        [--set KEY=VALUE ...] [--models-root DIR] [--json FILE]
 
 DIR has `lfw-112x112.zip` (NAME/NAME_0001.jpg) and `split.tsv`, which divides the people of Labeled Faces in the Wild:
 the 423 with five images or more are trained on, 6,000 random pairs of the 1,257 with two to four verified. The network
@@ -30,7 +30,7 @@ FILES = _IMAGES, _SPLIT = "lfw-112x112.zip", "split.tsv"
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
-    arguments = parser("lfw", "Train and verify real faces.", FILES, precisions=True)
+    arguments = parser("lfw", "Train and verify real faces.", FILES, trains=True)
     arguments.add_argument("--network", choices=TRAINING, default="demo", help="backbone (demo)")
     arguments.add_argument("--sample-ratio", type=float, default=1.0, metavar="R", help="of the class centers (1)")
     arguments.add_argument("--seed", type=int, default=0, help="of the training (0)")
@@ -41,12 +41,23 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         extract(args.data, folder)
         records = pack(folder, size, lambda draw, people: draw.sample(people, 2))
         models_root = args.models_root or f"{folder}/model"
-        run = args.sample_ratio, args.seed, args.network, args.precision
-        result = dict(figures(train(records, models_root, settings.split(), *run)), precision=args.precision)
-    shown = [args.network, args.precision, f"{result['sample_ratio']:g}"]
+        run = args.sample_ratio, args.seed, args.network, args.precision, args.loss
+        summary = train(records, models_root, [*settings.split(), *args.set], *run)
+    result = dict(figures(summary), precision=args.precision, loss=args.loss)
+    shown = [args.network, args.loss, args.precision, f"{result['sample_ratio']:g}"]
     shown += [f"{result[key]:.1%}" for key in ("accuracy", "accuracy_untrained", "accuracy_pixels")]
     shown += [f"{result['train_seconds']:.0f} s", f"{result['images_per_second']:.0f}", str(result["ranks"])]
-    header = ["network", "precision", "sample ratio", "accuracy", "untrained", "raw pixels", "training", "images/s"]
+    header = [
+        "network",
+        "loss",
+        "precision",
+        "sample ratio",
+        "accuracy",
+        "untrained",
+        "raw pixels",
+        "training",
+        "images/s",
+    ]
     print_table([*header, "ranks"], [shown])
     if args.json:
         with open(args.json, "w") as file:
