@@ -32,15 +32,18 @@ def train(comm, folder, ctx=None, global_batch_size=GLOBAL_BATCH_SIZE, optimizer
     symbol = network_without_statistics()
     module = FaceModule(symbol, head, comm, ctx or mx.cpu(), batch_size, image_size=16, rule=rule)
     random = np.random.RandomState(0)
-    losses = []
+    losses, norms = [], []
     for num_update in range(2):
         images = random.randint(0, 256, (global_batch_size, 16, 16, 3)).astype(np.uint8)
         labels = random.randint(0, NUM_CLASSES, global_batch_size)
         own = slice(comm.rank * batch_size, (comm.rank + 1) * batch_size)
         losses.append(module.update(Batch(images[own], labels[own], labels[own]), num_update, *lr))
+        norms.append(module._optimizer.grad_norm or 0)
     embeddings = module.embed(random.randint(0, 256, (7, 16, 16, 3)).astype(np.uint8))
     arrays = {name: array.asnumpy() for name, array in module.arg_params.items()}
-    np.savez(os.path.join(folder, f"model-{comm.rank}.npz"), losses=losses, embeddings=embeddings, **arrays)
+    np.savez(
+        os.path.join(folder, f"model-{comm.rank}.npz"), losses=losses, norms=norms, embeddings=embeddings, **arrays
+    )
     save_centers(folder, bank, comm.world_size)
 
 

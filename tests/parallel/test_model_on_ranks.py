@@ -35,7 +35,11 @@ def centers(folder, optimizer=CenterSGD):
 
 @pytest.mark.parametrize("launcher, ranks", [(launcher, ranks) for launcher in LAUNCHERS for ranks in (2, 3)])
 def test_update_equals_that_of_one_rank(launcher, ranks, tmp_path, one_rank, one_rank_of_adamw):
-    """Also with AdamW for both, clipping, a frozen layer and factors: there, tiny gradients have large steps."""
+    """Also with AdamW for both, clipping, a frozen layer and factors: there, tiny gradients have large steps.
+
+    The norms that are limited are among what is compared.
+    """
+    assert (one_rank_of_adamw[0]["norms"] > RULE.clip_gradient_norm).all()
     succeed(launch(launcher, ranks, "model_worker.py", tmp_path))
     for folder, optimizer, (model, arrays), bound in (
         (tmp_path, CenterSGD, one_rank, 1e-5),
