@@ -134,8 +134,8 @@ DATASETS = {
         verbose=200,
         frequent=50,
     ),
-    # Labeled Faces in the Wild, for two ranks on a laptop and the networks mobilefacenet and small; RECORDS, below, says
-    # how to make its records.
+    # Labeled Faces in the Wild on a laptop, with the network mobilefacenet or small: the schedule is for two ranks. RECORDS
+    # says how to make its records.
     "lfw": dict(
         rec="lfw/train.rec",
         val_targets=["heldout"],
