@@ -134,8 +134,7 @@ DATASETS = {
         verbose=200,
         frequent=50,
     ),
-    # Labeled Faces in the Wild on a laptop, with the network mobilefacenet or small: the schedule is for two ranks. RECORDS
-    # says how to make its records.
+    # Labeled Faces in the Wild on a laptop: mobilefacenet or small, on two ranks. How to make its records: RECORDS.
     "lfw": dict(
         rec="lfw/train.rec",
         val_targets=["heldout"],
