@@ -38,11 +38,13 @@ def train(comm, folder, ctx=None, global_batch_size=GLOBAL_BATCH_SIZE, optimizer
         labels = random.randint(0, NUM_CLASSES, global_batch_size)
         own = slice(comm.rank * batch_size, (comm.rank + 1) * batch_size)
         losses.append(module.update(Batch(images[own], labels[own], labels[own]), num_update, *lr))
-        norms.append(module._optimizer.grad_norm or 0)
+        norms.append(module._optimizer.grad_norm)
     embeddings = module.embed(random.randint(0, 256, (7, 16, 16, 3)).astype(np.uint8))
     arrays = {name: array.asnumpy() for name, array in module.arg_params.items()}
+    if rule:
+        arrays["norms"] = np.array(norms)
     np.savez(
-        os.path.join(folder, f"model-{comm.rank}.npz"), losses=losses, norms=norms, embeddings=embeddings, **arrays
+        os.path.join(folder, f"model-{comm.rank}.npz"), losses=losses, embeddings=embeddings, **arrays
     )
     save_centers(folder, bank, comm.world_size)
 
