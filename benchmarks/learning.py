@@ -3,9 +3,9 @@
     python -m benchmarks.learning --data DIR [--only NAME ...] [--seeds N] [--json FILE]
 
 DIR has the files of benchmarks.lfw and benchmarks.omniglot, in itself or in its folders; their trainings with all
-centers are repeated here with the seeds 0, 1, 2. AdaFace and AdamW have settings of their own, chosen with another
-seed. With `--json` a command that was cut off, or is given other names, trains what the file lacks. About an hour on
-two cores.
+centers are repeated here with the seeds 0, 1, 2. The margins are those of the presets; AdamW has learning rates and a
+weight decay of its own, chosen with another seed. With `--json` a command that was cut off, or is given other names,
+trains what the file lacks. About an hour on two cores.
 """
 
 import sys

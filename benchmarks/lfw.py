@@ -5,7 +5,7 @@
 
 DIR has `lfw-112x112.zip` (NAME/NAME_0001.jpg) and `split.tsv`, which divides the people of Labeled Faces in the Wild:
 the 423 with five images or more are trained on, 6,000 random pairs of the 1,257 with two to four verified. The network
-`demo` sees 56 x 56 pixels, `mobilefacenet` 112 x 112.
+`demo` sees 56 x 56 pixels, `small` and `mobilefacenet` 112 x 112.
 """
 
 import csv
@@ -20,10 +20,12 @@ from .measure import print_table
 from .training import figures, pack, parser, save_image, train
 
 _COMMON = "embedding_size=128 loss_s=32 wd=1e-3 frequent=50 "
+_LARGE = _COMMON + "image_size=112 batch_size=32 lr_steps=500,700 max_update=800 verbose=800"
 # Height and width of the images, and settings, by network.
 TRAINING = {
     "demo": (56, _COMMON + "image_size=56 batch_size=64 lr_steps=700,1000 max_update=1150 verbose=1150"),
-    "mobilefacenet": (112, _COMMON + "image_size=112 batch_size=32 lr_steps=600,850 max_update=1000 verbose=1000"),
+    "small": (112, _LARGE),
+    "mobilefacenet": (112, _LARGE + " net_act=relu"),
 }
 FILES = _IMAGES, _SPLIT = "lfw-112x112.zip", "split.tsv"
 

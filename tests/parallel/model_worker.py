@@ -43,9 +43,7 @@ def train(comm, folder, ctx=None, global_batch_size=GLOBAL_BATCH_SIZE, optimizer
     arrays = {name: array.asnumpy() for name, array in module.arg_params.items()}
     if rule:
         arrays["norms"] = np.array(norms)
-    np.savez(
-        os.path.join(folder, f"model-{comm.rank}.npz"), losses=losses, embeddings=embeddings, **arrays
-    )
+    np.savez(os.path.join(folder, f"model-{comm.rank}.npz"), losses=losses, embeddings=embeddings, **arrays)
     save_centers(folder, bank, comm.world_size)
 
 
