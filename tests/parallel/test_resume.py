@@ -175,7 +175,7 @@ def test_other_ranks_go_on(data, tmp_path):
 
 
 def test_results_are_not_overwritten_unasked(data, tmp_path):
-    small = command(mpirun(2), data, tmp_path, "--set=max_update=2", "--set=val_targets=")
+    small = command(mpirun(2), data, tmp_path, "--set=max_update=6")
     succeed(run(small))
     before = (tmp_path / "losses.csv").read_text()
     refused = run([*small, "--seed=1"])
