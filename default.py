@@ -82,6 +82,18 @@ DATASETS = {
         verbose=200,
         frequent=50,
     ),
+    # Labeled Faces in the Wild on a laptop: mobilefacenet or small, on two ranks. How to make its records: RECORDS.
+    "lfw": dict(
+        rec="lfw/train.rec",
+        val_targets=["heldout"],
+        embedding_size=128,
+        loss_s=32.0,
+        wd=1e-3,
+        batch_size=32,
+        lr_steps=[500, 700],
+        max_update=800,
+        verbose=200,
+    ),
     "webface": _records("webface", 10575, [20000, 28000], 32000),
     "emore": _records("faces_emore", 85742, [100000, 160000], 180000),
     "ms1m-v3": _records("ms1m-retinaface-t1", 93431, [100000, 160000], 180000),
@@ -101,9 +113,17 @@ DATASETS = {
     "10000w": _synthetic(100000000),
 }
 
+# How to make the records of a data set that anybody can get; {folder} is where they are looked for.
+RECORDS = {
+    "lfw": "nothing is downloaded: get the images of Labeled Faces in the Wild, aligned to 112x112 pixels, in a folder "
+    "for each person, and make the records with `partial-fc data pack IMAGES {folder}-all --min-images 2` and "
+    "`partial-fc data pairs {folder}-all {folder} --share 0.2 --random-pairs 1000`; see docs/your-own-data.md"
+}
+
 _DEPTHS = 18, 34, 49, 50, 74, 90, 98, 99, 100, 101, 122, 124, 134, 136, 140, 152, 160, 200, 269
 NETWORKS = {
     "demo": {},
+    "small": {},
     "mobilefacenet": dict(net_output="GDC"),
     **{f"r{depth}": {} for depth in _DEPTHS},
     **{f"rx{depth}": {} for depth in (50, 101)},

@@ -27,7 +27,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set,
 
 from .measure import print_table, write_json
 from .planted import Noise, add_noise, share_classes, split_classes
-from .precision import TASKS, Task
+from .tasks import TASKS, Task
 from .training import folder_with, pack, partial_fc, train
 
 _TASKS = {"LFW": TASKS["LFW, r=1"], "Omniglot": TASKS["Omniglot, r=1"]}

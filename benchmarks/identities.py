@@ -59,7 +59,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     wanted = [dict(way._asdict(), identities=IDENTITIES, seed=seed) for seed, way in itertools.product(SEEDS, WAYS)]
     with tempfile.TemporaryDirectory() as folder:
         records = args.records or f"{folder}/records"
-        cases = run_series(wanted, lambda case: _measure(case, records), args)
+        cases = run_series(wanted, lambda case: _measure(case, records), args.json, args.runs)
     print_table(*table(cases))
     _print_verdict(cases)
     if args.plot:

@@ -24,9 +24,9 @@ from partial_fc.data.records.record_writer import write_records
 from partial_fc.randomness import generator
 
 from .measure import print_table
-from .precision import TASKS
 from .series import Case, add_arguments, mean_of, measured_training, run_series, shown
-from .training import folder_with, pack
+from .tasks import TASKS, Packed
+from .training import folder_with
 
 THRESHOLD = 0.4
 DATA = {"omniglot": TASKS["Omniglot, r=1"], "lfw": TASKS["LFW, r=1"]}
@@ -48,7 +48,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     sources = {name: folder_with(args.data, DATA[name].files, parser) for name in args.only}
     with tempfile.TemporaryDirectory() as folder:
         records = NoisyRecords(folder, sources)
-        cases = run_series(wanted_cases(args.only), lambda case: _measure(case, records, folder), args)
+        cases = run_series(wanted_cases(args.only), lambda case: _measure(case, records, folder), args.json, args.runs)
     print_table(*table(cases))
     if args.plot:
         _plot(args.plot, cases)
@@ -75,24 +75,17 @@ class NoisyRecords:
     """
 
     def __init__(self, folder: str, sources: Dict[str, str]) -> None:
-        self._folder, self._sources = folder, sources
+        self._folder, self._packed = folder, Packed(folder, sources)
 
     def of(self, case: Case) -> str:
         """Folder with the `train.rec` and `heldout.bin` of a case."""
-        clean = self._clean(case["data"])
+        clean = self._packed.of(DATA[case["data"]])
         if case["noise"] == "none":
             return clean
         out = os.path.join(self._folder, "{data}-{noise}-{share}-{seed}".format(**case))
         if not os.path.isdir(out):
             write_noisy(clean, out, case["noise"], case["share"], case["seed"])
         return out
-
-    def _clean(self, name: str) -> str:
-        folder, task = os.path.join(self._folder, name), DATA[name]
-        if not os.path.isdir(folder):
-            task.extract(self._sources[name], folder)
-            pack(folder, task.size, task.draw_two)
-        return os.path.join(folder, "records")
 
 
 def write_noisy(records: str, out: str, noise: str, share: float, seed: int) -> None:

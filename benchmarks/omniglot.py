@@ -1,6 +1,7 @@
 """Does sampling the class centers cost accuracy? Handwritten characters, with all centers and with a tenth of them.
 
-    python -m benchmarks.omniglot --data DIR [--precision float32|bfloat16] [--json FILE]
+    python -m benchmarks.omniglot --data DIR [--loss NAME] [--precision float32|bfloat16] [--set KEY=VALUE ...]
+        [--json FILE]
 
 DIR has `images_background.zip` and `images_evaluation.zip` of Omniglot (Lake et al. 2015): 20 images of each
 character, by 20 writers. The 964 characters of the former in four rotations are 3,856 classes to train on, at 32 x
@@ -26,7 +27,7 @@ from .training import figures, pack, parser, save_image, train
 SIZE, SAMPLE_RATIOS, SEEDS = 32, (1.0, 0.1), (0, 1, 2)
 MAX_DIFFERENCE = 1.0  # points of accuracy
 TRAINING = (
-    f"image_size={SIZE} embedding_size=128 loss_s=32 loss_m3=0.4 wd=5e-4 batch_size=64 lr_steps=3000,3700 "
+    f"image_size={SIZE} embedding_size=128 loss_s=32 wd=5e-4 batch_size=64 lr_steps=3000,3700 "
     "max_update=4000 verbose=4000 frequent=200"
 ).split()
 FILES = _TRAIN, _HELD_OUT = "images_background.zip", "images_evaluation.zip"
@@ -37,14 +38,12 @@ _DEGREES = (0, 90, 180, 270)
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status, 1 if the means differ by more than a point."""
-    args = parser("omniglot", "Train with all and with a tenth of the centers.", FILES, precisions=True).parse_args(
-        argv
-    )
+    args = parser("omniglot", "Train with all and with a tenth of the centers.", FILES, trains=True).parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         extract(args.data, folder)
         records = pack(folder, SIZE, two_of_one_alphabet)
         runs = itertools.product(SEEDS, SAMPLE_RATIOS)
-        cases = [_measure(records, f"{folder}/model", *run, args.precision) for run in runs]
+        cases = [_measure(records, f"{folder}/model", *run, args) for run in runs]
     means = _print(cases)
     if args.json:
         write_json(args.json, cases)
@@ -56,10 +55,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return 1
 
 
-def _measure(records, models_root, seed, sample_ratio, precision):
-    print(f"training with seed {seed}, r={sample_ratio:g}, {precision}", flush=True)
-    summary = train(records, models_root, TRAINING, sample_ratio, seed, precision=precision)
-    return dict(figures(summary, "seed"), precision=precision)
+def _measure(records, models_root, seed, sample_ratio, args):
+    print(f"training with seed {seed}, r={sample_ratio:g}, {args.precision}", flush=True)
+    settings, kind = [*TRAINING, *args.set], dict(precision=args.precision, loss=args.loss)
+    return dict(figures(train(records, models_root, settings, sample_ratio, seed, **kind), "seed"), **kind)
 
 
 def _print(cases):

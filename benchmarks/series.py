@@ -23,25 +23,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_series(
-    wanted: Sequence[Case], measure: Callable[[Case], Mapping[str, Any]], args: argparse.Namespace
+    wanted: Sequence[Case],
+    measure: Callable[[Case], Mapping[str, Any]],
+    path: Optional[str] = None,
+    runs: Optional[int] = None,
 ) -> List[Case]:
-    """Measure the cases that the JSON file lacks, in their order, and write it after each of them.
+    """Measure the cases that a JSON file lacks, in their order, and write it after each of them.
 
     Args:
         wanted: cases, without results.
         measure: function of one of them, that returns its results.
-        args: with the options of `add_arguments`.
+        path: of the file; None for none.
+        runs: how many to measure at most; None for all.
 
     Returns:
         The wanted cases that have results, with these.
     """
-    cases = _earlier(args.json)
+    cases = _earlier(path)
     left = [case for case in wanted if not _found(case, cases)]
-    for number, case in enumerate(left[: args.runs], start=1):
+    for number, case in enumerate(left[:runs], start=1):
         print(f"training {number} of {len(left)}: {case}", file=sys.stderr, flush=True)
         cases.append({**case, **measure(case)})
-        if args.json:
-            write_json(args.json, cases)
+        if path:
+            write_json(path, cases)
     return [found for case in wanted for found in _found(case, cases)]
 
 

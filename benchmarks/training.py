@@ -18,8 +18,11 @@ _FOLDS, _PAIRS_PER_KIND = 10, 300
 DrawTwo = Callable[[random.Random, Sequence[str]], Sequence[str]]
 
 
-def parser(name: str, description: str, files: Sequence[str], precisions: bool = False) -> argparse.ArgumentParser:
-    """Argument parser of a benchmark: `--data DIR`, which must have the files, `--json FILE`, maybe `--precision`."""
+def parser(name: str, description: str, files: Sequence[str], trains: bool = False) -> argparse.ArgumentParser:
+    """Argument parser of a benchmark: `--data DIR`, which must have the files, and `--json FILE`.
+
+    If it trains, also `--loss`, `--precision` and `--set KEY=VALUE`.
+    """
 
     def folder(path):
         for file in files:
@@ -30,8 +33,10 @@ def parser(name: str, description: str, files: Sequence[str], precisions: bool =
     result = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     result.add_argument("--data", required=True, type=folder, metavar="DIR", help=f"folder with {' and '.join(files)}")
     result.add_argument("--json", metavar="FILE", help="also write the result to this file")
-    if precisions:
+    if trains:
+        result.add_argument("--loss", default="cosface", metavar="NAME", help="preset of the margin (cosface)")
         result.add_argument("--precision", choices=CPU_PRECISIONS, default="float32", help="of the training (float32)")
+        result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another key, repeatable")
     return result
 
 
@@ -105,6 +110,7 @@ def train(
     seed: int,
     network: str = "demo",
     precision: str = "float32",
+    loss: str = "cosface",
     command: Sequence[str] = RUN,
 ) -> Dict[str, Any]:
     """Train on two ranks and verify on `heldout.bin`.
@@ -112,11 +118,12 @@ def train(
     Args:
         records: folder of the two files that `pack` made.
         models_root: folder for what the training writes.
-        settings: KEY=VALUE of the preset's keys.
+        settings: KEY=VALUE of the preset's keys; of several for one key the last counts.
         sample_ratio: share of the class centers in an update.
         seed: of the training.
         network: the backbone.
         precision: of convolutions and products.
+        loss: preset of the margin.
         command: of the trainer, to which its arguments are added: that of `run.sh`, or of another program.
 
     Returns:
@@ -126,7 +133,7 @@ def train(
         subprocess.CalledProcessError: the training failed; its output says why.
     """
     arguments = ["--rec", f"{records}/train.rec", "--sample-ratio", str(sample_ratio), "--seed", str(seed)]
-    arguments += ["--network", network, "--precision", precision]
+    arguments += ["--network", network, "--precision", precision, "--loss", loss]
     arguments += [f"--set={each}" for each in (*settings, "val_targets=heldout")]
     _run(*command, *arguments, "--models-root", models_root)
     with open(f"{models_root}/summary.json") as file:

@@ -6,11 +6,12 @@ from typing import Callable, Dict, Optional, Sequence, Union
 
 import mxnet as mx
 
-from . import demo, mobilefacenet, resnet, resnext
+from . import demo, mobilefacenet, resnet, resnext, small
 from .outputs import OUTPUTS
 
 NETWORKS: Dict[str, Callable[..., mx.sym.Symbol]] = {
     "demo": demo.get_symbol,
+    "small": small.get_symbol,
     "mobilefacenet": mobilefacenet.get_symbol,
     **{f"r{depth}": functools.partial(resnet.get_symbol, units) for depth, units in resnet.UNITS.items()},
     **{f"rx{depth}": functools.partial(resnext.get_symbol, depth) for depth in resnext.UNITS},
@@ -30,7 +31,7 @@ def get_symbol(
     """Return the symbol of a backbone by name.
 
     Args:
-        network: a key of `NETWORKS`: `demo`, `mobilefacenet`, `r18` to `r269`, `rx50`, `rx101`.
+        network: a key of `NETWORKS`: `demo`, `small`, `mobilefacenet`, `r18` to `r269`, `rx50`, `rx101`.
         embedding_size: dimension D of the embeddings.
         net_output: a key of `outputs.OUTPUTS`; None: the network's own, `GDC` of `mobilefacenet`, else `FC` (BN-FC-BN).
         options: keys of `OPTIONS`, all of them as in the published configuration. `net_se`: 1 adds squeeze and

@@ -182,7 +182,7 @@ def test_a_wrong_value_in_a_preset_file_is_named_with_the_file(old, new, message
     [
         (("nothing", "demo", "demo"), "--loss nothing", "arcface, cosface, softmax"),
         (("cosface", "nothing", "demo"), "--dataset nothing", "demo"),
-        (("cosface", "demo", "nothing"), "--network nothing", "demo, mobilefacenet, r18, r34"),
+        (("cosface", "demo", "nothing"), "--network nothing", "demo, small, mobilefacenet, r18, r34"),
     ],
 )
 def test_unknown_names_come_with_the_choices(names, option, known):

@@ -73,7 +73,7 @@ class Config:
     net_output: Literal["FC", "E", "F", "G", "H", "I", "J", "SFC", "GAP", "GNAP", "GDC"] = _preset(
         "output of the backbone: FC is BN-FC-BN; E is the same with dropout; the others: docs/networks.md"
     )
-    net_name: Literal["", "resnet", "fresnext", "mobilefacenet", "demo"] = _preset(
+    net_name: Literal["", "resnet", "fresnext", "mobilefacenet", "small", "demo"] = _preset(
         "kind of the backbone: resnet and fresnext (ResNeXt) have num_layers; empty: network names it"
     )
     num_layers: int = _preset("layers of a resnet or fresnext: docs/networks.md; 0: as network says", at_least=0)

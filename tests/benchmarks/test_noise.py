@@ -72,7 +72,7 @@ def test_trains_and_prints(tmp_path, monkeypatch, capsys):
 
     for name in ("lfw-112x112.zip", "split.tsv"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(noise, "pack", pack)
+    monkeypatch.setattr("benchmarks.tasks.pack", pack)
     monkeypatch.setitem(noise.DATA, "lfw", noise.DATA["lfw"]._replace(extract=lambda data, folder: os.makedirs(folder)))
     monkeypatch.setattr(noise, "measured_training", measure)
     arguments = ["--data", str(tmp_path), "--only", "lfw", "--json", str(tmp_path / "n.json")]

@@ -28,15 +28,15 @@ def test_a_rerun_does_what_is_left_and_keeps_the_rest(tmp_path):
             raise RuntimeError("cut off")
         return dict(accuracy=case["seed"] / 4)
 
-    assert [case["seed"] for case in run_series(WANTED, measure, options("--json", str(path), "--runs", "1"))] == [0]
+    assert [case["seed"] for case in run_series(WANTED, measure, str(path), 1)] == [0]
     with pytest.raises(RuntimeError):
-        run_series(WANTED, measure, options("--json", str(path)))
+        run_series(WANTED, measure, str(path))
     assert done == [0, 1, 2] and len(json.loads(path.read_text())["cases"]) == 2
-    assert run_series(WANTED, measure, options("--json", str(path)))[2] == dict(data="a", seed=2, accuracy=0.5)
+    assert run_series(WANTED, measure, str(path))[2] == dict(data="a", seed=2, accuracy=0.5)
     assert done == [0, 1, 2, 2]
-    assert len(run_series(WANTED, measure, options("--json", str(path), "--runs", "0"))) == 3
+    assert len(run_series(WANTED, measure, str(path), 0)) == 3
     other = dict(data="b", seed=0)
-    assert run_series([other], measure, options("--json", str(path))) == [dict(other, accuracy=0)]
+    assert run_series([other], measure, str(path)) == [dict(other, accuracy=0)]
     assert len(json.loads(path.read_text())["cases"]) == 4  # of a part of the data, the rest stays
 
 

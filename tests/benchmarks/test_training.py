@@ -1,9 +1,13 @@
 """What the training benchmarks draw and cut."""
 
+import json
+import os
 import random
 
 import numpy as np
+import pytest
 
+from benchmarks import lfw, omniglot, training
 from benchmarks.omniglot import cut_to_strokes, two_of_one_alphabet
 from benchmarks.training import draw_pairs
 
@@ -35,3 +39,32 @@ def test_cut_is_a_square_around_the_strokes():
     assert cut.shape == (46, 46) and (cut < 128).sum() == 40 * 15
     rows, columns = np.nonzero(cut < 128)
     assert abs(rows.min() - (45 - rows.max())) <= 1 and abs(columns.min() - (45 - columns.max())) <= 1
+
+
+@pytest.mark.parametrize("benchmark, runs", [(lfw, 1), (omniglot, 6)])
+def test_another_loss_and_other_keys_reach_the_training(benchmark, runs, tmp_path, monkeypatch):
+    """As the last of its settings: of several for one key the last counts."""
+    figures = dict.fromkeys(("accuracy", "accuracy_untrained", "accuracy_pixels", "train_seconds"), 0.5)
+    summary, started = dict(figures, images_per_second=1.0, ranks=2, seed=0), []
+
+    def run(*command):
+        (root,) = (command[place + 1] for place, word in enumerate(command) if word == "--models-root")
+        os.makedirs(root, exist_ok=True)
+        ratio = float(command[command.index("--sample-ratio") + 1])
+        with open(f"{root}/summary.json", "w") as file:
+            json.dump(dict(summary, sample_ratio=ratio), file)
+        started.append(list(command))
+
+    monkeypatch.setattr(training, "_run", run)
+    monkeypatch.setattr(benchmark, "extract", lambda *_: None)
+    monkeypatch.setattr(benchmark, "pack", lambda *_: "records")
+    for file in benchmark.FILES:
+        (tmp_path / file).touch()
+    arguments = "--loss arcface --precision bfloat16 --set wd=0.25 --set max_update=7 --json".split()
+    assert benchmark.main(["--data", str(tmp_path), *arguments, str(tmp_path / "result.json")]) == 0
+    assert len(started) == runs
+    for command in started:
+        for option, value in (("--loss", "arcface"), ("--precision", "bfloat16")):
+            assert command[command.index(option) + 1] == value
+        assert [word for word in command if word.startswith("--set=")][-3:-1] == ["--set=wd=0.25", "--set=max_update=7"]
+    assert '"arcface"' in (tmp_path / "result.json").read_text()

@@ -58,8 +58,8 @@ class Reference:
         return x / (1 + np.exp(-factor))
 
 
-def _shortcut(ref, x, stride, project):
-    return ref.norm(ref.conv(x, "u_conv1sc", stride), "u_sc") if project else x
+def _shortcut(ref, x, stride, project, name="u"):
+    return ref.norm(ref.conv(x, f"{name}_conv1sc", stride), f"{name}_sc") if project else x
 
 
 def unit1(ref, x, stride, project, stride_first=False):
@@ -76,10 +76,10 @@ def unit2(ref, x, stride, project):
     return body + (ref.conv(first, "u_sc", stride) if project else x)
 
 
-def unit3(ref, x, stride, project):
-    body = ref.conv(ref.norm(x, "u_bn1"), "u_conv1")
-    body = ref.conv(ref.act(ref.norm(body, "u_bn2"), "u_relu1"), "u_conv2", stride)
-    return ref.excite(ref.norm(body, "u_bn3"), "u") + _shortcut(ref, x, stride, project)
+def unit3(ref, x, stride, project, name="u"):
+    body = ref.conv(ref.norm(x, f"{name}_bn1"), f"{name}_conv1")
+    body = ref.conv(ref.act(ref.norm(body, f"{name}_bn2"), f"{name}_relu1"), f"{name}_conv2", stride)
+    return ref.excite(ref.norm(body, f"{name}_bn3"), name) + _shortcut(ref, x, stride, project, name)
 
 
 def resnext_unit(ref, x, stride, project):
@@ -157,3 +157,11 @@ def mobilefacenet(ref, x):
     x = ref.conv(conv(x, "conv_6sep"), "conv_6dw7_7_conv2d", pad=0, groups=512)
     x = ref.norm(x, "conv_6dw7_7_batchnorm", eps=1e-3)
     return ref.norm(ref.dense(x, "pre_fc1", "fc1_weight"), "fc1", fix_gamma=True)
+
+
+def small(ref, x):
+    """The whole network, with the output FC."""
+    x = ref.act(ref.norm(ref.conv((x - 127.5) / 128, "conv0", 2), "bn0"), "relu0")
+    for stage in (1, 2, 3):
+        x = unit3(ref, x, 2, True, f"stage{stage}_unit1")
+    return output(ref, x, "FC", None)

@@ -45,14 +45,17 @@ def train(
     size = batch_size // accumulate
     module = FaceModule(symbol, head, comm, ctx or mx.cpu(), size, 16, rule=rule, accumulate=accumulate)
     random = np.random.RandomState(0)
-    losses = []
+    losses, norms = [], []
     for num_update in range(2):
         images = random.randint(0, 256, (global_batch_size, 16, 16, 3)).astype(np.uint8)
         labels = random.randint(0, NUM_CLASSES, global_batch_size)
         own = slice(comm.rank * batch_size, (comm.rank + 1) * batch_size)
         losses.append(module.update(Batch(images[own], labels[own], labels[own]), num_update, *lr))
+        norms.append(module._optimizer.grad_norm)
     embeddings = module.embed(random.randint(0, 256, (7, 16, 16, 3)).astype(np.uint8))
     arrays = {name: array.asnumpy() for name, array in module.arg_params.items()}
+    if rule:
+        arrays["norms"] = np.array(norms)
     np.savez(os.path.join(folder, f"model-{comm.rank}.npz"), losses=losses, embeddings=embeddings, **arrays)
     save_centers(folder, bank, comm.world_size)
 

@@ -45,8 +45,9 @@ def centers(folder, optimizer=CenterSGD):
 def test_update_equals_that_of_one_rank(launcher, ranks, tmp_path, one_rank, one_rank_of_adamw, one_rank_of_lars):
     """Also with AdamW for both, clipping, a frozen layer and factors: there, tiny gradients have large steps.
 
-    And two micro-batches with LARS, which equal one batch without.
+    The norms that are limited are among what is compared. And two micro-batches with LARS equal one batch.
     """
+    assert (one_rank_of_adamw[0]["norms"] > RULE.clip_gradient_norm).all()
     succeed(launch(launcher, ranks, "model_worker.py", tmp_path))
     for folder, optimizer, (model, arrays), bound in (
         (tmp_path, CenterSGD, one_rank, 1e-5),

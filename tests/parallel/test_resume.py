@@ -12,21 +12,18 @@ import subprocess
 import sys
 import time
 
-import mxnet as mx
-import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from helpers.faces import write_faces
 from helpers.paths import ROOT
 from helpers.ranks import horovodrun, mpirun, run, succeed
+from helpers.runs import TOOLBOX, arrays_of_run, different, losses_of_run
 
 UPDATES = 30
 ARGUMENTS = ["--set=val_targets=val", "--set=image_size=32", "--set=embedding_size=16", "--batch-size=4"]
-ARGUMENTS += ["--sample-ratio=0.4", "--set=frequent=1", "--set=lr_steps=20", "--set=save_interval=7"]
-ARGUMENTS += ["--loss=adaface", "--set=margin_warmup=10", "--set=sub_centers=2", "--set=accumulate=2"]
+ARGUMENTS += ["--sample-ratio=0.4", "--set=frequent=1", "--set=save_interval=7", "--set=accumulate=2", *TOOLBOX]
 ARGUMENTS += [f"--set=max_update={UPDATES}", "--set=verbose=12"]
-TRIALS = int(os.environ.get("PARTIAL_FC_KILL_TRIALS", "2"))
+TRIALS = int(os.environ.get("PARTIAL_FC_KILL_TRIALS", "3"))
 # Without config.sh, which waits for what the other ranks say of one that was killed.
 RANKS = ["mpirun", "-np", "2", "--oversubscribe", "--bind-to", "none", sys.executable, "-m", "partial_fc.train"]
 PATHS = dict(PYTHONPATH=f"{ROOT}/src:{ROOT}/tests/parallel/kill")
@@ -41,31 +38,16 @@ def command(launcher, data, folder, *arguments):
     return [*launcher, *ARGUMENTS, f"--set=rec={data}", f"--models-root={folder}", *arguments]
 
 
-def results(folder):
-    """Losses as text, and every array of the last checkpoint by file and name."""
-    path = folder / "checkpoints" / f"update-{UPDATES:09d}"
-    arrays = {name: array.asnumpy() for name, array in mx.nd.load(str(path / "model-0000.params")).items()}
-    for file in path.glob("*.safetensors"):
-        arrays.update({file.name + name: array for name, array in load_file(file).items()})
-    return (folder / "losses.csv").read_text(), arrays
-
-
-def assert_same(folder, undisturbed):
-    losses, arrays = results(folder)
-    assert losses == undisturbed[0] and set(arrays) == set(undisturbed[1])
-    different = [name for name, array in undisturbed[1].items() if not np.array_equal(arrays[name], array)]
-    assert not different
-
-
 @pytest.fixture(scope="module")
 def undisturbed_in(data, tmp_path_factory):
-    """Function of a precision: the results of a run that nothing disturbs."""
+    """Function of a precision: the folder of a run that nothing disturbs."""
 
     @functools.lru_cache(None)
     def train(precision):
         folder = tmp_path_factory.mktemp("undisturbed")
         succeed(run(command(mpirun(2), data, folder, f"--precision={precision}")))
-        return results(folder)
+        assert len(losses_of_run(folder)) == UPDATES and any("model-best" in name for name in arrays_of_run(folder))
+        return folder
 
     return train
 
@@ -130,7 +112,7 @@ def test_signals_save_and_end_and_the_run_goes_on(launcher, rank, data, tmp_path
     assert re.search(r"stopped: update \d+: ended by a signal", log.read_text()), log.read_text()
     output = succeed(run(command(launcher, data, folder, "--resume=auto")))
     assert re.search(r"continuing from update \d+, saved by 2 ranks", output)
-    assert_same(folder, undisturbed)
+    assert different(folder, undisturbed) == []
 
 
 def kill_at_a_random_moment(choice, count, folder, log):
@@ -148,11 +130,14 @@ def kill_at_a_call(choice, kind, attempt):
     when = choice.choice(["before", "after"])
     if kind == "while a checkpoint is renamed":
         return f"rename,update-[0-9]+,{choice.randint(1, 4)},{when}"
+    if kind == "while the best model is replaced":
+        return f"replace,model-best-0000[.]params,1,{when}"
     return "link,[.]lock,1,after" if attempt == 0 else f"replace,[.]lock,1,{when}"
 
 
 KILLS = {  # how many starts are killed, in which way
     "while a checkpoint is renamed": 1,
+    "while the best model is replaced": 1,
     "both ranks": 1,
     "while the lock is taken": 2,
     "one rank": 1,
@@ -161,7 +146,7 @@ KILLS = {  # how many starts are killed, in which way
 
 
 @pytest.mark.parametrize(
-    "precision, trial", [*(("float32", trial) for trial in range(TRIALS)), ("bfloat16", 0), ("bfloat16", 3)]
+    "precision, trial", [*(("float32", trial) for trial in range(TRIALS)), ("bfloat16", 0), ("bfloat16", 4)]
 )
 def test_killed_and_taken_up_again(precision, trial, data, tmp_path, undisturbed_in):
     kind, choice, folder = list(KILLS)[trial % len(KILLS)], random.Random(trial), tmp_path / "run"
@@ -176,7 +161,7 @@ def test_killed_and_taken_up_again(precision, trial, data, tmp_path, undisturbed
             status = process.wait(200)
         assert status == 0 or not ends, log.read_text()[-5000:]
         assert status or not at_a_call, "not killed"
-    assert_same(folder, undisturbed_in(precision))
+    assert different(folder, undisturbed_in(precision)) == []
     left = [name for _, folders, names in os.walk(folder) for name in folders + names if name.startswith(".")]
     assert [name for name in left if not name.endswith(".tmp")] == []
 
@@ -190,7 +175,7 @@ def test_other_ranks_go_on(data, tmp_path):
 
 
 def test_results_are_not_overwritten_unasked(data, tmp_path):
-    small = command(mpirun(2), data, tmp_path, "--set=max_update=2", "--set=val_targets=")
+    small = command(mpirun(2), data, tmp_path, "--set=max_update=6")
     succeed(run(small))
     before = (tmp_path / "losses.csv").read_text()
     refused = run([*small, "--seed=1"])
@@ -216,7 +201,7 @@ def test_a_second_start_in_the_same_models_root_is_refused(data, tmp_path, undis
         for pid in ranks.values():
             os.kill(pid, signal.SIGCONT)
         assert process.wait(200) == 0
-    assert_same(folder, undisturbed)
+    assert different(folder, undisturbed) == []
     assert not (folder / ".lock").exists()
 
 
@@ -227,7 +212,8 @@ def test_full_disk_while_saving(data, tmp_path):
         pytest.skip("mounting a file system needs root")
     try:
         # Room for the first checkpoints, not for three.
-        arguments = command(mpirun(2), data, folder, "--set=max_update=30", "--set=keep_checkpoints=9")
+        keys = "max_update=30 keep_checkpoints=9 keep_best_centers=false".split()
+        arguments = command(mpirun(2), data, folder, *(f"--set={key}" for key in keys))
         output = run(arguments)
         assert output.returncode == 75, output.stdout
         assert "; training continues" in output.stdout and re.search("No space left|0 MiB are free", output.stdout)

@@ -58,7 +58,7 @@ def test_mobilefacenet_with_512_numbers_differs_in_its_last_layer_alone():
 
 @pytest.mark.parametrize("embedding_size", [2, 128, 1000])
 @pytest.mark.parametrize("net_output", sorted(set(OUTPUTS) - {"Z"}))
-@pytest.mark.parametrize("network", ["demo", "mobilefacenet", "r18", "rx50"])
+@pytest.mark.parametrize("network", ["demo", "small", "mobilefacenet", "r18", "rx50"])
 def test_other_embedding_sizes(network, net_output, embedding_size):
     symbol = get_symbol(network, embedding_size, net_output)
     assert symbol.list_outputs() == ["fc1_output"]
@@ -71,7 +71,7 @@ def test_every_network_has_embeddings_of_the_size_that_is_asked_for(network):
     assert symbol.infer_shape(data=(1, 3, 112, 112))[1] == [(1, 64)]
 
 
-@pytest.mark.parametrize("network", ["demo", "mobilefacenet", "r18", "rx50"])
+@pytest.mark.parametrize("network", ["demo", "small", "mobilefacenet", "r18", "rx50"])
 def test_bn_mom_and_workspace_reach_every_layer(network):
     nodes = json.loads(get_symbol(network, net_output="GNAP", bn_mom=0.5, workspace=99).tojson())["nodes"]
     norms = [node["attrs"]["momentum"] for node in nodes if node["op"] == "BatchNorm"]
@@ -105,7 +105,10 @@ def test_options_change_nothing_by_their_defaults():
     assert get_symbol("demo", 64, "FC", **OPTIONS).tojson() == get_symbol("demo", 64).tojson()
 
 
-@pytest.mark.parametrize("network, options", [("demo", set(RESIDUAL)), ("mobilefacenet", set(RESIDUAL) - {"net_act"})])
+@pytest.mark.parametrize(
+    "network, options",
+    [("demo", set(RESIDUAL)), ("small", set(RESIDUAL)), ("mobilefacenet", set(RESIDUAL) - {"net_act"})],
+)
 def test_options_that_a_network_has_not_are_errors(network, options):
     for name in options:
         with pytest.raises(ValueError, match=f"the network {network} cannot be changed by {name}"):
@@ -121,7 +124,10 @@ def test_resnext_has_one_unit():
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (dict(network="r19"), "unknown network 'r19': choose one of demo, mobilefacenet, r18, .*r269, rx50, rx101"),
+        (
+            dict(network="r19"),
+            "unknown network 'r19': choose one of demo, small, mobilefacenet, r18, .*r269, rx50, rx101",
+        ),
         (dict(network="r18", net_output="K"), "unknown net_output 'K': choose one of FC, E, .*GDC, Z"),
         (dict(network="r18", net_act="tanh"), "unknown net_act 'tanh': choose one of prelu, relu"),
         (dict(network="r18", net_unit=4), "unknown net_unit 4: choose one of 1, 2, 3"),
@@ -135,7 +141,14 @@ def test_what_is_unknown_is_an_error_that_names_the_choices(arguments, words):
         get_symbol(**arguments)
 
 
-VARIANTS = [("demo", {}), ("r18", {}), ("rx50", {}), ("mobilefacenet", {"net_output": "FC"}), ("mobilefacenet", {})]
+VARIANTS = [
+    ("demo", {}),
+    ("small", {}),
+    ("r18", {}),
+    ("rx50", {}),
+    ("mobilefacenet", {"net_output": "FC"}),
+    ("mobilefacenet", {}),
+]
 VARIANTS += [("r18", {name: value}) for name, value in [("net_se", 1), ("net_act", "relu"), ("net_unit", 1)]]
 VARIANTS += [("r18", {name: value}) for name, value in [("net_unit", 2), ("net_input", 0), ("net_input", 2)]]
 VARIANTS += [("r18", {"net_output": net_output}) for net_output in sorted(set(OUTPUTS) - {"Z", "I", "GDC", "FC"})]

@@ -1,10 +1,11 @@
 """The paths of a configuration, checked before anything is drawn, read or written."""
 
 import os
+import shlex
 
 from ..checkpoint.checkpoints import MANIFEST
 from ..checkpoint.model_files import check_exists, model_paths
-from ..config import Config, own_records
+from ..config import Config, load_presets, own_records
 from ..errors import InputError
 from .pretrained import open_centers
 from .run_folder import has_checkpoints
@@ -38,10 +39,13 @@ def check_records(config: Config) -> None:
     if config.source != "records" or os.path.isfile(path):
         return
     if not own_records(config):
-        raise InputError(
-            f"--dataset {config.dataset}: no file {path}: set $PARTIAL_FC_DATA to the folder that has "
-            f"{os.path.basename(folder)}/, or name the file: --rec PATH/train.rec"
+        remedy = (
+            f"set $PARTIAL_FC_DATA to the folder that has {os.path.basename(folder)}/, or name the file: "
+            "--rec PATH/train.rec"
         )
+        how = getattr(load_presets(config.presets), "RECORDS", {}).get(config.dataset)
+        remedy = how.format(folder=shlex.quote(folder)) if how else remedy
+        raise InputError(f"--dataset {config.dataset}: no file {path}: {remedy}")
     inside = os.path.join(path, "train.rec")
     problem = f"a folder; name the file {inside}" if os.path.isfile(inside) else "no such file"
     raise InputError(f"--rec {path}: {problem}")

@@ -44,7 +44,7 @@ def files(tmp_path_factory):
             landmarks.append(f"p{person}/{image}.jpg\t38 52 74 52 56 72 42 92 71 92".replace(" ", "\t"))
     (folder / "landmarks.txt").write_text("\n".join(landmarks))
     pack(str(folder / "photos"), str(folder / "data" / "all"))
-    for name in (("data", "old"), ("data", "others"), ("data", "faces"), ("other", "records")):
+    for name in (("data", "old"), ("data", "others"), ("data", "faces"), ("data", "lfw-all"), ("other", "records")):
         shutil.copytree(folder / "data" / "all", folder.joinpath(*name))
     write_lists(folder)
     os.remove(folder / "data" / "old" / "train.idx")
