@@ -24,6 +24,7 @@ ROOMS = {
     "checkpoint": {"distributed", "head", "lists"},
     "data": {"distributed", "lists", "pictures"},
     "doctor": {"device", "distributed", "head"},
+    "planning": {"backbone", "config", "distributed", "doctor", "head"},
     "eval": {"backbone", "checkpoint", "data", "device", "distributed", "lists", "pictures"},
     "training": {
         "backbone",
@@ -36,6 +37,7 @@ ROOMS = {
         "eval",
         "head",
         "pictures",
+        "planning",
         "symbol",
     },
 }

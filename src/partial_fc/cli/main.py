@@ -13,6 +13,7 @@ from .doctor import main as doctor
 from .eval.main import main as evaluate
 from .export import export_main, import_main
 from .parser import Parser
+from .plan import main as plan
 from .train_arguments import parser as train_parser
 
 
@@ -27,6 +28,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         "export": export_main,
         "import": import_main,
         "centers": centers,
+        "plan": plan,
         "doctor": doctor,
     }
     if argv and argv[0] in commands:
@@ -57,6 +59,7 @@ def parser() -> Parser:
         ("export", "write a trained model as ONNX, or for arcface_torch"),
         ("import", "read a model of arcface_torch"),
         ("centers", "convert class centers"),
+        ("plan", "predict memory and speed of a run before it starts"),
         ("doctor", "check whether hosts can train"),
     ):
         commands.add_parser(name, help=meaning, add_help=False)

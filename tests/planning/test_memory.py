@@ -16,7 +16,7 @@ from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import OPTIMIZERS, CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
-from partial_fc.training import plan
+from partial_fc.planning import memory as plan
 
 
 def run_of(*arguments):

@@ -33,7 +33,7 @@ _CGROUPS = (
 def on_host(run: Run, world_size: int) -> bool:
     """Whether the bank is on the host: as configured, or because a shard has more numbers than an NDArray can hold."""
     config = run.config
-    shard = _num_local(run, world_size) * numbers_per_class(config)
+    shard = num_local_of(run, world_size) * numbers_per_class(config)
     return config.bank == "host" or bool(config.bank_dir) or shard > LARGEST_ARRAY
 
 
@@ -42,14 +42,21 @@ def numbers_per_class(config: Config) -> int:
     return config.embedding_size * config.sub_centers
 
 
-def _num_local(run: Run, world_size: int) -> int:
+def num_local_of(run: Run, world_size: int) -> int:
     """Classes on the rank that has most."""
     return -(-run.num_classes // world_size)
 
 
+def chosen_rows(run: Run, world_size: int) -> int:
+    """Classes of that rank that take part in an update, if all images of the global batch are of other people."""
+    num_local = num_local_of(run, world_size)
+    positives = min(run.config.batch_size * world_size, num_local)
+    return min(num_local, num_sample(num_local, positives, run.config.sample_ratio))
+
+
 def busy_timeout(run: Run, world_size: int) -> float:
     """Seconds in which a rank can read, write or make its centers and the backbone, even on a slow disk."""
-    return _BACKBONE_SECONDS + _center_bytes(run, _num_local(run, world_size)) / _SLOW_DISK
+    return _BACKBONE_SECONDS + _center_bytes(run, num_local_of(run, world_size)) / _SLOW_DISK
 
 
 def _center_bytes(run: Run, num_rows: int) -> int:
@@ -58,10 +65,35 @@ def _center_bytes(run: Run, num_rows: int) -> int:
     return arrays * 4 * num_rows * numbers_per_class(run.config)
 
 
+# The parts of `memory_parts` by the purposes of `memory_plan`.
+_PURPOSES = dict(
+    centers=("centers", "center_state"),
+    rows=("rows",),
+    step=("logits", "unit_centers", "embeddings"),
+    backbone=("parameters", "gradients", "optimizer", "copies", "activations"),
+    libraries=("libraries",),
+)
+
+
 def memory_plan(
     run: Run, symbol: mx.sym.Symbol, world_size: int, ctx: mx.Context, precision: str = "float32"
 ) -> Dict[str, int]:
     """Bytes that a rank needs, by purpose: `centers`, `rows` (of a bank on the host), `step`, `backbone`, `libraries`.
+
+    Args, Raises: as `memory_parts`, whose sums these are.
+    """
+    parts = memory_parts(run, symbol, world_size, ctx, precision)
+    return {purpose: sum(parts[name] for name in names) for purpose, names in _PURPOSES.items()}
+
+
+def memory_parts(
+    run: Run, symbol: mx.sym.Symbol, world_size: int, ctx: mx.Context, precision: str = "float32"
+) -> Dict[str, int]:
+    """Bytes that a rank needs, by part.
+
+    Of the head: `centers` and `center_state` (momentum or moments); `rows`, those of a bank on the host that are on the
+    device; `logits`; `unit_centers` and their gradient; `embeddings` of the global batch. Of the backbone:
+    `parameters`, `gradients`, `optimizer`, `copies` and `activations`, see `backbone_parts`. And `libraries`.
 
     Args:
         run: Run.
@@ -75,25 +107,23 @@ def memory_plan(
     """
     config = run.config
     global_batch_size = config.batch_size * world_size
-    num_local = _num_local(run, world_size)
-    positives = min(global_batch_size, num_local)
-    num_rows = min(num_local, num_sample(num_local, positives, config.sample_ratio)) + 1
+    num_local, num_rows = num_local_of(run, world_size), chosen_rows(run, world_size) + 1
     _check_arrays(global_batch_size, num_rows * config.sub_centers, config.embedding_size)
     shape = config.batch_size, 3, config.image_size, config.image_size
-    plan = dict(
-        centers=_center_bytes(run, num_local),
+    num_states = 2 if config.optimizer == "adamw" else 1
+    centers = 4 * num_local * numbers_per_class(config)
+    return dict(
+        centers=centers,
+        center_state=_center_bytes(run, num_local) - centers,
         rows=2 * _center_bytes(run, num_rows) if on_host(run, world_size) else 0,  # of this step and of the next
-        step=_step(global_batch_size, num_rows, config, precision),
-        backbone=backbone_memory(
-            fast_symbol(symbol, ctx, precision), shape, num_states=2 if config.optimizer == "adamw" else 1
-        ),
+        **_step(global_batch_size, num_rows, config, precision),
+        **backbone_parts(fast_symbol(symbol, ctx, precision), shape, num_states),
         libraries=_LIBRARIES,
     )
-    return plan
 
 
-def _step(global_batch_size: int, num_rows: int, config: Config, precision: str) -> int:
-    """Bytes of a step of the head beyond the centers: logits, unit centers, their gradient, and embeddings.
+def _step(global_batch_size: int, num_rows: int, config: Config, precision: str) -> Dict[str, int]:
+    """Bytes of a step of the head beyond the centers: logits, unit centers with their gradient, and embeddings.
 
     With sub-centers there are logits of all centers, and the largest of each class, with its number. In low precision
     logits and gradient take two bytes per number, and so does a second copy of the unit centers. The softmax is
@@ -102,11 +132,11 @@ def _step(global_batch_size: int, num_rows: int, config: Config, precision: str)
     columns = num_rows * config.sub_centers
     logits, rows = global_batch_size * columns, num_rows * numbers_per_class(config)
     best = 5 * global_batch_size * num_rows if config.sub_centers > 1 else 0
-    kept = 8 * rows + best + 4 * 4 * global_batch_size * numbers_per_class(config)
+    kept = dict(unit_centers=8 * rows, embeddings=4 * 4 * global_batch_size * numbers_per_class(config))
     if precision == "float32":
-        return 4 * logits + kept
+        return dict(kept, logits=4 * logits + best)
     block = max(1, _SOFTMAX_BLOCK // num_rows)  # rows
-    return 2 * logits + kept + 4 * num_rows * min(block, global_batch_size)
+    return dict(kept, logits=2 * logits + best + 4 * num_rows * min(block, global_batch_size))
 
 
 def _check_arrays(global_batch_size: int, num_rows: int, embedding_size: int) -> None:
@@ -119,10 +149,15 @@ def _check_arrays(global_batch_size: int, num_rows: int, embedding_size: int) ->
 
 
 def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...], num_states: int = 1) -> int:
-    """Bytes that training a backbone needs.
+    """Bytes that training a backbone needs: the sum of `backbone_parts`, whose arguments and errors it has."""
+    return sum(backbone_parts(symbol, shape, num_states).values())
 
-    Parameters four times (value, gradient, momentum, and a copy in the layout that convolutions prefer), five times
-    with two moments in place of the momentum, in low precision half a time more, as measured; and the arrays within the
+
+def backbone_parts(symbol: mx.sym.Symbol, shape: Tuple[int, ...], num_states: int = 1) -> Dict[str, int]:
+    """Bytes that training a backbone needs, by part.
+
+    `parameters` and `gradients`; the `optimizer`'s momentum or two moments; `copies` of the parameters in the layout
+    that convolutions prefer, in low precision half a time more, as measured; and `activations`, the arrays within the
     graph, as MXNet places them when it binds the symbol: many take turns in one place.
 
     Args:
@@ -150,8 +185,13 @@ def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...], num_states: i
     (megabytes,) = re.findall(r"Total (\d+) MB allocated", executor.debug_str())
     parameters = sum(math.prod(each) for name, each in zip(names, shapes) if name != "data")
     share = _share_of_float32(symbol, shape)
-    copies = 3 + num_states + (0 if share == 1 else 0.5)
-    return int(copies * 4 * parameters + share * int(megabytes) * 2**20)
+    return dict(
+        parameters=4 * parameters,
+        gradients=4 * parameters,
+        optimizer=num_states * 4 * parameters,
+        copies=4 * parameters if share == 1 else 6 * parameters,
+        activations=int(share * int(megabytes) * 2**20),
+    )
 
 
 def _share_of_float32(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> float:

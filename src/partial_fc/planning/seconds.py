@@ -1,0 +1,169 @@
+"""The time of one update, by part: what is computed, what is moved, what ranks exchange, and what overlaps.
+
+Symbols as in docs/design.md: S ranks, b images per rank, B = S b, N classes, C chosen classes of a rank, D numbers per
+center. Every part is FLOPs / rate, or bytes / bandwidth, whichever takes longer (the roofline, Williams et al. 2009,
+doi 10.1145/1498765.1498785):
+
+    backbone      over its operators: max(6 b multiply-adds / convolutions, b bytes / layers), see network.py
+    products      3 products of 2 B C D FLOP each: logits, gradient of the embeddings, gradient of the centers
+    softmax       `logit_bytes` per logit, B C of them
+    centers       `row_passes` passes over C D numbers: to unit length, back through the norm, the update, and where rows
+                  are chosen, reading and storing them
+    optimizer     5 passes over the parameters (momentum), 9 (AdamW)
+    host bank     (1 + states) C D numbers to the device and back, while the step before and after it computes
+    collectives   see collectives.py
+
+A rank waits for its own part of each collective: it is exposed as far as nothing that overlaps with it takes as long.
+"""
+
+from typing import Dict, NamedTuple
+
+from ..config import Run
+from ..head.optimizer import OPTIMIZERS
+from .cards import Card
+from .collectives import Cluster
+from .memory import chosen_rows, num_local_of, numbers_per_class, on_host
+from .network import Network
+
+_GROUP = 2**25  # bytes of the last gradients to be summed, beside which nothing is left to compute
+_SGD_PASSES, _ADAMW_PASSES = 5, 9  # read parameter, gradient and state, write parameter and state; AdamW decays first
+
+
+class HeadWork(NamedTuple):
+    """What an implementation of the head moves beside its three products, counted in its code.
+
+    Attributes:
+        logit_bytes: read or written per logit.
+        row_passes: reads or writes of float32 arrays (C, D).
+        dense_passes: the same of arrays (num_local, D).
+        product: precision of the products; empty: that of the run.
+    """
+
+    logit_bytes: float
+    row_passes: float
+    dense_passes: float = 0.0
+    product: str = ""
+
+
+def our_head(run: Run, precision: str) -> HeadWork:
+    """What `PartialFC` moves: its code, operator by operator.
+
+    Unit centers 5 passes (`l2_normalize`: square, sum, scale), the gradient through the norm 11
+    (`l2_normalize_backward`), the update 5 or 9; chosen rows are taken (weight twice, state once) and stored. The
+    softmax in place and its sum are 3 passes of float32; in low precision, logits are widened and rounded, too.
+    """
+    config = run.config
+    states = len(OPTIMIZERS[config.center_optimizer].states)
+    passes = 5 + 11 + (0 if config.freeze_centers else _SGD_PASSES if states == 1 else _ADAMW_PASSES)
+    if config.sample_ratio < 1:
+        passes += 2 + 2 * (1 + states) + 2 * (1 + states)
+    if precision == "float32":
+        return HeadWork(3 * 4, passes)
+    return HeadWork(6 + 3 * 4 + 8 + 6, passes + 3)
+
+
+class Part(NamedTuple):
+    """Seconds of a part of an update.
+
+    Attributes:
+        seconds: that it takes.
+        exposed: seconds that the update takes longer because of it; less where it runs beside other parts.
+        beside: the parts that it runs beside.
+    """
+
+    seconds: float
+    exposed: float
+    beside: str = ""
+
+
+def update_parts(
+    run: Run, work: Network, cluster: Cluster, card: Card, precision: str, head: HeadWork
+) -> Dict[str, Part]:
+    """The parts of one update of one rank, by name, in order.
+
+    Args:
+        run: Run.
+        work: of the backbone as it is executed.
+        cluster: how the ranks are connected.
+        card: what each computes on.
+        precision: of convolutions and products.
+        head: what the head moves.
+    """
+    config, ranks = run.config, cluster.ranks
+    batch, total = config.batch_size, config.batch_size * ranks
+    chosen = chosen_rows(run, ranks)
+    numbers = chosen * numbers_per_class(config)
+    whole = backbone_seconds(work, batch, card, precision)
+    forward, backward = whole / 3, 2 * whole / 3
+    centers = 4 * (head.row_passes * numbers + head.dense_passes * num_local_of(run, ranks) * numbers_per_class(config))
+    parts = dict(
+        forward=forward,
+        backward=backward,
+        products=_products(total, chosen * config.sub_centers, config.embedding_size, card, head.product or precision),
+        softmax=head.logit_bytes * total * chosen * config.sub_centers / card.bandwidth,
+        centers=centers / card.bandwidth,
+        optimizer=4 * _passes(config.optimizer) * work.parameters / card.layers,
+    )
+    computed = {name: Part(seconds, seconds) for name, seconds in parts.items()}
+    computed.update(_collectives(run, work, cluster, card, parts))
+    if on_host(run, ranks) and card.host_link:
+        computed["host bank"] = _host_bank(run, numbers, computed, card)
+    return computed
+
+
+def _passes(optimizer: str) -> int:
+    return _ADAMW_PASSES if optimizer == "adamw" else _SGD_PASSES
+
+
+def backbone_seconds(work: Network, batch_size: int, card: Card, precision: str) -> float:
+    """Seconds of the forward and backward pass of `batch_size` images: the sum of the rooflines of the operators."""
+    seconds = 0.0
+    for each in work.operators:
+        moved = (batch_size * each.moved + each.weight) / card.layers
+        computed = 0.0
+        if each.flops:
+            rate = card.convolution(precision if each.is_low else "float32", each.width, each.channels)
+            computed = batch_size * each.flops / rate
+        seconds += max(moved, computed) + 3 * card.launch
+    return seconds
+
+
+def _products(total: int, columns: int, embedding_size: int, card: Card, precision: str) -> float:
+    """Seconds of the three products; each reads or writes the logits and the centers."""
+    computed = 2 * total * columns * embedding_size / card.products[precision]
+    moved = (4 if precision == "float32" else 2) * columns * (total + embedding_size) / card.bandwidth
+    return 3 * max(computed, moved)
+
+
+def _collectives(run: Run, work: Network, cluster: Cluster, card: Card, parts: Dict[str, float]) -> Dict[str, Part]:
+    """The collectives of an update: sizes as in docs/design.md, section Communication."""
+    if cluster.ranks == 1:
+        return {}
+    total = run.config.batch_size * cluster.ranks
+    embeddings, gradients = 4 * total * run.config.embedding_size, 4 * work.parameters
+    last = min(gradients, _GROUP) / gradients  # share of the sums that begins when the backward pass has ended
+    centers = parts["centers"] + parts["products"] / 3
+    calls = {
+        "gather embeddings": ("all_gather", embeddings, parts["centers"] / 4, 0.0, "unit centers"),
+        "gather log-sum-exp": ("all_gather", 8 * total * cluster.ranks, 0.0, 0.0, ""),
+        "scatter gradient": ("reduce_scatter", embeddings, centers, 0.0, "the update of the centers"),
+        "sum gradients": ("all_reduce", gradients, parts["backward"], last, "the backward pass"),
+    }
+    found = {}
+    for name, (kind, size, beside, least, what) in calls.items():
+        seconds = cluster.seconds(kind, size, card)
+        exposed = max(seconds - beside, least * seconds) if card.overlaps else seconds
+        found[name] = Part(seconds, exposed, what if card.overlaps else "")
+    return found
+
+
+def _host_bank(run: Run, numbers: int, parts: Dict[str, Part], card: Card) -> Part:
+    """Rows from the host and back, by one thread: the host gathers them, then the link carries them."""
+    arrays = 1 + len(OPTIMIZERS[run.config.center_optimizer].states)
+    seconds = 2 * 4 * arrays * numbers / card.host_link
+    return Part(seconds, max(0.0, seconds - total_seconds(parts)), "the whole step")
+
+
+def total_seconds(parts: Dict[str, Part]) -> float:
+    """Seconds of an update: what its parts add to it."""
+    return sum(part.exposed for part in parts.values())
