@@ -221,19 +221,32 @@ def _fit(setting: "Setting", args: argparse.Namespace) -> int:
     from ..planning.fit import fewest_ranks, largest_batch, largest_classes, next_classes
 
     classes, batch, ranks = largest_classes(setting), largest_batch(setting), fewest_ranks(setting)
-    value = dict(
-        identities=classes, next_identities=next_classes(classes) if classes else 10, batch_size=batch, gpus=ranks
-    )
+    value = dict(identities=classes, next_identities=next_classes(classes), batch_size=batch, gpus=ranks)
     lines = [
         *_headline(setting),
-        f"the most identities, all else as given: {classes:,}; the next step, {value['next_identities']:,}, does not fit"
-        if classes
-        else "not even 100 identities fit",
+        f"the most identities, all else as given: {classes:,}: {_need(setting, classes)}",
+        f"one step more, {value['next_identities']:,}, does not fit: {_need(setting, value['next_identities'])}",
         f"the largest batch: {batch:,} images per rank" if batch else "not even 4 images per rank fit",
         f"the fewest ranks: {ranks:,}" if ranks else "no number of ranks holds the run",
     ]
     print_result(lines, json.dumps(value, indent=2), args.json)
     return 0
+
+
+def _need(setting: "Setting", num_classes: int) -> str:
+    """What a run with so many identities needs, in the words of the trainer."""
+    from ..planning.memory import by_purpose, described_need
+    from ..planning.plan import changed, make_plan
+
+    if not num_classes:
+        return "not even 100 fit"
+    try:
+        plan = make_plan(changed(setting, num_classes=num_classes))
+    except InputError as error:
+        return str(error)
+    local = min(setting.cluster.ranks, setting.cluster.per_host)
+    ranks, place = (local, "this host") if setting.card.device == "cpu" else (1, f"a {setting.card.name}")
+    return described_need(by_purpose(plan.device), ranks, place)
 
 
 def _sweep(setting: "Setting", args: argparse.Namespace) -> int:

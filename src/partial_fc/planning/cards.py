@@ -16,8 +16,8 @@ from ..files import read_json
 _GIGA, _TERA = 1e9, 1e12
 # The same for all GPUs: shares of the figures of a data sheet that programs reach. Products: cuBLAS on large matrices.
 # Convolutions: in float32, Winograd's algorithm needs 2.25 times fewer multiplications (Lavin and Gray 2016, arXiv
-# 1509.09308). Memory: large elementwise kernels of the backbone reach 0.8 of the bandwidth; those of the published heads
-# reach half of that, by the row of 5.5 million classes, see V100.
+# 1509.09308). Memory: elementwise kernels of the backbone reach 0.8 of the bandwidth, those of the published heads half
+# of that. 0.65 and 0.41 are fitted to the two rows of V100.
 _OF_PRODUCTS = {"float32": 0.9, "float16": 0.6}
 _OF_CONVOLUTIONS = {"float32": 0.6 * 2.25, "float16": 0.65}
 _OF_LAYERS, _OF_HEAD, _OF_LINKS = 0.8, 0.41, 0.75
@@ -43,8 +43,8 @@ class Card:
         convolutions: FLOP/s by precision, and by pixels in a row of the output where layers differ.
         bandwidth: bytes per second that elementwise operators of the head move.
         layers: bytes per second that elementwise operators of the backbone move.
-        links: by collective, `all_gather`, `reduce_scatter` and `all_reduce`, the seconds of a message from rank to rank
-            of a host, and bytes per second.
+        links: by collective, `all_gather`, `reduce_scatter` and `all_reduce`, the seconds of a message from rank to
+            rank of a host, and bytes per second.
         host_link: bytes per second between the device and host memory, 0 where they are the same.
         launch: seconds of starting an operator.
         narrow: channels at which a convolution in low precision reaches half of its rate; 0: all reach it.
@@ -71,7 +71,7 @@ class Card:
     calibrated: str = ""
 
     def convolution(self, precision: str, width: int, channels: int) -> float:
-        """FLOP/s of a convolution with `width` pixels in a row of its output: that of the nearest width in the table."""
+        """FLOP/s of a convolution with `width` pixels in a row of its output: those of the nearest in the table."""
         rates = self.convolutions[precision]
         nearest = min(rates, key=lambda each: abs(math.log(int(each) / width)))
         return rates[nearest] * (1 if precision == "float32" else channels / (channels + self.narrow))
@@ -117,7 +117,7 @@ _TABLE = [
         "2080ti",
         "NVIDIA Turing GPU architecture whitepaper, RTX 2080 Ti: float16 with float32 sums; PCIe 3.0",
         11019,
-        *(13.45, 53.8, 616, 12, 12, 1862),
+        *(13.45, 53.8, 616, 12, 12, 1862, 0.9),
         calibrated="PFC on 8 RTX2080Ti: r=0.1 with 1 million classes; on 64: model parallel with 10 million",
     ),
     _gpu("v100-16", "NVIDIA V100 data sheet, SXM2; NVLink", 16160, *_V100, calibrated=_V100_ROWS),

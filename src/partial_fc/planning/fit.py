@@ -24,7 +24,7 @@ def largest_classes(setting: Setting) -> int:
 
 def next_classes(number: int) -> int:
     """The number of two digits after one of `largest_classes`."""
-    return number + 10 ** (len(str(number)) - 2)
+    return number + 10 ** (len(str(number)) - 2) if number else 100
 
 
 def largest_batch(setting: Setting) -> int:

@@ -82,8 +82,12 @@ def memory_plan(
 
     Args, Raises: as `memory_parts`, whose sums these are.
     """
-    parts = memory_parts(run, symbol, world_size, ctx, precision)
-    return {purpose: sum(parts[name] for name in names) for purpose, names in _PURPOSES.items()}
+    return by_purpose(memory_parts(run, symbol, world_size, ctx, precision))
+
+
+def by_purpose(parts: Mapping[str, int]) -> Dict[str, int]:
+    """The sums of `memory_plan` of some of the `memory_parts`."""
+    return {purpose: sum(parts.get(name, 0) for name in names) for purpose, names in _PURPOSES.items()}
 
 
 def memory_parts(
@@ -220,7 +224,9 @@ def check_memory(plan: Mapping[str, int], run: Run, comm: Communicator, ctx: mx.
     for name, size in plan.items():
         needs[_place(name, run, comm, ctx)][name] = size
     advice = "" if run.config.bank_dir else ", or --bank-dir DIR for the centers"
-    lines = [_compare(needs["host"], comm.local_size, "this host", available_memory(), advice)]
+    # What the ranks have taken already is part of the libraries.
+    available = available_memory() + comm.local_size * own_memory()
+    lines = [_compare(needs["host"], comm.local_size, "this host", available, advice)]
     if needs["device"]:
         free, _ = mx.context.gpu_memory_info(ctx.device_id)
         lines.append(_compare(needs["device"], 1, str(ctx), free, ", or --bank host for the centers"))
@@ -234,13 +240,16 @@ def _place(name: str, run: Run, comm: Communicator, ctx: mx.Context) -> str:
 
 
 def _compare(needs: Mapping[str, int], num_ranks: int, place: str, available: int, advice: str) -> str:
-    total = num_ranks * sum(needs.values())
-    parts = ", ".join(f"{name} {size / _GIB:.2f}" for name, size in needs.items() if size)
-    need = f"{num_ranks} ranks need {total / _GIB:.2f} GiB on {place} ({parts} each)"
-    line = f"{need}, {available / _GIB:.2f} GiB are free"
-    if total > available:
+    line = f"{described_need(needs, num_ranks, place)}, {available / _GIB:.2f} GiB are free"
+    if num_ranks * sum(needs.values()) > available:
         raise InputError(f"{line}: use more hosts, a smaller --sample-ratio, --batch-size or embedding_size{advice}")
     return line
+
+
+def described_need(needs: Mapping[str, int], num_ranks: int, place: str) -> str:
+    """What ranks need in all, and each of them by purpose, in GiB."""
+    parts = ", ".join(f"{name} {size / _GIB:.2f}" for name, size in needs.items() if size)
+    return f"{num_ranks} ranks need {num_ranks * sum(needs.values()) / _GIB:.2f} GiB on {place} ({parts} each)"
 
 
 def available_memory() -> int:
@@ -254,6 +263,12 @@ def available_memory() -> int:
                 reclaimable = int(statistics[statistics.index(cache) + 1])
                 available = min(available, int(limit[0]) - int(used[0]) + reclaimable)
     return available
+
+
+def own_memory() -> int:
+    """Bytes of memory that this process has taken, without the files that it has mapped."""
+    words = _read("/proc/self", "status").split()
+    return 1024 * int(words[words.index("RssAnon:") + 1])
 
 
 def _read(folder: str, name: str) -> str:

@@ -7,8 +7,8 @@ doi 10.1145/1498765.1498785):
     backbone      over its operators: max(6 b multiply-adds / convolutions, b bytes / layers), see network.py
     products      3 products of 2 B C D FLOP each: logits, gradient of the embeddings, gradient of the centers
     softmax       `logit_bytes` per logit, B C of them
-    centers       `row_passes` passes over C D numbers: to unit length, back through the norm, the update, and where rows
-                  are chosen, reading and storing them
+    centers       `row_passes` passes over C D numbers: to unit length, back through the norm, the update, and where
+                  rows are chosen, reading and storing them
     optimizer     5 passes over the parameters (momentum), 9 (AdamW)
     host bank     (1 + states) C D numbers to the device and back, while the step before and after it computes
     collectives   see collectives.py

@@ -1,4 +1,4 @@
-"""One quantity varied: a table of plans with sampling, with all classes and with the bank on the host; where they cross."""
+"""One quantity varied: plans with sampling, with all classes and with the bank on the host, and where they cross."""
 
 from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Union
 
@@ -56,7 +56,7 @@ def steps(low: Value, high: Value, quantity: str) -> List[Value]:
 
 
 def crossings(rows: Sequence[Row], quantity: str) -> Iterator[str]:
-    """Sentences that follow from the rows: where sampling pays, where cards are full, what bounds, where the host wins."""
+    """Sentences that follow from the rows: where sampling pays, where cards are full, what bounds an update."""
     unit = _UNITS[quantity]
 
     def first(condition: Callable[[Row], Any]) -> Optional[Row]:
@@ -69,14 +69,16 @@ def crossings(rows: Sequence[Row], quantity: str) -> Iterator[str]:
     for name, title in (("whole", "All classes"), ("sampled", "Sampling"), ("on_host", "The bank on the host")):
         held = [row.value for row in rows if _fits(getattr(row, name))]
         if held and len(held) < len(rows):
-            yield f"{title}: the cards hold the run at {min(held):,} to {max(held):,} {unit}, not elsewhere in the table."
+            span = f"{min(held):,} to {max(held):,} {unit}"
+            yield f"{title}: the cards hold the run at {span}, and at no other value of the table."
         elif not held:
             yield f"{title}: the cards hold the run nowhere in the table."
     before: Optional[str] = None
     for row in rows:
         if row.sampled and row.sampled.bound != before:
             share = row.sampled.shares()[row.sampled.bound]
-            yield f"From {row.value:,} {unit} on, with sampling, {row.sampled.bound} takes the most time, {share:.0%} there."
+            bound = f"{row.sampled.bound} takes the most time, {share:.0%} there"
+            yield f"From {row.value:,} {unit} on, with sampling, {bound}."
             before = row.sampled.bound
     wins = first(lambda row: _fits(row.on_host) and not _fits(row.sampled))
     if wins and wins.on_host:
