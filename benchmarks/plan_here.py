@@ -3,8 +3,9 @@
     partial-fc plan --measure --ranks 1,2,3
     python -m benchmarks.plan_here [--json FILE] [--runs 5] [--only head|step]
 
-Ranks of one thread each, on one host. A time is the median over the rounds, that of the slowest rank. Memory is the
-most that a process has taken, of the rank that takes most. Each case runs in processes of its own.
+Ranks of one thread each, on one host. A time is that of the slowest rank in the fastest round, as `--measure` has it:
+other programs can only add to it. Memory is the most that a process has taken, of the rank that takes most. Each case
+runs in processes of its own.
 """
 
 import sys

@@ -14,9 +14,10 @@ from partial_fc.cli.export import export_parser, import_parser
 from partial_fc.cli.main import main
 from partial_fc.cli.main import parser as names
 from partial_fc.cli.parser import HelpFormatter, Parser
+from partial_fc.cli.plan import parser as plan
 
 UNITS = "pixels images identities people pairs threads ranks classes rows seed share network tenth"
-FAMILIES = (data, evaluation, centers, export_parser, import_parser)
+FAMILIES = (data, evaluation, centers, export_parser, import_parser, plan)
 
 
 def commands():
@@ -88,7 +89,7 @@ def test_every_help_ends_with_an_example_that_can_be_parsed():
 
 
 @pytest.mark.parametrize(
-    "arguments", ["", "train", "doctor", "data", "eval", "centers", "export", "import", "data pack", "eval ijb"]
+    "arguments", ["", "train", "doctor", "plan", "data", "eval", "centers", "export", "import", "data pack", "eval ijb"]
 )
 def test_help_is_printed(arguments, capsys):
     with pytest.raises(SystemExit) as end:

@@ -15,8 +15,8 @@ from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import OPTIMIZERS, CenterSGD
 from partial_fc.head.partial_fc import PartialFC
-from partial_fc.symbol import get_symbol
 from partial_fc.planning import memory as plan
+from partial_fc.symbol import get_symbol
 
 
 def run_of(*arguments):
@@ -160,6 +160,14 @@ def test_arrays_that_mxnet_cannot_hold_are_an_error():
 
 
 GIB = 2**30
+
+
+@pytest.fixture(autouse=True)
+def nothing_taken(monkeypatch):
+    """This process has taken no memory yet."""
+    monkeypatch.setattr(plan, "own_memory", lambda: 0)
+
+
 NEEDS = dict(centers=4 * GIB, rows=0, step=2 * GIB, backbone=GIB, libraries=GIB)
 
 
@@ -211,6 +219,19 @@ def test_limit_of_a_container_counts(version, limit, expected, tmp_path, monkeyp
     monkeypatch.setattr(plan, "_read", lambda folder, name: read(str(tmp_path), name))
     monkeypatch.setattr(plan, "_CGROUPS", [(str(tmp_path), limit_file, used_file, cache)])
     assert plan.available_memory() == expected
+
+
+def test_what_the_ranks_have_taken_is_not_counted_twice(monkeypatch):
+    monkeypatch.setattr(plan, "available_memory", lambda: 15 * GIB)
+    monkeypatch.setattr(plan, "own_memory", lambda: GIB // 2)  # of the libraries, on each of two ranks
+    assert "16.00 GiB are free" in plan.check_memory(NEEDS, run_of(), world(), mx.cpu())
+
+
+def test_parts_add_up_to_purposes():
+    run, symbol = run_of("--sample-ratio", "0.1", "--bank", "host"), get_symbol("demo", 512)
+    parts = plan.memory_parts(run, symbol, 4, mx.cpu())
+    assert plan.by_purpose(parts) == plan.memory_plan(run, symbol, 4, mx.cpu())
+    assert sum(parts.values()) == sum(plan.by_purpose(parts).values())
 
 
 def test_available_memory_of_this_machine():

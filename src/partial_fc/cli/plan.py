@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..planning.plan import Plan, Setting
     from ..planning.sweep import Row
 
-_UNITS = {"k": 10**3, "M": 10**6, "G": 10**9}
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _SWEEP = re.compile(r"(gpus|identities|sample_ratio)=([^.]+(?:\.\d+)?)\.\.(.+)")
 _MIB = 2**20
 _LINES = {"sampled": "with sampling", "whole": "all classes", "on_host": "with sampling, bank on the host"}
@@ -24,11 +24,8 @@ _LINES = {"sampled": "with sampling", "whole": "all classes", "on_host": "with s
 
 def quantity(text: str) -> int:
     """Type of arguments that count: `10M`, `360k`, `85742`."""
-    number, unit = (text[:-1], _UNITS[text[-1]]) if text[-1:] in _UNITS else (text, 1)
-    try:
-        value = float(number) * unit
-    except ValueError:
-        value = 0.5
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)([kMG]?)", text)
+    value = float(found[1]) * _UNITS[found[2]] if found else 0.5
     if value != int(value) or value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, such as 10M or 360k, not {text!r}")
     return int(value)
@@ -97,6 +94,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     try:
         check_file_to_write("--json", args.json)
         check_file_to_write("--plot", args.plot)
+        if args.plot and not args.sweep:
+            raise InputError(f"--plot {args.plot}: goes with --sweep")
         return _measure(args) if args.measure else _answer(args)
     except (InputError, OSError) as error:
         print_message(f"error: {error}")
@@ -108,7 +107,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def _measure(args: argparse.Namespace) -> int:
     from ..planning.measure import measure_machine
 
-    ranks = sorted({quantity(text) for text in args.ranks.split(",")})
+    try:
+        ranks = sorted({quantity(text) for text in args.ranks.split(",")})
+    except argparse.ArgumentTypeError as error:
+        raise InputError(f"--ranks {args.ranks}: {error}") from None
     cards = measure_machine(ranks, measured_path(), lambda line: print_message(line))
     lines = [line for card in cards for line in _about_card(card)] + [f"stored in {measured_path()}, for --gpu {HERE}"]
     print_result(lines, json.dumps(cards, indent=2), args.json)
@@ -154,6 +156,8 @@ def setting_of(args: argparse.Namespace) -> "Setting":
     from ..planning.plan import Setting
     from ..training.network import network_symbol
 
+    if args.network_gbit <= 0:
+        raise InputError(f"--network-gbit {args.network_gbit:g}: must be above 0")
     card = find_card(args.gpu, min(args.gpus, args.per_host))
     keys = dict(num_classes=args.identities, batch_size=args.batch_size, sample_ratio=args.sample_ratio)
     keys.update(bank=args.bank, optimizer=args.optimizer, center_optimizer=args.optimizer, val_targets=[])
@@ -257,6 +261,8 @@ def _sweep(setting: "Setting", args: argparse.Namespace) -> int:
         raise InputError(f"--sweep {args.sweep}: expected gpus=8..1024, identities=1M..100M or sample_ratio=0.01..1")
     what, *ends = found.groups()
     low, high = (_value(what, end, args.sweep) for end in ends)
+    if low > high:
+        raise InputError(f"--sweep {args.sweep}: {low:g} is above {high:g}")
     rows = sweep(setting, what, steps(low, high, what))
     sentences = list(crossings(rows, what))
     value = [dict(value=row.value, **{name: _figures(getattr(row, name)) for name in _LINES}) for row in rows]
@@ -275,15 +281,19 @@ def _value(what: str, text: str, typed: str) -> float:
 
 
 def _table(rows: Sequence["Row"], what: str) -> Iterator[str]:
-    titles = [f"{title}{unit}" for title in _LINES.values() for unit in (": images/s", "MiB per rank", "bound by")]
+    titles = [f"{title}: {unit}" for title in _LINES.values() for unit in ("images/s", "MiB per rank", "bound by")]
     yield "| " + " | ".join([what, *titles]) + " |"
     yield "|" + "---|" * (1 + len(titles))
     for row in rows:
         cells = [f"{row.value:,}"]
         for plan in (row.sampled, row.whole, row.on_host):
-            full = "" if plan and plan.fits else " (too much)"
-            cells += [f"{plan.rate:,.0f}", f"{plan.memory / _MIB:,.0f}{full}", plan.bound] if plan else ["", "", ""]
+            cells += _cells(plan) if plan else ["none", "none", "MXNet"]
         yield "| " + " | ".join(cells) + " |"
+
+
+def _cells(plan: "Plan") -> List[str]:
+    full = "" if plan.fits else " (too much)"
+    return [f"{plan.rate:,.0f}", f"{plan.memory / _MIB:,.0f}{full}", plan.bound]
 
 
 def _draw(path: str, rows: Sequence["Row"], what: str, setting: "Setting") -> None:

@@ -8,7 +8,7 @@ import dataclasses
 import json
 import math
 import os
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from ..errors import InputError
 from ..files import read_json
@@ -199,9 +199,33 @@ def _card(path: str, values: Any) -> Card:
     if missing:
         raise InputError(f"{path}: the card lacks {', '.join(missing)}")
     for key, value in values.items():
-        if not _is_like(value, getattr(CARDS["v100-32"], key)):
-            raise InputError(f"{path}: {key}: not of the form of {json.dumps(getattr(CARDS['v100-32'], key))}")
+        _check(path, key, value)
+    if set(values["products"]) != set(values["convolutions"]):
+        raise InputError(f"{path}: convolutions: not of the precisions of products, {', '.join(values['products'])}")
     return Card(**values)
+
+
+def _check(path: str, key: str, value: Any) -> None:
+    """Raise InputError unless a field has the form of that of the other cards, and rates are above 0."""
+    example = getattr(CARDS["v100-32"], key)
+    wrong = not _is_like(value, example)
+    if key == "links":
+        wrong = wrong or set(value) != set(_KINDS)
+    if key == "convolutions":
+        wrong = wrong or not all(width.isdecimal() and int(width) for rates in value.values() for width in rates)
+    if wrong:
+        raise InputError(f"{path}: {key}: not of the form of {json.dumps(example)}")
+    if key in ("products", "convolutions", "bandwidth", "layers", "links") and 0 in _rates(value):
+        raise InputError(f"{path}: {key}: must be above 0")
+
+
+def _rates(value: Any) -> Iterator[float]:
+    """The numbers in a field; of a link, all but its latency."""
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from _rates(each)
+    else:
+        yield value[1] if isinstance(value, list) else value
 
 
 def _is_like(value: Any, example: Any) -> bool:

@@ -16,16 +16,19 @@ doi 10.1145/1498765.1498785):
 A rank waits for its own part of each collective: it is exposed as far as nothing that overlaps with it takes as long.
 """
 
+import math
 from typing import Dict, NamedTuple
 
 from ..config import Run
 from ..head.optimizer import OPTIMIZERS
+from ..head.samplers import num_sample
 from .cards import Card
 from .collectives import Cluster
-from .memory import chosen_rows, num_local_of, numbers_per_class, on_host
+from .memory import num_local_of, numbers_per_class, on_host
 from .network import Network
 
 _GROUP = 2**25  # bytes of the last gradients to be summed, beside which nothing is left to compute
+_GATHERED = 6e9  # bytes per second that one thread takes from rows of host memory, as measured: np.take, 2 KB rows
 _SGD_PASSES, _ADAMW_PASSES = 5, 9  # read parameter, gradient and state, write parameter and state; AdamW decays first
 
 
@@ -91,7 +94,7 @@ def update_parts(
     """
     config, ranks = run.config, cluster.ranks
     batch, total = config.batch_size, config.batch_size * ranks
-    chosen = chosen_rows(run, ranks)
+    chosen = expected_rows(run, ranks)
     numbers = chosen * numbers_per_class(config)
     whole = backbone_seconds(work, batch, card, precision)
     forward, backward = whole / 3, 2 * whole / 3
@@ -109,6 +112,17 @@ def update_parts(
     if on_host(run, ranks) and card.host_link:
         computed["host bank"] = _host_bank(run, numbers, computed, card)
     return computed
+
+
+def expected_rows(run: Run, ranks: int) -> int:
+    """C: rows that a rank chooses, with the positives that labels drawn from all classes alike have on it on average.
+
+    `chosen_rows`, for memory, counts with the most that there can be.
+    """
+    num_local = num_local_of(run, ranks)
+    total = run.config.batch_size * ranks
+    positives = round(num_local * -math.expm1(total * math.log1p(-1 / run.num_classes))) if num_local > 1 else num_local
+    return min(num_local, num_sample(num_local, positives, run.config.sample_ratio))
 
 
 def _passes(optimizer: str) -> int:
@@ -158,9 +172,9 @@ def _collectives(run: Run, work: Network, cluster: Cluster, card: Card, parts: D
 
 
 def _host_bank(run: Run, numbers: int, parts: Dict[str, Part], card: Card) -> Part:
-    """Rows from the host and back, by one thread: the host gathers them, then the link carries them."""
+    """Rows from the host and back, by one thread: it gathers them and the link carries them, and the same back."""
     arrays = 1 + len(OPTIMIZERS[run.config.center_optimizer].states)
-    seconds = 2 * 4 * arrays * numbers / card.host_link
+    seconds = 2 * 4 * arrays * numbers * (1 / card.host_link + 1 / _GATHERED)
     return Part(seconds, max(0.0, seconds - total_seconds(parts)), "the whole step")
 
 

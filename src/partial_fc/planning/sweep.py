@@ -3,6 +3,7 @@
 from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Union
 
 from ..errors import InputError
+from .memory import LARGEST_ARRAY
 from .plan import Plan, Setting, changed, make_plan
 
 QUANTITIES = {"gpus": "ranks", "identities": "num_classes", "sample_ratio": "sample_ratio"}
@@ -73,6 +74,12 @@ def crossings(rows: Sequence[Row], quantity: str) -> Iterator[str]:
             yield f"{title}: the cards hold the run at {span}, and at no other value of the table."
         elif not held:
             yield f"{title}: the cards hold the run nowhere in the table."
+    large = first(lambda row: not row.whole)
+    if large:
+        yield (
+            f"All classes: from {large.value:,} {unit} on MXNet cannot hold an array of the step, which has more than "
+            f"{LARGEST_ARRAY:,} numbers."
+        )
     before: Optional[str] = None
     for row in rows:
         if row.sampled and row.sampled.bound != before:
