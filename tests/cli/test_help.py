@@ -107,9 +107,9 @@ def test_help_of_the_published_script(capsys):
 
 def test_options_of_one_name_are_the_same():
     """In default, type, metavar and number of values. Exceptions: sizes that are cut, aligned, made or checked; a set's
-    pairs and name, which `data pack` makes on demand only; the one model of `embed`; and the images that `export`
-    compares on."""
-    different = {"--size", "--random-pairs", "--name", "--model", "--images"}
+    pairs and name, which `data pack` makes on demand only; identities, which are files or a number; the one model of
+    `embed`; and the images that `export` compares on."""
+    different = {"--size", "--random-pairs", "--name", "--model", "--images", "--identities"}
     seen, wrong = {}, []
     for name, command in commands():
         for action in options(command):

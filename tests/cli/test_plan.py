@@ -5,7 +5,7 @@ import mxnet as mx
 import pytest
 
 from partial_fc.cli.main import main
-from partial_fc.cli.plan import quantity
+from partial_fc.cli.plan_setting import quantity
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.config import Run
 from partial_fc.distributed.communicator import Communicator
@@ -14,7 +14,7 @@ from partial_fc.planning import memory, plan
 from partial_fc.training.build import build
 
 GIB = 2**30
-DEMO = "--network", "demo"
+DEMO = "--network", "demo", "--precision", "float16"
 
 
 def lines_of(capsys, *arguments):
@@ -70,7 +70,7 @@ def test_sweep_prints_and_draws(capsys, tmp_path):
         (["--plot", "/nowhere/x.png"], "--plot /nowhere/x.png"),
         (["--plot", "x.png"], "--plot x.png: goes with --sweep"),
         (["--identities", "100M"], "more than an MXNet array can hold"),
-        (["--measure", "--ranks", "two"], "--ranks two: expected a whole number"),
+        (["--measure", "two"], "--measure two: expected a whole number"),
     ],
 )
 def test_wrong_arguments_are_one_error(arguments, message, capsys):
@@ -82,7 +82,7 @@ def test_wrong_arguments_are_one_error(arguments, message, capsys):
 def start(num_classes, free, monkeypatch):
     """Start the trainer's run, on one rank; the module is built for real."""
     monkeypatch.setattr(memory, "available_memory", lambda: free)
-    arguments = "--dataset", "100w", *DEMO, "--set", f"num_classes={num_classes}", "--sample-ratio", "0.1"
+    arguments = "--dataset", "100w", "--network", "demo", "--set", f"num_classes={num_classes}", "--sample-ratio", "0.1"
     config = from_command_line([*arguments, "--batch-size", "8"])
     return build(Run(config, "models", num_classes), Communicator(), mx.cpu())
 

@@ -65,7 +65,7 @@ def test_this_machine_is_one_card_for_each_number_of_ranks(tmp_path, monkeypatch
     monkeypatch.setenv("PARTIAL_FC_MACHINE", path)
     assert measured_path() == path
     assert [find_card("here", ranks).memory for ranks in (1, 2)] == [1, 2]
-    with pytest.raises(InputError, match=r"measured on 1, 2 ranks, not on 3 per host: .*--measure --ranks 3"):
+    with pytest.raises(InputError, match=r"measured on 1, 2 ranks, not on 3 per host: .*--measure 3"):
         find_card("here", 3)
 
 

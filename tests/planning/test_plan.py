@@ -3,7 +3,8 @@ import dataclasses
 import mxnet as mx
 import pytest
 
-from partial_fc.cli.plan import parser, setting_of
+from partial_fc.cli.plan import parser
+from partial_fc.cli.plan_setting import setting_of
 from partial_fc.errors import InputError
 from partial_fc.planning import plan as planning
 from partial_fc.planning.cards import CARDS
@@ -16,7 +17,7 @@ GIB = 2**30
 
 
 def setting(*arguments):
-    return setting_of(parser().parse_args(["--network", "demo", *arguments]))
+    return setting_of(parser().parse_args(["--network", "demo", "--precision", "float16", *arguments]))
 
 
 def on_this_host(*arguments, ranks=2):
@@ -37,9 +38,8 @@ def test_the_bank_on_the_host_is_not_on_the_card():
     asked = setting("--sample-ratio", "0.1", "--bank", "host")
     plan, here = make_plan(asked), make_plan(setting("--sample-ratio", "0.1"))
     assert set(plan.host) == {"libraries", "centers", "center_state"} and "rows" in plan.device
-    assert (
-        here.memory - plan.memory == sum(plan.host[name] for name in ("centers", "center_state")) - plan.device["rows"]
-    )
+    moved = plan.host["centers"] + plan.host["center_state"]
+    assert here.memory - plan.memory == moved - plan.device["rows"]
     assert "host bank" in plan.parts and as_json(asked, plan)["bank"] == "host"
 
 

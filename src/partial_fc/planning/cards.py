@@ -181,7 +181,7 @@ def find_card(name: str, local_ranks: int) -> Card:
         measured = ", ".join(str(card.ranks) for card in cards)
         raise InputError(
             f"{path}: measured on {measured} ranks, not on {local_ranks} per host: run partial-fc plan --measure "
-            f"--ranks {local_ranks}"
+            f"{local_ranks}"
         )
     return found[0]
 

@@ -1,6 +1,6 @@
 """The largest run that a machine can hold, and the fewest cards that hold a run."""
 
-from typing import Callable, Iterator, Optional
+from typing import Callable, Iterator, Optional, Sequence
 
 from ..errors import InputError
 from .plan import Setting, changed, make_plan
@@ -46,7 +46,7 @@ def _hosts(per_host: int) -> Iterator[int]:
         hosts += 1 if hosts < 8 else hosts // 4
 
 
-def _last(steps, holds: Callable[[int], bool]) -> int:
+def _last(steps: Sequence[int], holds: Callable[[int], bool]) -> int:
     """The last of ascending steps for which a condition holds that, once false, stays false; 0 if it never holds."""
     low, high = -1, len(steps)
     while high - low > 1:

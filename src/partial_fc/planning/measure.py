@@ -11,6 +11,7 @@ from ..files import read_json, write_json
 _WORKER = "partial_fc.planning.measure_rank"
 _MARK = f"{_WORKER}:"  # repeated here, since the worker imports MXNet; a test compares the two
 _TIMEOUT = 300  # seconds, for a number of ranks
+_LAST_LINES = 6
 
 
 def measure_machine(
@@ -47,4 +48,6 @@ def _measure(ranks: int) -> Dict[str, Any]:
         _, mark, card = line.partition(_MARK)
         if mark and not outcome.problem:
             return json.loads(card)
-    raise InputError(f"measuring with {ranks} ranks: {outcome.problem or 'the ranks reported nothing'}")
+    last = [line for line in (outcome.output + outcome.errors).splitlines() if line.strip(" -")][-_LAST_LINES:]
+    problem = outcome.problem or "the ranks reported nothing"
+    raise InputError("\n".join([f"measuring with {ranks} ranks: {problem}", *last]))

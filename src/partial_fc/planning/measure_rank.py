@@ -121,16 +121,15 @@ def _training_pass(
 
 def _layers_bandwidth(comm: Communicator, ctx: mx.Context) -> float:
     """Bytes per second of batch normalization, PReLU and sum, counted as network.py counts them."""
-    data = mx.sym.Variable("data")
-    symbol = data
+    channels, batch_size, width = 64, 8, 56
+    images = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(1, 1), num_filter=channels, no_bias=True, name="first")
+    symbol = images
     for layer in range(_DEEP):
         symbol = mx.sym.BatchNorm(symbol, fix_gamma=False, name=f"norm{layer}")
-        symbol = mx.sym.LeakyReLU(symbol, act_type="prelu", name=f"act{layer}") + data
-    channels, batch_size, width = 64, 8, 56
-    shape = batch_size, channels, width, width
-    work = network(fast_symbol(symbol, ctx), width, channels)
+        symbol = mx.sym.LeakyReLU(symbol, act_type="prelu", name=f"act{layer}") + images
+    work = network(fast_symbol(symbol, ctx), width)
     moved = sum(batch_size * each.moved + each.weight for each in work.operators)
-    return moved / _seconds(comm, _training_pass(symbol, shape, ctx, "float32"))
+    return moved / _seconds(comm, _training_pass(symbol, (batch_size, 3, width, width), ctx, "float32"))
 
 
 def _head_bandwidth(comm: Communicator, ctx: mx.Context) -> float:

@@ -49,16 +49,15 @@ class Network(NamedTuple):
     operators: List[Operator]
 
 
-def network(symbol: mx.sym.Symbol, image_size: int, channels: int = 3) -> Network:
+def network(symbol: mx.sym.Symbol, image_size: int) -> Network:
     """The work of a backbone.
 
     Args:
         symbol: as it will be bound, see `fast_symbol`.
         image_size: pixels in a row of its images.
-        channels: of these.
     """
     inner = symbol.get_internals()
-    shapes = dict(zip(inner.list_outputs(), inner.infer_shape(data=(1, channels, image_size, image_size))[1]))
+    shapes = dict(zip(inner.list_outputs(), inner.infer_shape(data=(1, 3, image_size, image_size))[1]))
     dtypes = dict(zip(inner.list_outputs(), inner.infer_type(data=np.float32)[1]))
     parameters = sum(math.prod(shapes[name]) for name in symbol.list_arguments() if name != "data")
     return Network(int(parameters), list(_operators(symbol, shapes, dtypes)))

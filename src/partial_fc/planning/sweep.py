@@ -1,6 +1,6 @@
 """One quantity varied: plans with sampling, with all classes and with the bank on the host, and where they cross."""
 
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
 
 from ..errors import InputError
 from .memory import LARGEST_ARRAY
@@ -33,7 +33,8 @@ def sweep(setting: Setting, quantity: str, values: Sequence[Value]) -> List[Row]
     """The rows for values of `gpus`, `identities` or `sample_ratio`."""
     rows = []
     for value in values:
-        varied = changed(setting, **{QUANTITIES[quantity]: value})
+        change: Dict[str, Any] = {QUANTITIES[quantity]: value}
+        varied = changed(setting, **change)
         whole, on_host = changed(varied, sample_ratio=1.0), changed(varied, bank="host")
         rows.append(Row(value, *map(_plan, (varied, whole, on_host))))
     return rows
