@@ -160,7 +160,7 @@ def _sweep(setting: "Setting", args: argparse.Namespace) -> int:
     rows = sweep(setting, what, steps(low, high, what))
     sentences = list(crossings(rows, what))
     value = [dict(value=row.value, **{name: _figures(getattr(row, name)) for name in LINES}) for row in rows]
-    lines = [*headline(setting), *table_lines(rows, what), *sentences]
+    lines = [*headline(setting, what), *table_lines(rows, what), *sentences]
     print_result(lines, json.dumps(dict(rows=value, crossings=sentences), indent=2), args.json)
     if args.plot:
         _draw(args.plot, rows, what, setting)
@@ -183,4 +183,5 @@ def _draw(path: str, rows: Sequence["Row"], what: str, setting: "Setting") -> No
     memory = {title: [(value, plan.memory / 2**30) for value, plan in line if plan] for title, line in plans.items()}
     capacity = max(plan.capacity for line in plans.values() for _, plan in line if plan) / 2**30
     with atomic_path(path) as unfinished:
-        draw_sweep(unfinished, what.replace("_", " "), rates, memory, capacity, "\n".join(headline(setting)))
+        label = "GPUs" if what == "gpus" else what.replace("_", " ")
+        draw_sweep(unfinished, label, rates, memory, capacity, "\n".join(headline(setting, what)))

@@ -12,16 +12,23 @@ MIB = 2**20
 LINES = {"sampled": "with sampling", "whole": "all classes", "on_host": "with sampling, bank on the host"}
 
 
-def headline(setting: "Setting") -> List[str]:
-    """The setting in two lines."""
-    config, cluster = setting.run.config, setting.cluster
-    what = f"{setting.run.num_classes:,} identities, {config.network}, {config.batch_size} images per rank, "
-    what += f"{setting.precision}, sample ratio {config.sample_ratio:g}, {config.optimizer}"
-    where = f"{cluster.ranks} x {setting.card.name}, {cluster.per_host} per host"
-    if cluster.ranks > cluster.per_host:
+def headline(setting: "Setting", varied: str = "") -> List[str]:
+    """The setting in two lines, without the quantity that a sweep varies."""
+    config, cluster, card = setting.run.config, setting.cluster, setting.card
+    what = {
+        "identities": f"{setting.run.num_classes:,} identities",
+        "network": config.network,
+        "batch": f"{config.batch_size} images per rank",
+        "precision": setting.precision,
+        "sample_ratio": f"sample ratio {config.sample_ratio:g}",
+        "optimizer": config.optimizer,
+    }
+    where = card.name if varied == "gpus" else f"{cluster.ranks} x {card.name}"
+    where += f", {cluster.per_host} per host"
+    if cluster.ranks > cluster.per_host or varied == "gpus":
         where += f", {cluster.gigabits:g} Gbit/s between hosts"
-    fitted = f"; fitted to {setting.card.calibrated}" if setting.card.calibrated else ""
-    return [what, f"on {where} ({setting.card.source}{fitted})"]
+    fitted = f"; fitted to {card.calibrated}" if card.calibrated else ""
+    return [", ".join(each for name, each in what.items() if name != varied), f"on {where} ({card.source}{fitted})"]
 
 
 def plan_lines(plan: "Plan") -> Iterator[str]:

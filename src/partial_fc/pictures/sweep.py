@@ -29,9 +29,25 @@ def draw_sweep(
         for number, (name, points) in enumerate(lines.items()):
             if points:
                 panel.plot(*zip(*points), "o-", markersize=4, linewidth=3 - number, label=name)
-        panel.set(xscale="log", yscale="log", xlabel=label, title=title)
-        panel.grid(alpha=0.3, which="both")
-    panels[1].axhline(capacity, color="gray", linestyle=":", label="of the card")
+        panel.set(xscale="log", xlabel=label, title=title)
+        ticks = sorted({value for points in memory.values() for value, _ in points})
+        panel.set_xticks(ticks, [_short(value) for value in ticks])
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+    panels[0].set_yscale("log")
+    panels[0].yaxis.set_major_formatter(lambda value, _: _short(value))
+    panels[0].yaxis.set_minor_formatter(lambda value, _: _short(value) if f"{value:e}"[0] in "25" else "")
+    most = max(size for points in memory.values() for _, size in points)
+    panels[1].axhline(capacity, color="gray", linestyle=":", label=f"of the card: {capacity:.0f}")
+    panels[1].set_ylim(0, max(1.1 * most, min(1.1 * capacity, 3 * most)))
     panels[1].legend(fontsize=8)
     figure.supxlabel(assumptions, fontsize=8, color="dimgray")
     figure.savefig(path, format="png")
+
+
+def _short(value: float) -> str:
+    """A number as people say it: 0.1, 64, 20k, 5M."""
+    for size, unit in ((10**6, "M"), (10**4, "k")):
+        if value >= size:
+            return f"{value / (10**6 if unit == 'M' else 1000):g}{unit}"
+    return f"{value:g}"
