@@ -52,8 +52,8 @@ class Program(NamedTuple):
 # momentum. arcface_torch: partial_fc.py; autograd keeps the input of each step of the margin. Its update of momentum
 # and centers is dense: all local classes are moved, not the chosen ones alone.
 PROGRAMS = {
-    "PFC": Program(3, 5, HeadWork(100, 25, 0, "float32"), HeadWork(100, 35, 0, "float32")),
-    "arcface_torch": Program(11.6, 7, HeadWork(120, 23, 0, "float32"), HeadWork(120, 31, 3, "float32")),
+    "PFC": Program(3, 5, HeadWork(100, 25, product="float32"), HeadWork(100, 25, 10, product="float32")),
+    "arcface_torch": Program(11.6, 7, HeadWork(120, 23, product="float32"), HeadWork(120, 23, 8, 3, "float32")),
 }
 
 

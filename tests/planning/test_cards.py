@@ -21,7 +21,7 @@ def test_every_card_has_a_source_and_more_than_nothing():
     assert set(CARDS) == {"2080ti", "v100-16", "v100-32", "a100-40", "a100-80", "3090", "t4", "cpu"}
     for name, card in CARDS.items():
         assert find_card(name, 8) is card and card.source
-        assert min(*card.products.values(), card.bandwidth, card.layers) > 0
+        assert min(*card.products.values(), card.bandwidth, *card.layers.values(), card.stream) > 0
         assert set(card.products) == set(card.convolutions)
 
 
@@ -53,8 +53,8 @@ def test_a_wrong_field_is_named(change, message, tmp_path):
 
 def test_a_missing_field_is_named(tmp_path):
     values = card_values()
-    del values["layers"]
-    with pytest.raises(InputError, match="card.json: the card lacks layers"):
+    del values["stream"]
+    with pytest.raises(InputError, match="card.json: the card lacks stream"):
         find_card(stored(tmp_path, values), 8)
     with pytest.raises(InputError, match="a card is an object"):
         find_card(stored(tmp_path, [3]), 8)

@@ -70,9 +70,8 @@ def test_other_numbers_of_ranks_stay(tmp_path, monkeypatch):
     old = [dict(dataclasses.asdict(CARDS["cpu"]), ranks=ranks, memory=1) for ranks in (1, 2)]
     path.write_text(json.dumps(old))
     new = dict(old[0], ranks=1, memory=7)
-    monkeypatch.setattr(
-        measure, "run", lambda command, timeout: Outcome(None, f"noise\n{measure._MARK} {json.dumps(new)}\n", "")
-    )
+    outcome = Outcome(None, f"noise\n{measure._MARK} {json.dumps(new)}\n", "")
+    monkeypatch.setattr(measure, "run", lambda command, timeout: outcome)
     measure.measure_machine([1], str(path))
     assert [(card["ranks"], card["memory"]) for card in json.loads(path.read_text())] == [(1, 7), (2, 1)]
 

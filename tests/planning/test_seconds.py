@@ -17,7 +17,8 @@ CARD = dataclasses.replace(
     products={"float32": 1e12, "float16": 4e12},
     convolutions={"float32": {"28": 1e12}, "float16": {"28": 4e12}},
     bandwidth=1e11,
-    layers=1e11,
+    layers={"float32": 1e11, "float16": 1e11},
+    stream=1e11,
     links=dict.fromkeys(KINDS, (1e-3, 1e9)),
     host_link=1e9,
     launch=0,
@@ -53,7 +54,7 @@ def test_a_ring():
 def test_the_backbone_is_bound_by_products_or_by_memory():
     convolution, norm = 2 * 6e9 / 1e12, (2 * 4e8 + 1e8) / 1e11
     assert backbone_seconds(WORK, 2, CARD, "float32") == pytest.approx(convolution + norm)
-    slow = dataclasses.replace(CARD, layers=1e6)
+    slow = dataclasses.replace(CARD, layers={"float32": 1e6}, stream=1e6)
     assert backbone_seconds(WORK, 2, slow, "float32") == pytest.approx(2 + 900)
     assert backbone_seconds(WORK, 2, dataclasses.replace(CARD, launch=1.0), "float32") == pytest.approx(6.021)
 
@@ -122,8 +123,9 @@ def test_expected_rows(classes, ratio, ranks, batch, expected):
 
 def test_our_head_moves_more_where_it_chooses_or_rounds():
     whole, sampled = (our_head(run_of("--sample-ratio", ratio), "float32") for ratio in ("1", "0.1"))
-    assert (whole.row_passes, sampled.row_passes, whole.logit_bytes) == (21, 31, 12)
+    assert (whole.row_passes, sampled.row_passes, whole.logit_bytes) == (21, 21, 12)
+    assert (whole.chosen_passes, sampled.chosen_passes) == (0, 10)
     assert our_head(run_of(), "float16") == HeadWork(32, 24)
     adamw = our_head(run_of("--sample-ratio", "0.1", "--set", "center_optimizer=adamw"), "float32")
-    assert adamw.row_passes == 5 + 11 + 9 + 2 + 6 + 6
+    assert (adamw.row_passes, adamw.chosen_passes) == (5 + 11 + 9, 2 + 6 + 6)
     assert our_head(run_of("--set", "freeze_centers=true"), "float32").row_passes == 16

@@ -63,7 +63,9 @@ def card_lines(card: Dict[str, Any]) -> Iterator[str]:
             f"{float(each) / 1e9:.0f} at {width}" for width, each in card["convolutions"][precision].items()
         )
         yield f"  {precision}: products {rate / 1e9:.0f} GFLOP/s; convolutions {widths} pixels"
-    yield f"  memory {card['bandwidth'] / 1e9:.1f} GB/s in the head, {card['layers'] / 1e9:.1f} in the backbone"
+    moved = [card["bandwidth"], card["layers"]["float32"], card["stream"]]
+    head, backbone, stream = (f"{each / 1e9:.1f}" for each in moved)
+    yield f"  memory, GB/s: {head} in the head, {backbone} in the backbone, {stream} where no cache helps"
     if card["ranks"] > 1:
         links = (f"{name.replace('_', '-')} {beta / 1e9:.2f}" for name, (_, beta) in card["links"].items())
         yield f"  collectives, GB/s: {', '.join(links)}"

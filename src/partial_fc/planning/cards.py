@@ -41,8 +41,9 @@ class Card:
             cuDNN and cuBLAS, buffers of NCCL.
         products: FLOP/s of matrix products by precision.
         convolutions: FLOP/s by precision, and by pixels in a row of the output where layers differ.
-        bandwidth: bytes per second that elementwise operators of the head move.
-        layers: bytes per second that elementwise operators of the backbone move.
+        bandwidth: bytes per second that elementwise operators of the head move, block by block.
+        layers: bytes per second that elementwise operators of the backbone move, by precision.
+        stream: bytes per second of what no cache holds: parameters, and centers that are chosen and stored.
         links: by collective, `all_gather`, `reduce_scatter` and `all_reduce`, the seconds of a message from rank to
             rank of a host, and bytes per second.
         host_link: bytes per second between the device and host memory, 0 where they are the same.
@@ -61,7 +62,8 @@ class Card:
     products: Mapping[str, float]
     convolutions: Mapping[str, Mapping[str, float]]
     bandwidth: float
-    layers: float
+    layers: Mapping[str, float]
+    stream: float
     links: Mapping[str, Sequence[float]]
     host_link: float
     launch: float = 0.0
@@ -101,7 +103,8 @@ def _gpu(
         {key: peak * _OF_PRODUCTS[key] for key, peak in peaks.items()},
         {key: {"28": peak * _OF_CONVOLUTIONS[key] * fitted} for key, peak in peaks.items()},
         gigabytes * _GIGA * _OF_HEAD,
-        gigabytes * _GIGA * _OF_LAYERS,
+        dict.fromkeys(peaks, gigabytes * _GIGA * _OF_LAYERS),
+        gigabytes * _GIGA * _OF_HEAD,
         dict.fromkeys(_KINDS, (_LATENCY, link * _GIGA * _OF_LINKS)),
         host_link * _GIGA * _OF_LINKS,
         _LAUNCH,
@@ -144,6 +147,7 @@ _TABLE = [
         {"float32": 105e9, "bfloat16": 205e9},
         {"float32": {"28": 145e9}, "bfloat16": {"28": 300e9}},
         14e9,
+        {"float32": 14e9, "bfloat16": 14e9},
         14e9,
         dict.fromkeys(_KINDS, (0.5e-3, 1e9)),
         0,
@@ -200,8 +204,9 @@ def _card(path: str, values: Any) -> Card:
         raise InputError(f"{path}: the card lacks {', '.join(missing)}")
     for key, value in values.items():
         _check(path, key, value)
-    if set(values["products"]) != set(values["convolutions"]):
-        raise InputError(f"{path}: convolutions: not of the precisions of products, {', '.join(values['products'])}")
+    for key in ("convolutions", "layers"):
+        if set(values[key]) != set(values["products"]):
+            raise InputError(f"{path}: {key}: not of the precisions of products, {', '.join(values['products'])}")
     return Card(**values)
 
 
@@ -215,7 +220,7 @@ def _check(path: str, key: str, value: Any) -> None:
         wrong = wrong or not all(width.isdecimal() and int(width) for rates in value.values() for width in rates)
     if wrong:
         raise InputError(f"{path}: {key}: not of the form of {json.dumps(example)}")
-    if key in ("products", "convolutions", "bandwidth", "layers", "links") and 0 in _rates(value):
+    if key in ("products", "convolutions", "bandwidth", "layers", "stream", "links") and 0 in _rates(value):
         raise InputError(f"{path}: {key}: must be above 0")
 
 

@@ -57,7 +57,8 @@ def measure(comm: Communicator, ctx: mx.Context) -> Card:
         products,
         convolutions,
         _head_bandwidth(comm, ctx),
-        _layers_bandwidth(comm, ctx),
+        {precision: _layers_bandwidth(comm, ctx, precision) for precision in products},
+        _stream(comm, ctx),
         _links(comm, ctx),
         _host_link(comm, ctx) if on_gpu else 0,
         overlaps=on_gpu,
@@ -119,17 +120,30 @@ def _training_pass(
     return run
 
 
-def _layers_bandwidth(comm: Communicator, ctx: mx.Context) -> float:
+def _layers_bandwidth(comm: Communicator, ctx: mx.Context, precision: str) -> float:
     """Bytes per second of batch normalization, PReLU and sum, counted as network.py counts them."""
-    channels, batch_size, width = 64, 8, 56
+    channels, batch_size, width = 64, 4, 112
     images = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(1, 1), num_filter=channels, no_bias=True, name="first")
     symbol = images
     for layer in range(_DEEP):
         symbol = mx.sym.BatchNorm(symbol, fix_gamma=False, name=f"norm{layer}")
         symbol = mx.sym.LeakyReLU(symbol, act_type="prelu", name=f"act{layer}") + images
-    work = network(fast_symbol(symbol, ctx), width)
+    work = network(fast_symbol(symbol, ctx, precision), width)
     moved = sum(batch_size * each.moved + each.weight for each in work.operators)
-    return moved / _seconds(comm, _training_pass(symbol, (batch_size, 3, width, width), ctx, "float32"))
+    return moved / _seconds(comm, _training_pass(symbol, (batch_size, 3, width, width), ctx, precision))
+
+
+def _stream(comm: Communicator, ctx: mx.Context) -> float:
+    """Bytes per second of taking and storing every eighth row of an array that no cache holds: 4 passes over these."""
+    bank = mx.nd.zeros((_BLOCK * _BLOCKS, _EMBEDDING_SIZE), ctx=ctx)
+    rows = mx.nd.arange(0, len(bank), 8, ctx=ctx, dtype="int64")
+    chosen = mx.nd.empty((len(rows), _EMBEDDING_SIZE), ctx=ctx)
+
+    def run() -> None:
+        mx.nd.take(bank, rows, out=chosen)
+        bank[rows] = chosen
+
+    return 4 * 4 * chosen.size / _seconds(comm, run)
 
 
 def _head_bandwidth(comm: Communicator, ctx: mx.Context) -> float:

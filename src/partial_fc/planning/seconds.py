@@ -4,7 +4,8 @@ Symbols as in docs/design.md: S ranks, b images per rank, B = S b, N classes, C 
 center. Every part is FLOPs / rate, or bytes / bandwidth, whichever takes longer (the roofline, Williams et al. 2009,
 doi 10.1145/1498765.1498785):
 
-    backbone      over its operators: max(6 b multiply-adds / convolutions, b bytes / layers), see network.py
+    backbone      over its operators: max(6 b multiply-adds / convolutions, b bytes / layers + weights / stream),
+                  see network.py
     products      3 products of 2 B C D FLOP each: logits, gradient of the embeddings, gradient of the centers
     softmax       `logit_bytes` per logit, B C of them
     centers       `row_passes` passes over C D numbers: to unit length, back through the norm, the update, and where
@@ -37,13 +38,15 @@ class HeadWork(NamedTuple):
 
     Attributes:
         logit_bytes: read or written per logit.
-        row_passes: reads or writes of float32 arrays (C, D).
+        row_passes: reads or writes of float32 arrays (C, D), block by block.
+        chosen_passes: the same of rows that are taken from all centers, or stored there.
         dense_passes: the same of arrays (num_local, D).
         product: precision of the products; empty: that of the run.
     """
 
     logit_bytes: float
     row_passes: float
+    chosen_passes: float = 0.0
     dense_passes: float = 0.0
     product: str = ""
 
@@ -58,11 +61,10 @@ def our_head(run: Run, precision: str) -> HeadWork:
     config = run.config
     states = len(OPTIMIZERS[config.center_optimizer].states)
     passes = 5 + 11 + (0 if config.freeze_centers else _SGD_PASSES if states == 1 else _ADAMW_PASSES)
-    if config.sample_ratio < 1:
-        passes += 2 + 2 * (1 + states) + 2 * (1 + states)
+    chosen = 2 + 2 * (1 + states) + 2 * (1 + states) if config.sample_ratio < 1 else 0
     if precision == "float32":
-        return HeadWork(3 * 4, passes)
-    return HeadWork(6 + 3 * 4 + 8 + 6, passes + 3)
+        return HeadWork(3 * 4, passes, chosen)
+    return HeadWork(6 + 3 * 4 + 8 + 6, passes + 3, chosen)
 
 
 class Part(NamedTuple):
@@ -98,14 +100,15 @@ def update_parts(
     numbers = chosen * numbers_per_class(config)
     whole = backbone_seconds(work, batch, card, precision)
     forward, backward = whole / 3, 2 * whole / 3
-    centers = 4 * (head.row_passes * numbers + head.dense_passes * num_local_of(run, ranks) * numbers_per_class(config))
+    dense = head.dense_passes * num_local_of(run, ranks) * numbers_per_class(config)
+    centers = 4 * (head.row_passes * numbers + dense) / card.bandwidth + 4 * head.chosen_passes * numbers / card.stream
     parts = dict(
         forward=forward,
         backward=backward,
         products=_products(total, chosen * config.sub_centers, config.embedding_size, card, head.product or precision),
         softmax=head.logit_bytes * total * chosen * config.sub_centers / card.bandwidth,
-        centers=centers / card.bandwidth,
-        optimizer=4 * _passes(config.optimizer) * work.parameters / card.layers,
+        centers=centers,
+        optimizer=4 * _passes(config.optimizer) * work.parameters / card.stream,
     )
     computed = {name: Part(seconds, seconds) for name, seconds in parts.items()}
     computed.update(_collectives(run, work, cluster, card, parts))
@@ -133,11 +136,9 @@ def backbone_seconds(work: Network, batch_size: int, card: Card, precision: str)
     """Seconds of the forward and backward pass of `batch_size` images: the sum of the rooflines of the operators."""
     seconds = 0.0
     for each in work.operators:
-        moved = (batch_size * each.moved + each.weight) / card.layers
-        computed = 0.0
-        if each.flops:
-            rate = card.convolution(precision if each.is_low else "float32", each.width, each.channels)
-            computed = batch_size * each.flops / rate
+        own = precision if each.is_low else "float32"
+        moved = batch_size * each.moved / card.layers[own] + each.weight / card.stream
+        computed = batch_size * each.flops / card.convolution(own, each.width, each.channels)
         seconds += max(moved, computed) + 3 * card.launch
     return seconds
 
