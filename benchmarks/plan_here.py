@@ -34,7 +34,7 @@ STEPS = [
 _IMAGES = 8  # per rank, of a whole update
 RANKS = (1, 2, 3)
 PRECISIONS = ("float32", "bfloat16")
-_OF_HEAD = ("products", "softmax", "centers", "gather embeddings", "gather log-sum-exp", "scatter gradient")
+_OF_HEAD = ("products", "softmax", "casts", "centers", "gather embeddings", "gather log-sum-exp", "scatter gradient")
 _MEMORY_OF_HEAD = ("centers", "center_state", "rows", "logits", "unit_centers", "embeddings", "libraries")
 _MIB = 2**20
 

@@ -62,6 +62,8 @@ def test_the_backbone_is_bound_by_products_or_by_memory():
 def test_parts_by_hand():
     parts = parts_of("--batch-size", "64")
     total, chosen, size = 256, 250_000, 512
+    low = parts_of("--batch-size", "64", precision="float16", head=HeadWork(8, 10, cast_bytes=12))
+    assert low["casts"].seconds == pytest.approx(12 * chosen * (total + size) / 1e11) and "casts" not in parts
     assert parts["products"].seconds == pytest.approx(3 * 2 * total * chosen * size / 1e12)
     assert parts["softmax"].seconds == pytest.approx(8 * total * chosen / 1e11)
     assert parts["centers"].seconds == pytest.approx(4 * 10 * chosen * size / 1e11)
@@ -125,7 +127,7 @@ def test_our_head_moves_more_where_it_chooses_or_rounds():
     whole, sampled = (our_head(run_of("--sample-ratio", ratio), "float32") for ratio in ("1", "0.1"))
     assert (whole.row_passes, sampled.row_passes, whole.logit_bytes) == (21, 21, 12)
     assert (whole.chosen_passes, sampled.chosen_passes) == (0, 10)
-    assert our_head(run_of(), "float16") == HeadWork(32, 24)
+    assert our_head(run_of(), "float16") == HeadWork(20, 21, cast_bytes=12)
     adamw = our_head(run_of("--sample-ratio", "0.1", "--set", "center_optimizer=adamw"), "float32")
     assert (adamw.row_passes, adamw.chosen_passes) == (5 + 11 + 9, 2 + 6 + 6)
     assert our_head(run_of("--set", "freeze_centers=true"), "float32").row_passes == 16

@@ -8,6 +8,7 @@ doi 10.1145/1498765.1498785):
                   see network.py
     products      3 products of 2 B C D FLOP each: logits, gradient of the embeddings, gradient of the centers
     softmax       `logit_bytes` per logit, B C of them
+    casts         `cast_bytes` per logit and per number of the chosen centers, in low precision
     centers       `row_passes` passes over C D numbers: to unit length, back through the norm, the update, and where
                   rows are chosen, reading and storing them
     optimizer     5 passes over the parameters (momentum), 9 (AdamW)
@@ -41,6 +42,7 @@ class HeadWork(NamedTuple):
         row_passes: reads or writes of float32 arrays (C, D), block by block.
         chosen_passes: the same of rows that are taken from all centers, or stored there.
         dense_passes: the same of arrays (num_local, D).
+        cast_bytes: read or written per logit, and per number of the chosen centers, to widen and to round them.
         product: precision of the products; empty: that of the run.
     """
 
@@ -48,6 +50,7 @@ class HeadWork(NamedTuple):
     row_passes: float
     chosen_passes: float = 0.0
     dense_passes: float = 0.0
+    cast_bytes: float = 0.0
     product: str = ""
 
 
@@ -56,7 +59,8 @@ def our_head(run: Run, precision: str) -> HeadWork:
 
     Unit centers 5 passes (`l2_normalize`: square, sum, scale), the gradient through the norm 11
     (`l2_normalize_backward`), the update 5 or 9; chosen rows are taken (weight twice, state once) and stored. The
-    softmax in place and its sum are 3 passes of float32; in low precision, logits are widened and rounded, too.
+    softmax in place and its sum are 3 passes of float32. In low precision the probabilities are scaled, and logits and
+    rows are once rounded (4 bytes to 2) and once widened.
     """
     config = run.config
     states = len(OPTIMIZERS[config.center_optimizer].states)
@@ -64,7 +68,7 @@ def our_head(run: Run, precision: str) -> HeadWork:
     chosen = 2 + 2 * (1 + states) + 2 * (1 + states) if config.sample_ratio < 1 else 0
     if precision == "float32":
         return HeadWork(3 * 4, passes, chosen)
-    return HeadWork(6 + 3 * 4 + 8 + 6, passes + 3, chosen)
+    return HeadWork(3 * 4 + 8, passes, chosen, cast_bytes=12)
 
 
 class Part(NamedTuple):
@@ -98,6 +102,7 @@ def update_parts(
     batch, total = config.batch_size, config.batch_size * ranks
     chosen = expected_rows(run, ranks)
     numbers = chosen * numbers_per_class(config)
+    logits = total * chosen * config.sub_centers
     whole = backbone_seconds(work, batch, card, precision)
     forward, backward = whole / 3, 2 * whole / 3
     dense = head.dense_passes * num_local_of(run, ranks) * numbers_per_class(config)
@@ -106,11 +111,12 @@ def update_parts(
         forward=forward,
         backward=backward,
         products=_products(total, chosen * config.sub_centers, config.embedding_size, card, head.product or precision),
-        softmax=head.logit_bytes * total * chosen * config.sub_centers / card.bandwidth,
+        softmax=head.logit_bytes * logits / card.bandwidth,
+        casts=head.cast_bytes * (logits + numbers) / card.layers[precision],
         centers=centers,
         optimizer=4 * _passes(config.optimizer) * work.parameters / card.stream,
     )
-    computed = {name: Part(seconds, seconds) for name, seconds in parts.items()}
+    computed = {name: Part(seconds, seconds) for name, seconds in parts.items() if seconds}
     computed.update(_collectives(run, work, cluster, card, parts))
     if on_host(run, ranks) and card.host_link:
         computed["host bank"] = _host_bank(run, numbers, computed, card)
