@@ -53,7 +53,7 @@ class Program(NamedTuple):
 # and centers is dense: all local classes are moved, not the chosen ones alone.
 PROGRAMS = {
     "PFC": Program(3, 5, HeadWork(100, 25, product="float32"), HeadWork(100, 25, 10, product="float32")),
-    "arcface_torch": Program(11.6, 7, HeadWork(120, 23, product="float32"), HeadWork(120, 23, 8, 3, "float32")),
+    "arcface_torch": Program(11.6, 7, HeadWork(120, 23, product="float32"), HeadWork(120, 23, 8, 3, product="float32")),
 }
 
 

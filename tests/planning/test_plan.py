@@ -140,7 +140,8 @@ def test_crossings_follow_from_the_rows():
         Row(8, FakePlan(70, False, "the network"), FakePlan(20, fits=False), FakePlan(60)),
     ]
     found = list(crossings(rows, "identities"))
-    assert "Sampling starts to pay at 2 identities: 1.50 times the images per second of all classes." in found
+    assert "Sampling starts to pay at 2 identities: 1.50 times the images per second." in found
+    assert "4 identities, the first value of the table: 2.00 times" in next(crossings(rows[2:], "identities"))
     assert "All classes: the cards hold the run at 1 to 1 identities, and at no other value of the table." in found
     assert "From 4 identities on, with sampling, the network takes the most time, 60% there." in found
     assert any(each.startswith("The bank on the host wins at 8 identities") and "60 images" in each for each in found)

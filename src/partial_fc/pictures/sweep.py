@@ -1,8 +1,11 @@
 """The picture of a sweep: throughput and memory over one quantity."""
 
+import textwrap
 from typing import Mapping, Sequence, Tuple
 
 from matplotlib.figure import Figure
+
+_COLUMNS = 130  # of the text below the picture
 
 Line = Sequence[Tuple[float, float]]
 
@@ -41,8 +44,12 @@ def draw_sweep(
     panels[1].axhline(capacity, color="gray", linestyle=":", label=f"of the card: {capacity:.0f}")
     panels[1].set_ylim(0, max(1.1 * most, min(1.1 * capacity, 3 * most)))
     panels[1].legend(fontsize=8)
-    figure.supxlabel(assumptions, fontsize=8, color="dimgray")
+    figure.supxlabel("\n".join(map(_wrapped, assumptions.split("\n"))), fontsize=8, color="dimgray")
     figure.savefig(path, format="png")
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, _COLUMNS)
 
 
 def _short(value: float) -> str:

@@ -64,10 +64,12 @@ def crossings(rows: Sequence[Row], quantity: str) -> Iterator[str]:
     def first(condition: Callable[[Row], Any]) -> Optional[Row]:
         return next((row for row in rows if condition(row)), None)
 
-    pays = first(lambda row: row.sampled and (not row.whole or row.sampled.rate >= _PAYS * row.whole.rate))
-    if pays and pays.sampled and quantity != "sample_ratio":
-        gain = f"{pays.sampled.rate / pays.whole.rate:.2f} times" if pays.whole else "which could not run otherwise"
-        yield f"Sampling starts to pay at {pays.value:,} {unit}: {gain} the images per second of all classes."
+    gains = [(row, row.sampled.rate / row.whole.rate) for row in rows if row.sampled and row.whole]
+    pays = next(((row, gain) for row, gain in gains if gain >= _PAYS), None)
+    if pays and quantity != "sample_ratio":
+        row, gain = pays
+        at_once = ", the first value of the table" if row is rows[0] else ""
+        yield f"Sampling starts to pay at {row.value:,} {unit}{at_once}: {gain:.2f} times the images per second."
     for name, title in (("whole", "All classes"), ("sampled", "Sampling"), ("on_host", "The bank on the host")):
         held = [row.value for row in rows if _fits(getattr(row, name))]
         if held and len(held) < len(rows):
