@@ -35,7 +35,7 @@ _IMAGES = 8  # per rank, of a whole update
 RANKS = (1, 2, 3)
 PRECISIONS = ("float32", "bfloat16")
 _OF_HEAD = ("products", "softmax", "casts", "centers", "gather embeddings", "gather log-sum-exp", "scatter gradient")
-_MEMORY_OF_HEAD = ("centers", "center_state", "rows", "logits", "unit_centers", "embeddings", "libraries")
+_ARRAYS = ("centers", "center_state", "rows", "logits", "unit_centers", "embeddings")  # of the head
 _MIB = 2**20
 
 
@@ -44,11 +44,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     arguments = parser("plan_here", "Compare predictions with measurements on this machine.", runs=5)
     arguments.add_argument("--only", choices=("head", "step"), help="measure only these (default: both)")
     args = arguments.parse_args(argv)
-    cases = [measure(case, args.runs) for case in _cases(args.only)]
-    print_table(_HEADER, map(_cells, cases))
+    cases: List[Dict[str, Any]] = []
+    print_table(_HEADER, _rows(args.only, args.runs, cases))
     if args.json:
         write_json(args.json, cases)
     return 0
+
+
+def _rows(only: Optional[str], runs: int, cases: List[Dict[str, Any]]) -> Iterator[List[str]]:
+    """Rows of the table, each as soon as it is measured; the cases are added to the list."""
+    for case in _cases(only):
+        cases.append(measure(case, runs))
+        yield _cells(cases[-1])
 
 
 def _cases(only: Optional[str]) -> Iterator[Dict[str, Any]]:
@@ -66,8 +73,9 @@ def measure(case: Dict[str, Any], runs: int) -> Dict[str, Any]:
     measured = on_ranks("benchmarks.plan_worker", dict(case=case, runs=runs), ranks=case["ranks"])
     whole = "network" in case
     parts = {name: part for name, part in plan.parts.items() if whole or name in _OF_HEAD}
-    memory = sum(size for name, size in plan.device.items() if whole or name in _MEMORY_OF_HEAD)
-    return dict(case, predicted_seconds=total_seconds(parts), predicted_mib=memory / _MIB, **measured)
+    arrays = sum(size for name, size in plan.device.items() if name != "libraries" and (whole or name in _ARRAYS))
+    memory = arrays / _MIB + find_card(HERE, case["ranks"]).context
+    return dict(case, predicted_seconds=total_seconds(parts), predicted_mib=memory, **measured)
 
 
 def predict(case: Dict[str, Any]) -> Plan:

@@ -15,6 +15,7 @@ from ..head.optimizer import CenterSGD
 from ..head.products import Products
 from ..head.workspace import Workspace
 from .cards import Card
+from .memory import own_memory
 from .network import network
 
 MARK = "partial_fc.planning.measure_rank:"
@@ -41,6 +42,7 @@ def main() -> None:
 def measure(comm: Communicator, ctx: mx.Context) -> Card:
     """The card of this rank; all ranks must call it at once."""
     on_gpu = ctx.device_type == "gpu"
+    context = 0 if on_gpu else own_memory("VmRSS") / 2**20
     products: Dict[str, float] = {}
     convolutions: Dict[str, Dict[str, float]] = {}
     for precision in ("float32", "float16" if on_gpu else "bfloat16"):
@@ -53,7 +55,7 @@ def measure(comm: Communicator, ctx: mx.Context) -> Card:
         f"measured on {comm.world_size} ranks",
         ctx.device_type,
         mx.context.gpu_memory_info(ctx.device_id)[0] / 2**20 if on_gpu else 0,
-        0,
+        context,
         products,
         convolutions,
         _head_bandwidth(comm, ctx),

@@ -265,10 +265,10 @@ def available_memory() -> int:
     return available
 
 
-def own_memory() -> int:
-    """Bytes of memory that this process has taken, without the files that it has mapped."""
+def own_memory(kind: str = "RssAnon") -> int:
+    """Bytes of memory that this process has taken, by default without files that it has mapped; `VmRSS`: with them."""
     words = _read("/proc/self", "status").split()
-    return 1024 * int(words[words.index("RssAnon:") + 1])
+    return 1024 * int(words[words.index(f"{kind}:") + 1])
 
 
 def _read(folder: str, name: str) -> str:
