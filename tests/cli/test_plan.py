@@ -1,13 +1,17 @@
 import json
+import multiprocessing
 import re
+from concurrent.futures import ProcessPoolExecutor
 
 import mxnet as mx
+import numpy as np
 import pytest
 
 from partial_fc.cli.main import main
 from partial_fc.cli.plan_setting import quantity
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.config import Run
+from partial_fc.data.batches import Batch
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.errors import WRONG_INPUT, InputError
 from partial_fc.planning import memory, plan
@@ -79,26 +83,34 @@ def test_wrong_arguments_are_one_error(arguments, message, capsys):
     assert printed.startswith("error: ") and message in printed and printed.count("\n") == 1
 
 
-def start(num_classes, free, monkeypatch):
-    """Start the trainer's run, on one rank; the module is built for real."""
-    monkeypatch.setattr(memory, "available_memory", lambda: free)
+def run_of(num_classes):
     arguments = "--dataset", "100w", "--network", "demo", "--set", f"num_classes={num_classes}", "--sample-ratio", "0.1"
-    config = from_command_line([*arguments, "--batch-size", "8"])
-    return build(Run(config, "models", num_classes), Communicator(), mx.cpu())
+    return Run(from_command_line([*arguments, "--batch-size", "8"]), "models", num_classes)
 
 
-def test_the_largest_run_starts_and_one_step_more_is_refused_with_the_same_numbers(capsys, monkeypatch, tmp_path):
+def peak_of_updates(num_classes):
+    """Bytes that a run has taken at most after two updates, with all libraries; for a process of its own."""
+    module = build(run_of(num_classes), Communicator(), mx.cpu())
+    images, labels = np.zeros((8, 112, 112, 3), np.uint8), np.arange(8)
+    for number in range(2):
+        module.update(Batch(images, labels, labels), number, 0.1, 0.1)
+    mx.nd.waitall()
+    return memory.own_memory("VmHWM")
+
+
+def test_the_largest_run_runs_and_one_step_more_is_refused_with_the_same_numbers(capsys, monkeypatch, tmp_path):
     free = GIB
-    monkeypatch.setattr(plan, "available_memory", lambda: free)
+    for module in (plan, memory):
+        monkeypatch.setattr(module, "available_memory", lambda: free)
     monkeypatch.setattr(memory, "own_memory", lambda: 0)
     asked = "--gpu", "cpu", "--gpus", "1", "--batch-size", "8", "--sample-ratio", "0.1", "--precision", "float32"
     path = tmp_path / "fit.json"
     lines = lines_of(capsys, *asked, "--fit", "--json", str(path))
     found = json.loads(path.read_text())
-    module = start(found["identities"], free, monkeypatch)
-    assert module.head.bank.num_local == found["identities"]
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        assert process.submit(peak_of_updates, found["identities"]).result() < free
     with pytest.raises(InputError) as refused:
-        start(found["next_identities"], free, monkeypatch)
+        build(run_of(found["next_identities"]), Communicator(), mx.cpu())
     (line,) = [line for line in lines if line.startswith("one step more")]
     need = re.search(r"1 ranks need .* each\)", line)[0]
     assert need in str(refused.value)

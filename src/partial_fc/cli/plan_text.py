@@ -82,9 +82,11 @@ def need(setting: "Setting", num_classes: int) -> str:
         plan = make_plan(changed(setting, num_classes=num_classes))
     except InputError as error:
         return str(error)
-    local = min(setting.cluster.ranks, setting.cluster.per_host)
-    ranks, place = (local, "this host") if setting.card.device == "cpu" else (1, f"a {setting.card.name}")
-    return described_need(by_purpose(plan.device), ranks, place)
+    if setting.card.device == "cpu":
+        local = min(setting.cluster.ranks, setting.cluster.per_host)
+        return described_need(by_purpose(plan.device), local, "this host")
+    need = described_need(by_purpose(plan.device), 1, f"a {setting.card.name}")
+    return f"{need}, and {setting.card.context / 1024:.2f} GiB for the context"
 
 
 def table_lines(rows: Sequence["Row"], what: str) -> Iterator[str]:

@@ -38,8 +38,8 @@ class Card:
         device: `gpu` or `cpu`.
         memory: MiB on the card, as nvidia-smi shows them; 0: the free memory of this host counts.
         context: MiB that nvidia-smi counts beyond the arrays of training: the CUDA context, the code and workspace of
-            cuDNN and cuBLAS, buffers of NCCL. Of a CPU, what a rank takes that has loaded the libraries; the trainer counts
-            with more, see `memory_parts`.
+            cuDNN and cuBLAS, buffers of NCCL. Of a CPU, what a rank takes that has loaded the libraries, for which the
+            trainer allows more, see `memory_parts`.
         products: FLOP/s of matrix products by precision.
         convolutions: FLOP/s by precision, and by pixels in a row of the output where layers differ.
         bandwidth: bytes per second that elementwise operators of the head move, block by block.
