@@ -186,7 +186,7 @@ def _memory(row: Published, setting: Setting) -> float:
     """MiB: backbone, centers and momentum as ours, and what the published head keeps in place of ours."""
     run, program = setting.run, PROGRAMS[row.source]
     parts = memory_parts(run, setting.symbol, row.ranks, mx.gpu(0), row.precision)
-    kept = sum(size for name, size in parts.items() if name not in ("logits", "unit_centers", "libraries"))
+    kept: float = sum(size for name, size in parts.items() if name not in ("logits", "unit_centers", "libraries"))
     chosen, total = chosen_rows(run, row.ranks), row.ranks * row.batch_size
     kept += 4 * chosen * (program.logit_arrays * total + program.row_arrays * run.config.embedding_size)
     return setting.card.context + kept / _MIB

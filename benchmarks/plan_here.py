@@ -21,13 +21,13 @@ from partial_fc.symbol import get_symbol
 from .measure import on_ranks, parser, print_table, write_json
 
 # Sizes of the head by classes and ratio: with 10 million, centers of size 128 are what this machine holds.
-HEADS = [
+HEADS: List[Dict[str, Any]] = [
     dict(num_classes=50_000, sample_ratio=1.0, embedding_size=512, global_batch_size=1024),
     dict(num_classes=500_000, sample_ratio=0.1, embedding_size=512, global_batch_size=1024),
     dict(num_classes=1_000_000, sample_ratio=0.1, embedding_size=512, global_batch_size=512),
     dict(num_classes=10_000_000, sample_ratio=0.1, embedding_size=64, global_batch_size=128),
 ]
-STEPS = [
+STEPS: List[Dict[str, Any]] = [
     dict(num_classes=50_000, sample_ratio=1.0, embedding_size=512, network=network, image_size=112)
     for network in ("r18", "r50")
 ]
