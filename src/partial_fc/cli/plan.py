@@ -131,8 +131,10 @@ def _figures(plan: Optional["Plan"]) -> Dict[str, Any]:
 
 
 def _fit(setting: "Setting", args: argparse.Namespace) -> int:
+    from ..planning import plan as planning
     from ..planning.fit import fewest_ranks, largest_batch, largest_classes, next_classes
 
+    setting = setting._replace(free=planning.available_memory())  # the same for all that are tried
     classes, batch, ranks = largest_classes(setting), largest_batch(setting), fewest_ranks(setting)
     more = next_classes(classes)
     value = dict(identities=classes, next_identities=more, batch_size=batch, gpus=ranks)

@@ -5,7 +5,7 @@ from typing import Callable, Iterator, Optional, Sequence
 from ..errors import InputError
 from .plan import Setting, changed, make_plan
 
-_MOST_CLASSES, _MOST_BATCH, _MOST_RANKS = 10**9, 2**14, 2**14
+_MOST_BATCH, _MOST_RANKS = 2**14, 2**14
 
 
 def fits(setting: Setting) -> bool:

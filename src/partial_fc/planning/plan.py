@@ -33,6 +33,7 @@ class Setting(NamedTuple):
         cluster: the ranks, and how they are connected.
         card: what each computes on.
         precision: of convolutions and products.
+        free: bytes of free memory of this host, for a CPU; 0: those that are free when a plan is made.
     """
 
     run: Run
@@ -40,6 +41,7 @@ class Setting(NamedTuple):
     cluster: Cluster
     card: Card
     precision: str
+    free: int = 0
 
 
 class Plan(NamedTuple):
@@ -99,7 +101,7 @@ def make_plan(setting: Setting) -> Plan:
     Raises:
         InputError: an array of a step would be larger than MXNet can hold; see `memory_parts`.
     """
-    run, symbol, cluster, card, precision = setting
+    run, symbol, cluster, card, precision, free = setting
     on_gpu = card.device == "gpu"
     ctx = mx.gpu(0) if on_gpu else mx.cpu()
     sizes = memory_parts(run, symbol, cluster.ranks, ctx, precision)
@@ -114,7 +116,7 @@ def make_plan(setting: Setting) -> Plan:
     return Plan(
         device,
         {name: sizes[name] for name in away if sizes[name]},
-        card.memory * _MIB or available_memory() / local,
+        card.memory * _MIB or (free or available_memory()) / local,
         update_parts(run, work, cluster, card, precision, our_head(run, precision)),
         run.config.batch_size * cluster.ranks,
     )
