@@ -1,7 +1,7 @@
 """Predicted against measured on this machine: the head, whole updates, and the memory of a rank. About ten minutes.
 
     partial-fc plan --measure 1,2,3
-    python -m benchmarks.plan_here [--json FILE] [--runs 5] [--only head|step]
+    python -m benchmarks.plan_here [--json FILE] [--runs 5] [--only head|step] [--processor-time]
 
 Ranks of one thread each, on one host. A time is that of the slowest rank in the fastest round, as `--measure` has it:
 other programs can only add to it. Memory is the most that a process has taken, of the rank that takes most. Each case
@@ -43,23 +43,28 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
     arguments = parser("plan_here", "Compare predictions with measurements on this machine.", runs=5)
     arguments.add_argument("--only", choices=("head", "step"), help="measure only these (default: both)")
+    arguments.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="measure processor time of one rank: what other programs on a busy machine hardly change",
+    )
     args = arguments.parse_args(argv)
     cases: List[Dict[str, Any]] = []
-    print_table(_HEADER, _rows(args.only, args.runs, cases))
+    print_table(_HEADER, _rows(args.only, args.runs, args.processor_time, cases))
     if args.json:
         write_json(args.json, cases)
     return 0
 
 
-def _rows(only: Optional[str], runs: int, cases: List[Dict[str, Any]]) -> Iterator[List[str]]:
+def _rows(only: Optional[str], runs: int, processor_time: bool, cases: List[Dict[str, Any]]) -> Iterator[List[str]]:
     """Rows of the table, each as soon as it is measured; the cases are added to the list."""
-    for case in _cases(only):
-        cases.append(measure(case, runs))
+    for case in _cases(only, RANKS[:1] if processor_time else RANKS):
+        cases.append(measure(case, runs, processor_time))
         yield _cells(cases[-1])
 
 
-def _cases(only: Optional[str]) -> Iterator[Dict[str, Any]]:
-    for ranks in RANKS:
+def _cases(only: Optional[str], numbers: Sequence[int]) -> Iterator[Dict[str, Any]]:
+    for ranks in numbers:
         for precision in PRECISIONS:
             for case in (HEADS if only != "step" else []) + (STEPS if only != "head" else []):
                 # A global batch that all numbers of ranks divide.
@@ -67,10 +72,11 @@ def _cases(only: Optional[str]) -> Iterator[Dict[str, Any]]:
                 yield dict(case, ranks=ranks, precision=precision, global_batch_size=size)
 
 
-def measure(case: Dict[str, Any], runs: int) -> Dict[str, Any]:
+def measure(case: Dict[str, Any], runs: int, processor_time: bool = False) -> Dict[str, Any]:
     """The case with `predicted_seconds`, `measured_seconds`, `predicted_mib` and `measured_mib`."""
     plan = predict(case)
-    measured = on_ranks("benchmarks.plan_worker", dict(case=case, runs=runs), ranks=case["ranks"])
+    arguments = dict(case=case, runs=runs, processor_time=processor_time)
+    measured = on_ranks("benchmarks.plan_worker", arguments, ranks=case["ranks"])
     whole = "network" in case
     parts = {name: part for name, part in plan.parts.items() if whole or name in _OF_HEAD}
     arrays = sum(size for name, size in plan.device.items() if name != "libraries" and (whole or name in _ARRAYS))

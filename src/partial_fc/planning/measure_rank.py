@@ -14,6 +14,7 @@ from ..head.normalize import l2_normalize, l2_normalize_backward
 from ..head.optimizer import CenterSGD
 from ..head.products import Products
 from ..head.workspace import Workspace
+from ..limits import threads_of_a_rank
 from .cards import Card
 from .memory import own_memory
 from .network import network
@@ -68,17 +69,23 @@ def measure(comm: Communicator, ctx: mx.Context) -> Card:
     )
 
 
-def _seconds(comm: Communicator, call: Callable[[], Any]) -> float:
+def _seconds(comm: Communicator, call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds that the slowest rank takes, in the fastest of a few rounds: other programs can only add to it."""
     rounds: List[float] = []
     for _ in range(1 + _ROUNDS):
         mx.nd.waitall()
         comm.all_gather_object(None)  # a barrier
-        start = time.perf_counter()
+        start = clock()
         call()
         mx.nd.waitall()
-        rounds.append(max(comm.all_gather_object(time.perf_counter() - start)))
+        rounds.append(max(comm.all_gather_object(clock() - start)))
     return min(rounds[1:])
+
+
+def _computing(comm: Communicator, call: Callable[[], Any], ctx: mx.Context) -> float:
+    """The same of what exchanges nothing: of a rank with one thread, processor time, to which others do not add."""
+    alone = ctx.device_type == "cpu" and threads_of_a_rank(comm.local_size) == 1
+    return _seconds(comm, call, time.process_time if alone else time.perf_counter)
 
 
 def _products(comm: Communicator, ctx: mx.Context, precision: str) -> float:
@@ -88,7 +95,7 @@ def _products(comm: Communicator, ctx: mx.Context, precision: str) -> float:
         products.operand(mx.nd.random.normal(shape=(rows, _EMBEDDING_SIZE), ctx=ctx), f"operand {rows}")
         for rows in (_BATCH_SIZE, _NUM_CENTERS)
     )
-    seconds = _seconds(comm, lambda: products.gradients(products.logits(embeddings, weight), embeddings, weight))
+    seconds = _computing(comm, lambda: products.gradients(products.logits(embeddings, weight), embeddings, weight), ctx)
     return 3 * 2 * _BATCH_SIZE * _NUM_CENTERS * _EMBEDDING_SIZE / seconds
 
 
@@ -103,7 +110,7 @@ def _convolutions(
         )
     shape = batch_size, channels, width, width
     flops = 6 * _DEEP * batch_size * 9 * channels**2 * width**2
-    return flops / _seconds(comm, _training_pass(symbol, shape, ctx, precision))
+    return flops / _computing(comm, _training_pass(symbol, shape, ctx, precision), ctx)
 
 
 def _training_pass(
@@ -132,7 +139,7 @@ def _layers_bandwidth(comm: Communicator, ctx: mx.Context, precision: str) -> fl
         symbol = mx.sym.LeakyReLU(symbol, act_type="prelu", name=f"act{layer}") + images
     work = network(fast_symbol(symbol, ctx, precision), width)
     moved = sum(batch_size * each.moved + each.weight for each in work.operators)
-    return moved / _seconds(comm, _training_pass(symbol, (batch_size, 3, width, width), ctx, precision))
+    return moved / _computing(comm, _training_pass(symbol, (batch_size, 3, width, width), ctx, precision), ctx)
 
 
 def _stream(comm: Communicator, ctx: mx.Context) -> float:
@@ -145,7 +152,7 @@ def _stream(comm: Communicator, ctx: mx.Context) -> float:
         mx.nd.take(bank, rows, out=chosen)
         bank[rows] = chosen
 
-    return 4 * 4 * chosen.size / _seconds(comm, run)
+    return 4 * 4 * chosen.size / _computing(comm, run, ctx)
 
 
 def _head_bandwidth(comm: Communicator, ctx: mx.Context) -> float:
@@ -164,7 +171,7 @@ def _head_bandwidth(comm: Communicator, ctx: mx.Context) -> float:
             own = l2_normalize_backward(grad[rows], unit[rows], inverse_norm, scratch)
             optimizer.update(weight[rows], momentum[rows], own, 0.0)
 
-    return 4 * _PASSES * weight.size / _seconds(comm, run)
+    return 4 * _PASSES * weight.size / _computing(comm, run, ctx)
 
 
 def _links(comm: Communicator, ctx: mx.Context) -> Dict[str, Tuple[float, float]]:
@@ -200,7 +207,9 @@ def _line(
 ) -> Tuple[float, float]:
     short, long = (_seconds(comm, prepare(size)) / rounds for size in (_SMALL, large))
     steps, ranks = comm.world_size - 1, comm.world_size
-    beta = (large - _SMALL) * steps / ranks / max(long - short, 1e-9)
+    beta = (
+        (large - _SMALL) * steps / ranks / max(long - short, long / 2)
+    )  # at least: other programs may have delayed the short one
     return max(0.0, short - _SMALL * steps / ranks / beta) / steps, beta
 
 
