@@ -35,7 +35,7 @@ _IMAGES = 8  # per rank, of a whole update
 RANKS = (1, 2, 3)
 PRECISIONS = ("float32", "bfloat16")
 _OF_HEAD = ("products", "softmax", "casts", "centers", "gather embeddings", "gather log-sum-exp", "scatter gradient")
-_ARRAYS = ("centers", "center_state", "rows", "logits", "unit_centers", "embeddings")  # of the head
+_ARRAYS = ("centers", "center_state", "rows", "logits", "unit_centers", "embeddings", "scratch")  # of the head
 _MIB = 2**20
 
 

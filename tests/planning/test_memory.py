@@ -70,6 +70,7 @@ def test_step_is_what_the_head_keeps(num_classes, sample_ratio, precision, logit
     size = {name: array.size for name, array in head._workspace._memory.items()}
     kept = logits * size["logits"] + unit_centers * size["unit_weight"] + logits * size["grad_unit"]
     kept += 4 * size.get("logits_block", 0)
+    kept += 4 * (size["logits"] + size["unit_weight"]) if precision == "bfloat16" else 0  # oneDNN's own
     arguments = "--set", f"num_classes={num_classes}", "--set", "embedding_size=64", "--batch-size", "8"
     run = run_of(*arguments, "--sample-ratio", str(sample_ratio))
     assert plan_of(run, world_size=1, precision=precision)["step"] == kept + 4 * 4 * 8 * 64
@@ -98,7 +99,8 @@ def test_sub_centers_are_planned(sample_ratio, sub_centers, optimizer):
 def test_low_precision_needs_less(ctx, precision):
     run = run_of("--network", "r18", "--batch-size", "32")
     exact, low = plan_of(run, ctx=ctx), plan_of(run, ctx=ctx, precision=precision)
-    assert low["centers"] == exact["centers"] and low["step"] < exact["step"]
+    assert low["centers"] == exact["centers"]
+    assert low["step"] < exact["step"] or precision == "bfloat16"  # where oneDNN's own arrays take more than is saved
     assert low["backbone"] < 0.75 * exact["backbone"]
 
 
@@ -120,6 +122,31 @@ def updates(module, shape):
         module.backward([mx.nd.zeros((shape[0], 512))])
         module.update()
     mx.nd.waitall()
+
+
+def memory_of_steps(num_classes, batch_size, precision):
+    """Plan and measurement of a step of the head, in bytes, beyond the centers; for a process of its own."""
+
+    def steps(num_classes):
+        comm = Communicator()
+        head = PartialFC(MemoryBank(num_classes, 256, comm), MarginSoftmax(), CenterSGD(), comm, precision)
+        for number in range(2):
+            head.step(mx.nd.ones((batch_size, 256)), head.choose(range(batch_size), number), 0.1)
+            mx.nd.waitall()
+
+    steps(1000)  # what MXNet itself needs
+    before = resident("VmRSS")
+    steps(num_classes)
+    run = run_of("--set", f"num_classes={num_classes}", "--set", "embedding_size=256", "--batch-size", str(batch_size))
+    needs = plan_of(run, world_size=1, precision=precision)
+    return needs["step"] + needs["centers"], (resident("VmHWM") - before) * 2**20
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_head_takes_what_was_planned(precision):
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        planned, measured = process.submit(memory_of_steps, 100_000, 512, precision).result()
+    assert planned == pytest.approx(measured, rel=0.15)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -69,7 +69,7 @@ def _center_bytes(run: Run, num_rows: int) -> int:
 _PURPOSES = dict(
     centers=("centers", "center_state"),
     rows=("rows",),
-    step=("logits", "unit_centers", "embeddings"),
+    step=("logits", "unit_centers", "embeddings", "scratch"),
     backbone=("parameters", "gradients", "optimizer", "copies", "activations"),
     libraries=("libraries",),
 )
@@ -96,7 +96,8 @@ def memory_parts(
     """Bytes that a rank needs, by part.
 
     Of the head: `centers` and `center_state` (momentum or moments); `rows`, those of a bank on the host that are on the
-    device; `logits`; `unit_centers` and their gradient; `embeddings` of the global batch. Of the backbone:
+    device; `logits`; `unit_centers` and their gradient; `embeddings` of the global batch; `scratch` of oneDNN's
+    products in bfloat16: float32 sums of the gradient, and the probabilities in two other layouts. Of the backbone:
     `parameters`, `gradients`, `optimizer`, `copies` and `activations`, see `backbone_parts`. And `libraries`.
 
     Args:
@@ -140,7 +141,8 @@ def _step(global_batch_size: int, num_rows: int, config: Config, precision: str)
     if precision == "float32":
         return dict(kept, logits=4 * logits + best)
     block = max(1, _SOFTMAX_BLOCK // num_rows)  # rows
-    return dict(kept, logits=2 * logits + best + 4 * num_rows * min(block, global_batch_size))
+    scratch = 4 * (rows + logits) if precision == "bfloat16" else 0  # as measured
+    return dict(kept, logits=2 * logits + best + 4 * num_rows * min(block, global_batch_size), scratch=scratch)
 
 
 def _check_arrays(global_batch_size: int, num_rows: int, embedding_size: int) -> None:
