@@ -5,7 +5,7 @@
 The head against the dense float64 reference of the tests (losses, sampling, sizes that do not divide, centers on the
 device and on the host), by several ranks in one process and by one rank per GPU; a whole model against one rank on the
 CPU; collectives, their values and their speed; the speed of matrix products and of training; and the memory of a run
-against what partial_fc.training.plan computes before it. Then float16: head and backbone against their references,
+against what partial_fc.planning.memory computes before it. Then float16: head and backbone against their references,
 with larger errors allowed (benchmarks/acceptance_precision.py); an update that an injected overflow must skip on all
 ranks; speed and memory. Without a GPU the same checks run on the CPU, on two ranks, in smaller sizes, and in bfloat16
 instead of float16, since a CPU has none. Errors of float32 are the largest over all cases, as a share of the allowed

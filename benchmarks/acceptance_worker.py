@@ -16,9 +16,9 @@ from partial_fc.data.synthetic import SyntheticBatches
 from partial_fc.distributed.collectives import Communicator, connect
 from partial_fc.head.host_bank import HostBank
 from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.planning.memory import memory_plan
 from partial_fc.symbol import get_symbol
 from partial_fc.training.build import build
-from partial_fc.training.plan import memory_plan
 
 from . import acceptance_precision
 from .collectives_worker import calls

@@ -18,8 +18,8 @@ import mxnet as mx
 
 from partial_fc.backbone.fast import fast_symbol
 from partial_fc.distributed.communicator import Communicator
+from partial_fc.planning.memory import backbone_memory
 from partial_fc.symbol import NETWORKS, get_symbol
-from partial_fc.training.plan import backbone_memory
 
 from .measure import in_own_process, parser, print_table, progress, resident, write_json
 from .networks import EMBEDDING_SIZE, SIZE, training

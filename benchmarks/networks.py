@@ -26,9 +26,10 @@ from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
+from partial_fc.planning.memory import backbone_memory
+from partial_fc.planning.network import multiply_adds
 from partial_fc.symbol import CHOICES, NETWORKS, get_symbol
 from partial_fc.training.module import FaceModule
-from partial_fc.training.plan import backbone_memory
 
 from .measure import cpu_seconds, in_own_process, parser, print_table, progress, resident, write_json
 
@@ -101,20 +102,6 @@ def measure(network: str, net_act: str, batch_size: int, runs: int, precision: s
         training_images_per_second=training,
         embedding_images_per_second=_embedding_speed(symbol, batch_size, runs, precision),
     )
-
-
-def multiply_adds(symbol: mx.sym.Symbol, size: int) -> int:
-    """Multiplications of the convolutions and fully connected layers, for one image of `size` x `size`."""
-    internals = symbol.get_internals()
-    shapes = dict(zip(internals.list_outputs(), internals.infer_shape(data=(1, 3, size, size))[1]))
-    nodes = json.loads(symbol.tojson())["nodes"]
-    total = 0
-    for node in nodes:
-        if node["op"] in ("Convolution", "FullyConnected"):
-            weight = nodes[node["inputs"][1][0]]["name"]
-            pixels = np.prod(shapes[node["name"] + "_output"][2:], dtype=int)  # 1 behind a fully connected layer
-            total += int(np.prod(shapes[weight]) * pixels)
-    return total
 
 
 def _training_speed(symbol: mx.sym.Symbol, batch_size: int, runs: int, precision: str) -> Tuple[float, int]:

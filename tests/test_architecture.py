@@ -26,6 +26,7 @@ ROOMS = {
     "data": {"distributed", "lists", "pictures"},
     "doctor": {"device", "distributed", "head"},
     "curation": {"checkpoint", "data", "lists", "pictures"},
+    "planning": {"backbone", "config", "distributed", "doctor", "head"},
     "eval": {"backbone", "checkpoint", "data", "device", "distributed", "lists", "pictures"},
     "report": {"checkpoint", "data", "distributed", "eval", "training"},
     "training": {
@@ -40,6 +41,7 @@ ROOMS = {
         "eval",
         "head",
         "pictures",
+        "planning",
         "symbol",
     },
 }

@@ -12,6 +12,7 @@ from partial_fc.cli.data.main import parser as data
 from partial_fc.cli.doctor import parser as doctor
 from partial_fc.cli.eval.main import parser as evaluate
 from partial_fc.cli.export import export_parser
+from partial_fc.cli.plan import parser as plan
 from partial_fc.cli.report import parser as report
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.training.config_file import write_config
@@ -69,7 +70,7 @@ def test_commands(line):
         )  # a file of readers
         return
     parsers = {"data": data, "eval": evaluate, "centers": centers, "doctor": doctor, "export": export_parser}
-    parsers["report"] = report
+    parsers.update(report=report, plan=plan)
     parsers[command]().parse_args(arguments)
 
 

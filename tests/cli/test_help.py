@@ -14,10 +14,11 @@ from partial_fc.cli.export import export_parser, import_parser
 from partial_fc.cli.main import main
 from partial_fc.cli.main import parser as names
 from partial_fc.cli.parser import HelpFormatter, Parser
+from partial_fc.cli.plan import parser as plan
 from partial_fc.cli.report import parser as report
 
 UNITS = "pixels images identities people pairs threads ranks classes rows seed share network tenth"
-FAMILIES = (data, evaluation, centers, report, export_parser, import_parser)
+FAMILIES = (data, evaluation, centers, report, export_parser, import_parser, plan)
 
 
 def commands():
@@ -90,7 +91,7 @@ def test_every_help_ends_with_an_example_that_can_be_parsed():
 
 @pytest.mark.parametrize(
     "arguments",
-    ["", "train", "doctor", "data", "eval", "centers", "report", "export", "import", "data pack", "eval ijb"],
+    ["", "train", "doctor", "plan", "data", "eval", "centers", "report", "export", "import", "data pack", "eval ijb"],
 )
 def test_help_is_printed(arguments, capsys):
     with pytest.raises(SystemExit) as end:
@@ -108,9 +109,9 @@ def test_help_of_the_published_script(capsys):
 
 def test_options_of_one_name_are_the_same():
     """In default, type, metavar and number of values. Exceptions: sizes that are cut, aligned, made or checked; a set's
-    pairs and name, which `data pack` makes on demand only; the one model of `embed`; and the images that `export`
-    compares on."""
-    different = {"--size", "--random-pairs", "--name", "--model", "--images"}
+    pairs and name, which `data pack` makes on demand only; identities, which are files or a number; the one model of
+    `embed`; and the images that `export` compares on."""
+    different = {"--size", "--random-pairs", "--name", "--model", "--images", "--identities"}
     seen, wrong = {}, []
     for name, command in commands():
         for action in options(command):

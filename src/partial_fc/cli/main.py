@@ -13,6 +13,7 @@ from .doctor import main as doctor
 from .eval.main import main as evaluate
 from .export import export_main, import_main
 from .parser import Parser
+from .plan import main as plan
 from .report import main as report
 from .train_arguments import parser as train_parser
 
@@ -29,6 +30,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         "import": import_main,
         "report": report,
         "centers": centers,
+        "plan": plan,
         "doctor": doctor,
     }
     if argv and argv[0] in commands:
@@ -60,6 +62,7 @@ def parser() -> Parser:
         ("export", "write a trained model as ONNX, or for arcface_torch"),
         ("import", "read a model of arcface_torch"),
         ("centers", "convert class centers, find those that are close"),
+        ("plan", "predict memory and speed of a run before it starts"),
         ("doctor", "check whether hosts can train"),
     ):
         commands.add_parser(name, help=meaning, add_help=False)

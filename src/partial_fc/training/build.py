@@ -17,10 +17,10 @@ from ..head.bank import make_bank
 from ..head.margin_softmax import Margin, MarginSoftmax
 from ..head.optimizer import OPTIMIZERS, CenterAdamW, CenterOptimizer, CenterSGD
 from ..head.partial_fc import Negatives, PartialFC
+from ..planning.memory import check_memory, memory_plan, numbers_per_class, on_host
 from .backbone_update import UpdateRule
 from .module import FaceModule
 from .network import log_network, network_symbol
-from .plan import check_memory, memory_plan, numbers_per_class, on_host
 
 log = logging.getLogger("partial_fc")
 

@@ -12,10 +12,10 @@ from ..checkpoint.model_files import check_shapes, copy_parameters, listed, mode
 from ..config import Config, Run
 from ..distributed.communicator import Communicator
 from ..errors import InputError
+from ..planning.memory import numbers_per_class
 from ..symbol import NETWORKS
 from .module import FaceModule
 from .network import network_symbol, parameter_shapes
-from .plan import numbers_per_class
 
 log = logging.getLogger("partial_fc")
 

@@ -17,8 +17,8 @@ from ..distributed.communicator import Communicator
 from ..distributed.lock import Held, Lock
 from ..distributed.signals import SAVE, STOP, Signals, Stopped
 from ..errors import CollectiveError
+from ..planning.memory import busy_timeout
 from .module import FaceModule
-from .plan import busy_timeout
 from .published_files import save_published_files
 from .run_folder import run_files
 from .run_state import RunState

@@ -10,9 +10,9 @@ from ..data.batches import BatchReader
 from ..data.open import Reader
 from ..distributed.agreement import checksums, compare, settings
 from ..distributed.communicator import Communicator
+from ..planning.memory import busy_timeout
 from .build import build
 from .module import FaceModule
-from .plan import busy_timeout
 from .pretrained import load_pretrained, read_pretrained
 from .resume import find_checkpoint, restore
 from .run_folder import run_files

@@ -17,8 +17,8 @@ from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.negatives import Negatives
 from partial_fc.head.optimizer import OPTIMIZERS, CenterSGD
 from partial_fc.head.partial_fc import PartialFC
+from partial_fc.planning import memory as plan
 from partial_fc.symbol import get_symbol
-from partial_fc.training import plan
 
 
 def run_of(*arguments):
@@ -72,6 +72,7 @@ def test_step_is_what_the_head_keeps(num_classes, sample_ratio, precision, logit
     size = {name: array.size for name, array in head._workspace._memory.items()}
     kept = logits * size["logits"] + unit_centers * size["unit_weight"] + logits * size["grad_unit"]
     kept += 4 * size.get("logits_block", 0)
+    kept += 4 * (size["logits"] + size["unit_weight"]) if precision == "bfloat16" else 0  # oneDNN's own
     arguments = "--set", f"num_classes={num_classes}", "--set", "embedding_size=64", "--batch-size", "8"
     run = run_of(*arguments, "--sample-ratio", str(sample_ratio))
     assert plan_of(run, world_size=1, precision=precision)["step"] == kept + 4 * 4 * 8 * 64
@@ -154,7 +155,8 @@ def test_computing_activations_again_is_planned():
 def test_low_precision_needs_less(ctx, precision):
     run = run_of("--network", "r18", "--batch-size", "32")
     exact, low = plan_of(run, ctx=ctx), plan_of(run, ctx=ctx, precision=precision)
-    assert low["centers"] == exact["centers"] and low["step"] < exact["step"]
+    assert low["centers"] == exact["centers"]
+    assert low["step"] < exact["step"] or precision == "bfloat16"  # where oneDNN's own arrays take more than is saved
     assert low["backbone"] < 0.75 * exact["backbone"]
 
 
@@ -169,6 +171,31 @@ def memory_of_updates(network, precision, batch_size, memonger=False):
         update()
     mx.nd.waitall()
     return planned, (resident("VmHWM") - before) * 2**20
+
+
+def memory_of_steps(num_classes, batch_size, precision):
+    """Plan and measurement of a step of the head, in bytes, beyond the centers; for a process of its own."""
+
+    def steps(num_classes):
+        comm = Communicator()
+        head = PartialFC(MemoryBank(num_classes, 256, comm), MarginSoftmax(), CenterSGD(), comm, precision)
+        for number in range(2):
+            head.step(mx.nd.ones((batch_size, 256)), head.choose(range(batch_size), number), 0.1)
+            mx.nd.waitall()
+
+    steps(1000)  # what MXNet itself needs
+    before = resident("VmRSS")
+    steps(num_classes)
+    run = run_of("--set", f"num_classes={num_classes}", "--set", "embedding_size=256", "--batch-size", str(batch_size))
+    needs = plan_of(run, world_size=1, precision=precision)
+    return needs["step"] + needs["centers"], (resident("VmHWM") - before) * 2**20
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_head_takes_what_was_planned(precision):
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        planned, measured = process.submit(memory_of_steps, 100_000, 512, precision).result()
+    assert planned == pytest.approx(measured, rel=0.15)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -219,6 +246,14 @@ def test_arrays_that_mxnet_cannot_hold_are_an_error():
 
 
 GIB = 2**30
+
+
+@pytest.fixture(autouse=True)
+def nothing_taken(monkeypatch):
+    """This process has taken no memory yet."""
+    monkeypatch.setattr(plan, "own_memory", lambda: 0)
+
+
 NEEDS = dict(centers=4 * GIB, rows=0, step=2 * GIB, backbone=GIB, libraries=GIB)
 
 
@@ -270,6 +305,19 @@ def test_limit_of_a_container_counts(version, limit, expected, tmp_path, monkeyp
     monkeypatch.setattr(plan, "_read", lambda folder, name: read(str(tmp_path), name))
     monkeypatch.setattr(plan, "_CGROUPS", [(str(tmp_path), limit_file, used_file, cache)])
     assert plan.available_memory() == expected
+
+
+def test_what_the_ranks_have_taken_is_not_counted_twice(monkeypatch):
+    monkeypatch.setattr(plan, "available_memory", lambda: 15 * GIB)
+    monkeypatch.setattr(plan, "own_memory", lambda: GIB // 2)  # of the libraries, on each of two ranks
+    assert "16.00 GiB are free" in plan.check_memory(NEEDS, run_of(), world(), mx.cpu())
+
+
+def test_parts_add_up_to_purposes():
+    run, symbol = run_of("--sample-ratio", "0.1", "--bank", "host"), get_symbol("demo", 512)
+    parts = plan.memory_parts(run, symbol, 4, mx.cpu())
+    assert plan.by_purpose(parts) == plan.memory_plan(run, symbol, 4, mx.cpu())
+    assert sum(parts.values()) == sum(plan.by_purpose(parts).values())
 
 
 def test_available_memory_of_this_machine():

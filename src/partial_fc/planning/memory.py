@@ -34,7 +34,7 @@ _CGROUPS = (
 def on_host(run: Run, world_size: int) -> bool:
     """Whether the bank is on the host: as configured, or because a shard has more numbers than an NDArray can hold."""
     config = run.config
-    shard = _num_local(run, world_size) * numbers_per_class(config)
+    shard = num_local_of(run, world_size) * numbers_per_class(config)
     return config.bank == "host" or bool(config.bank_dir) or shard > LARGEST_ARRAY
 
 
@@ -43,14 +43,21 @@ def numbers_per_class(config: Config) -> int:
     return config.embedding_size * config.sub_centers
 
 
-def _num_local(run: Run, world_size: int) -> int:
+def num_local_of(run: Run, world_size: int) -> int:
     """Classes on the rank that has most."""
     return -(-run.num_classes // world_size)
 
 
+def chosen_rows(run: Run, world_size: int) -> int:
+    """Classes of that rank that take part in an update, if all of its images are of other people."""
+    num_local = num_local_of(run, world_size)
+    positives = min(run.config.accumulate * run.config.batch_size * world_size, num_local)
+    return min(num_local, num_sample(num_local, positives, run.config.sample_ratio))
+
+
 def busy_timeout(run: Run, world_size: int) -> float:
     """Seconds in which a rank can read, write or make its centers and the backbone, even on a slow disk."""
-    return _BACKBONE_SECONDS + _center_bytes(run, _num_local(run, world_size)) / _SLOW_DISK
+    return _BACKBONE_SECONDS + _center_bytes(run, num_local_of(run, world_size)) / _SLOW_DISK
 
 
 def _center_bytes(run: Run, num_rows: int) -> int:
@@ -59,10 +66,40 @@ def _center_bytes(run: Run, num_rows: int) -> int:
     return arrays * 4 * num_rows * numbers_per_class(run.config)
 
 
+# The parts of `memory_parts` by the purposes of `memory_plan`.
+_PURPOSES = dict(
+    centers=("centers", "center_state"),
+    rows=("rows",),
+    step=("logits", "unit_centers", "embeddings", "scratch"),
+    backbone=("parameters", "gradients", "optimizer", "copies", "activations"),
+    libraries=("libraries",),
+)
+
+
 def memory_plan(
     run: Run, symbol: mx.sym.Symbol, world_size: int, ctx: mx.Context, precision: str = "float32"
 ) -> Dict[str, int]:
     """Bytes that a rank needs, by purpose: `centers`, `rows` (of a bank on the host), `step`, `backbone`, `libraries`.
+
+    Args, Raises: as `memory_parts`, whose sums these are.
+    """
+    return by_purpose(memory_parts(run, symbol, world_size, ctx, precision))
+
+
+def by_purpose(parts: Mapping[str, int]) -> Dict[str, int]:
+    """The sums of `memory_plan` of some of the `memory_parts`."""
+    return {purpose: sum(parts.get(name, 0) for name in names) for purpose, names in _PURPOSES.items()}
+
+
+def memory_parts(
+    run: Run, symbol: mx.sym.Symbol, world_size: int, ctx: mx.Context, precision: str = "float32"
+) -> Dict[str, int]:
+    """Bytes that a rank needs, by part.
+
+    Of the head: `centers` and `center_state` (momentum or moments); `rows`, those of a bank on the host that are on the
+    device; `logits`; `unit_centers` and their gradient; `embeddings` of the global batch; `scratch` of oneDNN's
+    products in bfloat16: float32 sums of the gradient, and the probabilities in two other layouts. Of the backbone:
+    `parameters`, `gradients`, `optimizer`, `copies` and `activations`, see `backbone_parts`. And `libraries`.
 
     Args:
         run: Run.
@@ -76,30 +113,25 @@ def memory_plan(
     """
     config = run.config
     global_batch_size = config.batch_size * world_size  # of a micro-batch
-    num_local = _num_local(run, world_size)
-    positives = min(config.accumulate * global_batch_size, num_local)
-    num_rows = min(num_local, num_sample(num_local, positives, config.sample_ratio)) + 1
+    num_local, num_rows = num_local_of(run, world_size), chosen_rows(run, world_size) + 1
     _check_arrays(global_batch_size, num_rows * config.sub_centers, config.embedding_size)
     shape = config.batch_size, 3, config.image_size, config.image_size
     more_images = (config.accumulate - 1) * (config.num_workers + 2) * math.prod(shape)
-    plan = dict(
-        centers=_center_bytes(run, num_local),
+    num_states = 2 if config.optimizer == "adamw" else 1
+    num_gradients = 1 + (config.accumulate > 1)  # and their sums
+    centers = 4 * num_local * numbers_per_class(config)
+    return dict(
+        centers=centers,
+        center_state=_center_bytes(run, num_local) - centers,
         rows=2 * _center_bytes(run, num_rows) if on_host(run, world_size) else 0,  # of this step and of the next
-        step=_step(global_batch_size, num_rows, config, precision),
-        backbone=backbone_memory(
-            fast_symbol(symbol, ctx, precision),
-            shape,
-            # Sums of gradients take as much as a state.
-            num_states=(2 if config.optimizer == "adamw" else 1) + (config.accumulate > 1),
-            memonger=config.memonger,
-        ),
+        **_step(global_batch_size, num_rows, config, precision),
+        **backbone_parts(fast_symbol(symbol, ctx, precision), shape, num_states, num_gradients, config.memonger),
         libraries=_LIBRARIES + more_images,
     )
-    return plan
 
 
-def _step(global_batch_size: int, num_rows: int, config: Config, precision: str) -> int:
-    """Bytes of a step of the head beyond the centers: logits, unit centers, their gradient, and embeddings.
+def _step(global_batch_size: int, num_rows: int, config: Config, precision: str) -> Dict[str, int]:
+    """Bytes of a step of the head beyond the centers: logits, unit centers with their gradient, and embeddings.
 
     With sub-centers there are logits of all centers, and the largest of each class, with its number. In low precision
     logits and gradient take two bytes per number, and so does a second copy of the unit centers. The softmax is
@@ -111,11 +143,14 @@ def _step(global_batch_size: int, num_rows: int, config: Config, precision: str)
     logits, rows = global_batch_size * columns, num_rows * numbers_per_class(config)
     best = 5 * global_batch_size * num_rows if config.sub_centers > 1 else 0
     sums = 4 * rows if config.accumulate > 1 else 0
-    kept = 8 * rows + sums + best + 4 * 4 * global_batch_size * numbers_per_class(config)
     block = 4 * num_rows * min(max(1, _SOFTMAX_BLOCK // num_rows), global_batch_size)
-    if config.interclass_filtering:
-        kept += block
-    return kept + (4 * logits if precision == "float32" else 2 * logits + block)
+    blocks = block * ((precision != "float32") + bool(config.interclass_filtering))
+    return dict(
+        unit_centers=8 * rows + sums,
+        embeddings=4 * 4 * global_batch_size * numbers_per_class(config),
+        logits=(4 if precision == "float32" else 2) * logits + best + blocks,
+        scratch=4 * (rows + logits) if precision == "bfloat16" else 0,  # as measured
+    )
 
 
 def _check_arrays(global_batch_size: int, num_rows: int, embedding_size: int) -> None:
@@ -128,16 +163,24 @@ def _check_arrays(global_batch_size: int, num_rows: int, embedding_size: int) ->
 
 
 def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...], num_states: int = 1, memonger: bool = False) -> int:
-    """Bytes that training a backbone needs.
+    """Bytes that training a backbone needs: the sum of `backbone_parts`, whose arguments and errors it has."""
+    return sum(backbone_parts(symbol, shape, num_states, memonger=memonger).values())
 
-    Parameters four times (value, gradient, momentum, and a copy in the layout that convolutions prefer), five times
-    with two moments in place of the momentum, in low precision half a time more, as measured; and the arrays within the
+
+def backbone_parts(
+    symbol: mx.sym.Symbol, shape: Tuple[int, ...], num_states: int = 1, num_gradients: int = 1, memonger: bool = False
+) -> Dict[str, int]:
+    """Bytes that training a backbone needs, by part.
+
+    `parameters` and `gradients`; the `optimizer`'s momentum or two moments; `copies` of the parameters in the layout
+    that convolutions prefer, in low precision half a time more, as measured; and `activations`, the arrays within the
     graph, as MXNet places them when it binds the symbol: many take turns in one place.
 
     Args:
         symbol: the backbone, as `fast_symbol` returned it.
         shape: (b, 3, H, W), the images of one rank in one forward pass.
         num_states: arrays of the optimizer's state per parameter.
+        num_gradients: arrays of gradients per parameter.
         memonger: whether activations are computed again, see `with_recompute`.
 
     Raises:
@@ -157,8 +200,13 @@ def backbone_memory(symbol: mx.sym.Symbol, shape: Tuple[int, ...], num_states: i
         ) from None
     parameters = sum(math.prod(each) for name, each in zip(names, shapes) if name != "data")
     share = _share_of_float32(symbol, shape)
-    copies = 3 + num_states + (0 if share == 1 else 0.5)
-    return int(copies * 4 * parameters + share * arrays)
+    return dict(
+        parameters=4 * parameters,
+        gradients=num_gradients * 4 * parameters,
+        optimizer=num_states * 4 * parameters,
+        copies=4 * parameters if share == 1 else 6 * parameters,
+        activations=int(share * arrays),
+    )
 
 
 def _share_of_float32(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> float:
@@ -187,7 +235,9 @@ def check_memory(plan: Mapping[str, int], run: Run, comm: Communicator, ctx: mx.
     for name, size in plan.items():
         needs[_place(name, run, comm, ctx)][name] = size
     advice = "" if run.config.bank_dir else ", or --bank-dir DIR for the centers"
-    lines = [_compare(needs["host"], comm.local_size, "this host", available_memory(), advice)]
+    # What the ranks have taken already is part of the libraries.
+    available = available_memory() + comm.local_size * own_memory()
+    lines = [_compare(needs["host"], comm.local_size, "this host", available, advice)]
     if needs["device"]:
         free, _ = mx.context.gpu_memory_info(ctx.device_id)
         lines.append(_compare(needs["device"], 1, str(ctx), free, ", or --bank host for the centers"))
@@ -201,13 +251,16 @@ def _place(name: str, run: Run, comm: Communicator, ctx: mx.Context) -> str:
 
 
 def _compare(needs: Mapping[str, int], num_ranks: int, place: str, available: int, advice: str) -> str:
-    total = num_ranks * sum(needs.values())
-    parts = ", ".join(f"{name} {size / _GIB:.2f}" for name, size in needs.items() if size)
-    need = f"{num_ranks} ranks need {total / _GIB:.2f} GiB on {place} ({parts} each)"
-    line = f"{need}, {available / _GIB:.2f} GiB are free"
-    if total > available:
+    line = f"{described_need(needs, num_ranks, place)}, {available / _GIB:.2f} GiB are free"
+    if num_ranks * sum(needs.values()) > available:
         raise InputError(f"{line}: use more hosts, a smaller --sample-ratio, --batch-size or embedding_size{advice}")
     return line
+
+
+def described_need(needs: Mapping[str, int], num_ranks: int, place: str) -> str:
+    """What ranks need in all, and each of them by purpose, in GiB."""
+    parts = ", ".join(f"{name} {size / _GIB:.2f}" for name, size in needs.items() if size)
+    return f"{num_ranks} ranks need {num_ranks * sum(needs.values()) / _GIB:.2f} GiB on {place} ({parts} each)"
 
 
 def available_memory() -> int:
@@ -221,6 +274,12 @@ def available_memory() -> int:
                 reclaimable = int(statistics[statistics.index(cache) + 1])
                 available = min(available, int(limit[0]) - int(used[0]) + reclaimable)
     return available
+
+
+def own_memory(kind: str = "RssAnon") -> int:
+    """Bytes of memory that this process has taken, by default without files that it has mapped; `VmRSS`: with them."""
+    words = _read("/proc/self", "status").split()
+    return 1024 * int(words[words.index(f"{kind}:") + 1])
 
 
 def _read(folder: str, name: str) -> str:

@@ -1,0 +1,53 @@
+"""Measures this machine for `--gpu here`: starts ranks, which time what an update is made of, and stores the cards."""
+
+import json
+import os
+from typing import Any, Callable, Dict, List, Sequence
+
+from ..doctor.programs import mpirun_command, rank_command, run
+from ..errors import InputError
+from ..files import read_json, write_json
+
+_WORKER = "partial_fc.planning.measure_rank"
+_MARK = f"{_WORKER}:"  # repeated here, since the worker imports MXNet; a test compares the two
+_TIMEOUT = 300  # seconds, for a number of ranks
+_LAST_LINES = 6
+
+
+def measure_machine(
+    numbers: Sequence[int], path: str, report: Callable[[str], None] = lambda line: None
+) -> List[Dict[str, Any]]:
+    """Measure this host with each number of ranks, and store the cards; those of other numbers in the file stay.
+
+    Args:
+        numbers: of ranks.
+        path: of the JSON file.
+        report: called with a line of progress.
+
+    Returns:
+        The cards that were measured, as JSON values.
+
+    Raises:
+        InputError: the ranks failed, with what they printed last.
+        OSError: the file cannot be written.
+    """
+    cards = []
+    for number in numbers:
+        report(f"measuring with {number} rank{'s' * (number > 1)}")
+        cards.append(_measure(number))
+    kept = [each for each in (read_json(path) if os.path.isfile(path) else []) if each.get("ranks") not in numbers]
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    write_json(path, sorted(kept + cards, key=lambda each: each["ranks"]))
+    return cards
+
+
+def _measure(ranks: int) -> Dict[str, Any]:
+    command = rank_command(_WORKER)
+    outcome = run(mpirun_command(["localhost"] * ranks, command) if ranks > 1 else command, _TIMEOUT)
+    for line in outcome.output.splitlines():
+        _, mark, card = line.partition(_MARK)
+        if mark and not outcome.problem:
+            return json.loads(card)
+    last = [line for line in (outcome.output + outcome.errors).splitlines() if line.strip(" -")][-_LAST_LINES:]
+    problem = outcome.problem or "the ranks reported nothing"
+    raise InputError("\n".join([f"measuring with {ranks} ranks: {problem}", *last]))

@@ -1,0 +1,17 @@
+import pytest
+
+from partial_fc.pictures.sweep import _short, draw_sweep
+
+
+@pytest.mark.parametrize(
+    "value, text", [(0.1, "0.1"), (64, "64"), (1024, "1024"), (20_000, "20k"), (5_000_000, "5M"), (10**8, "100M")]
+)
+def test_numbers_are_short(value, text):
+    assert _short(value) == text
+
+
+def test_a_line_without_points_is_left_out(tmp_path):
+    path = str(tmp_path / "sweep.png")
+    draw_sweep(path, "GPUs", {"a": [(8, 100.0)], "b": []}, {"a": [(8, 3.0)], "b": [(8, 4.0)]}, 10.0, "what is assumed")
+    with open(path, "rb") as file:
+        assert file.read(4) == b"\x89PNG"
