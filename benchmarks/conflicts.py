@@ -147,7 +147,7 @@ def found_noise(planted: Noise, model: str, records: str, which: str = "") -> Li
     """Cases of the mistakes that `add_noise` has planted into records, by a model; `which` ends their names."""
     features = f"{records}.npy"
     _embed(model, records, features)
-    found = _run_json("data", "clean", records, features, "--far", "1", "--duplicate", "1", "--apart", "1")
+    found = _run_json("data", "clean", records, features, "--angle", "1", "--duplicate", "1", "--apart", "1")
     assert found["images"] == planted.images
     one_person = [each for each in found["found"] if each["label"] not in planted.joined]
     far = {each["record"]: each["value"] for each in one_person if each["finding"] == "far"}

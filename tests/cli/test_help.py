@@ -110,8 +110,8 @@ def test_help_of_the_published_script(capsys):
 def test_options_of_one_name_are_the_same():
     """In default, type, metavar and number of values. Exceptions: sizes that are cut, aligned, made or checked; a set's
     pairs and name, which `data pack` makes on demand only; identities, which are files or a number; the one model of
-    `embed`; and the images that `export` compares on."""
-    different = {"--size", "--random-pairs", "--name", "--model", "--images", "--identities"}
+    `embed`; the images that `export` compares on; and the threshold of `eval pair`, which may be calibrated."""
+    different = {"--size", "--random-pairs", "--name", "--model", "--images", "--identities", "--threshold"}
     seen, wrong = {}, []
     for name, command in commands():
         for action in options(command):

@@ -97,7 +97,7 @@ EXPECTED = [
 
 
 def test_findings(faces, capsys):
-    assert run(faces, f"--json={faces}/found.json", f"--csv={faces}/found.csv", "--far", "80") == 0
+    assert run(faces, f"--json={faces}/found.json", f"--csv={faces}/found.csv", "--angle", "80") == 0
     printed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in printed[1:4]] == ["1", "1", "1"] and len(printed) == 7
     with open(faces / "found.csv", newline="") as file:
@@ -112,7 +112,7 @@ def test_findings(faces, capsys):
 def test_lists_are_what_merge_and_split_take(faces):
     lists, source = faces / "lists", str(faces / "faces")
     before = {name: (faces / "faces" / name).read_bytes() for name in os.listdir(source)}
-    assert run(faces, "--far", "80", "--apply", lists) == 0
+    assert run(faces, "--angle", "80", "--apply", lists) == 0
     assert {name: (faces / "faces" / name).read_bytes() for name in os.listdir(source)} == before
     files = [str(lists / f"{name}.txt") for name in ("far-images", "duplicate-images", "second-groups")]
     assert main(["merge", source, str(faces / "clean"), "--leave-out-images", *files]) == 0
@@ -128,7 +128,7 @@ def test_lists_are_what_merge_and_split_take(faces):
 
 
 def test_sheets(faces):
-    assert run(faces, "--far", "80", "--pictures", faces / "pictures") == 0
+    assert run(faces, "--angle", "80", "--pictures", faces / "pictures") == 0
     heights = [cv2.imread(str(faces / "pictures" / f"sheet-000{number}.png")).shape[0] for number in (1, 2, 3)]
     assert heights[1] > heights[0] == heights[2]  # duplicates have a row for the originals
 
@@ -153,7 +153,7 @@ def test_wrong_lists_of_images(faces, capsys):
 
 
 def test_features_of_other_data_and_wrong_limits(faces, capsys):
-    assert run(faces, "--far", "0") == 2 and "--far 0: expected" in capsys.readouterr().err
+    assert run(faces, "--angle", "0") == 2 and "--angle 0: expected" in capsys.readouterr().err
     records = (faces / "features.txt").read_text()
     for right, wrong, line in (("12\t1\n", "12\t2\n", 12), ("48\t5\n", "99\t5\n", 48)):
         (faces / "features.txt").write_text(records.replace(right, wrong))

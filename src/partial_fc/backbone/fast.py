@@ -29,6 +29,6 @@ def fast_symbol(symbol: mx.sym.Symbol, ctx: mx.Context, precision: str = "float3
 def network_input(images: np.ndarray, ctx: mx.Context) -> mx.nd.NDArray:
     """Images (b, H, W, 3) uint8 as networks take them: (b, 3, H, W) float32 on the device.
 
-    Bytes travel to the device, floats are made there, and made first: MXNet transposes bytes several times slower.
+    Bytes travel to the device, floats are made there. NumPy transposes them several times faster than MXNet.
     """
-    return mx.nd.array(images, ctx=ctx, dtype="uint8").astype("float32").transpose((0, 3, 1, 2))
+    return mx.nd.array(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), ctx=ctx, dtype="uint8").astype("float32")

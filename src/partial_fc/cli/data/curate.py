@@ -66,7 +66,7 @@ def _add_clean(commands: Any) -> None:
     command.add_argument("source", metavar="SOURCE", help=RECORDS)
     command.add_argument("features", metavar="FEATURES", help=f"features of its images: {_FEATURES}")
     command.add_argument(
-        "--far",
+        "--angle",
         type=number,
         default=75.0,
         metavar="DEGREES",
@@ -106,7 +106,7 @@ def _overlap(args: argparse.Namespace) -> None:
     write_findings(args, overlap_text(found), overlap_facts(found), overlap_rows(found), overlap_sheets(found), sources)
     if args.apply:
         count = write_lists(args.apply, found, args.overwrite)
-        start = "data merge", args.first, args.second
+        start = "partial-fc data merge", args.first, args.second
         log.info("without them: %s %s %s OUT --leave-out %s", *start, os.path.join(args.apply, LEAVE_OUT))
         log.info("%d identities: %s %s %s OUT --labels %s", count, *start, os.path.join(args.apply, LABEL_MAP))
 
@@ -127,14 +127,14 @@ def _clean(args: argparse.Namespace) -> None:
     from ...curation.people import People
 
     check_findings(args)
-    if not 0 < args.far <= 180:
-        raise InputError(f"--far {args.far:g}: expected an angle between 0 and 180 degrees")
+    if not 0 < args.angle <= 180:
+        raise InputError(f"--angle {args.angle:g}: expected an angle between 0 and 180 degrees")
     people = People(args.source)
-    limits = Limits(args.far, args.duplicate, args.apart)
+    limits = Limits(args.angle, args.duplicate, args.apart)
     found = find_unusual(people, args.features, limits, shown("identities"))
     outputs = clean_text(found), clean_facts(found), clean_rows(found), clean_sheets(found)
     write_findings(args, *outputs, [people.data_set])
     if args.apply:
         write_lists(args.apply, found, args.overwrite)
         paths = " ".join(os.path.join(args.apply, name) for name in (FAR, DUPLICATES, SECOND))
-        log.info("without these images: data merge %s OUT --leave-out-images %s", args.source, paths)
+        log.info("without these images: partial-fc data merge %s OUT --leave-out-images %s", args.source, paths)
