@@ -58,7 +58,8 @@ def train_updates(
         with losses, contextlib.closing(reader.batches(state.last.position)) as batches, contextlib.suppress(Ended):
             best.check_goes_on()
             start.module.fit(batches, timeline.schedule, timeline.max_update, callbacks, state.last, saver.requests)
-    skipped = set().union(*comm.all_gather_object(reader.bad_records.keys))  # a later epoch reads them on other ranks
+    # A later epoch reads them on other ranks.
+    skipped = set().union(*comm.all_gather_object(sorted(map(int, reader.bad_records.keys))))
     if comm.rank:
         return None
     return leave_results(run, comm.world_size, timeline.schedule, losses, pixels, verification, best, len(skipped))
