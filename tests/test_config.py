@@ -454,3 +454,20 @@ def test_published_files_with_sub_centers_are_refused():
     for wrong in ("sub_centers=0", "sub_centers=256", "sub_centers=1.5"):
         with pytest.raises(InputError, match=f"^--set {wrong}: "):
             from_command_line(["--set", wrong])
+
+
+@pytest.mark.parametrize(
+    "text, items",
+    [
+        ("stage[12].*,conv[0-9]", ["stage[12].*", "conv[0-9]"]),
+        ("[a-c].*", ["[a-c].*"]),
+        ("a{1,3},(b|c,d):0.1", ["a{1,3}", "(b|c,d):0.1"]),
+        ("[stage1.*, conv0]", ["stage1.*", "conv0"]),
+        ("[]", []),
+        ("", []),
+    ],
+)
+def test_brackets_of_patterns_stay(text, items):
+    config = demo()
+    override(config, [f"freeze={text}"])
+    assert config.freeze == items

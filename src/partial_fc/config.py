@@ -7,9 +7,10 @@ import importlib.machinery
 import importlib.util
 import math
 import os
+import re
 import traceback
 from types import MappingProxyType, ModuleType
-from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Protocol, Tuple, cast
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Protocol, Tuple, cast
 
 from easydict import EasyDict
 
@@ -316,13 +317,20 @@ def _parse(entry: Key, text: str) -> Value:
             raise ValueError("expected true or false")
         return text.lower() == "true"
     if entry.is_list:
-        items = [item.strip() for item in text.strip("[]").split(",") if item.strip()]
+        items = _items(text)
         return [parse_span(item) for item in items] if entry.kind == Tuple[Span, ...] else items
     if entry.kind == Span:
         return parse_span(text)
     if entry.kind is int:
         return whole_number(text)
     return number(text) if entry.kind is float else text
+
+
+def _items(text: str) -> List[str]:
+    """Items of a list as typed, `a,b` or `[a,b]`; commas in the brackets of a pattern do not separate."""
+    if re.fullmatch(r"\[[^][]*\]", text) and ("," in text or text == "[]"):
+        text = text[1:-1]
+    return [item.strip() for item in re.split(r",(?![^][(){}]*[])}])", text) if item.strip()]
 
 
 def whole_number(text: str) -> int:

@@ -26,6 +26,15 @@ def test_what_was_trained_has_a_cell_for_each_run(two):
     assert "Versions" not in rows and "Best model" not in rows
 
 
+def test_micro_batches_count_and_epochs_have_no_known_number_of_updates(tmp_path):
+    arguments = ["--set", "accumulate=4", "--set", "max_epochs=2"]
+    done = read_run(write_run(tmp_path / "a", arguments, updates=10))
+    going = read_run(write_run(tmp_path / "b", arguments, False, 300))
+    rows = dict(facts([done, going]))
+    assert rows["Batch"] == ["64 per rank × 4 per update × 2 = 512", "64 per rank × 4 per update"]
+    assert rows["Updates"][1] == "300"
+
+
 def test_a_run_that_continued_and_kept_its_best_model(tmp_path):
     best = dict(of="mean", update=600, accuracy=0.951, model="m", ended_training=False)
     run = read_run(write_run(tmp_path, ["--loss", "adaface"], continued_from=400, best_model=best))

@@ -261,6 +261,32 @@ def test_a_best_model_that_cannot_be_written(policy, tmp_path, monkeypatch, capl
     assert best.kept == Kept("a", 1, 0.5, 0)  # the file is still that of update 1, and patience begins anew
 
 
+def test_centers_of_the_best_model_that_cannot_be_written(tmp_path, monkeypatch, caplog):
+    best = best_of(tmp_path, "keep_best=a", "keep_best_centers=true")
+
+    def full(*_):
+        raise CollectiveError("rank 0: No space left on device")
+
+    monkeypatch.setattr(best_model_file, "save_checkpoint", full)
+    best.consider(dict(a=0.5, b=0.5), progress(1))
+    assert "could not write the centers of the best model: " in caplog.text
+    assert best.kept == Kept("a", 1, 0.5, 0)  # which the file holds
+
+
+class OtherProcessor(Communicator):
+    """Rank 0's accuracy is on the other side of a threshold."""
+
+    def all_gather_object(self, value):
+        return [0.5, value] if isinstance(value, float) else super().all_gather_object(value)
+
+
+def test_rank_0_decides_which_model_is_the_best(tmp_path):
+    best = best_of(tmp_path, "keep_best=a")
+    best._comm = OtherProcessor()
+    best.consider(dict(a=0.4999, b=0.5), progress(1))
+    assert best.kept.accuracy == 0.5
+
+
 def test_a_lost_best_model_is_selected_anew(data, tmp_path, accuracies, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", _removing(tmp_path, Checkpoints.save))

@@ -59,14 +59,19 @@ def save_model(prefix: str, symbol: mx.sym.Symbol, arg_params: Arrays, aux_param
     Raises:
         OSError: a file cannot be written; an earlier one of that name is left as it was.
     """
+    save_symbol(prefix, symbol)
     arrays = {"arg:" + name: array for name, array in arg_params.items()}
     arrays.update({"aux:" + name: array for name, array in aux_params.items()})
-    for path, save in (
-        (prefix + "-symbol.json", symbol.save),
-        (prefix + "-0000.params", lambda unfinished: mx.nd.save(unfinished, arrays)),
-    ):
-        with naming(path, mx.base.MXNetError), atomic_path(path) as unfinished:
-            save(unfinished)
+    path = prefix + "-0000.params"
+    with naming(path, mx.base.MXNetError), atomic_path(path) as unfinished:
+        mx.nd.save(unfinished, arrays)
+
+
+def save_symbol(prefix: str, symbol: mx.sym.Symbol) -> None:
+    """Write `PREFIX-symbol.json`; raises OSError as `save_model`."""
+    path = prefix + "-symbol.json"
+    with naming(path, mx.base.MXNetError), atomic_path(path) as unfinished:
+        symbol.save(unfinished)
 
 
 def load_parameters(path: str, parameters: Arrays) -> Tuple[List[str], List[str]]:

@@ -8,7 +8,7 @@ import dataclasses
 import json
 import math
 import os
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Iterator, List, Mapping, Sequence
 
 from ..errors import InputError
 from ..files import read_json
@@ -179,8 +179,7 @@ def find_card(name: str, local_ranks: int) -> Card:
     if not os.path.isfile(path):
         known = f"one of {', '.join(CARDS)}, {HERE}, or the path of a JSON file of a card"
         raise InputError(f"--gpu {name}: {f'{path}: first run partial-fc plan --measure' if name == HERE else known}")
-    value = read_json(path)
-    cards = [_card(path, each) for each in (value if isinstance(value, list) else [value])]
+    cards = cards_in(path)
     found = [card for card in cards if card.ranks in (0, local_ranks)]
     if not found:
         measured = ", ".join(str(card.ranks) for card in cards)
@@ -189,6 +188,12 @@ def find_card(name: str, local_ranks: int) -> Card:
             f"{local_ranks}"
         )
     return found[0]
+
+
+def cards_in(path: str) -> List[Card]:
+    """The cards of a JSON file of one card or a list of them; raises InputError as `find_card`."""
+    value = read_json(path)
+    return [_card(path, each) for each in (value if isinstance(value, list) else [value])]
 
 
 def _card(path: str, values: Any) -> Card:

@@ -1,12 +1,14 @@
 """Measures this machine for `--gpu here`: starts ranks, which time what an update is made of, and stores the cards."""
 
+import dataclasses
 import json
 import os
 from typing import Any, Callable, Dict, List, Sequence
 
 from ..doctor.programs import mpirun_command, rank_command, run
 from ..errors import InputError
-from ..files import read_json, write_json
+from ..files import write_json
+from .cards import cards_in
 
 _WORKER = "partial_fc.planning.measure_rank"
 _MARK = f"{_WORKER}:"  # repeated here, since the worker imports MXNet; a test compares the two
@@ -31,11 +33,12 @@ def measure_machine(
         InputError: the ranks failed, with what they printed last.
         OSError: the file cannot be written.
     """
+    earlier = [dataclasses.asdict(card) for card in (cards_in(path) if os.path.isfile(path) else [])]
     cards = []
     for number in numbers:
         report(f"measuring with {number} rank{'s' * (number > 1)}")
         cards.append(_measure(number))
-    kept = [each for each in (read_json(path) if os.path.isfile(path) else []) if each.get("ranks") not in numbers]
+    kept = [each for each in earlier if each["ranks"] not in numbers]
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     write_json(path, sorted(kept + cards, key=lambda each: each["ranks"]))
     return cards

@@ -55,7 +55,7 @@ def _loss(run: RunFolder) -> str:
 
 
 def _updates(run: RunFolder) -> str:
-    total = run.settings.get("max_update")
+    total = 0 if run.settings.get("max_epochs") else run.settings.get("max_update")
     done = f"{run.about['updates']:,}"
     return f"{done} of {total:,}" if total and not run.finished else done
 
@@ -71,8 +71,9 @@ def _rate(run: RunFolder) -> str:
 
 
 def _batch(run: RunFolder) -> str:
-    ranks, batch = run.about["ranks"], run.settings["batch_size"]
-    return f"{batch:,} per rank" + (f" × {ranks} = {batch * ranks:,}" if ranks else "")
+    ranks, batch, parts = run.about["ranks"], run.settings["batch_size"], run.settings.get("accumulate", 1)
+    text = f"{batch:,} per rank" + (f" × {parts} per update" if parts > 1 else "")
+    return text + (f" × {ranks} = {batch * parts * ranks:,}" if ranks else "")
 
 
 def _best(run: RunFolder) -> str:

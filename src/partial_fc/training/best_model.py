@@ -6,7 +6,7 @@ import shutil
 from typing import Any, Callable, Dict, Mapping, Optional
 
 from ..checkpoint.checkpoints import Checkpoints
-from ..checkpoint.model_files import save_model
+from ..checkpoint.model_files import save_model, save_symbol
 from ..config import Config, Run
 from ..distributed.communicator import Communicator
 from ..errors import CollectiveError, InputError
@@ -82,7 +82,9 @@ class BestModel:
         of, num_update = self._config.keep_best, progress().last.num_update
         if not of:
             return
-        accuracy = sum(accuracies.values()) / len(accuracies) if of == MEAN else accuracies[of]
+        own = sum(accuracies.values()) / len(accuracies) if of == MEAN else accuracies[of]
+        # Hosts with other processors may round a score to the other side of a threshold: rank 0 decides.
+        accuracy = self._comm.all_gather_object(float(own))[0]
         if self.kept and accuracy <= self.kept.accuracy:
             self.kept = self.kept._replace(waited=self.kept.waited + 1)
             if self.ends:
@@ -92,16 +94,28 @@ class BestModel:
             self._keep(Kept(of, num_update, accuracy), progress)
 
     def _keep(self, new: Kept, progress: Callable[[], RunState]) -> None:
-        before, self.kept = self.kept, new
+        before, self.kept, written = self.kept, new, False
         try:
-            self._save(progress())
+            written = self._written(self._save_model, "the best model")
+        finally:
+            if not written:
+                self.kept = before and before._replace(waited=0)
+        if not written:
+            return
+        log.info("update %d  best model by %s so far, %.4f: %s", new.num_update, new.of, new.accuracy, self.prefix)
+        if self._config.keep_best_centers:
+            self._written(lambda: self._save_checkpoint(progress()), "the centers of the best model")
+
+    def _written(self, write: Callable[[], None], what: str) -> bool:
+        """Whether all ranks could write; raises CollectiveError if not and `on_save_error` is `stop`."""
+        try:
+            write()
         except CollectiveError as error:
-            self.kept = before and before._replace(waited=0)
             if self._config.on_save_error == "stop":
                 raise
-            log.error("could not write the best model: %s; training continues", error)
-        else:
-            log.info("update %d  best model by %s so far, %.4f: %s", new.num_update, new.of, new.accuracy, self.prefix)
+            log.error("could not write %s: %s; training continues", what, error)
+            return False
+        return True
 
     @property
     def prefix(self) -> str:
@@ -116,16 +130,16 @@ class BestModel:
         found = dict(of=of, update=num_update, accuracy=accuracy, model=self.prefix, ended_training=self.ends)
         return dict(best_model=found)
 
-    def _save(self, progress: RunState) -> None:
+    def _save_model(self) -> None:
         module = self._module
         statistics = module.aux_params
         with self._comm.raise_on_all_ranks():
             if self._comm.rank == 0:
                 save_model(self.prefix, module.symbol, module.arg_params, statistics)
-        if self._config.keep_best_centers:
-            folder = run_files(self._run.models_root)["best_checkpoint"]
-            checkpoints, num_update = Checkpoints(folder, self._comm, 1), progress.last.num_update
-            save_checkpoint(checkpoints, self._run, self._comm, module, num_update, progress)
+
+    def _save_checkpoint(self, progress: RunState) -> None:
+        checkpoints = Checkpoints(run_files(self._run.models_root)["best_checkpoint"], self._comm, 1)
+        save_checkpoint(checkpoints, self._run, self._comm, self._module, progress.last.num_update, progress)
 
     def _restore(self, checkpoint: str) -> None:
         """Put the best model of a checkpoint into the models root; select anew if the checkpoint lacks it."""
@@ -137,6 +151,6 @@ class BestModel:
             return
         with self._comm.raise_on_all_ranks():
             if self._comm.rank == 0:
-                self._module.symbol.save(self.prefix + "-symbol.json")
+                save_symbol(self.prefix, self._module.symbol)
                 with atomic_path(self.prefix + "-0000.params") as unfinished:
                     shutil.copyfile(path, unfinished)
