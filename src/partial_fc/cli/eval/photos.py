@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 PHOTOS = """\
 Photos are aligned faces of the size that the model takes, --size, or photographs with five landmarks each, --landmarks,
-by which they are aligned here. No detector of faces comes with this package: docs/evaluation.md shows how to get the
-landmarks from one. A photo without landmarks that does not look like an aligned face gives a warning.
+which are used to align them. No face detector is included: docs/evaluation.md shows how to get landmarks from one. A
+photo without landmarks that does not look like an aligned face gives a warning.
 
-Scores are cosines of the sums of the embeddings of image and mirror image, as in `eval verification`. From which cosine
-on two faces are the same person depends on the model: --calibrate finds it on a verification set."""
+Scores are cosines of the sums of the embeddings of image and mirror image, as in `eval verification`. The cosine
+from which two faces are the same person depends on the model: --calibrate finds it on a verification set."""
 
 _FARS = "1e-1 1e-2 1e-3 1e-4 1e-5 1e-6"
 
@@ -44,13 +44,13 @@ def add_photos(command: argparse.ArgumentParser) -> None:
         "--calibrate",
         metavar="FILE",
         help="take the threshold from a verification set: FILE.bin, which is embedded now, or FILE.json, which `eval "
-        "verification --json FILE.json` wrote of this model on one set (default: no decision, scores only)",
+        "verification --json FILE.json` wrote for this model and one set (default: no decision, scores only)",
     )
     source.add_argument(
         "--threshold",
         type=number,
         metavar="COSINE",
-        help="take this one: pairs whose cosine is at least that are the same person (default: see --calibrate)",
+        help="use this threshold: pairs with at least this cosine are the same person (default: see --calibrate)",
     )
     group.add_argument(
         "--far",
