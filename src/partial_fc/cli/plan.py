@@ -46,7 +46,8 @@ def parser() -> argparse.ArgumentParser:
         "--precision",
         choices=("float32", "bfloat16", "float16", "auto"),
         default="float32",
-        help="precision of convolutions and products; auto: float16 on GPUs, the fastest one on a CPU",
+        help="of convolutions and products; auto: float16 on GPUs, bfloat16 on a CPU that computes it fast, else "
+        "float32",
     )
     result.add_argument(
         "--sample-ratio", type=share, default=1.0, metavar="R", help="share of the class centers in an update"
