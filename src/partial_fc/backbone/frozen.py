@@ -36,7 +36,7 @@ def frozen_names(symbol: mx.sym.Symbol, patterns: Sequence[str], freeze_bn: bool
 
 
 def factors(names: Collection[str], settings: Sequence[str], key: str) -> Dict[str, float]:
-    """Factors by the names of parameters; a name that fits several patterns has the last one's.
+    """Factors by the names of parameters; if several patterns match a name, the last one is used.
 
     Args:
         names: of the parameters.

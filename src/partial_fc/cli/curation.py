@@ -1,4 +1,4 @@
-"""What the commands share that find mistakes in data: their options, and writing of what they found."""
+"""Shared by the commands that find mistakes in data: their options, and writing of their findings."""
 
 import argparse
 import logging
@@ -76,7 +76,7 @@ def write_findings(
     sheets: Sequence[Callable[[], List[Any]]],
     sources: Sequence[Any],
 ) -> None:
-    """Print what was found, and write the files that the options of `add_findings` name, but for the lists.
+    """Print the findings, and write the files that the options of `add_findings` name, except the lists.
 
     Args:
         args: parsed arguments.

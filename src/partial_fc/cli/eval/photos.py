@@ -1,4 +1,4 @@
-"""What the commands `partial-fc eval pair` and `identify` share: options, the model, the threshold."""
+"""Shared by the commands `partial-fc eval pair` and `identify`: options, the model, the threshold."""
 
 import argparse
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -63,7 +63,7 @@ def add_photos(command: argparse.ArgumentParser) -> None:
 
 
 class Opened(NamedTuple):
-    """What the commands work with: `threshold` is None where none was asked for."""
+    """Model, photos and threshold of a command; `threshold` is None if no option asks for one."""
 
     embedder: "Embedder"
     photos: "Photos"
@@ -88,7 +88,7 @@ class Opened(NamedTuple):
 
 
 def open_photos(args: argparse.Namespace, comm: "Communicator", paths: Sequence[str]) -> Opened:
-    """The model, the photos at these paths, and the threshold, which is calibrated now if it is to be.
+    """The model, the photos at these paths, and the threshold, calibrated if --calibrate is given.
 
     Args:
         args: with the options of `add_photos`.
