@@ -82,7 +82,7 @@ DATASETS = {
         verbose=200,
         frequent=50,
     ),
-    # Labeled Faces in the Wild on a laptop: mobilefacenet or small, on two ranks. How to make its records: RECORDS.
+    # Labeled Faces in the Wild on a laptop, for mobilefacenet or small on two ranks. RECORDS: how to make its records.
     "lfw": dict(
         rec="lfw/train.rec",
         val_targets=["heldout"],
@@ -113,10 +113,10 @@ DATASETS = {
     "10000w": _synthetic(100000000),
 }
 
-# How to make the records of a data set that anybody can get; {folder} is where they are looked for.
+# How to make the records of public data sets; {folder} is the folder where the trainer looks for them.
 RECORDS = {
-    "lfw": "nothing is downloaded: get the images of Labeled Faces in the Wild, aligned to 112x112 pixels, in a folder "
-    "for each person, and make the records with `partial-fc data pack IMAGES {folder}-all --min-images 2` and "
+    "lfw": "nothing is downloaded: get the images of Labeled Faces in the Wild, aligned to 112x112 pixels, in one "
+    "folder per person, and make the records with `partial-fc data pack IMAGES {folder}-all --min-images 2` and "
     "`partial-fc data pairs {folder}-all {folder} --share 0.2 --random-pairs 1000`; see docs/your-own-data.md"
 }
 

@@ -212,7 +212,7 @@ def assign(values: Dict[str, Any], key: str, text: str, typed: str) -> None:
 
 
 def put(values: Dict[str, Any], key: str, value: Any) -> None:
-    """Set one key, and those that give way to it: records take the place of other images, updates that of epochs."""
+    """Set one key, and reset the keys that it replaces: records replace other images, updates replace epochs."""
     if key == "rec":
         values["source"] = "records"
     elif key == "max_update":

@@ -44,16 +44,20 @@ class Config:
     loss_m3: float = _preset("margin m3 subtracted from its cosine", at_least=0)
     margin_warmup: int = _key(0, "updates in which all margins grow linearly from 0", "updates", at_least=0)
     sub_centers: int = _key(
-        1, "centers per class, of which the closest counts: Sub-center ArcFace, K", "centers", at_least=1, at_most=255
+        1,
+        "centers per class (K of Sub-center ArcFace); the closest one gives the logit",
+        "centers",
+        at_least=1,
+        at_most=255,
     )
     interclass_filtering: float = _key(
         0.0,
-        "cosine above which a class that is not the sample's own is left out of its softmax; 0: none",
+        "leave other classes out of a sample's softmax if their cosine to the sample is above this; 0: none",
         at_least=0,
         at_most=1,
     )
     interclass_filtering_mode: Literal["exact", "zero"] = _key(
-        "exact", "what filtered logits become: exact leaves them out; zero sets them to 0, as arcface_torch does"
+        "exact", "for filtered logits: exact leaves them out of the softmax; zero sets them to 0, as arcface_torch does"
     )
     sampling_correction: bool = _key(
         False,
@@ -63,10 +67,10 @@ class Config:
         0.0, "margin m of AdaFace in place of m1, m2 and m3, which must be 1, 0 and 0; 0: none", at_least=0
     )
     adaface_h: float = _key(
-        0.333, "h of AdaFace: the lengths of embeddings up to std / h from their mean matter", above=0
+        0.333, "h of AdaFace: embedding lengths beyond std / h from their mean count as that", above=0
     )
     adaface_t_alpha: float = _key(
-        0.01, "share of an update's batch in the running mean and deviation of these lengths", above=0, at_most=1
+        0.01, "weight of an update's batch in the running mean and deviation of these lengths", above=0, at_most=1
     )
     # Model
     embedding_size: int = _preset("size of an embedding", "numbers", at_least=1)
@@ -98,18 +102,18 @@ class Config:
     batch_size: int = _preset("images in a batch", "images per rank", at_least=1, option=True)
     accumulate: int = _key(
         1,
-        "batches of batch_size whose gradients make up an update, as of one batch of all their images in less memory",
+        "batches of batch_size images whose gradients are summed for one update; takes less memory than one batch",
         "batches per update",
         at_least=1,
     )
     memonger: bool = _key(
-        False, "true: compute activations again in the backward pass in place of keeping them: less memory, more time"
+        False, "true: recompute activations in the backward pass instead of keeping them: less memory, more time"
     )
     backbone_lr: float = _preset("initial learning rate of the backbone", at_least=0)
     memory_bank_lr: float = _preset("initial learning rate of the class centers", at_least=0)
     lr_schedule: Literal["multistep", "poly", "cosine"] = _key(
         "multistep",
-        "how both learning rates fall: by lr_factor at lr_steps, or along a curve to 0 at the end of the training",
+        "how both learning rates fall: multistep: by lr_factor at lr_steps; poly and cosine: to 0 at the end",
     )
     warmup_updates: Span = _key(
         0, "time in which both learning rates rise from 0", "updates, or epochs: 2e", at_least=0
@@ -122,42 +126,41 @@ class Config:
     )
     lr_unit: Literal["updates", "images"] = _key(
         "updates",
-        "what a schedule counts if a run continues with another number of images per update: images keeps it in place",
+        "what a schedule counts if a run continues with another number of images per update; see docs/training.md",
     )
     lr_factor: float = _key(0.1, "factor of both learning rates at each of lr_steps", at_least=0)
     optimizer: Literal["sgd", "adamw", "lars"] = _key(
         "sgd",
-        "of the backbone: sgd has momentum; adamw is Adam with decoupled weight decay, arXiv 1711.05101; lars is sgd "
-        "with a learning rate for each layer, arXiv 1708.03888",
+        "optimizer of the backbone: sgd with momentum; adamw, Adam with decoupled weight decay, arXiv 1711.05101; "
+        "lars, sgd with a learning rate for each layer, arXiv 1708.03888",
     )
     center_optimizer: Literal["sgd", "adamw"] = _key(
-        "sgd", "of the class centers, likewise; adamw keeps two arrays of the size of the centers, sgd one"
+        "sgd", "optimizer of the class centers; adamw keeps two arrays of the size of the centers, sgd one"
     )
     momentum: float = _key(0.9, "momentum of sgd and lars", at_least=0)
     wd: float = _key(0.0005, "weight decay", at_least=0)
     bias_decay: bool = _key(True, "true: wd acts on all parameters, as published; false: not on biases and betas")
     clip_gradient_norm: float = _key(
         0.0,
-        "largest norm of the backbone's gradients, summed over all ranks; larger ones are scaled down; 0: no limit. "
-        "The class centers take no part",
+        "largest norm of the backbone's gradients, after their sum over all ranks; gradients with a larger norm are "
+        "scaled down; 0: no limit. Gradients of the class centers are not clipped",
         at_least=0,
     )
     freeze: Tuple[str, ...] = _key(
         [],
-        "patterns (regular expressions) of names of the backbone's parameters and batch statistics that stay as they "
-        "are, as stage1.*,conv0_weight",
+        "regular expressions for names of the backbone's parameters and batch statistics that do not change, such as "
+        "stage1.*,conv0_weight",
     )
-    freeze_bn: bool = _key(False, "true: all batch normalizations stay as they are, parameters and statistics")
-    freeze_centers: bool = _key(False, "true: the class centers stay as they are")
+    freeze_bn: bool = _key(False, "true: parameters and statistics of all batch normalizations do not change")
+    freeze_centers: bool = _key(False, "true: the class centers do not change")
     lr_mult: Tuple[str, ...] = _key(
-        [],
-        "PATTERN:FACTOR of the backbone's learning rate, as pre_fc1.*:10,stage1.*:0.1; of several that fit, the last",
+        [], "PATTERN:FACTOR for the backbone's learning rate, such as pre_fc1.*:10,stage1.*:0.1; the last match is used"
     )
     wd_mult: Tuple[str, ...] = _key(
-        [], "PATTERN:FACTOR of the backbone's weight decay, likewise; where a pattern fits, bias_decay does not count"
+        [], "PATTERN:FACTOR for the backbone's weight decay; the last match is used, and it overrides bias_decay"
     )
     max_update: int = _preset("length of the training", "updates", at_least=1)
-    max_epochs: int = _key(0, "length of the training, in place of max_update; 0: max_update", "epochs", at_least=0)
+    max_epochs: int = _key(0, "length of the training; replaces max_update; 0: use max_update", "epochs", at_least=0)
     precision: Literal["float32", "bfloat16", "float16", "auto"] = _key(
         "float32",
         "of convolutions and products; auto: float16 on a GPU, bfloat16 on a CPU that computes it fast, else float32",
@@ -216,13 +219,12 @@ class Config:
     frequent: int = _preset("interval between two lines of the log", "updates", at_least=1)
     verbose: int = _preset("interval between two verifications", "updates", at_least=1)
     keep_best: str = _key(
-        "",
-        "verification set whose best model is kept as model-best beside the last one, or mean of all sets; empty: none",
+        "", "verification set (or mean: of all sets) by which the best model is kept as model-best; empty: none"
     )
     keep_best_centers: bool = _key(False, "keep a whole checkpoint of the best model, with its class centers, in best/")
     patience: int = _key(
         0,
-        "end once so many verifications in a row were no better than the model of keep_best; 0: never",
+        "stop after this many verifications in a row without a better model for keep_best; 0: never",
         "verifications",
         at_least=0,
     )

@@ -201,7 +201,7 @@ def test_wrong_thresholds(here, capsys):
     assert main(["verification", "--model", "m", "--bin", "val.bin", "--json", "val.json"]) == 0
     capsys.readouterr()
     two = failure(capsys, *pair, "--calibrate", "two.json")
-    assert "two.json: has 2 evaluations of this model, on val, other: write one of a single set" in two
+    assert "two.json: has 2 evaluations of this model, on val, other: give the JSON of one set" in two
     with open("val.json") as file:
         found = json.load(file)
     for key, value in (

@@ -276,7 +276,7 @@ def test_the_last_pattern_that_fits_counts():
     "rule, error",
     [
         (dict(freeze=("stage9.*",)), "freeze: no parameter of the network has a name like 'stage9"),
-        (dict(freeze=("stage1",)), "freeze: no parameter .* 'stage1'.* write a pattern for whole names"),
+        (dict(freeze=("stage1",)), "freeze: no parameter .* 'stage1'.* a pattern must match a whole name"),
         (dict(freeze=("(",)), r"freeze: '\(' is not a regular expression: "),
         (dict(freeze=(".*",)), "freeze: nothing of the backbone is left to train"),
         (dict(freeze=("data",)), "freeze: no parameter"),

@@ -1,4 +1,4 @@
-"""What a device computes in place of a plain symbol: the same function, fast, in the precision asked for; its input."""
+"""Fast replacement of a plain symbol: the same function, in the requested precision, and the input it takes."""
 
 import mxnet as mx
 import numpy as np
@@ -27,7 +27,7 @@ def fast_symbol(symbol: mx.sym.Symbol, ctx: mx.Context, precision: str = "float3
 
 
 def network_input(images: np.ndarray, ctx: mx.Context) -> mx.nd.NDArray:
-    """Images (b, H, W, 3) uint8 as networks take them: (b, 3, H, W) float32 on the device.
+    """Convert images (b, H, W, 3) uint8 to the input of networks, (b, 3, H, W) float32 on the device.
 
     Bytes travel to the device, floats are made there. NumPy transposes them several times faster than MXNet.
     """

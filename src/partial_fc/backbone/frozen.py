@@ -29,12 +29,14 @@ def frozen_names(symbol: mx.sym.Symbol, patterns: Sequence[str], freeze_bn: bool
     if freeze_bn:
         frozen.update(name for inputs in _norms(symbol) for name in inputs)
     if frozen.issuperset(set(symbol.list_arguments()) - {"data"}):
-        raise InputError("freeze: nothing of the backbone is left to train; backbone_lr=0 trains the centers alone")
+        raise InputError(
+            "freeze: nothing of the backbone is left to train; to train only the centers, use backbone_lr=0"
+        )
     return frozen
 
 
 def factors(names: Collection[str], settings: Sequence[str], key: str) -> Dict[str, float]:
-    """Factors by the names of parameters; a name that fits several patterns has the last one's.
+    """Factors by the names of parameters; if several patterns match a name, the last one is used.
 
     Args:
         names: of the parameters.
@@ -93,7 +95,7 @@ def _matches(names: Collection[str], pattern: str, key: str) -> List[str]:
     matches = [name for name in names if expression.fullmatch(name)]
     if not matches:
         raise InputError(
-            f"{key}: no parameter of the network has a name like {pattern!r}; its names are such as "
-            f"{', '.join(list(names)[:3])}: write a pattern for whole names, as stage1.*"
+            f"{key}: no parameter of the network has a name like {pattern!r}: a pattern must match a "
+            f"whole name, as stage1.* does; names of this network are {', '.join(list(names)[:3])} ..."
         )
     return matches

@@ -92,7 +92,7 @@ def rewrite(symbol: mx.sym.Symbol, rule: Rule, finish: Finish = lambda graph, ou
 
 
 def graph_bytes(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
-    """Bytes of the arrays within a graph that trains, as MXNet places them: many take turns in one place.
+    """Bytes of the arrays within a training graph, as MXNet places them: many share one place one after the other.
 
     Args:
         symbol: as it will be bound, with the input `data`.

@@ -72,7 +72,7 @@ class _Chain:
 
 
 def _cuts(nodes: List[Node], heads: List[Entry]) -> Iterator[int]:
-    """Places of operators after which only their first output is needed of what was computed from the images."""
+    """Places of operators whose first output is all that later operators need of values computed from images."""
     last: Dict[Tuple[int, int], int] = {}  # place of the last operator that reads an output
     from_images: Set[int] = set()
     for place, node in enumerate(nodes):

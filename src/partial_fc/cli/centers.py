@@ -29,7 +29,7 @@ def parser() -> Parser:
     result = Parser(
         prog="partial-fc centers",
         description="Convert class centers, and find those that are close to each other. `partial-fc train --centers "
-        "OUT` starts from what import and map write, beside the backbone of --pretrained.",
+        "OUT` starts from the centers that import and map write, and --pretrained from a backbone.",
         example="partial-fc centers export models/faces/checkpoints/update-000010000 OUT --numpy",
     )
     commands = result.add_subparsers(dest="centers_command", required=True, metavar="COMMAND")
@@ -125,8 +125,8 @@ def _add_map(commands: Any) -> None:
     which.add_argument(
         "--labels",
         metavar="FILE",
-        help="text file: on each line a new label and its old one; of several with one new label the first keeps its "
-        "center (default: see --names)",
+        help="text file: on each line a new label and its old one; where several old labels have one new label, the "
+        "center of the first is kept (default: see --names)",
     )
     which.add_argument(
         "--names",

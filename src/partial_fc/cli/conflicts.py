@@ -37,15 +37,15 @@ def add_conflicts(commands: Any, centers: str) -> None:
     command.add_argument(
         "source",
         metavar="CHECKPOINT",
-        help=f"{centers}; or what `partial-fc eval embed FEATURES --rec DATA` writes, a file .npy",
+        help=f"{centers}; or the .npy file that `partial-fc eval embed FEATURES --rec DATA` writes",
     )
     command.add_argument("--rec", metavar="SOURCE", help=f"{RECORDS} (default: none, see --pictures)")
     command.add_argument(
         "--sub-centers",
         type=positive,
         metavar="K",
-        help="centers of each of the classes, of which the two closest count (default: as the checkpoint says; 1 in "
-        "folders of centers only)",
+        help="centers per class; two classes are compared by their closest two (default: as in the checkpoint; 1 for "
+        "folders with centers only)",
     )
     add_search(command, 0.5, "classes' centers or means", "their labels")
     add_findings(command, "one per cluster with a row of images per class; needs --rec")
@@ -83,6 +83,6 @@ def _conflicts(args: argparse.Namespace) -> None:
     if args.apply:
         count = write_lists(args.apply, found, people, args.overwrite)
         path = os.path.join(args.apply, LABEL_MAP)
-        log.info("%d identities: data merge %s OUT --labels %s", count, args.rec or "DATA", path)
+        log.info("to join them into %d identities: data merge %s OUT --labels %s", count, args.rec or "DATA", path)
         checkpoint = "CHECKPOINT" if args.source.endswith(".npy") else args.source
-        log.info("their centers: centers map %s OUT --labels %s --num-classes %d", checkpoint, path, count)
+        log.info("to join their centers: centers map %s OUT --labels %s --num-classes %d", checkpoint, path, count)

@@ -1,4 +1,4 @@
-"""What the commands share that find mistakes in data: their options, and writing of what they found."""
+"""Shared by the commands that find mistakes in data: their options, and writing of their findings."""
 
 import argparse
 import logging
@@ -30,19 +30,19 @@ def add_search(command: Options, threshold: float, what: str, pair: str) -> None
         type=share,
         default=threshold,
         metavar="COSINE",
-        help=f"least cosine of two {what}, above 0 and at most 1",
+        help=f"smallest cosine of two {what} to list, above 0 and at most 1",
     )
     command.add_argument(
         "--most",
         type=positive,
         default=10,
         metavar="N",
-        help="of each of the classes or identities, keep at most the N closest others; this bounds the memory",
+        help="keep at most the N closest others of each class or identity; this limits the memory",
     )
     command.add_argument(
         "--different",
         metavar="FILE",
-        help=f"pairs to leave out, found to be different people: on each line {pair} (default: none)",
+        help=f"pairs that are known to be different people, to leave out: on each line {pair} (default: none)",
     )
     add_workers(command, "compare")
 
@@ -50,14 +50,12 @@ def add_search(command: Options, threshold: float, what: str, pair: str) -> None
 def add_findings(command: Options, pictures: str) -> None:
     """Add the options of `write_findings`; `pictures` says what a sheet shows."""
     add_json(command)
-    command.add_argument("--csv", metavar="FILE", help="all that was found as a table (default: not written)")
+    command.add_argument("--csv", metavar="FILE", help="write all findings as a table (default: not written)")
     command.add_argument(
-        "--pictures", metavar="DIR", help=f"write sheet-0001.png and so on there, {pictures} (default: no pictures)"
+        "--pictures", metavar="DIR", help=f"write contact sheets to DIR, {pictures} (default: no pictures)"
     )
     command.add_argument(
-        "--apply",
-        metavar="DIR",
-        help="write the lists there that other commands take; no data is changed (default: no lists)",
+        "--apply", metavar="DIR", help="write lists for other commands to DIR; no data is changed (default: no lists)"
     )
     add_overwrite(command, "pictures and lists")
 
@@ -78,7 +76,7 @@ def write_findings(
     sheets: Sequence[Callable[[], List[Any]]],
     sources: Sequence[Any],
 ) -> None:
-    """Print what was found, and write the files that the options of `add_findings` name, but for the lists.
+    """Print the findings, and write the files that the options of `add_findings` name, except the lists.
 
     Args:
         args: parsed arguments.
@@ -111,4 +109,4 @@ def write_findings(
         count = draw_sheets(args.pictures, sheets, sources, args.overwrite, shown("sheets"))
         log.info("%s: %d sheets", args.pictures, count)
         if count < len(sheets):
-            log.info("that is those of the first %d of %d", count, len(sheets))
+            log.info("only the first %d of %d sheets were drawn", count, len(sheets))

@@ -25,20 +25,20 @@ def parser() -> argparse.ArgumentParser:
     """Arguments of the command."""
     result = Parser(
         prog="partial-fc plan",
-        description="Predict memory per GPU, time per update and images per second of a run, and say what bounds it.",
+        description="Predict memory per GPU, time per update and images per second of a run, and what limits them.",
         example="partial-fc plan --identities 10M --gpus 64 --gpu a100-40 --precision float16 --sample-ratio 0.1",
     )
     result.add_argument("--identities", type=quantity, default=10**6, metavar="N", help="identities, such as 10M")
-    result.add_argument("--gpus", type=positive, default=8, metavar="N", help="GPUs, which are ranks")
+    result.add_argument("--gpus", type=positive, default=8, metavar="N", help="GPUs, one per rank")
     result.add_argument(
         "--gpu",
         default="v100-32",
         metavar="CARD",
         help=f"{', '.join(CARDS)}; {HERE}: this machine, as --measure measured it; or the JSON file of a card",
     )
-    result.add_argument("--per-host", type=positive, default=8, metavar="N", help="ranks of a host")
+    result.add_argument("--per-host", type=positive, default=8, metavar="N", help="ranks per host")
     result.add_argument(
-        "--network-gbit", type=float, default=100.0, metavar="G", help="Gbit/s of the network of a host, for its ranks"
+        "--network-gbit", type=float, default=100.0, metavar="G", help="network of a host in Gbit/s, for all its ranks"
     )
     result.add_argument("--network", default="r50", metavar="NAME", help="backbone, see docs/networks.md")
     result.add_argument("--batch-size", type=positive, default=64, metavar="N", help="images per rank and update")
@@ -46,13 +46,16 @@ def parser() -> argparse.ArgumentParser:
         "--precision",
         choices=("float32", "bfloat16", "float16", "auto"),
         default="float32",
-        help="of convolutions and products; auto: float16 on GPUs, on a CPU what is fast there",
+        help="of convolutions and products; auto: float16 on GPUs, bfloat16 on a CPU that computes it fast, else "
+        "float32",
     )
     result.add_argument(
         "--sample-ratio", type=share, default=1.0, metavar="R", help="share of the class centers in an update"
     )
     result.add_argument("--bank", choices=("device", "host"), default="device", help="where the class centers are")
-    result.add_argument("--optimizer", choices=("sgd", "adamw"), default="sgd", help="of backbone and centers")
+    result.add_argument(
+        "--optimizer", choices=("sgd", "adamw"), default="sgd", help="optimizer of backbone and centers"
+    )
     _add_tasks(result)
     add_json(result)
     return result
@@ -73,8 +76,8 @@ def _add_tasks(result: argparse.ArgumentParser) -> None:
         nargs="?",
         const="1,2",
         metavar="N,N",
-        help="measure this machine, in about a minute, and store it for --gpu here; with N,N on these numbers of ranks "
-        "instead of 1 and 2 (default: no measuring)",
+        help="measure this machine in about a minute, and store the results for --gpu here; N,N: numbers of ranks, "
+        "1,2 without it (default: do not measure)",
     )
     result.add_argument("--plot", metavar="FILE", help="draw the sweep as a PNG (default: none)")
 

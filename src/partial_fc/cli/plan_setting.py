@@ -1,4 +1,4 @@
-"""What the arguments of `partial-fc plan` ask about."""
+"""The run and the machine that the arguments of `partial-fc plan` describe."""
 
 import argparse
 import re
@@ -23,7 +23,7 @@ def quantity(text: str) -> int:
 
 
 def setting_of(args: argparse.Namespace) -> "Setting":
-    """What the arguments ask about.
+    """The setting that the arguments describe.
 
     Raises:
         InputError: an unknown card or network, or values that no run can start with.

@@ -72,7 +72,7 @@ def card_lines(card: Dict[str, Any]) -> Iterator[str]:
 
 
 def need(setting: "Setting", num_classes: int) -> str:
-    """What a run with so many identities needs, in the words of the trainer."""
+    """The memory that a run with this many identities needs, as the trainer prints it."""
     from ..planning.memory import by_purpose, described_need
     from ..planning.plan import changed, make_plan
 

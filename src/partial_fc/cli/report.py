@@ -18,7 +18,7 @@ fast, curves, accuracies beside the published ones, ROC and scores, pictures of 
 probably one person, skipped records.
 
 A folder is a run (its models root), finished or not, or what `eval verification --mistakes DIR` or `centers conflicts
---pictures DIR` has written; a file is what these write with `--json FILE`. Several runs stand side by side."""
+--pictures DIR` has written; a file is what these write with `--json FILE`. Several runs are shown side by side."""
 
 
 def parser() -> Parser:

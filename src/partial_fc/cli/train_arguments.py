@@ -140,7 +140,7 @@ def parser(path: str = "") -> Parser:
     result.add_argument(
         "--config",
         metavar="FILE",
-        help="TOML file of presets' names and keys, such as config.toml of a run, which repeats that run; "
+        help="TOML file of preset names and keys; config.toml of a run repeats that run; "
         "everything else on the command line overrides it",
     )
     result.add_argument(

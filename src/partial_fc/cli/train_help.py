@@ -24,10 +24,10 @@ _EXAMPLES = """examples:
 _PAGE = """# Keys of the configuration
 
 Presets in [default.py](../default.py) may give any key a value: `common()` for all of them, losses, data sets and
-networks for their own. `--set KEY=VALUE` overrides it for one run; so does the option, where the first column has one.
+networks for themselves. `--set KEY=VALUE` overrides it for one run, as does the option that the first column names.
 Lists are written as `--set lr_steps=20000,28000` or `--set val_targets=`.
 
-Where no preset has a value, the default counts. Paths are relative to the current folder. `partial-fc train --help`
+Keys without a value in a preset have the default. Paths are relative to the current folder. `partial-fc train --help`
 prints the same.
 
 To add a key, write a line in [config_keys.py](../src/partial_fc/config_keys.py), then

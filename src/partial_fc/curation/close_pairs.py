@@ -79,7 +79,7 @@ class _Search:
         return not self._symmetric or first_row < end_column - 1
 
     def run(self, task: Tuple[slice, slice]) -> None:
-        """Compare two blocks, and add what is close enough."""
+        """Compare two blocks, and add the pairs that are close enough."""
         rows, columns = task
         left = self._left.unit(rows)
         right = left if self._symmetric and rows == columns else self._right.unit(columns)

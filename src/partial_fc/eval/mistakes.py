@@ -126,7 +126,7 @@ def _end(name: str) -> str:
 
 
 def _remove_earlier(folder: str) -> None:
-    """Remove the files of an earlier run, the list last: a folder without a list is not one that was written here."""
+    """Remove the files of an earlier run, the list last, because the list marks a folder that this module wrote."""
     if os.path.exists(os.path.join(folder, MISTAKES)):
         pictures = [name for name in os.listdir(folder) if _PICTURE.fullmatch(name)]
         for name in [*pictures, SCORES, WORST, MISTAKES]:

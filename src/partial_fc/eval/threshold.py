@@ -81,11 +81,11 @@ def _evaluation(path: str, embedder: Embedder) -> Dict[str, Any]:
     if not own:
         raise InputError(
             f"{path}: is not of {embedder.name} with these options (its files have changed, or pixels, color order, "
-            "layer or precision are others): a threshold holds for one model only"
+            "layer or precision differ): a threshold is valid for one model only"
         )
     if len(own) > 1:
         names = ", ".join(str(each.get("data")) for each in own)
-        raise InputError(f"{path}: has {len(own)} evaluations of this model, on {names}: write one of a single set")
+        raise InputError(f"{path}: has {len(own)} evaluations of this model, on {names}: give the JSON of one set")
     return own[0]
 
 

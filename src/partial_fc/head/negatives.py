@@ -49,7 +49,7 @@ class Negatives:
     ) -> Optional[SamplingWeights]:
         """The weights of a rank in a step; None without correction, and where there is nothing to correct.
 
-        That is where all classes of the rank are chosen, and where no other classes than those of the batch are.
+        There is nothing to correct if all classes of the rank are chosen, or only classes of the batch.
 
         Args:
             positives: (p,) int64 distinct columns of the classes of the global batch.

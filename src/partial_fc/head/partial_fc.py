@@ -305,7 +305,7 @@ class PartialFC:
     def _combine(
         self, lse_local: mx.nd.NDArray, target_logit: mx.nd.NDArray, num_filtered: Optional[mx.nd.NDArray] = None
     ) -> GlobalSoftmax:
-        """`combine`, which takes the numbers of filtered logits along: 0 of a rank without classes."""
+        """`combine`, with the numbers of filtered logits in the same exchange: 0 on a rank without classes."""
         if self.negatives.filtering and num_filtered is None:
             num_filtered = mx.nd.zeros_like(lse_local)
         whole = combine(lse_local, target_logit, self.comm, num_filtered)

@@ -1,1 +1,1 @@
-"""What a run will need before it starts: memory, time per update, and how many of which cards."""
+"""Prediction of a run before it starts: memory, time per update, and how many of which cards it needs."""

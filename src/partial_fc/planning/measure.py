@@ -1,4 +1,4 @@
-"""Measures this machine for `--gpu here`: starts ranks, which time what an update is made of, and stores the cards."""
+"""Measures this machine for `--gpu here`: starts ranks, which time the parts of an update, and stores the cards."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ _LAST_LINES = 6
 def measure_machine(
     numbers: Sequence[int], path: str, report: Callable[[str], None] = lambda line: None
 ) -> List[Dict[str, Any]]:
-    """Measure this host with each number of ranks, and store the cards; those of other numbers in the file stay.
+    """Measure this host with each number of ranks, and store the cards; the file keeps those of other numbers.
 
     Args:
         numbers: of ranks.

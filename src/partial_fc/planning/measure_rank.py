@@ -85,7 +85,7 @@ def _seconds(comm: Communicator, call: Callable[[], Any], clock: Callable[[], fl
 
 
 def _computing(comm: Communicator, call: Callable[[], Any], ctx: mx.Context) -> float:
-    """The same of what exchanges nothing: of a rank with one thread, processor time, to which others do not add."""
+    """Seconds without communication; processor time if a rank has one thread, since other programs do not add to it."""
     alone = ctx.device_type == "cpu" and threads_of_a_rank(comm.local_size) == 1
     return _seconds(comm, call, time.process_time if alone else time.perf_counter)
 

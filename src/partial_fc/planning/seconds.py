@@ -124,9 +124,9 @@ def update_parts(
 
 
 def expected_rows(run: Run, ranks: int) -> int:
-    """C: rows that a rank chooses, with the positives that labels drawn from all classes alike have on it on average.
+    """C: rows that a rank chooses, with the mean number of positives for labels drawn uniformly from all classes.
 
-    `chosen_rows`, for memory, counts with the most that there can be.
+    `chosen_rows`, for memory, takes the largest possible number instead.
     """
     num_local = num_local_of(run, ranks)
     total = run.config.batch_size * ranks
@@ -179,12 +179,12 @@ def _collectives(run: Run, work: Network, cluster: Cluster, card: Card, parts: D
 
 
 def _host_bank(run: Run, numbers: int, parts: Dict[str, Part], card: Card) -> Part:
-    """Rows from the host and back, by one thread: it gathers them and the link carries them, and the same back."""
+    """Seconds to bring rows from the host and back: one thread gathers or stores them, and the link transfers them."""
     arrays = 1 + len(OPTIMIZERS[run.config.center_optimizer].states)
     seconds = 2 * 4 * arrays * numbers * (1 / card.host_link + 1 / _GATHERED)
     return Part(seconds, max(0.0, seconds - total_seconds(parts)), "the whole step")
 
 
 def total_seconds(parts: Dict[str, Part]) -> float:
-    """Seconds of an update: what its parts add to it."""
+    """Seconds of an update: the sum of the times that its parts add."""
     return sum(part.exposed for part in parts.values())

@@ -11,7 +11,7 @@ from ..training.curves import grouped
 from .runs import ACCURACY, RunFolder
 from .scalars import Series
 
-# The palette of Okabe and Ito, which people with any color vision can tell apart, without its black.
+# The palette of Okabe and Ito without black; people with any color vision can distinguish its colors.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#b2a500")
 _DASHES = "solid", "dash", "dot", "dashdot"
 _LETTERS = 30, 24  # of a name in a legend: at its beginning, and at its end

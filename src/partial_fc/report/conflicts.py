@@ -59,8 +59,8 @@ def conflicts_from(value: Any, path: str) -> Conflicts:
 
 def _cluster(members: Any) -> Cluster:
     if not all(isinstance(each["cosine"], _NUMBER) for each in members):
-        raise ValueError("a cosine is no number")
+        raise ValueError("a cosine is not a number")
     found = [Member(int(each["label"]), str(each["name"]), each["images"]) for each in members]
     if not all(each.images is None or isinstance(each.images, int) for each in found):
-        raise ValueError("a number of images is no number")
+        raise ValueError("a count of images is not a number")
     return Cluster(max(each["cosine"] for each in members), found)

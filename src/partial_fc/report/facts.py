@@ -139,7 +139,7 @@ def _published(sets: Sequence[str]) -> List[AccuracyRow]:
 
 
 def tiles(run: RunFolder) -> List[Tuple[str, str]]:
-    """What the page shows in large letters of a single run: (words, value)."""
+    """Figures of a single run that the page shows in large letters: (words, value)."""
     sets = run.about.get("verification", {})
     shown = [
         (f"accuracy on {name}", f"{percent(each.get('accuracy'))} %") for name, each in list(sets.items())[:_TILES]

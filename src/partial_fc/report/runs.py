@@ -1,4 +1,4 @@
-"""What the folder of a run shows of it, also while it trains, and after it ended without a summary."""
+"""The state of a run, read from its folder: also while it trains, or after it ended without a summary."""
 
 import logging
 import os
@@ -94,7 +94,7 @@ def _newest_manifest(folder: str) -> Dict[str, Any]:
 
 
 def _measured(updates: np.ndarray, losses: np.ndarray, scalars: Dict[str, Series]) -> Dict[str, Any]:
-    """What an unfinished run has reached, by the names of the summary."""
+    """The results of an unfinished run so far, by the names of the summary."""
     sets = {name[len(ACCURACY) :]: each for name, each in scalars.items() if name.startswith(ACCURACY) and each.values}
     found: Dict[str, Any] = {"verification": {name: _accuracies(each) for name, each in sets.items()}}
     if len(updates):

@@ -69,5 +69,5 @@ def _events(path: str) -> Iterator[Event]:
                     raise DecodeError
                 yield Event.FromString(content)
             except DecodeError:
-                log.warning("%s: damaged at byte %d: what follows is left out", path, file.tell())
+                log.warning("%s: damaged at byte %d: the rest is left out", path, file.tell())
                 return

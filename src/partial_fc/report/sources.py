@@ -63,7 +63,7 @@ def _add_file(path: str, sources: Sources) -> None:
 
 
 def short_names(paths: Sequence[str]) -> Dict[str, str]:
-    """The last parts of paths, by path, as many as it takes to tell all of them apart."""
+    """The last parts of each path, by path: as many parts as are needed for all names to differ."""
     parts = {path: os.path.abspath(path).split(os.sep) for path in paths}
     for count in range(1, max(map(len, parts.values()), default=1) + 1):
         names = {path: os.sep.join(each[-count:]) or path for path, each in parts.items()}

@@ -83,7 +83,7 @@ class BackboneUpdate:
         self.grad_norm: Optional[float] = None
 
     def _set_factors(self, symbol: mx.sym.Symbol, names: Sequence[str]) -> None:
-        """Factors of learning rate and weight decay; MXNet by itself would spare biases and betas by their names."""
+        """Factors of learning rate and weight decay; by default MXNet has no decay of biases and betas."""
         own = {name for name, attributes in symbol.attr_dict().items() if "__wd_mult__" in attributes}
         decay = {name: 1.0 for name in names if name not in own} if self._rule.bias_decay else {}
         self._optimizer.set_wd_mult({**decay, **factors(names, self._rule.wd_mult, "wd_mult")})
@@ -128,7 +128,7 @@ class BackboneUpdate:
         self._module.update()
 
     def _clip(self, scale: float) -> float:
-        """What the gradients are to be multiplied by."""
+        """The factor by which the gradients are multiplied."""
         self.grad_norm = gradient_norm(self._gradients) / scale
         if not math.isfinite(self.grad_norm):
             raise ArithmeticError(f"the norm of the backbone's gradients is {self.grad_norm}")

@@ -313,7 +313,7 @@ class FaceModule:
     def averaged_statistics(self) -> Dict[str, mx.nd.NDArray]:
         """Averages over the ranks of the running means and variances of batch normalization, by name."""
         averages = {name: array.copy() for name, array in self.aux_params.items()}
-        # An average over three ranks may differ in the last bit from what is frozen, and the same on all of them.
+        # Frozen statistics are equal on all ranks, but their average over three ranks might differ in the last bit.
         moving = {name: array for name, array in averages.items() if name not in self._frozen}
         self.comm.all_reduce({"statistics/" + name: array for name, array in moving.items()})
         for array in moving.values():

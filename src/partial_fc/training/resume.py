@@ -184,12 +184,12 @@ def _load_backbone(path: str, module: FaceModule) -> None:
     missing, surplus = load_parameters(file, {**module.arg_params, **module.aux_params})
     if missing or surplus:
         raise InputError(f"{file}: not of this network, which {'lacks' if surplus else 'has'} {(surplus + missing)[0]}")
-    # What was frozen before, and is no longer, has no momentum yet; what is frozen now has none any more.
+    # Parameters that were frozen until now have no momentum in the file; those that are frozen now need none.
     load_arrays(os.path.join(path, MOMENTUM), module.momentum, optional=module.momentum_names)
 
 
 def _load_statistics(file: str, module: FaceModule) -> None:
-    """This rank's own statistics; what is frozen keeps the average over the ranks, which comes with the parameters."""
+    """Load this rank's statistics; frozen ones keep the average over the ranks that came with the parameters."""
     frozen = {name: array.copy() for name, array in module.aux_params.items() if name in module.frozen}
     load_arrays(file, module.aux_params)
     for name, array in frozen.items():

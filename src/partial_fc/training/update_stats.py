@@ -1,4 +1,4 @@
-"""What is known of a training after an update."""
+"""The state of a training after an update."""
 
 import math
 from typing import Mapping, NamedTuple, Optional

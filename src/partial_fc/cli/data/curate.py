@@ -13,10 +13,10 @@ from ..run import add_command
 
 log = logging.getLogger("partial_fc")
 
-_FEATURES = "what `partial-fc eval embed FEATURES --rec DATA` writes, a file .npy"
+_FEATURES = "the .npy file that `partial-fc eval embed FEATURES --rec DATA` writes"
 _OVERLAP = """\
 Find people whom two data sets share: identities of B that are close to one of A, by the means of their embeddings, or
-by class centers. Both must be of one model.
+by class centers. Embeddings and centers must be those of one model.
 
 --pictures shows the images of both. --apply writes lists for `data merge A B OUT`: leave-out.txt, with which
 --leave-out leaves out those of B; label-map.txt, with which --labels joins them to those of A; and
@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
         nargs=2,
         required=True,
         metavar=("BY_A", "BY_B"),
-        help=f"for each data set its features, {_FEATURES}; or a folder with its class centers",
+        help=f"for each data set, its features, {_FEATURES}, or a folder with its class centers",
     )
     add_search(command, 0.5, "identities' means or centers", "a label of A and a label of B")
     add_findings(command, "one per shared identity, the images of A above those of B")
@@ -70,17 +70,21 @@ def _add_clean(commands: Any) -> None:
         type=number,
         default=75.0,
         metavar="DEGREES",
-        help="images are far if their angle to the mean of the others of the identity is larger",
+        help="an image is far if its angle to the mean of the identity's other images is larger than this",
     )
     command.add_argument(
-        "--duplicate", type=share, default=0.98, metavar="COSINE", help="images are nearly equal from this cosine on"
+        "--duplicate",
+        type=share,
+        default=0.98,
+        metavar="COSINE",
+        help="images are duplicates if their cosine is at least this",
     )
     command.add_argument(
         "--apart",
         type=share,
         default=0.3,
         metavar="COSINE",
-        help="two groups of images are apart if the cosine of their means is less",
+        help="an identity has two groups of images if the cosine of their means is less than this",
     )
     add_findings(command, "one per identity, with a row of images for each finding")
 
@@ -107,8 +111,13 @@ def _overlap(args: argparse.Namespace) -> None:
     if args.apply:
         count = write_lists(args.apply, found, args.overwrite)
         start = "partial-fc data merge", args.first, args.second
-        log.info("without them: %s %s %s OUT --leave-out %s", *start, os.path.join(args.apply, LEAVE_OUT))
-        log.info("%d identities: %s %s %s OUT --labels %s", count, *start, os.path.join(args.apply, LABEL_MAP))
+        log.info("to leave them out: %s %s %s OUT --leave-out %s", *start, os.path.join(args.apply, LEAVE_OUT))
+        log.info(
+            "to join them into %d identities: %s %s %s OUT --labels %s",
+            count,
+            *start,
+            os.path.join(args.apply, LABEL_MAP),
+        )
 
 
 def _clean(args: argparse.Namespace) -> None:
@@ -137,4 +146,4 @@ def _clean(args: argparse.Namespace) -> None:
     if args.apply:
         write_lists(args.apply, found, args.overwrite)
         paths = " ".join(os.path.join(args.apply, name) for name in (FAR, DUPLICATES, SECOND))
-        log.info("without these images: partial-fc data merge %s OUT --leave-out-images %s", args.source, paths)
+        log.info("to leave out these images: partial-fc data merge %s OUT --leave-out-images %s", args.source, paths)

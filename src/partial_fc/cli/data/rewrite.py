@@ -66,8 +66,8 @@ def _add_merge(commands: Any) -> None:
     which.add_argument(
         "--labels",
         metavar="FILE",
-        help="labels of the identities of OUT: lines NEW OLD, or NEW SOURCE OLD with several sources; those with one "
-        "new label become one identity, those that are not listed are left out (default: the order of the sources)",
+        help="labels of the identities of OUT: lines NEW OLD, or NEW SOURCE OLD with several sources; identities with "
+        "the same new label are joined, and those not listed are left out (default: the order of the sources)",
     )
     _add_images(command)
     _add_copying(command)
@@ -174,8 +174,8 @@ def _add_images(command: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="lists of images to leave out, as `data clean --apply` and `centers dominant` write them: number and "
-        "label of a record of SOURCE, the only one; the rest of a line is ignored (default: none)",
+        help="lists of images to leave out, as `data clean --apply` and `centers dominant` write them: on each line "
+        "number and label of a record; the rest is ignored; only for a single SOURCE (default: none)",
     )
 
 

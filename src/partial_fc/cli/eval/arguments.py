@@ -143,8 +143,8 @@ def add_mistakes(command: argparse.ArgumentParser, which: str) -> None:
     command.add_argument(
         "--mistakes",
         metavar="PATH",
-        help=f"wrong pairs, {which}. FILE.csv: a list with fold, score and threshold (cosines), the worst first; a "
-        "folder: that list, pictures of these pairs, a sheet of the worst ones, and the scores of all pairs "
+        help=f"write the wrong pairs, {which}. FILE.csv: a list with fold, score and threshold (cosines), the worst "
+        "first; a folder: that list, pictures of these pairs, a sheet of the worst ones, and the scores of all pairs "
         "(default: not written)",
     )
 

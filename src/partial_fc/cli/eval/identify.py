@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _IDENTIFY = f"""\
 Find the people in a gallery who are most similar to the face in a photo.
 
-The gallery has FOLDER/NAME/IMAGE, any number of images per person, and FOLDER/NAME.jpg. A person's score is that of the
-image that is most similar, since thresholds are calibrated on pairs of images.
+The gallery has FOLDER/NAME/IMAGE, any number of images per person, and FOLDER/NAME.jpg. A person's score is that of
+the most similar image, since thresholds are calibrated on pairs of images.
 
 {PHOTOS}"""
 _WORDS = {True: "same person", False: "somebody else", None: "-"}
@@ -31,13 +31,13 @@ def add(commands: Any) -> None:
         commands,
         "identify",
         _identify,
-        help="the people in a gallery who are most similar to a photo",
+        help="find the people in a gallery who are most similar to a photo",
         description=_IDENTIFY,
         example="partial-fc eval identify PHOTO.jpg --gallery FOLDER --model PREFIX --calibrate lfw.bin",
     )
     command.add_argument("photo", metavar="PHOTO", help="the photo")
     command.add_argument("--gallery", metavar="FOLDER", required=True, help="folder of NAME/IMAGE and NAME.jpg")
-    command.add_argument("--top", type=positive, default=5, metavar="N", help="people to name, the most similar ones")
+    command.add_argument("--top", type=positive, default=5, metavar="N", help="number of people to print")
     add_photos(command)
 
 

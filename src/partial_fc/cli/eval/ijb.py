@@ -57,7 +57,7 @@ def add(commands: Any) -> None:
         "as in the script of Partial FC behind the published results; `raw`, as they are, as in arcface_torch. Of "
         "--features, it changes those with --halves only",
     )
-    add_mistakes(command, "of one model, at FAR 1e-4 or the lowest FAR above it that there are enough pairs for")
+    add_mistakes(command, "of one model, at FAR 1e-4 or the lowest FAR above it with enough pairs")
     add_model(command, instead="--features")
     add_keep(command)
     add_output(command)

@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
         commands,
         "pair",
         _pair,
-        help="how similar two photos are, and whether they show one person",
+        help="print how similar two photos are, and whether they show one person",
         description=f"Compare the faces in two photos.\n\n{PHOTOS}",
         example="partial-fc eval pair A.jpg B.jpg --model PREFIX --calibrate lfw.bin",
     )

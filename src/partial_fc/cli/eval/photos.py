@@ -1,4 +1,4 @@
-"""What the commands `partial-fc eval pair` and `identify` share: options, the model, the threshold."""
+"""Shared by the commands `partial-fc eval pair` and `identify`: options, the model, the threshold."""
 
 import argparse
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 PHOTOS = """\
 Photos are aligned faces of the size that the model takes, --size, or photographs with five landmarks each, --landmarks,
-by which they are aligned here. No detector of faces comes with this package: docs/evaluation.md shows how to get the
-landmarks from one. A photo without landmarks that does not look like an aligned face gives a warning.
+which are used to align them. No face detector is included: docs/evaluation.md shows how to get landmarks from one. A
+photo without landmarks that does not look like an aligned face gives a warning.
 
-Scores are cosines of the sums of the embeddings of image and mirror image, as in `eval verification`. From which cosine
-on two faces are the same person depends on the model: --calibrate finds it on a verification set."""
+Scores are cosines of the sums of the embeddings of image and mirror image, as in `eval verification`. The cosine
+from which two faces are the same person depends on the model: --calibrate finds it on a verification set."""
 
 _FARS = "1e-1 1e-2 1e-3 1e-4 1e-5 1e-6"
 
@@ -44,13 +44,13 @@ def add_photos(command: argparse.ArgumentParser) -> None:
         "--calibrate",
         metavar="FILE",
         help="take the threshold from a verification set: FILE.bin, which is embedded now, or FILE.json, which `eval "
-        "verification --json FILE.json` wrote of this model on one set (default: no decision, scores only)",
+        "verification --json FILE.json` wrote for this model and one set (default: no decision, scores only)",
     )
     source.add_argument(
         "--threshold",
         type=number,
         metavar="COSINE",
-        help="take this one: pairs whose cosine is at least that are the same person (default: see --calibrate)",
+        help="use this threshold: pairs with at least this cosine are the same person (default: see --calibrate)",
     )
     group.add_argument(
         "--far",
@@ -63,7 +63,7 @@ def add_photos(command: argparse.ArgumentParser) -> None:
 
 
 class Opened(NamedTuple):
-    """What the commands work with: `threshold` is None where none was asked for."""
+    """Model, photos and threshold of a command; `threshold` is None if no option asks for one."""
 
     embedder: "Embedder"
     photos: "Photos"
@@ -88,7 +88,7 @@ class Opened(NamedTuple):
 
 
 def open_photos(args: argparse.Namespace, comm: "Communicator", paths: Sequence[str]) -> Opened:
-    """The model, the photos at these paths, and the threshold, which is calibrated now if it is to be.
+    """The model, the photos at these paths, and the threshold, calibrated if --calibrate is given.
 
     Args:
         args: with the options of `add_photos`.

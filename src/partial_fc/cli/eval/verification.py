@@ -77,6 +77,6 @@ def _verification(args: argparse.Namespace) -> int:
 
 
 def _check_one(args: argparse.Namespace) -> None:
-    """Raise InputError where --mistakes would be of several results."""
+    """Raise InputError if --mistakes is used with several results."""
     if args.mistakes and (len(args.model) > 1 or len(args.bin) + bool(args.pairs) > 1):
         raise InputError("--mistakes is for one --model and one set of pairs")

@@ -80,7 +80,7 @@ class JoinedIdentity(NamedTuple):
 
 
 def read_joined(path: str, groups: Sequence[Grouped]) -> List[JoinedIdentity]:
-    """Identities with their new labels, in the order of these, in a file of lines `NEW OLD`; of several sources
+    """Identities in the order of their new labels, from a file of lines `NEW OLD`, or with several sources
     `NEW SOURCE OLD`, the source counted from 1. Identities with one new label are joined, in the order of their lines.
 
     Args:
