@@ -7,14 +7,13 @@ import importlib.machinery
 import importlib.util
 import math
 import os
-import re
 import traceback
 from types import MappingProxyType, ModuleType
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Protocol, Tuple, cast
+from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Protocol, Tuple, cast
 
 from easydict import EasyDict
 
-from .config_entry import Key, Span, Value, is_span, parse_span, size
+from .config_entry import Key, Span, Value, is_span, parse_value, size
 from .config_keys import KEYS, Config, defaults
 from .errors import InputError, described
 from .lists.names import check_path
@@ -206,7 +205,7 @@ def assign(values: Dict[str, Any], key: str, text: str, typed: str) -> None:
     if key not in KEYS:
         raise InputError(f"{typed}: no such key; did you mean {nearest(key)}?")
     try:
-        put(values, key, _parse(KEYS[key], text))
+        put(values, key, parse_value(KEYS[key], text))
     except ValueError as error:
         raise InputError(f"{typed}: {error}") from None
 
@@ -308,45 +307,3 @@ def dataset_name(config: Config) -> str:
     folder, file = os.path.split(os.path.abspath(config.rec))
     name = os.path.splitext(file)[0]
     return os.path.basename(folder) or name if name == "train" else name
-
-
-def _parse(entry: Key, text: str) -> Value:
-    """`text` as a value of the key's type; raises ValueError that says what was expected."""
-    if entry.kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise ValueError("expected true or false")
-        return text.lower() == "true"
-    if entry.is_list:
-        items = _items(text)
-        return [parse_span(item) for item in items] if entry.kind == Tuple[Span, ...] else items
-    if entry.kind == Span:
-        return parse_span(text)
-    if entry.kind is int:
-        return whole_number(text)
-    return number(text) if entry.kind is float else text
-
-
-def _items(text: str) -> List[str]:
-    """Items of a list as typed, `a,b` or `[a,b]`; commas in the brackets of a pattern do not separate."""
-    if re.fullmatch(r"\[[^][]*\]", text) and ("," in text or text == "[]"):
-        text = text[1:-1]
-    return [item.strip() for item in re.split(r",(?![^][(){}]*[])}])", text) if item.strip()]
-
-
-def whole_number(text: str) -> int:
-    """The whole number in a text; raises ValueError that says what was expected."""
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"expected a whole number, not {text!r}") from None
-
-
-def number(text: str) -> float:
-    """The finite number in a text; raises ValueError that says what was expected."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"expected a number, not {text!r}")
-    return value

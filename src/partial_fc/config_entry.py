@@ -1,6 +1,7 @@
 """An entry of the table of the configuration's keys, and the kinds of values it has beside those of Python."""
 
 import dataclasses
+import math
 import re
 from typing import Any, Dict, List, Optional, Tuple, Union
 
@@ -100,3 +101,45 @@ class Key:
         text = ", ".join(choice or "empty" for choice in self.choices) or kinds[self.kind]
         limits = self.range.replace("not be negative", "at least 0").replace("be ", "").replace("lie ", "")
         return f"{text}, {limits}" if limits else text
+
+
+def parse_value(entry: Key, text: str) -> Value:
+    """`text` as a value of the key's type; raises ValueError that says what was expected."""
+    if entry.kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError("expected true or false")
+        return text.lower() == "true"
+    if entry.is_list:
+        items = _items(text)
+        return [parse_span(item) for item in items] if entry.kind == Tuple[Span, ...] else items
+    if entry.kind == Span:
+        return parse_span(text)
+    if entry.kind is int:
+        return whole_number(text)
+    return number(text) if entry.kind is float else text
+
+
+def _items(text: str) -> List[str]:
+    """Items of a list as typed, `a,b` or `[a,b]`; commas in the brackets of a pattern do not separate."""
+    if re.fullmatch(r"\[[^][]*\]", text) and ("," in text or text == "[]"):
+        text = text[1:-1]
+    return [item.strip() for item in re.split(r",(?![^][(){}]*[])}])", text) if item.strip()]
+
+
+def whole_number(text: str) -> int:
+    """The whole number in a text; raises ValueError that says what was expected."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"expected a whole number, not {text!r}") from None
+
+
+def number(text: str) -> float:
+    """The finite number in a text; raises ValueError that says what was expected."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"expected a number, not {text!r}")
+    return value

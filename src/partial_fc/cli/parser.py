@@ -5,7 +5,7 @@ import difflib
 import sys
 from typing import IO, Any, Callable, List, NoReturn, Optional, Sequence, Tuple, TypeVar
 
-from .. import config
+from .. import config_entry
 from ..errors import WRONG_INPUT
 from ..output.printable import print_message
 
@@ -82,12 +82,12 @@ def plain(message: str) -> str:
 
 def whole_number(text: str) -> int:
     """Type of arguments that are whole numbers."""
-    return _argument(config.whole_number, text)
+    return _argument(config_entry.whole_number, text)
 
 
 def number(text: str) -> float:
     """Type of arguments that are finite numbers."""
-    return _argument(config.number, text)
+    return _argument(config_entry.number, text)
 
 
 def positive(text: str) -> int:
