@@ -1,12 +1,17 @@
 """Many ranks in one process: one thread per rank, collectives over shared memory."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import mxnet as mx
 import numpy as np
 
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.errors import CollectiveError
+
+
+# The thread of each rank, for all worlds: MXNet keeps some memory for every thread that used it, until the process ends.
+_THREADS = []
 
 
 class Shards:
@@ -29,11 +34,9 @@ class Shards:
                 if not isinstance(error, CollectiveError):  # which the others raise, too, some a little later
                     self.barrier.abort()
 
-        threads = [threading.Thread(target=work, args=(rank,)) for rank in range(self.world_size)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        _THREADS.extend(ThreadPoolExecutor(1) for _ in range(self.world_size - len(_THREADS)))
+        for work_of_rank in [_THREADS[rank].submit(work, rank) for rank in range(self.world_size)]:
+            work_of_rank.result()
         if errors:
             raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
         return results
