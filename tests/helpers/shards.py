@@ -9,8 +9,7 @@ import numpy as np
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.errors import CollectiveError
 
-
-# The thread of each rank, for all worlds: MXNet keeps some memory for every thread that used it, until the process ends.
+# The thread of each rank, for all worlds: MXNet keeps memory for every thread that has used it, until the process ends.
 _THREADS = []
 
 
