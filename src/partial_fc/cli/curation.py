@@ -37,7 +37,7 @@ def add_search(command: Options, threshold: float, what: str, pair: str) -> None
         type=positive,
         default=10,
         metavar="N",
-        help="keep at most the N closest others of each class or identity; this limits the memory",
+        help="keep at most the N closest classes or identities of each one; this limits the memory",
     )
     command.add_argument(
         "--different",

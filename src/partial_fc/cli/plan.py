@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         example="partial-fc plan --identities 10M --gpus 64 --gpu a100-40 --precision float16 --sample-ratio 0.1",
     )
     result.add_argument("--identities", type=quantity, default=10**6, metavar="N", help="identities, such as 10M")
-    result.add_argument("--gpus", type=positive, default=8, metavar="N", help="GPUs, one per rank")
+    result.add_argument("--gpus", type=positive, default=8, metavar="N", help="GPUs, each with one of the ranks")
     result.add_argument(
         "--gpu",
         default="v100-32",
