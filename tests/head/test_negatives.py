@@ -97,7 +97,7 @@ def test_own_classes_are_never_filtered():
 @pytest.mark.parametrize("world_size", (1, 3))
 @for_each("name, bank", [(name, bank) for name in SCALES for bank in (MemoryBank, HostBank)])
 def test_blocks_of_rows(monkeypatch, mode, world_size, name, bank):
-    monkeypatch.setattr(block_softmax, "_BLOCK", 7 * 40)
+    monkeypatch.setattr(block_softmax, "BLOCK", 7 * 40)
     problem = Problem(negatives=Negatives(0.4, mode, sampling_correction=True))
     for sample_ratio in (1.0, 0.3):
         result, chosen = run(problem, world_size, SCALES[name], sample_ratio, make_bank=bank)

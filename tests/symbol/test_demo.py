@@ -1,4 +1,4 @@
-"""The small network of the demo."""
+"""The network of the demo, and what `small` has in common with it."""
 
 import mxnet as mx
 import numpy as np
@@ -16,8 +16,9 @@ def test_four_halvings_of_any_multiple_of_sixteen(height, width):
     assert out_shapes == [(2, 32)]
 
 
-def test_every_parameter_gets_a_gradient():
-    executor = get_symbol("demo", 16).simple_bind(mx.cpu(), data=(4, 3, 32, 32))
+@pytest.mark.parametrize("network", ["demo", "small"])
+def test_every_parameter_gets_a_gradient(network):
+    executor = get_symbol(network, 16).simple_bind(mx.cpu(), data=(4, 3, 32, 32))
     rng = np.random.default_rng(0)
     for array in executor.arg_dict.values():
         array[:] = rng.normal(size=array.shape)

@@ -7,7 +7,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple, TypedDict
 
 import mxnet as mx
 
-_LARGEST_ARRAY = 2**31 - 1  # numbers, in MXNet's stock wheel
+LARGEST_ARRAY = 2**31 - 1  # numbers, in MXNet's stock wheel
 
 Entry = List[int]  # an output of a node, as in MXNet's JSON: [number of the node, number of its output, version]
 
@@ -103,8 +103,8 @@ def graph_bytes(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:
     """
     shapes, _, states = symbol.infer_shape(data=shape)
     largest = max(map(math.prod, shapes))
-    if largest > _LARGEST_ARRAY:
-        raise RuntimeError(f"a parameter of {largest} numbers is more than an MXNet array can hold, {_LARGEST_ARRAY}")
+    if largest > LARGEST_ARRAY:
+        raise RuntimeError(f"a parameter of {largest} numbers is more than an MXNet array can hold, {LARGEST_ARRAY}")
     # On a CPU memory is reserved, not used, until a graph runs; `simple_bind` would fill arguments with zeros.
     arrays = dict(zip(symbol.list_arguments(), map(mx.nd.empty, shapes)))
     gradients = {name: mx.nd.empty(array.shape) for name, array in arrays.items() if name != "data"}

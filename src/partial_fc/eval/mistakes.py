@@ -16,7 +16,7 @@ from .output import csv_cell
 log = logging.getLogger("partial_fc")
 
 MISTAKES, SCORES, WORST = "mistakes.csv", "scores.csv", "worst.png"
-_HEADER = ("fold", "index", "same", "score", "threshold", "left", "right")
+COLUMNS = ("fold", "index", "same", "score", "threshold", "left", "right")
 _PICTURE = re.compile(r"[0-9]{5,}-(left|right)\.png")
 _ON_THE_SHEET = 10  # mistakes of each kind
 _AT_ONCE = 2**16
@@ -74,7 +74,7 @@ def write_mistakes(path: str, verdicts: Verdicts, names: Names, read: Read) -> N
     """
     mistakes = verdicts.mistakes()
     if is_list(path):
-        _write_csv(path, _HEADER, _rows(verdicts, mistakes, names))
+        _write_csv(path, COLUMNS, _rows(verdicts, mistakes, names))
     else:
         _write_folder(path, verdicts, mistakes, names, read)
     log.info("wrote %d wrong pairs of %d to %s", len(mistakes), len(verdicts.wrong), path)
@@ -83,7 +83,7 @@ def write_mistakes(path: str, verdicts: Verdicts, names: Names, read: Read) -> N
 def _write_folder(path: str, verdicts: Verdicts, mistakes: np.ndarray, names: Names, read: Read) -> None:
     os.makedirs(path, exist_ok=True)
     _remove_earlier(path)
-    _write_csv(os.path.join(path, MISTAKES), _HEADER, _rows(verdicts, mistakes, names))
+    _write_csv(os.path.join(path, MISTAKES), COLUMNS, _rows(verdicts, mistakes, names))
     for index in progress(mistakes.tolist(), "wrong pairs"):
         for side, image in zip(("left", "right"), read(index)):
             _write_png(os.path.join(path, f"{index:05d}-{side}.png"), image)

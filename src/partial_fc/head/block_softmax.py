@@ -9,7 +9,7 @@ from .parallel_softmax import ShardSoftmax, ShardTargets, shard_softmax
 from .products import Products
 
 # Numbers in a block of rows of the logits, 8 MB in float32: a CPU's cache keeps it from one operator to the next.
-_BLOCK = 2**21
+BLOCK = 2**21
 
 
 def softmax_in_blocks(
@@ -27,7 +27,7 @@ def softmax_in_blocks(
     Returns:
         ShardSoftmax whose probabilities are multiplied by the gain of `products`.
     """
-    parts, size = [], max(1, _BLOCK // logits.shape[1])
+    parts, size = [], max(1, BLOCK // logits.shape[1])
     for rows in (slice(start, start + size) for start in range(0, len(logits), size)):
         own = ShardTargets(targets.columns[rows], targets.is_local[rows])
         block = shard_softmax(products.wide(logits[rows], "logits_block"), own, has_zero_column, negatives)

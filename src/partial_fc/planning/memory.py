@@ -8,19 +8,17 @@ import mxnet as mx
 import numpy as np
 
 from ..backbone.fast import fast_symbol
-from ..backbone.graph import graph_bytes
+from ..backbone.graph import LARGEST_ARRAY, graph_bytes
 from ..backbone.recompute import with_recompute
 from ..config import Config, Run
 from ..distributed.communicator import Communicator
 from ..errors import InputError, cause
+from ..head.block_softmax import BLOCK
 from ..head.optimizer import OPTIMIZERS
 from ..head.samplers import num_sample
 
-# MXNet's stock wheel indexes the numbers of an array by int32.
-LARGEST_ARRAY = 2**31 - 1
 # Python, MXNet and Horovod themselves, and the images that are read ahead, if an update has one batch of them.
 _LIBRARIES = 400 * 2**20
-_SOFTMAX_BLOCK = 2**21  # numbers, see head.block_softmax
 _GIB = 2**30
 _SLOW_DISK = 10e6  # bytes per second
 _BACKBONE_SECONDS = 120  # for the largest backbone
@@ -143,7 +141,7 @@ def _step(global_batch_size: int, num_rows: int, config: Config, precision: str)
     logits, rows = global_batch_size * columns, num_rows * numbers_per_class(config)
     best = 5 * global_batch_size * num_rows if config.sub_centers > 1 else 0
     sums = 4 * rows if config.accumulate > 1 else 0
-    block = 4 * num_rows * min(max(1, _SOFTMAX_BLOCK // num_rows), global_batch_size)
+    block = 4 * num_rows * min(max(1, BLOCK // num_rows), global_batch_size)
     blocks = block * ((precision != "float32") + bool(config.interclass_filtering))
     return dict(
         unit_centers=8 * rows + sums,

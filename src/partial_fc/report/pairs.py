@@ -7,13 +7,12 @@ from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tup
 import numpy as np
 
 from ..errors import InputError
+from ..eval.mistakes import COLUMNS, MISTAKES, SCORES
 from ..eval.protocols.verification import NUM_FOLDS, evaluate_distances
 from .pictures import embedded
 
 Row = TypeVar("Row")
 
-_MISTAKES, _SCORES = "mistakes.csv", "scores.csv"
-_COLUMNS = "fold", "index", "same", "score", "threshold", "left", "right"
 _SIDE = 112  # pixels of a picture on the page
 
 
@@ -71,7 +70,7 @@ class JudgedPairs(NamedTuple):
 
 def has_pairs(folder: str) -> bool:
     """Whether a folder has the list of mistakes."""
-    return os.path.isfile(os.path.join(folder, _MISTAKES))
+    return os.path.isfile(os.path.join(folder, MISTAKES))
 
 
 def read_pairs(folder: str) -> JudgedPairs:
@@ -80,8 +79,8 @@ def read_pairs(folder: str) -> JudgedPairs:
     Raises:
         InputError: a list that cannot be read, or a line of another form; the message names file and line.
     """
-    mistakes = list(_rows(os.path.join(folder, _MISTAKES), _COLUMNS, _mistake))
-    path = os.path.join(folder, _SCORES)
+    mistakes = list(_rows(os.path.join(folder, MISTAKES), COLUMNS, _mistake))
+    path = os.path.join(folder, SCORES)
     rows = _rows(path, ("index", "same", "score"), _score) if os.path.isfile(path) else iter(())
     pairs = np.fromiter(rows, [("same", bool), ("score", np.float64)])  # a set may have many millions
     issame, scores = (np.ascontiguousarray(pairs[name]) for name in ("same", "score"))
