@@ -148,9 +148,9 @@ class Hosts:
             _call("ip", "-n", name, "neighbour", "replace", *entry)
 
     def mend(self) -> None:
-        """Mend the cable."""
-        for name, address in zip(self.names, reversed(self.addresses)):
-            _call("ip", "-n", name, "neighbour", "delete", address, "dev", "eth0")
+        """Mend the cable, if it was cut."""
+        for name in self.names:
+            _call("ip", "-n", name, "neighbour", "flush", "dev", "eth0", "nud", "permanent")
 
     def processes(self, name: str, sshd: bool = False) -> List[psutil.Process]:
         """psutil.Process of all that run on a host, with its SSH server or without."""

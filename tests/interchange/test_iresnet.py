@@ -67,18 +67,18 @@ def embed(prefix, images):
     return Embedder(load_model(prefix), batch_size=4).embed(images)
 
 
-def test_every_depth_computes_the_same_under_both_names(tmp_path, images):
-    for depth in (18, 34, 50, 100, 200):
-        prefix, path, back = (str(tmp_path / f"{depth}{each}") for each in ("", ".safetensors", "back"))
-        write_network(prefix, f"r{depth}", embedding_size=24, image_size=SIZE)
-        assert to_arcface_torch(load_model(prefix), path) == list(UNITS[depth])
-        expected = embed(prefix, images)
-        state = read_state(path)
-        found = iresnet(state, images.transpose(0, 3, 1, 2).astype(np.float64))
-        assert difference(expected, found).relative < 1e-4 and difference(expected, found).cosine > 0.99999, depth
-        units, size, embedding_size = from_arcface_torch(path, back)
-        assert network_name(units) == f"r{depth}" and (size, embedding_size) == (SIZE, 24)
-        assert difference(expected, embed(back, images)).relative < 1e-5, depth
+@pytest.mark.parametrize("depth", [18, 34, 50, 100, 200])
+def test_every_depth_computes_the_same_under_both_names(depth, tmp_path, images):
+    prefix, path, back = (str(tmp_path / f"{depth}{each}") for each in ("", ".safetensors", "back"))
+    write_network(prefix, f"r{depth}", embedding_size=24, image_size=SIZE)
+    assert to_arcface_torch(load_model(prefix), path) == list(UNITS[depth])
+    expected = embed(prefix, images)
+    state = read_state(path)
+    found = iresnet(state, images.transpose(0, 3, 1, 2).astype(np.float64))
+    assert difference(expected, found).relative < 1e-4 and difference(expected, found).cosine > 0.99999
+    units, size, embedding_size = from_arcface_torch(path, back)
+    assert network_name(units) == f"r{depth}" and (size, embedding_size) == (SIZE, 24)
+    assert difference(expected, embed(back, images)).relative < 1e-5
 
 
 def test_a_network_of_pytorch_loads_the_file_strictly(tmp_path, images):
