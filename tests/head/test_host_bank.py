@@ -18,7 +18,6 @@ from partial_fc.head.workspace import Workspace
 from helpers.shards import Shards
 
 WORKSPACE = Workspace(mx.cpu())
-WORKSPACE = Workspace(mx.cpu())
 NUM_CLASSES, EMBEDDING_SIZE, BATCH_SIZE, STEPS = 101, 8, 6, 7
 
 
@@ -68,6 +67,32 @@ def test_bits_in_files_also_when_looked_at_between_steps(sample_ratio, tmp_path)
     inspect = (0, 3, 4)
     assert_equal(run(in_files, 2, sample_ratio, inspect=inspect), run(MemoryBank, 2, sample_ratio, inspect=inspect))
     assert os.listdir(tmp_path / "bank") == []
+
+
+@pytest.mark.parametrize("sample_ratio", [0.3, 1.0])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_next_rows_are_chosen_before_the_centers_are_updated(parts, sample_ratio):
+    def work(make):
+        def steps(comm):
+            bank = make(NUM_CLASSES, EMBEDDING_SIZE, comm, sample_ratio)
+            head = PartialFC(bank, MarginSoftmax(32, m2=0.3), CenterSGD(), comm)
+            following, losses = head.choose(labels(0, comm.rank), 0), []
+            for num_update in range(STEPS):
+                *first, last = following.micro_batches(parts)
+                embeddings = np.random.RandomState(10 * num_update + comm.rank).randn(BATCH_SIZE, EMBEDDING_SIZE)
+                *first_embeddings, last_embeddings = map(mx.nd.array, np.split(embeddings, parts))
+                for pair in zip(first_embeddings, first):
+                    head.step(*pair, lr=0.5)
+                    following = head.choose(labels(num_update + 1, comm.rank), num_update + 1)
+                losses.append(head.step(last_embeddings, last, lr=0.5, defer=True)[0].asnumpy())
+                if parts == 1:
+                    following = head.choose(labels(num_update + 1, comm.rank), num_update + 1)
+                head.update_centers(0.5)
+            return losses + list(bank.to_numpy())
+
+        return Shards(2).run(steps)
+
+    assert_equal(work(HostBank), work(MemoryBank))
 
 
 def test_steps_change_the_bank():

@@ -105,7 +105,8 @@ class PartialFC:
         total_labels, requests = self._exchange(own, requests, problem)  # (B,)
         shard_labels = self.bank.partition.shard_labels(total_labels)
         rows = self.bank.sample(shard_labels, num_update)
-        self.bank.prefetch(rows)
+        if self._pending is None:  # a bank on the host writes the last step's rows back before it fetches the next
+            self.bank.prefetch(rows)
         columns = shard_labels
         if rows is not None:
             columns = np.where(shard_labels >= 0, np.searchsorted(rows, shard_labels), -1)
