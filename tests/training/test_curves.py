@@ -36,6 +36,11 @@ def test_single_update(tmp_path):
     assert draw(tmp_path, [3.5]).shape == (400, 800, 3)
 
 
+def test_no_update_in_this_folder(tmp_path):
+    history = [(0, {"lfw": 0.5}), (100, {"lfw": 0.9})]
+    assert draw(tmp_path, [], history).shape == (680, 800, 3)
+
+
 def test_accuracies_rates_and_the_best_model_are_drawn(tmp_path):
     losses = np.linspace(30, 1, 100)
     history = [(0, {"lfw": 0.5, "val": 0.6}), (100, {"lfw": 0.9, "val": 0.8})]

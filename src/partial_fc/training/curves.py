@@ -27,7 +27,8 @@ def draw_curves(
 
     Args:
         path: of the PNG.
-        losses_path: `losses.csv` of LossLog.
+        losses_path: `losses.csv` of LossLog; a run that continues in another folder and has nothing left to train has no
+            losses there.
         history: list of (num_update, {name: accuracy}).
         learning_rate: of an update, counted from 0.
         best_update: of the best model that is kept, drawn as a dotted line; None for none.
@@ -39,7 +40,7 @@ def draw_curves(
     heights = [2.8, 2.8, 1.2] if names else [2.8, 1.2]
     figure = Figure(figsize=(8, sum(heights)), dpi=100, layout="constrained")
     panels = figure.subplots(len(heights), sharex=True, gridspec_kw=dict(height_ratios=heights))
-    max_update = _draw_loss(panels[0], losses_path)
+    max_update = max(_draw_loss(panels[0], losses_path), history[-1][0])
     _draw_learning_rate(panels[-1], learning_rate, max_update)
     for name in names:
         measured = [(num_update, accuracies[name]) for num_update, accuracies in history if name in accuracies]
@@ -65,12 +66,14 @@ def _draw_learning_rate(panel: Axes, learning_rate: Callable[[int], float], max_
 
 
 def _draw_loss(panel: Axes, losses_path: str) -> int:
-    """Draw the loss; returns the last update."""
+    """Draw the loss; returns the last update that has one, or 0."""
     num_updates, losses = read_losses(losses_path)
+    panel.set_ylabel("loss")
+    if not len(losses):
+        return 0
     groups = grouped(num_updates, losses)
     panel.fill_between(groups.middle, groups.smallest, groups.largest, alpha=0.25)
     panel.plot(groups.middle, groups.mean)
-    panel.set_ylabel("loss")
     return int(num_updates[-1])
 
 
