@@ -390,6 +390,26 @@ def test_describe_shows_what_differs_from_the_preset():
     ]
 
 
+@pytest.mark.parametrize(
+    "changes, line",
+    [
+        (["lr_power=3"], "lr_power 3.0 (preset: 1.0; no effect: lr_schedule is multistep)"),
+        (["lr_power=3", "lr_schedule=poly"], "lr_power    3.0 (preset: 1.0)"),
+        (
+            ["lr_steps=1", "lr_schedule=cosine"],
+            "lr_steps    [1] (preset: [480, 680]; no effect: lr_schedule is cosine)",
+        ),
+        (["sampling_correction=true"], "sampling_correction True (preset: False; no effect: sample_ratio is 1.0)"),
+        (["sampling_correction=true", "sample_ratio=0.5"], "sampling_correction True (preset: False)"),
+        (["interclass_filtering_mode=zero"], "zero (preset: exact; no effect: interclass_filtering is 0.0)"),
+        (["adaface_h=0.3"], "adaface_h 0.3 (preset: 0.333; no effect: adaface_m is 0.0)"),
+    ],
+)
+def test_log_says_which_changed_keys_have_no_effect(changes, line):
+    text = describe_changes(from_command_line([each for change in changes for each in ("--set", change)]))
+    assert any(each.endswith(line) for each in text.splitlines()), text
+
+
 def test_settings_in_force_have_what_the_run_has_found():
     config = from_command_line(["--batch-size", "7"])
     settings = Run(config, "models/demo", 350).settings()

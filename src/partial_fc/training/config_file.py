@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from typing import Any, Dict, Iterator, Mapping
+from typing import Any, Dict, Iterator, Mapping, Tuple
 
 from ..config import NAMES, load_presets, make_config, nearest, preset, put
 from ..config_entry import Value
@@ -116,12 +116,38 @@ def _as_toml(value: Value) -> str:
 
 
 def describe_changes(config: Config) -> str:
-    """The keys in which a configuration differs from its preset, one per line, each line after a line break."""
+    """The keys in which a configuration differs from its preset, one per line, each line after a line break.
+
+    A key that changes nothing, because of the value of another key, says so.
+    """
     base = make_config(preset(config.loss, config.dataset, config.network, config.presets)).to_dict()
     changed = {key: value for key, value in config.to_dict().items() if value != base[key]}
     width = max(map(len, changed), default=0)
-    lines = (f"\n  {key:{width}} {_shown(value)} (preset: {_shown(base[key])})" for key, value in changed.items())
+    idle = {key: f"; no effect: {other} is {_shown(getattr(config, other))}" for key, other in _idle_keys(config)}
+    lines = (
+        f"\n  {key:{width}} {_shown(value)} (preset: {_shown(base[key])}{idle.get(key, '')})"
+        for key, value in changed.items()
+    )
     return "".join(lines)
+
+
+def _idle_keys(config: Config) -> Iterator[Tuple[str, str]]:
+    """Keys that have no effect, each with the key whose value is the reason."""
+    multistep = config.lr_schedule == "multistep"
+    for key, other, works in (
+        ("lr_steps", "lr_schedule", multistep),
+        ("lr_factor", "lr_schedule", multistep),
+        ("lr_power", "lr_schedule", config.lr_schedule == "poly"),
+        ("momentum", "optimizer", config.optimizer != "adamw" or config.center_optimizer != "adamw"),
+        ("center_optimizer", "freeze_centers", not config.freeze_centers),
+        ("interclass_filtering_mode", "interclass_filtering", config.interclass_filtering),
+        ("sampling_correction", "sample_ratio", config.sample_ratio < 1),
+        ("adaface_h", "adaface_m", config.adaface_m),
+        ("adaface_t_alpha", "adaface_m", config.adaface_m),
+        ("bad_record_share", "on_bad_record", config.on_bad_record == "skip"),
+    ):
+        if not works:
+            yield key, other
 
 
 def _shown(value: Value) -> str:

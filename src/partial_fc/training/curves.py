@@ -27,8 +27,8 @@ def draw_curves(
 
     Args:
         path: of the PNG.
-        losses_path: `losses.csv` of LossLog; a run that continues in another folder and has nothing left to train has no
-            losses there.
+        losses_path: `losses.csv` of LossLog, without losses for a run that continues in another folder and has nothing
+            left to train.
         history: list of (num_update, {name: accuracy}).
         learning_rate: of an update, counted from 0.
         best_update: of the best model that is kept, drawn as a dotted line; None for none.
