@@ -1,6 +1,7 @@
 """What a run saves, when, and that it goes on from there as if nothing had been."""
 
 import os
+import shutil
 import signal
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -264,6 +265,25 @@ def test_what_is_frozen_may_change_when_a_run_continues(tmp_path):
         assert "mom:stage1_conv_weight" not in state and "mom:stage2_conv_weight" in state
     thawed = shards.run(lambda comm: train(comm, folder, 5, network=demo_network))
     assert all(np.isfinite(losses).all() and "mom:stage1_conv_weight" in state for losses, state, _ in thawed)
+
+
+def test_first_steps_of_adamw_are_not_longer_for_what_was_frozen(tmp_path):
+    """The first step of AdamW is the learning rate in the direction of each number's gradient, whenever it is done."""
+    shards, folder = Shards(2), str(tmp_path / "run")
+    arguments = dict(network=demo_network, optimizer=CenterAdamW)
+    frozen = UpdateRule("adamw", wd=0.0, freeze=RULE.freeze)
+    before = shards.run(lambda comm: train(comm, folder, 40, rule=frozen, **arguments))[0][1]
+    free = UpdateRule("adamw", wd=0.0)
+    after = shards.run(lambda comm: train(comm, folder, 41, rule=free, **arguments))[0][1]
+    name = "stage1_conv_weight"
+    steps = np.abs(after[name] - before[name])
+    assert np.median(steps) == pytest.approx(schedule(40)[0], rel=0.01)
+    assert after["mom:begin/" + name] == 40 and after["mom:begin/pre_fc1_weight"] == 0
+    shutil.copytree(folder, str(tmp_path / "copy"))
+    whole = shards.run(lambda comm: train(comm, folder, 43, rule=free, **arguments))[0][1]
+    shards.run(lambda comm: train(comm, str(tmp_path / "copy"), 42, rule=free, **arguments))
+    parts = shards.run(lambda comm: train(comm, str(tmp_path / "copy"), 43, rule=free, **arguments))[0][1]
+    assert all(np.array_equal(whole[each], parts[each]) for each in whole)
 
 
 @pytest.mark.parametrize("key", ["optimizer", "center_optimizer"])

@@ -204,8 +204,8 @@ def save_arrays(path: str, arrays: Arrays) -> None:
     write_tensors(path, {name: array.shape for name, array in arrays.items()}, blocks, {})
 
 
-def load_arrays(path: str, arrays: Arrays, optional: Container[str] = ()) -> None:
-    """Fill NDArrays from a file of `save_arrays`.
+def load_arrays(path: str, arrays: Arrays, optional: Container[str] = ()) -> List[str]:
+    """Fill NDArrays from a file of `save_arrays`; returns the names of those that it lacks.
 
     Args:
         path: of the file.
@@ -227,3 +227,4 @@ def load_arrays(path: str, arrays: Arrays, optional: Container[str] = ()) -> Non
                 raise InputError(f"{path}: {name} has shape {shapes.get(name)}, this network's has {shape}")
         for name in set(arrays) & set(shapes):
             arrays[name][:] = file.get_tensor(name)
+    return sorted(set(arrays) - set(shapes))

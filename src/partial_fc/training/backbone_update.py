@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 import mxnet as mx
 
 from ..backbone.frozen import factors, frozen_names
 from .optimizers import OPTIMIZERS, gradient_norm
+
+_MEAN, _BEGIN = "mean/", "begin/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +61,7 @@ class BackboneUpdate:
 
     Attributes:
         state: of the optimizer: momentum by the name of the parameter, none if it is 0; of AdamW, the moments as
-            `mean/NAME` and `var/NAME`.
+            `mean/NAME` and `var/NAME`, and `begin/NAME` (1,), the update at which they began with 0.
         grad_norm: of the gradients in the last update, before it was limited; None without a limit.
     """
 
@@ -71,14 +73,14 @@ class BackboneUpdate:
         parameters: Mapping[str, mx.nd.NDArray],
         gradients: Mapping[str, mx.nd.NDArray],
     ) -> None:
-        self._module, self._rule, self._gradients = module, rule, gradients
+        self._module, self._rule, self._gradients, self._names = module, rule, gradients, list(parameters)
         # The head's gradients hold the 1 / B of the mean, and ranks are summed: nothing is left to rescale.
         own = {} if rule.optimizer == "adamw" else dict(momentum=rule.momentum)
         module.init_optimizer(
             kvstore=None, optimizer=OPTIMIZERS[rule.optimizer], optimizer_params=dict(own, wd=rule.wd, rescale_grad=1.0)
         )
         self._optimizer = module._optimizer
-        self._set_factors(symbol, list(parameters))
+        self._set_factors(symbol, self._names)
         self.state = self._make_state(parameters)
         self.grad_norm: Optional[float] = None
 
@@ -99,12 +101,27 @@ class BackboneUpdate:
             updater.states[index] = updater.optimizer.create_state_multi_precision(index, weight)
             updater.states_synced[index] = True
             if updater.states[index] is not None:
-                state.update(zip(self.state_names(name), _as_list(updater.states[index])))
+                begin = [mx.nd.zeros((1,), weight.context)] if self._rule.optimizer == "adamw" else []
+                state.update(zip(self.state_names(name), [*_as_list(updater.states[index]), *begin]))
         return state
 
     def state_names(self, parameter: str) -> List[str]:
         """Names in `state` of what belongs to a parameter, if that is not frozen."""
-        return [f"mean/{parameter}", f"var/{parameter}"] if self._rule.optimizer == "adamw" else [parameter]
+        if self._rule.optimizer == "adamw":
+            return [_MEAN + parameter, f"var/{parameter}", _BEGIN + parameter]
+        return [parameter]
+
+    def begin(self, names: Iterable[str], num_update: int) -> None:
+        """Note that moments of some names begin with 0 at an update: their parameters were frozen until then."""
+        for name in names:
+            if name.startswith(_MEAN):
+                self.state[_BEGIN + name[len(_MEAN) :]][:] = num_update
+
+    def take_begins(self) -> None:
+        """Let the optimizer know when each state began, after `state` was loaded."""
+        if self._rule.optimizer == "adamw":
+            begins = {index: self.state.get(_BEGIN + name) for index, name in enumerate(self._names)}
+            self._optimizer.begins = {index: int(each.asscalar()) for index, each in begins.items() if each is not None}
 
     def update(self, lr: float, num_update: int, scale: float = 1.0) -> None:
         """Update all parameters.

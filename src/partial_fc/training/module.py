@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import time
-from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, Optional, Sequence, Set, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -137,9 +137,14 @@ class FaceModule:
         """Give every rank the parameters and statistics of rank 0."""
         self.comm.broadcast({"init/" + name: array for name, array in {**self.arg_params, **self.aux_params}.items()})
 
+    def begin_momentum(self, names: Iterable[str], num_update: int) -> None:
+        """Note on rank 0 which of `momentum` begins with 0 at an update, before it is broadcast."""
+        self._optimizer.begin(names, num_update)
+
     def broadcast_momentum(self) -> None:
         """Give every rank the momentum of rank 0."""
         self.comm.broadcast({"momentum/" + name: array for name, array in self.momentum.items()})
+        self._optimizer.take_begins()
 
     def fit(
         self,

@@ -1,7 +1,7 @@
 """Optimizers of the backbone that MXNet lacks, registered with it, and norms of its arrays."""
 
 import math
-from typing import Any, Mapping, Tuple
+from typing import Any, Dict, Mapping, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -19,7 +19,14 @@ class PartialFCAdamW(mx.optimizer.Optimizer):
     """AdamW as an optimizer of MXNet, see `adamw_update`; 1.9 has none of its own.
 
     `begin_num_update` is the number of the update: the caller sets it, so that it is no state.
+
+    Attributes:
+        begins: update at which the moments of a parameter began with 0, by its index; 0 for those that are not there.
     """
+
+    def __init__(self, **others: Any) -> None:
+        super().__init__(**others)
+        self.begins: Dict[int, int] = {}
 
     def create_state(self, index: int, weight: mx.nd.NDArray) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """Both moments, which begin with 0."""
@@ -30,7 +37,8 @@ class PartialFCAdamW(mx.optimizer.Optimizer):
     ) -> None:
         """Update a parameter and its moments in place."""
         lr, wd = self._get_lr(index), self._get_wd(index)
-        adamw_update(weight, *state, grad, lr, wd, self.begin_num_update, self.rescale_grad)
+        num_update = self.begin_num_update - self.begins.get(index, 0)
+        adamw_update(weight, *state, grad, lr, wd, num_update, self.rescale_grad)
 
 
 @mx.optimizer.register

@@ -159,7 +159,8 @@ def restore(found: Checkpoint, module: FaceModule, run: Run, comm: Communicator)
     state = state_in(manifest)
     with comm.raise_on_all_ranks():
         if comm.rank == 0:
-            _load_backbone(path, module)
+            skipped = state.last.loss_scale["skipped"] if state.last.loss_scale else 0
+            _load_backbone(path, module, state.last.num_update - int(skipped))
         load_centers(path, module.head.bank)
     module.broadcast_parameters()
     module.broadcast_momentum()
@@ -179,13 +180,15 @@ def restore(found: Checkpoint, module: FaceModule, run: Run, comm: Communicator)
     return state
 
 
-def _load_backbone(path: str, module: FaceModule) -> None:
+def _load_backbone(path: str, module: FaceModule, done: int) -> None:
+    """Load parameters and momentum; `done` updates were done, without those that were skipped."""
     file = os.path.join(path, PARAMETERS)
     missing, surplus = load_parameters(file, {**module.arg_params, **module.aux_params})
     if missing or surplus:
         raise InputError(f"{file}: not of this network, which {'lacks' if surplus else 'has'} {(surplus + missing)[0]}")
     # Parameters that were frozen until now have no momentum in the file; those that are frozen now need none.
-    load_arrays(os.path.join(path, MOMENTUM), module.momentum, optional=module.momentum_names)
+    missing = load_arrays(os.path.join(path, MOMENTUM), module.momentum, optional=module.momentum_names)
+    module.begin_momentum(missing, done)
 
 
 def _load_statistics(file: str, module: FaceModule) -> None:
