@@ -12,7 +12,7 @@ import numpy as np
 from ..distributed.lock import LOCK, Lock
 from ..errors import InputError
 from ..files import atomic_path, naming
-from ..head.host_arrays import ndarray_over
+from ..head.host_arrays import file_array, ndarray_over
 from ..head.memory_bank import fill_initial_centers
 from ..head.optimizer import CenterSGD
 from .center_files import Block, CenterFiles, centers_file, row_blocks, write_centers
@@ -142,19 +142,21 @@ def export_rank(folder: str, out: str, rank: int, world_size: int) -> None:
         world_size: S.
 
     Raises:
-        InputError: as `export_original`.
+        InputError: as `export_original`; no room in `out` for one file more than the two.
     """
     centers = CenterFiles(folder)
     num_local = -(-centers.num_classes // world_size)
     if num_local * centers.embedding_size >= 2**31:
         raise InputError(f"{num_local} rows per rank are more than an MXNet array can hold: use more ranks")
-    weight, weight_mom = (np.zeros((num_local, centers.embedding_size), np.float32) for _ in range(2))
     start, end = (min(edge * num_local, centers.num_classes) for edge in (rank, rank + 1))
-    for first, *rows in centers.blocks(start, end):
-        for array, block in zip((weight, weight_mom), rows if centers.states == CenterSGD.states else rows[:1]):
-            array[first - start : first - start + len(block)] = block
-    fill_initial_centers(weight[end - start :], rank * num_local + end - start, seed=0)
-    for name, array in (("centers", weight), ("centers_mom", weight_mom)):
+    for index, name in enumerate(("centers", "centers_mom")):
+        # In a file, as MXNet saves whole arrays only: a rank that trains may have no memory for its centers once more.
+        array = file_array(out, num_local, centers.embedding_size)
+        if index == 0 or centers.states == CenterSGD.states:
+            for first, *rows in centers.blocks(start, end):
+                array[first - start : first - start + len(rows[index])] = rows[index]
+        if index == 0:
+            fill_initial_centers(array[end - start :], rank * num_local + end - start, seed=0)
         path = os.path.join(out, f"{rank}_{name}.param")
         with atomic_path(path) as unfinished, naming(path, mx.base.MXNetError):
             mx.nd.save(unfinished, ndarray_over(array))

@@ -42,7 +42,7 @@ def file_array(folder: str, num_rows: int, num_columns: int) -> np.ndarray:
     except OSError as error:
         free = f", {shutil.disk_usage(folder).free / 2**30:.1f} GiB are free there" if os.path.isdir(folder) else ""
         room = f"no room for {size / 2**30:.1f} GiB of centers{free}"
-        raise InputError(f"--bank-dir {folder}: {room}: {error}") from error
+        raise InputError(f"{folder}: {room}: {error}") from error
     return np.frombuffer(memory, np.float32).reshape(num_rows, num_columns)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Deque, List, Optional, Tuple
 import mxnet as mx
 import numpy as np
 
+from ..errors import InputError
 from .host_arrays import file_array, memory_array
 from .memory_bank import Centers, MemoryBank, fill_initial_centers
 
@@ -41,10 +42,13 @@ class HostBank(MemoryBank):
 
     def _make_centers(self) -> None:
         shape = self.num_local, self.embedding_size
-        self._host_arrays = [
-            memory_array(*shape) if self._folder is None else file_array(self._folder, *shape)
-            for _ in ("weight", *self.states)
-        ]
+        try:
+            self._host_arrays = [
+                memory_array(*shape) if self._folder is None else file_array(self._folder, *shape)
+                for _ in ("weight", *self.states)
+            ]
+        except InputError as error:
+            raise InputError(f"--bank-dir {error}") from error
         fill_initial_centers(self._host_arrays[0], self.partition.class_start, self.seed)
 
     def prefetch(self, rows: Optional[np.ndarray]) -> None:
