@@ -145,12 +145,12 @@ def run_few(make):
 
 
 def test_folder_without_room_is_an_error_that_says_so(tmp_path):
-    with pytest.raises(InputError, match=r"--bank-dir .*: no room for 1048576\.0 GiB of centers, [\d.]+ GiB are free"):
+    with pytest.raises(InputError, match=r"/.*: no room for 1048576\.0 GiB of centers, [\d.]+ GiB are free"):
         file_array(str(tmp_path), 2**45, 8)
     assert os.listdir(tmp_path) == []
 
 
 def test_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=f"--bank-dir {tmp_path}/file: no room"):
+    with pytest.raises(InputError, match=f"{tmp_path}/file: no room"):
         file_array(str(tmp_path / "file"), 10, 8)
