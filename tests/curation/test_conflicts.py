@@ -200,9 +200,15 @@ def test_wrong_arguments(checkpoint, faces, tmp_path, capsys):
     (tmp_path / "more").mkdir()
     write_faces(tmp_path / "more", NUM_CLASSES + 1, 1)
     refused("has label 12, ", checkpoint, "--rec", tmp_path / "more")
-    run(checkpoint, "--apply", tmp_path / "lists")
+
+
+@pytest.mark.parametrize("option", ["--apply", "--pictures"])
+def test_what_is_there_is_refused_before_the_search(option, checkpoint, faces, tmp_path, capsys, monkeypatch):
+    assert run(checkpoint, "--rec", faces, option, tmp_path / "there") == 0
+    monkeypatch.setattr("partial_fc.curation.close_pairs._Search.run", None)
     capsys.readouterr()
-    assert run(checkpoint, "--apply", tmp_path / "lists") == 2 and "label-map.txt exists" in capsys.readouterr().err
+    assert run(checkpoint, "--rec", faces, option, tmp_path / "there") == 2
+    assert " exists: --overwrite replaces it" in capsys.readouterr().err
 
 
 def test_no_conflicts(checkpoint, faces, tmp_path, capsys):

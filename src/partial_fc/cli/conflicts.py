@@ -54,6 +54,7 @@ def add_conflicts(commands: Any, centers: str) -> None:
 def _conflicts(args: argparse.Namespace) -> None:
     from ..curation.conflicts import (
         LABEL_MAP,
+        LISTS,
         conflict_sheets,
         conflicts_facts,
         conflicts_rows,
@@ -63,10 +64,11 @@ def _conflicts(args: argparse.Namespace) -> None:
     )
     from ..curation.people import People
 
-    check_findings(args)
     if args.pictures and not args.rec:
         raise InputError("--pictures needs the data set that the centers were trained on: --rec SOURCE")
     people = People(args.rec) if args.rec else None
+    sources = [people.data_set] if people else []
+    check_findings(args, LISTS, sources)
     found = find_conflicts(
         args.source,
         args.threshold,
@@ -78,7 +80,6 @@ def _conflicts(args: argparse.Namespace) -> None:
         shown("pairs of blocks"),
     )
     sheets = conflict_sheets(found, people) if people else []
-    sources = [people.data_set] if people else []
     write_findings(args, conflicts_text(found), conflicts_facts(found), conflicts_rows(found), sheets, sources)
     if args.apply:
         count = write_lists(args.apply, found, people, args.overwrite)

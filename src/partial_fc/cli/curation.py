@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-from typing import Any, Callable, Dict, Iterable, List, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Sequence
 
 from .options import (
     ON_TERMINAL,
@@ -17,6 +17,9 @@ from .options import (
     write_text,
 )
 from .parser import positive, share
+
+if TYPE_CHECKING:
+    from ..data.records.data_set import DataSet
 
 log = logging.getLogger("partial_fc")
 
@@ -60,12 +63,25 @@ def add_findings(command: Options, pictures: str) -> None:
     add_overwrite(command, "pictures and lists")
 
 
-def check_findings(args: argparse.Namespace) -> None:
-    """Raise InputError if something that `write_findings` will write cannot be written."""
+def check_findings(args: argparse.Namespace, lists: Sequence[str], sources: Sequence["DataSet"]) -> None:
+    """Raise InputError if something that the command will write cannot be written, or is there and may not be replaced.
+
+    Args:
+        args: parsed arguments.
+        lists: names of the files that --apply writes.
+        sources: the data sets that are searched.
+    """
+    from ..curation.people import sheets_in
+    from ..data.records.data_set import check_output
+
     for name in ("json", "csv"):
         check_file_to_write(f"--{name}", getattr(args, name))
     for name in ("pictures", "apply"):
         check_folder_to_write(f"--{name}", getattr(args, name))
+    if args.pictures:
+        check_output(args.pictures, sources, args.overwrite, sheets_in(args.pictures))
+    if args.apply:
+        check_output(args.apply, sources, args.overwrite, lists)
 
 
 def write_findings(

@@ -14,6 +14,7 @@ from .people import People
 from .vectors import unit_features
 
 FAR, DUPLICATES, SECOND, TWO = "far-images.txt", "duplicate-images.txt", "second-groups.txt", "two-people.txt"
+LISTS = FAR, DUPLICATES, SECOND, TWO
 
 
 class Unusual(NamedTuple):
@@ -171,6 +172,6 @@ def write_lists(folder: str, found: Cleaning, overwrite: bool) -> None:
     for label, _, key, finding, value, _ in list(clean_rows(found))[1:]:
         lines[kinds[finding]].append(f"{key}\t{label}\t{value}")
     two = [found.people.name(each.label) for each in found.unusual if len(each.findings.second)]
-    with prepared_output(folder, [found.people.data_set], overwrite, (*kinds.values(), TWO)):
+    with prepared_output(folder, [found.people.data_set], overwrite, LISTS):
         for name, listed in {**lines, TWO: two}.items():
             write_lines(os.path.join(folder, name), listed)

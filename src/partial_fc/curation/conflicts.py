@@ -14,6 +14,7 @@ from .nearest import Pairs
 from .people import People, open_vectors, title
 
 LABEL_MAP, LEAVE_OUT, CLOSE = "label-map.txt", "leave-out.txt", "close-identities.txt"
+LISTS = LABEL_MAP, LEAVE_OUT, CLOSE
 _NAMED = 10  # members of a cluster in a line of text
 
 
@@ -164,7 +165,7 @@ def write_lists(folder: str, found: Conflicts, people: Optional[People], overwri
     labels = people.labels if people else found.labels
     groups = [[member for member in cluster if member.images != 0] for cluster in found.clusters]
     joined = joined_labels([np.array([member.label for member in group]) for group in groups if group], labels)
-    with prepared_output(folder, [people.data_set] if people else [], overwrite, (LABEL_MAP, LEAVE_OUT, CLOSE)):
+    with prepared_output(folder, [people.data_set] if people else [], overwrite, LISTS):
         write_lines(os.path.join(folder, LABEL_MAP), (f"{new}\t{old}" for new, old in joined))
         write_lines(os.path.join(folder, LEAVE_OUT), (f"1 {member.label}" for group in groups for member in group[1:]))
         write_lines(os.path.join(folder, CLOSE), (member.name for group in groups for member in group))

@@ -14,6 +14,7 @@ from .nearest import Pairs
 from .people import People, open_vectors
 
 LABEL_MAP, LEAVE_OUT, SHARED = "label-map.txt", "leave-out.txt", "shared-identities.txt"
+LISTS = LABEL_MAP, LEAVE_OUT, SHARED
 
 
 class Match(NamedTuple):
@@ -160,7 +161,7 @@ def write_lists(folder: str, found: Overlap, overwrite: bool) -> int:
     sources = [1 + (place >= len(first)) for _, place in joined]
     labels = np.concatenate([first, second])[joined[:, 1]]
     data_sets = [each.data_set for each in found.people]
-    with prepared_output(folder, data_sets, overwrite, (LABEL_MAP, LEAVE_OUT, SHARED)):
+    with prepared_output(folder, data_sets, overwrite, LISTS):
         rows = zip(joined[:, 0], sources, labels)
         write_lines(os.path.join(folder, LABEL_MAP), ("\t".join(map(str, row)) for row in rows))
         write_lines(os.path.join(folder, LEAVE_OUT), (f"2 {match.label}" for match in found.matches))

@@ -113,6 +113,11 @@ def title(label: int, name: str, images: Optional[int]) -> str:
     return text if images is None else f"{text} ({images} images)"
 
 
+def sheets_in(folder: str) -> List[str]:
+    """Names of the sheets in a folder."""
+    return [os.path.basename(path) for path in glob(os.path.join(escape(folder), "sheet-[0-9]*.png"))]
+
+
 def draw_sheets(
     folder: str,
     sheets: Sequence[Callable[[], List[Row]]],
@@ -136,7 +141,7 @@ def draw_sheets(
         InputError: as `prepared_output`.
         OSError: naming the file that cannot be written.
     """
-    old = [os.path.basename(path) for path in glob(os.path.join(escape(folder), "sheet-[0-9]*.png"))]
+    old = sheets_in(folder)
     with prepared_output(folder, list(sources), overwrite, old):
         for name in old:
             os.remove(os.path.join(folder, name))

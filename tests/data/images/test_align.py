@@ -92,6 +92,12 @@ def test_bad_lines_are_named(tmp_path, line):
         landmarks(tmp_path, f"{LINE}\n\n{line}\n")
 
 
+def test_path_may_be_spelled_in_another_way(tmp_path):
+    found = landmarks(tmp_path, LINE)
+    assert "./a//1.jpg" in found and (found.of("b/../a/1.jpg") == found.of("a/1.jpg")).all()
+    assert "a/2.jpg" not in found
+
+
 def test_other_wrong_files(tmp_path):
     with pytest.raises(InputError, match=r"points\.txt, line 2: \./a/1\.jpg has a line already"):
         landmarks(tmp_path, f"{LINE}\n./{LINE}\n")

@@ -93,6 +93,7 @@ def _overlap(args: argparse.Namespace) -> None:
     from ...curation.overlap import (
         LABEL_MAP,
         LEAVE_OUT,
+        LISTS,
         find_overlap,
         overlap_facts,
         overlap_rows,
@@ -102,11 +103,11 @@ def _overlap(args: argparse.Namespace) -> None:
     )
     from ...curation.people import People
 
-    check_findings(args)
     people = People(args.first), People(args.second)
+    sources = [each.data_set for each in people]
+    check_findings(args, LISTS, sources)
     search = args.threshold, args.most, args.different, args.workers
     found = find_overlap(people, args.by, *search, shown("pairs of blocks"))
-    sources = [each.data_set for each in people]
     write_findings(args, overlap_text(found), overlap_facts(found), overlap_rows(found), overlap_sheets(found), sources)
     if args.apply:
         count = write_lists(args.apply, found, args.overwrite)
@@ -124,6 +125,7 @@ def _clean(args: argparse.Namespace) -> None:
     from ...curation.clean import (
         DUPLICATES,
         FAR,
+        LISTS,
         SECOND,
         clean_facts,
         clean_rows,
@@ -135,10 +137,10 @@ def _clean(args: argparse.Namespace) -> None:
     from ...curation.identity import Limits
     from ...curation.people import People
 
-    check_findings(args)
     if not 0 < args.angle <= 180:
         raise InputError(f"--angle {args.angle:g}: expected an angle between 0 and 180 degrees")
     people = People(args.source)
+    check_findings(args, LISTS, [people.data_set])
     limits = Limits(args.angle, args.duplicate, args.apart)
     found = find_unusual(people, args.features, limits, shown("identities"))
     outputs = clean_text(found), clean_facts(found), clean_rows(found), clean_sheets(found)

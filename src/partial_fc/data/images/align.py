@@ -3,7 +3,7 @@
 import hashlib
 import os
 from array import array
-from typing import Dict
+from typing import Dict, Optional
 
 import cv2
 import numpy as np
@@ -48,7 +48,7 @@ class Landmarks:
 
     def __contains__(self, image: str) -> bool:
         """Whether the file has a line for the image at a path."""
-        return self._names.find(image) is not None
+        return self._find(image) is not None
 
     def of(self, image: str) -> np.ndarray:
         """Points (x, y) of the image at a path, (5, 2) float64.
@@ -56,7 +56,7 @@ class Landmarks:
         Raises:
             InputError: the file has no line for the image, or all of its points are the same.
         """
-        name = self._names.find(image)
+        name = self._find(image)
         if name is None:
             raise InputError(f"{self._path} has no line for it")
         row = self._rows[name]
@@ -64,6 +64,9 @@ class Landmarks:
         if not np.ptp(points, axis=0).any():
             raise InputError(f"its points in {self._path} are all the same")
         return points
+
+    def _find(self, image: str) -> Optional[str]:
+        return self._names.find(os.path.normpath(image))
 
     def _add(self, number, line):
         try:

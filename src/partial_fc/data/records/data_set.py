@@ -152,18 +152,24 @@ def prepared_output(
         InputError: `out` is the folder of a source, holds one of the files, cannot be made, or another program is
             writing to it.
     """
-    for source in sources:
-        if os.path.realpath(out) == os.path.realpath(source.folder):
-            raise InputError(f"{out} is the folder of a source: choose another folder for the output")
+    check_output(out, sources, overwrite, names)
     try:
         os.makedirs(out, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be made: {error.strerror}") from error
     with Lock(os.path.join(out, LOCK)):
-        for path in (os.path.join(out, name) for name in names):
-            if os.path.exists(path) and not overwrite:
-                raise InputError(f"{path} exists: --overwrite replaces it")
+        check_output(out, sources, overwrite, names)
         yield os.path.join(out, RECORD_FILE)
+
+
+def check_output(out: str, sources: Sequence[DataSet], overwrite: bool, names: Sequence[str]) -> None:
+    """Raise InputError if `out` is the folder of a source, or holds one of the files and none may be replaced."""
+    for source in sources:
+        if os.path.realpath(out) == os.path.realpath(source.folder):
+            raise InputError(f"{out} is the folder of a source: choose another folder for the output")
+    for path in (os.path.join(out, name) for name in names):
+        if os.path.exists(path) and not overwrite:
+            raise InputError(f"{path} exists: --overwrite replaces it")
 
 
 def write_notes(out: str, num_identities: int, size: Sequence[int], names: Optional[Sequence[str]]) -> None:
