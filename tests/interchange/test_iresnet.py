@@ -15,7 +15,7 @@ from partial_fc.symbol.resnet import UNITS
 
 from helpers.models import write_network
 
-SIZE = 16  # one position is left at the end
+SIZE = 32  # with 16, the last map is one pixel, after which MXNet may crash: docs/networks.md
 
 
 def batch_norm(x, state, name):
@@ -78,7 +78,7 @@ def test_every_depth_computes_the_same_under_both_names(depth, tmp_path, images)
     assert difference(expected, found).relative < 1e-4 and difference(expected, found).cosine > 0.99999
     units, size, embedding_size = from_arcface_torch(path, back)
     assert network_name(units) == f"r{depth}" and (size, embedding_size) == (SIZE, 24)
-    assert difference(expected, embed(back, images)).relative < 1e-5
+    assert difference(expected, embed(back, images)).relative < 3e-5
 
 
 def test_a_network_of_pytorch_loads_the_file_strictly(tmp_path, images):
