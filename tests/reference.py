@@ -185,9 +185,9 @@ def lars(weight, velocity, grad, lr, wd, momentum):
 
 
 def relative_error(value, truth):
-    """|value - truth| / |truth|, the norm over all entries."""
+    """|value - truth| / |truth|, the norm over all entries; |value| if the truth is 0."""
     difference = np.asarray(value, np.float64) - np.asarray(truth, np.float64)
-    return np.linalg.norm(difference) / np.linalg.norm(np.asarray(truth, np.float64))
+    return np.linalg.norm(difference) / (np.linalg.norm(np.asarray(truth, np.float64)) or 1.0)
 
 
 def slow_evaluate(embeddings, issame, num_folds):
