@@ -31,7 +31,7 @@ class StartOptions(NamedTuple):
     Attributes:
         io_only: only read the images, and log how fast that is.
         overwrite: remove another run's results in the models root.
-        break_lock: ignore the lock of a run that is over, on a host that cannot be asked.
+        break_lock: ignore the lock of a run on another host, which has ended.
     """
 
     io_only: bool = False

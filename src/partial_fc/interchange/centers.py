@@ -58,7 +58,7 @@ def import_arcface_torch(folder: str, out: str, progress: Callable[[Iterable], I
 
     Args:
         folder: of these files.
-        out: folder for the centers, which has none yet.
+        out: folder for the centers; it must not contain centers yet.
         progress: wraps the iteration over the ranks.
 
     Raises:
