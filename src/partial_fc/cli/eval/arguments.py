@@ -132,8 +132,8 @@ def add_keep(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--keep",
         metavar="DIR",
-        help="keep them in this folder, so that an interrupted run continues, and none are computed twice; needed with "
-        "several ranks (default: a temporary folder)",
+        help="keep the features in this folder, so that an interrupted run continues, and none are computed twice; "
+        "needed with several ranks (default: a temporary folder)",
     )
     add_overwrite(group, "features in --keep")
 
