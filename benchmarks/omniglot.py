@@ -48,7 +48,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if args.json:
         write_json(args.json, cases)
     difference = 100 * (means[0] - means[1])
-    print(f"\nWith a tenth of the centers the mean is {difference:.1f} points lower (negative: higher).")
+    side = "lower" if difference > 0 else "higher"
+    print(f"\nWith a tenth of the centers the mean is {abs(difference):.1f} points {side}.")
     if abs(difference) <= MAX_DIFFERENCE:
         return 0
     print(f"error: the means differ by more than {MAX_DIFFERENCE:g} point", file=sys.stderr)

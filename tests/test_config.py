@@ -244,6 +244,13 @@ def test_updates_take_the_place_of_epochs_given_before():
     assert (config.max_epochs, config.max_update) == (0, 7)
 
 
+def test_a_preset_may_give_its_length_in_epochs_only():
+    preset = {**demo(), "max_update": 0, "max_epochs": 20}
+    assert make_config(preset).max_epochs == 20
+    with pytest.raises(InputError, match="default.py: max_update=0: must be at least 1, unless max_epochs"):
+        make_config({**preset, "max_epochs": 0})
+
+
 def test_the_last_override_counts():
     config = demo()
     override(config, ["batch_size=8", "batch_size=9"])

@@ -28,7 +28,7 @@ def test_devices(monkeypatch, name, num_gpus, device):
 @pytest.mark.parametrize("name, num_gpus", [("auto", 1), ("gpu", 1), ("gpu", 0)])
 def test_too_few_gpus(monkeypatch, name, num_gpus):
     monkeypatch.setattr(mx.context, "num_gpus", lambda: num_gpus)
-    with pytest.raises(InputError, match=f"this host has {num_gpus} GPUs, too few for rank 5, which is number 2 here"):
+    with pytest.raises(InputError, match=f"this host has {num_gpus} GPUs, but rank 5 is number 2 of its ranks"):
         choose_device(name, SecondRank())
 
 

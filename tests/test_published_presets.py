@@ -110,7 +110,7 @@ def test_numbers_of_layers_and_statistics_reach_the_network(edited):
     assert network_name(config) == "rx50" and '"momentum": "0.75"' in network_symbol(config).tojson()
     with pytest.raises(InputError, match="--network r18: unknown network 'r19': choose one of demo, "):
         network_symbol(from_command_line(edited("num_layers = 18", "num_layers = 19")))
-    with pytest.raises(InputError, match="num_layers=34: goes with net_name resnet or fresnext, not with r18"):
+    with pytest.raises(InputError, match="num_layers=34: is for net_name resnet or fresnext, not for r18"):
         network_symbol(from_command_line(["--network", "r18", "--set", "num_layers=34"]))
 
 

@@ -31,7 +31,7 @@ class StartOptions(NamedTuple):
     Attributes:
         io_only: only read the images, and log how fast that is.
         overwrite: remove another run's results in the models root.
-        break_lock: ignore the lock of a run that is over, on a host that cannot be asked.
+        break_lock: ignore the lock of a run on another host, which has ended.
     """
 
     io_only: bool = False
@@ -236,6 +236,7 @@ def make_config(values: Mapping[str, Any], typed: Mapping[str, str] = MappingPro
             where = typed.get(key) or f"{presets_path(values['presets'])}: {key}={values[key]!r}"
             raise InputError(f"{where}: {problem}")
     _check_one_margin(values, typed)
+    _check_length(values, typed)
     if values["sub_centers"] > 1 and values["published_files"]:
         where = typed.get("published_files") or typed.get("sub_centers") or presets_path(values["presets"])
         raise InputError(
@@ -255,6 +256,13 @@ def _check_one_margin(values: Mapping[str, Any], typed: Mapping[str, str]) -> No
                 f"{where}: adaface_m={values['adaface_m']:g} and {key}={values[key]:g} exclude each other: AdaFace has "
                 f"no m1, m2 and m3; set adaface_m=0 or {key}={none}"
             )
+
+
+def _check_length(values: Mapping[str, Any], typed: Mapping[str, str]) -> None:
+    """Raise InputError for a training without a length."""
+    if not values["max_update"] and not values["max_epochs"]:
+        where = typed.get("max_update") or f"{presets_path(values['presets'])}: max_update=0"
+        raise InputError(f"{where}: must be at least 1, unless max_epochs gives the length of the training")
 
 
 def _problems(entry: Key, value: Any) -> Iterator[str]:

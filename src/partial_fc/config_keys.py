@@ -16,7 +16,7 @@ def _preset(meaning: str, unit: str = "", **more: Any) -> Any:
 
 
 def _key(default: Value, meaning: str, unit: str = "", **more: Any) -> Any:
-    """Likewise a field whose value is `default` unless a preset has another."""
+    """A field of the table with the value `default`, unless a preset gives another."""
     return _preset(meaning, unit, **more, default=default)
 
 
@@ -35,7 +35,7 @@ class Config:
         "backbone: one of NETWORKS in default.py, or PREFIX of your own network in PREFIX-symbol.json"
     )
     presets: str = _preset(
-        "FILE of presets that takes the place of default.py, of our form or of the published one", start=True
+        "FILE of presets to use instead of default.py, in the form of ours or of the published one", start=True
     )
     # Loss: s * (cos(m1 * theta + m2) - m3) for a sample's own class, s * cos(theta) for all others
     loss_s: float = _preset("scale s of the logits", above=0)
@@ -67,10 +67,10 @@ class Config:
         0.0, "margin m of AdaFace in place of m1, m2 and m3, which must be 1, 0 and 0; 0: none", at_least=0
     )
     adaface_h: float = _key(
-        0.333, "h of AdaFace: embedding lengths beyond std / h from their mean count as that", above=0
+        0.333, "h of AdaFace: z = h (length - mean) / std of an embedding, clipped to [-1, 1]", above=0
     )
     adaface_t_alpha: float = _key(
-        0.01, "weight of an update's batch in the running mean and deviation of these lengths", above=0, at_most=1
+        0.01, "weight of an update's batch in the running mean and std of the embeddings' lengths", above=0, at_most=1
     )
     # Model
     embedding_size: int = _preset("size of an embedding", "numbers", at_least=1)
@@ -78,9 +78,11 @@ class Config:
         "output of the backbone: FC is BN-FC-BN; E is the same with dropout; the others: docs/networks.md"
     )
     net_name: Literal["", "resnet", "fresnext", "mobilefacenet", "small", "demo"] = _preset(
-        "kind of the backbone: resnet and fresnext (ResNeXt) have num_layers; empty: network names it"
+        "kind of the backbone: resnet and fresnext (ResNeXt) have num_layers; empty: the key network decides"
     )
-    num_layers: int = _preset("layers of a resnet or fresnext: docs/networks.md; 0: as network says", at_least=0)
+    num_layers: int = _preset(
+        "layers of a resnet or fresnext: docs/networks.md; 0: the key network decides", at_least=0
+    )
     net_unit: int = _preset("residual unit: docs/networks.md", at_least=1, at_most=3)
     net_se: int = _preset("1: squeeze and excitation in every residual unit", at_least=0, at_most=1)
     net_act: Literal["prelu", "relu"] = _preset("activation of the backbone")
@@ -102,7 +104,8 @@ class Config:
     batch_size: int = _preset("images in a batch", "images per rank", at_least=1, option=True)
     accumulate: int = _key(
         1,
-        "batches of batch_size images whose gradients are summed for one update; takes less memory than one batch",
+        "batches of batch_size images whose gradients are summed for one update; needs hardly more memory than one of "
+        "these batches",
         "batches per update",
         at_least=1,
     )
@@ -116,7 +119,7 @@ class Config:
         "how both learning rates fall: multistep: by lr_factor at lr_steps; poly and cosine: to 0 at the end",
     )
     warmup_updates: Span = _key(
-        0, "time in which both learning rates rise from 0", "updates, or epochs: 2e", at_least=0
+        0, "length of the warm-up, in which both learning rates rise from 0", "updates, or epochs: 2e", at_least=0
     )
     lr_steps: Tuple[Span, ...] = _preset(
         "when both learning rates are multiplied by lr_factor; for multistep", "updates, or epochs: 20e"
@@ -159,11 +162,12 @@ class Config:
     wd_mult: Tuple[str, ...] = _key(
         [], "PATTERN:FACTOR for the backbone's weight decay; the last match is used, and it overrides bias_decay"
     )
-    max_update: int = _preset("length of the training", "updates", at_least=1)
-    max_epochs: int = _key(0, "length of the training; replaces max_update; 0: use max_update", "epochs", at_least=0)
+    max_update: int = _preset("length of the training; 0: max_epochs gives it", "updates", at_least=0)
+    max_epochs: int = _key(0, "length of the training; above 0, it replaces max_update", "epochs", at_least=0)
     precision: Literal["float32", "bfloat16", "float16", "auto"] = _key(
         "float32",
-        "of convolutions and products; auto: float16 on a GPU, bfloat16 on a CPU that computes it fast, else float32",
+        "number format of convolutions and matrix products; auto: float16 on a GPU, bfloat16 on a CPU that computes it "
+        "fast, else float32",
         option=True,
     )
     sample_ratio: float = _preset("share of the class centers in an update", above=0, at_most=1, option=True)
@@ -188,7 +192,7 @@ class Config:
     )
     bad_record_share: float = _key(0.001, "maximum share of bad records to skip before failing", at_least=0, at_most=1)
     # Augmentation
-    flip: bool = _key(True, "mirror one image in two")
+    flip: bool = _key(True, "mirror half of the images, chosen at random")
     color_jitter: float = _key(
         0.0, "change brightness, contrast and saturation by up to this share; InsightFace: 0.125", at_least=0, at_most=1
     )
@@ -196,16 +200,20 @@ class Config:
     jpeg_compression: float = _key(
         0.0, "share of images that are compressed to low JPEG quality; InsightFace: 0.5", at_least=0, at_most=1
     )
-    cutout: int = _key(0, "side of a gray square in one image in two; 0: none", "pixels", at_least=0)
+    cutout: int = _key(
+        0, "side of a gray square in half of the images, chosen at random; 0: none", "pixels", at_least=0
+    )
     # Run
-    seed: int = _key(0, "seed of everything random", option=True)
+    seed: int = _key(0, "seed of all random choices", option=True)
     device: Literal["auto", "cpu", "gpu"] = _key("auto", "device that computes; auto: GPUs if MXNet sees any")
     bank: Literal["device", "host"] = _key(
         "device",
         "where the class centers are: on the device, or on the host, which sends each update's rows to the device",
         option=True,
     )
-    bank_dir: str = _key("", "folder for files that hold the class centers, if the host's memory cannot", option=True)
+    bank_dir: str = _key(
+        "", "folder for files that hold the class centers, if they do not fit into the host's memory", option=True
+    )
     models_root: str = _key(
         "",
         "folder for model, checkpoints and logs; empty: models/DATASET-NETWORK-LOSS, with -2, -3 ... if taken",

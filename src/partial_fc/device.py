@@ -25,8 +25,8 @@ def choose_device(name: str, comm: Any) -> mx.Context:
         return mx.cpu()
     if comm.local_rank >= num_gpus:
         raise InputError(
-            f"this host has {num_gpus} GPUs, too few for rank {comm.rank}, which is number {comm.local_rank + 1} here: "
-            "start fewer ranks, or choose the device cpu"
+            f"this host has {num_gpus} GPUs, but rank {comm.rank} is number {comm.local_rank + 1} of its ranks: start "
+            "one rank per GPU (run.sh -np N), or choose the CPU (--set device=cpu)"
         )
     return mx.gpu(comm.local_rank)
 

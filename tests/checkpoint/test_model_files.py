@@ -101,14 +101,14 @@ def test_names_without_prefix_are_the_cause_that_is_reported(tmp_path):
         load_parameters(str(tmp_path / "mixed"), {})
 
 
-@pytest.mark.parametrize("channels, cause", [(1, "grey images"), (4, "images of 4 channels")])
-def test_grey_models_are_the_cause_that_is_reported(tmp_path, channels, cause):
-    mx.nd.save(str(tmp_path / "grey"), {"arg:conv0_weight": mx.nd.ones((4, channels, 3, 3))})
-    with pytest.raises(InputError, match=rf"grey: conv0_weight has shape .* of a network for {cause}, "):
-        load_parameters(str(tmp_path / "grey"), {"conv0_weight": mx.nd.zeros((4, 3, 3, 3))})
+@pytest.mark.parametrize("channels, cause", [(1, "gray images"), (4, "images of 4 channels")])
+def test_gray_models_are_the_cause_that_is_reported(tmp_path, channels, cause):
+    mx.nd.save(str(tmp_path / "gray"), {"arg:conv0_weight": mx.nd.ones((4, channels, 3, 3))})
+    with pytest.raises(InputError, match=rf"gray: conv0_weight has shape .* of a network for {cause}, "):
+        load_parameters(str(tmp_path / "gray"), {"conv0_weight": mx.nd.zeros((4, 3, 3, 3))})
     other = {"conv0_weight": mx.nd.zeros((5, 3, 3, 3))}  # another network
     with pytest.raises(InputError, match="use the same --network"):
-        load_parameters(str(tmp_path / "grey"), other)
+        load_parameters(str(tmp_path / "gray"), other)
 
 
 def test_file_of_numpy_semantics(tmp_path):

@@ -56,7 +56,7 @@ def test_sweep_prints_and_draws(capsys, tmp_path):
     assert [row.split("|")[1].strip() for row in table[2:]] == ["8", "16", "32"]
     assert len({row.count("|") for row in table}) == 1
     assert path.read_bytes().startswith(b"\x89PNG")
-    assert any("with sampling, the" in line for line in lines)
+    assert any("With sampling, the" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_sweep_prints_and_draws(capsys, tmp_path):
         (["--sweep", "gpus=x..2"], "--sweep gpus=x..2: expected a whole number"),
         (["--sweep", "gpus=64..8"], "--sweep gpus=64..8: 64 is above 8"),
         (["--plot", "/nowhere/x.png"], "--plot /nowhere/x.png"),
-        (["--plot", "x.png"], "--plot x.png: goes with --sweep"),
+        (["--plot", "x.png"], "--plot x.png: needs --sweep"),
         (["--identities", "100M"], "more than an MXNet array can hold"),
         (["--measure", "two"], "--measure two: expected a whole number"),
     ],
@@ -111,6 +111,6 @@ def test_the_largest_run_runs_and_one_step_more_is_refused_with_the_same_numbers
         assert process.submit(peak_of_updates, found["identities"]).result() < free
     with pytest.raises(InputError) as refused:
         build(run_of(found["next_identities"]), Communicator(), mx.cpu())
-    (line,) = [line for line in lines if line.startswith("one step more")]
-    need = re.search(r"1 ranks need .* each\)", line)[0]
+    (line,) = [line for line in lines if line.startswith("the next number")]
+    need = re.search(r"1 rank needs [^)]*\)", line)[0]
     assert need in str(refused.value)

@@ -41,7 +41,7 @@ def fails(capsys, status, message, *arguments):
 def test_a_page_that_is_there_is_kept(run, tmp_path, capsys):
     out = tmp_path / "out.html"
     out.write_text("mine")
-    fails(capsys, WRONG_INPUT, f"OUT.html {out}: is there already; --overwrite replaces it", run, out)
+    fails(capsys, WRONG_INPUT, f"OUT.html {out}: exists already; --overwrite replaces it", run, out)
     assert out.read_text() == "mine"
     assert report(run, out, "--overwrite") == 0 and out.stat().st_size > 10**6
 

@@ -168,11 +168,11 @@ def test_flip_is_a_function_of_seed_epoch_and_image(records, monkeypatch):
 
 def test_augmentation_is_applied(records):
     plain = reader(records, augmentation=Augmentation(flip=False)).read(GLOBAL_BATCH_SIZE)
-    grey = reader(records, augmentation=Augmentation(flip=False, cutout=4 * SIZE)).read(GLOBAL_BATCH_SIZE)
-    assert np.array_equal(plain.records, grey.records)
-    covered = (grey.images == 128).all(axis=(1, 2, 3))
+    gray = reader(records, augmentation=Augmentation(flip=False, cutout=4 * SIZE)).read(GLOBAL_BATCH_SIZE)
+    assert np.array_equal(plain.records, gray.records)
+    covered = (gray.images == 128).all(axis=(1, 2, 3))
     assert 0 < covered.sum() < len(covered)
-    assert np.array_equal(grey.images[~covered], plain.images[~covered])
+    assert np.array_equal(gray.images[~covered], plain.images[~covered])
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])

@@ -1,4 +1,4 @@
-"""What a host tells about itself, also where things are broken."""
+"""What a host reports about itself, also where things are broken."""
 
 import errno
 import json

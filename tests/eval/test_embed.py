@@ -231,7 +231,7 @@ def test_skipped_images_after_a_kill(with_bad_images, capsys):
     assert len((folder / "f.skipped.txt").read_text().splitlines()) == 4
     capsys.readouterr()
     assert main(["embed", str(folder / "f.npy"), *skip]) == 0
-    assert "computed already, of these images" in capsys.readouterr().err
+    assert "exists already, with the features of these images" in capsys.readouterr().err
 
 
 def skipping(folder, images, skip_bad, comm, **options):
@@ -268,7 +268,7 @@ def test_features_of_another_scaling_are_others(with_bad_images, capsys):
     }
     capsys.readouterr()
     assert main(["embed", str(folder / "f.npy"), *arguments, "--mean", "0", "--scale", "1"]) == 0
-    assert "computed already, of these images" in capsys.readouterr().err
+    assert "exists already, with the features of these images" in capsys.readouterr().err
     assert main(["embed", str(folder / "f.npy"), *arguments, *own]) == 2
     assert "f.npy exists, of other images or another model" in capsys.readouterr().err
     assert main(["embed", str(folder / "f.npy"), *arguments, *own, "--overwrite"]) == 0

@@ -191,11 +191,11 @@ def test_what_is_not_used_is_logged(tmp_path, caplog):
         lambda data: mx.sym.Convolution((data - 127.5) / 128, num_filter=4, kernel=(3, 3), name="conv0"),
     ],
 )
-def test_grey_model_is_the_cause_that_is_reported(tmp_path, make):
+def test_gray_model_is_the_cause_that_is_reported(tmp_path, make):
     symbol = mx.sym.FullyConnected(make(mx.sym.Variable("data")), num_hidden=2, name="fc1")
     shapes, _, _ = symbol.infer_shape(data=(1, 1, 16, 16))
     save_model(str(tmp_path / "m"), symbol, dict(zip(symbol.list_arguments(), map(mx.nd.ones, shapes))), {})
-    with pytest.raises(InputError, match=r"m-0000\.params: conv0_weight .* of a network for grey images"):
+    with pytest.raises(InputError, match=r"m-0000\.params: conv0_weight .* of a network for gray images"):
         load_model(str(tmp_path / "m"))
 
 

@@ -162,12 +162,12 @@ def test_one_warning_for_a_gallery_of_photographs(here, capsys):
     assert line.startswith("8 of 9 photos have") and f": {named} and 3 more. Their" in line
 
 
-def test_grey_images(here, capsys):
-    grey = face(6, 0, SIZE)[..., 0]
-    assert cv2.imwrite("grey.png", grey) and cv2.imwrite("grey.jpg", grey)
-    expected = cosine(here, face(ord("a"), 0, SIZE), np.repeat(grey[..., None], 3, axis=2))
-    assert evaluated(capsys, "pair", "a.png", "grey.png")[0]["cosine"] == pytest.approx(expected, abs=1e-6)
-    assert evaluated(capsys, "pair", "a.png", "grey.jpg")[0]["cosine"] == pytest.approx(expected, abs=0.1)
+def test_gray_images(here, capsys):
+    gray = face(6, 0, SIZE)[..., 0]
+    assert cv2.imwrite("gray.png", gray) and cv2.imwrite("gray.jpg", gray)
+    expected = cosine(here, face(ord("a"), 0, SIZE), np.repeat(gray[..., None], 3, axis=2))
+    assert evaluated(capsys, "pair", "a.png", "gray.png")[0]["cosine"] == pytest.approx(expected, abs=1e-6)
+    assert evaluated(capsys, "pair", "a.png", "gray.jpg")[0]["cosine"] == pytest.approx(expected, abs=0.1)
 
 
 def test_photos_that_cannot_be_read(here, capsys):

@@ -54,6 +54,6 @@ def test_what_is_no_label(labels, reported):
 @pytest.mark.parametrize("dtype, most", [("float16", 2**11), ("float32", 2**24), ("float64", 2**53)])
 def test_floats_only_where_they_tell_all_classes_apart(dtype, most):
     assert class_ids(np.array([most - 1], dtype), most).tolist() == [most - 1]
-    with pytest.raises(InputError, match=f"{dtype} cannot tell {most + 1} classes apart"):
+    with pytest.raises(InputError, match=f"{dtype} cannot distinguish {most + 1} classes"):
         class_ids(np.array([5], dtype), most + 1)
     assert class_ids(np.array([most]), most + 1).tolist() == [most]

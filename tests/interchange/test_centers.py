@@ -106,7 +106,7 @@ def rewritten(**arrays):
     [
         (missing, r"ranks \[0, 2, 3\], expected 0, 1, 2"),
         (twice, "softmax_fc_gpu_1.npy and softmax_fc_gpu_1.safetensors are of one rank"),
-        (rewritten(other=np.ones((8, 6), np.float32)), "_1.safetensors: has no weight"),
+        (rewritten(other=np.ones((8, 6), np.float32)), "_1.safetensors: has no array weight, the name"),
         (rewritten(weight=np.ones((8, 6), np.int64)), "_1.safetensors: weight is I64 of shape"),
         (rewritten(weight=np.ones(8, np.float32)), "_1.safetensors: weight is F32 of shape"),
         (rewritten(weight=np.ones((8, 5), np.float32)), r"_1.safetensors: weight has the shape \(8, 5\)"),

@@ -42,7 +42,7 @@ def test_a_users_card_is_a_file(tmp_path):
         (dict(links={"all_gather": [1]}), "links: not of the form"),
         (dict(links={"all_gather": [1e-6, 1e9]}), "links: not of the form"),
         (dict(convolutions={"float32": {"wide": 1e9}}), "convolutions: not of the form"),
-        (dict(convolutions={"float16": {"28": 1e9}}), "convolutions: not of the precisions"),
+        (dict(convolutions={"float16": {"28": 1e9}}), "convolutions: expected the precisions"),
         (dict(bandwidth=0), "bandwidth: must be above 0"),
     ],
 )

@@ -291,7 +291,7 @@ def test_memory_of_a_gpu(free, arguments, fits, monkeypatch):
     if fits:
         assert "on gpu(1)" in check()
         return
-    with pytest.raises(InputError, match=r"1 ranks need [37]\.00 GiB on gpu\(1\) .*--bank host"):
+    with pytest.raises(InputError, match=r"1 rank needs [37]\.00 GiB on gpu\(1\) .*--bank host"):
         check()
 
 

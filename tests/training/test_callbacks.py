@@ -158,7 +158,7 @@ class Module:
 
 
 def pairs(agree, num_pairs=30):
-    """Images of black and white halves, and issame, which tells the truth for `agree` of the pairs."""
+    """Images of black and white halves, and issame, which is right for `agree` of the pairs."""
     issame = np.arange(num_pairs) % 2 == 0
     images = np.zeros((2 * num_pairs, 4, 4, 3), np.uint8)
     images[:, :2] = 255

@@ -190,7 +190,7 @@ def check_channels(path: str, name: str, shape: Tuple[int, ...], expected: Tuple
         expected: shape in the network, 0 where unknown.
     """
     if len(shape) == len(expected) == 4 and shape[0] == expected[0] and expected[1] == _RGB != shape[1]:
-        images = "grey images" if shape[1] == 1 else f"images of {shape[1]} channels"
+        images = "gray images" if shape[1] == 1 else f"images of {shape[1]} channels"
         raise InputError(f"{path}: {name} has shape {shape}: it is of a network for {images}, but images here are RGB")
 
 

@@ -14,7 +14,7 @@ from .run import add_command, run
 log = logging.getLogger("partial_fc")
 
 _CENTERS = "folder with centers-*.safetensors: a checkpoint, or the OUT of a command of `centers`"
-_OUT = "folder of the new centers, which has none yet"
+_OUT = "folder for the new centers; it must not contain centers yet"
 _MAP = """\
 Make centers for another set of identities: identities in both sets keep their center and the optimizer's state of
 it, new ones get initial values."""

@@ -153,7 +153,7 @@ class Examination:
         self._head(_RANKS)
         if missing(self._facts[here]["horovod"]):
             why = "not tested, since Horovod cannot be imported here"
-            self._report(_RANKS, [Finding("collectives", TROUBLE, why, "correct the troubles above first")])
+            self._report(_RANKS, [Finding("collectives", TROUBLE, why, "first solve the problems above")])
             return
         names = [host.name for host in self._hosts if is_here(host.name) or host.name in self._facts]
         self._report(_RANKS, check_ranks(names))

@@ -88,15 +88,17 @@ def check_file_to_write(option: str, path: Optional[str]) -> None:
     if not path or path == ON_TERMINAL:
         return
     folder = os.path.dirname(os.path.abspath(path))
-    if os.path.isdir(path) or not is_writable(folder):
-        raise InputError(f"{option} {path}: is a folder, or there is no folder {folder} that can be written to")
+    if os.path.isdir(path):
+        raise InputError(f"{option} {path}: is a folder, not a file")
+    if not is_writable(folder):
+        raise InputError(f"{option} {path}: the folder {folder} does not exist or cannot be written to")
 
 
 def check_new_file(argument: str, path: str, overwrite: bool) -> None:
-    """Raise InputError, which names the argument, if a file cannot be written, or is there and must not be replaced."""
+    """Raise InputError, which names the argument, if a file cannot be written, or exists and must not be replaced."""
     check_file_to_write(argument, path)
     if os.path.lexists(path) and not overwrite:
-        raise InputError(f"{argument} {path}: is there already; --overwrite replaces it")
+        raise InputError(f"{argument} {path}: exists already; --overwrite replaces it")
 
 
 def check_folder_to_write(option: str, path: Optional[str]) -> None:

@@ -46,8 +46,8 @@ def parser() -> argparse.ArgumentParser:
         "--precision",
         choices=("float32", "bfloat16", "float16", "auto"),
         default="float32",
-        help="of convolutions and products; auto: float16 on GPUs, bfloat16 on a CPU that computes it fast, else "
-        "float32",
+        help="number format of convolutions and matrix products; auto: float16 on GPUs, bfloat16 on a CPU that "
+        "computes it fast, else float32",
     )
     result.add_argument(
         "--sample-ratio", type=share, default=1.0, metavar="R", help="share of the class centers in an update"
@@ -90,7 +90,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         check_file_to_write("--json", args.json)
         check_file_to_write("--plot", args.plot)
         if args.plot and not args.sweep:
-            raise InputError(f"--plot {args.plot}: goes with --sweep")
+            raise InputError(f"--plot {args.plot}: needs --sweep")
         return _measure(args) if args.measure else _answer(args)
     except (InputError, OSError) as error:
         print_message(f"error: {error}")
@@ -143,10 +143,10 @@ def _fit(setting: "Setting", args: argparse.Namespace) -> int:
     value = dict(identities=classes, next_identities=more, batch_size=batch, gpus=ranks)
     lines = [
         *headline(setting),
-        f"the most identities, all else as given: {classes:,}: {need(setting, classes)}",
-        f"one step more, {more:,}, does not fit: {need(setting, more)}",
-        f"the largest batch: {batch:,} images per rank" if batch else "not even 4 images per rank fit",
-        f"the fewest ranks: {ranks:,}" if ranks else "no number of ranks holds the run",
+        f"the most identities that fit: {classes:,}; {need(setting, classes)}",
+        f"the next number, {more:,}, does not fit; {need(setting, more)}",
+        f"the largest batch that fits: {batch:,} images per rank" if batch else "not even 4 images per rank fit",
+        f"the fewest ranks on which the run fits: {ranks:,}" if ranks else "the run fits on no number of ranks",
     ]
     print_result(lines, json.dumps(value, indent=2), args.json)
     return 0

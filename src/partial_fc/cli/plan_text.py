@@ -40,7 +40,7 @@ def plan_lines(plan: "Plan") -> Iterator[str]:
     yield f"  {'all':22} {plan.memory / MIB:9,.0f}   of {plan.capacity / MIB:,.0f}: {verdict}"
     for name, size in plan.host.items():
         yield f"  {name.replace('_', ' '):22} {size / MIB:9,.0f}   in host memory"
-    yield "time per update                 ms   it adds"
+    yield f"{'time per update, ms':24} {'alone':>9} {'added':>9}"
     for name, part in plan.parts.items():
         beside = f"   beside {part.beside}" if part.beside else ""
         yield f"  {name:22} {1000 * part.seconds:9.1f} {1000 * part.exposed:9.1f}{beside}"
@@ -52,7 +52,7 @@ def plan_lines(plan: "Plan") -> Iterator[str]:
 def advice_lines(better: Sequence[Tuple[str, "Plan"]]) -> List[str]:
     """What to change, see `plan.advice`."""
     named = [f"  {option}: {plan.rate:,.0f} images per second, {plan.memory / MIB:,.0f} MiB" for option, plan in better]
-    return ["what to change:", *named] if named else ["no single option makes it faster per rank"]
+    return ["what to change:", *named] if named else ["no single option makes the run fit, or at least 5 % faster"]
 
 
 def card_lines(card: Dict[str, Any]) -> Iterator[str]:

@@ -157,6 +157,9 @@ def _add_start_options(result: argparse.ArgumentParser) -> None:
     for option, meaning in (
         ("--io-only", "only read the images, and log how fast that is, in images per second"),
         ("--overwrite", "overwrite another run's results in the models root (default: nothing is overwritten)"),
-        ("--break-lock", "ignore the lock of the models root: once you know that the run which it names is over"),
+        (
+            "--break-lock",
+            "ignore the lock of the models root; use it only if you know that the run that the lock names has ended",
+        ),
     ):
         result.add_argument(option, action="store_true", help=meaning)

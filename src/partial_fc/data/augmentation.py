@@ -18,7 +18,7 @@ _NUMBERS = 11
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green, blue: ITU-R BT.601
 _WORST_QUALITY, _BEST_QUALITY = 2, 20
 _SMALLEST_SHARE = 0.25
-_GREY = 128
+_GRAY = 128
 
 
 class Augmentation(NamedTuple):
@@ -31,7 +31,7 @@ class Augmentation(NamedTuple):
         low_resolution: share of the images that are shrunk, to between a quarter and all of their height and width, and
             enlarged again.
         jpeg_compression: share of the images that are compressed as JPEG of quality 2 to 20. InsightFace: 0.5.
-        cutout: side, in pixels, of a square at a random place that is made grey in half of the images; 0: none.
+        cutout: side, in pixels, of a square at a random place that is made gray in half of the images; 0: none.
     """
 
     flip: bool = True
@@ -62,8 +62,8 @@ def _change_colors(image, strength, numbers):
     brightness, contrast, saturation = (1 - strength + 2 * strength * np.array(numbers)).astype(np.float32)
     luminance = image @ _LUMINANCE
     # The factors scale distances from black, from the mean luminance, and from each pixel's own luminance.
-    greys = contrast * (1 - saturation) * luminance + (1 - contrast) * luminance.mean()
-    changed = brightness * (contrast * saturation * image + greys[..., None])
+    grays = contrast * (1 - saturation) * luminance + (1 - contrast) * luminance.mean()
+    changed = brightness * (contrast * saturation * image + grays[..., None])
     image[:] = np.clip(np.rint(changed), 0, 255)
 
 
@@ -89,4 +89,4 @@ def _cut_out(image, side, chance, y, x):
         return
     height, width = image.shape[:2]
     top, left = int(y * height) - side // 2, int(x * width) - side // 2
-    image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = _GREY
+    image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = _GRAY

@@ -36,7 +36,7 @@ def _describe(name: str, array: mx.nd.NDArray) -> Tuple[str, tuple, str]:
     if not isinstance(array, mx.nd.NDArray):
         raise InputError(f"{name} must be an NDArray, not a {type(array).__name__}")
     if isinstance(array, mx.nd.sparse.BaseSparseNDArray):
-        raise InputError(f"{name} is sparse: ranks exchange dense arrays, as its tostype('default') gives one")
+        raise InputError(f"{name} is sparse: ranks exchange dense arrays only: convert it with tostype('default')")
     if not array.shape:  # Horovod adds too few numbers of a message with such an array
         raise InputError(f"{name} has no dimensions: give it the shape (1,)")
     dtype = np.dtype(array.dtype).name

@@ -76,7 +76,7 @@ def embed(
                 arguments["states"] = _digest(source.states())
                 done = _prepare(unfinished, out, arguments, overwrite, skip_bad)
         if any(comm.all_gather_object(done)):
-            log.info("%s: computed already, of these images and this model", out)
+            log.info("%s: exists already, with the features of these images by this model", out)
             return 0
         start = time.perf_counter()
         with comm.raise_on_all_ranks():

@@ -23,11 +23,11 @@ def class_ids(labels: Any, num_classes: int, records: Union[Sequence, np.ndarray
     if values.dtype.kind not in "iuf" or values.ndim != 1 or not len(values):
         raise InputError(f"labels must be whole numbers of shape (b,), not {values.dtype} of shape {values.shape}")
     if values.dtype.kind == "f" and num_classes > 2 ** (np.finfo(values.dtype).nmant + 1):
-        raise InputError(f"labels of type {values.dtype} cannot tell {num_classes} classes apart: pass them as int64")
+        raise InputError(f"labels of type {values.dtype} cannot distinguish {num_classes} classes: pass them as int64")
     wrong = np.flatnonzero(~((values >= 0) & (values < num_classes)))[:3]
     if len(wrong):
         raise InputError(
-            f"{_named(values, wrong, records)}, outside [0, {num_classes}): mend the records, "
+            f"{_named(values, wrong, records)}, outside [0, {num_classes}): correct the records, "
             "or set num_classes to the number of identities"
         )
     wrong = np.flatnonzero(values % 1)[:3]

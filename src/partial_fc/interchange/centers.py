@@ -58,7 +58,7 @@ def import_arcface_torch(folder: str, out: str, progress: Callable[[Iterable], I
 
     Args:
         folder: of these files.
-        out: folder for the centers, which has none yet.
+        out: folder for the centers; it must not contain centers yet.
         progress: wraps the iteration over the ranks.
 
     Raises:
@@ -120,7 +120,7 @@ def _open_shard(path: str) -> Iterator[_Shard]:
 
 def _shard(path: str, arrays: Dict[str, Any]) -> _Shard:
     if _WEIGHT not in arrays:
-        raise InputError(f"{path}: has no {_WEIGHT}, which the centers of arcface_torch are called")
+        raise InputError(f"{path}: has no array {_WEIGHT}, the name of the centers in arcface_torch")
     rows = arrays[_WEIGHT]
     is_array = isinstance(rows, np.ndarray)
     shape = rows.shape if is_array else tuple(rows.get_shape())

@@ -10,7 +10,7 @@ from ..files import atomic_path
 from .labels import Labels
 
 _CELL, _GAP, _TEXT_COLUMNS, _TEXT_LINES = 96, 4, 40, 7
-_GREY, _CROSS = 200, (150, 60, 60)
+_GRAY, _CROSS = 200, (150, 60, 60)
 
 
 class Panel(NamedTuple):
@@ -33,7 +33,7 @@ class Panel(NamedTuple):
 def draw_sheet(path: str, panels: Sequence[Panel]) -> None:
     """Write a PNG with the panels side by side.
 
-    Images are scaled to fit; in place of one that cannot be read there is a grey square with a cross.
+    Images are scaled to fit; in place of one that cannot be read there is a gray square with a cross.
 
     Args:
         path: of the PNG.
@@ -92,7 +92,7 @@ def _cell(image: Optional[np.ndarray]) -> np.ndarray:
     """The image scaled to fit, uint8 (_CELL, _CELL, 3)."""
     cell = np.full((_CELL, _CELL, 3), 255, np.uint8)
     if image is None:
-        cell[:] = _GREY
+        cell[:] = _GRAY
         cv2.line(cell, (0, 0), (_CELL - 1, _CELL - 1), _CROSS, 2)
         cv2.line(cell, (0, _CELL - 1), (_CELL - 1, 0), _CROSS, 2)
         return cell

@@ -212,7 +212,7 @@ def _card(path: str, values: Any) -> Card:
         _check(path, key, value)
     for key in ("convolutions", "layers"):
         if set(values[key]) != set(values["products"]):
-            raise InputError(f"{path}: {key}: not of the precisions of products: {', '.join(values['products'])}")
+            raise InputError(f"{path}: {key}: expected the precisions of products, {', '.join(values['products'])}")
     return Card(**values)
 
 

@@ -258,7 +258,8 @@ def _compare(needs: Mapping[str, int], num_ranks: int, place: str, available: in
 def described_need(needs: Mapping[str, int], num_ranks: int, place: str) -> str:
     """Text on the memory that all ranks need together, and each of them by purpose, in GiB."""
     parts = ", ".join(f"{name} {size / _GIB:.2f}" for name, size in needs.items() if size)
-    return f"{num_ranks} ranks need {num_ranks * sum(needs.values()) / _GIB:.2f} GiB on {place} ({parts} each)"
+    who, each = ("1 rank needs", "") if num_ranks == 1 else (f"{num_ranks} ranks need", " each")
+    return f"{who} {num_ranks * sum(needs.values()) / _GIB:.2f} GiB on {place} ({parts}{each})"
 
 
 def available_memory() -> int:

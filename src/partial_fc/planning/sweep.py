@@ -7,8 +7,9 @@ from .memory import LARGEST_ARRAY
 from .plan import Plan, Setting, changed, make_plan
 
 QUANTITIES = {"gpus": "ranks", "identities": "num_classes", "sample_ratio": "sample_ratio"}
-_UNITS = {"gpus": "GPUs", "identities": "identities", "sample_ratio": "as the sample ratio"}
+_NAMES = {"gpus": "{} GPUs", "identities": "{} identities", "sample_ratio": "a sample ratio of {}"}
 _PAYS = 1.1  # sampling pays where it is a tenth faster
+_TITLES = {"whole": "With all classes", "sampled": "With sampling", "on_host": "With sampling and the bank on the host"}
 
 Value = Union[int, float]
 
@@ -59,7 +60,9 @@ def steps(low: Value, high: Value, quantity: str) -> List[Value]:
 
 def crossings(rows: Sequence[Row], quantity: str) -> Iterator[str]:
     """Sentences that follow from the rows: where sampling pays, where cards are full, what bounds an update."""
-    unit = _UNITS[quantity]
+
+    def named(value: Value) -> str:
+        return _NAMES[quantity].format(f"{value:,}")
 
     def first(condition: Callable[[Row], Any]) -> Optional[Row]:
         return next((row for row in rows if condition(row)), None)
@@ -68,34 +71,34 @@ def crossings(rows: Sequence[Row], quantity: str) -> Iterator[str]:
     pays = next(((row, gain) for row, gain in gains if gain >= _PAYS), None)
     if pays and quantity != "sample_ratio":
         row, gain = pays
-        at_once = ", the first value of the table" if row is rows[0] else ""
-        yield f"Sampling starts to pay at {row.value:,} {unit}{at_once}: {gain:.2f} times the images per second."
-    for name, title in (("whole", "All classes"), ("sampled", "Sampling"), ("on_host", "The bank on the host")):
+        yield (
+            f"The first value in the table at which sampling is at least a tenth faster: {named(row.value)} "
+            f"({gain:.2f} times as many images per second)."
+        )
+    for name, title in _TITLES.items():
         held = [row.value for row in rows if _fits(getattr(row, name))]
         if held and len(held) < len(rows):
-            span = f"{min(held):,} to {max(held):,} {unit}"
-            yield f"{title}: the cards hold the run at {span}, and at no other value of the table."
+            low, high = min(held), max(held)
+            span = named(low) if low == high else f"{low:,} to {named(high)}"
+            yield f"{title}, the run fits on the cards at {span}, and at no other value in the table."
         elif not held:
-            yield f"{title}: the cards hold the run nowhere in the table."
+            yield f"{title}, the run fits on the cards at no value in the table."
     large = first(lambda row: not row.whole)
     if large:
         yield (
-            f"All classes: from {large.value:,} {unit} on MXNet cannot hold an array of the step, which has more than "
+            f"With all classes, MXNet cannot train from {named(large.value)} on: an array would have more than "
             f"{LARGEST_ARRAY:,} numbers."
         )
     before: Optional[str] = None
     for row in rows:
         if row.sampled and row.sampled.bound != before:
             share = row.sampled.shares()[row.sampled.bound]
-            bound = f"{row.sampled.bound} takes the most time, {share:.0%} there"
-            yield f"From {row.value:,} {unit} on, with sampling, {bound}."
+            at = named(row.value)
+            yield f"With sampling, {row.sampled.bound} takes the most time from {at} on ({share:.0%} at {at})."
             before = row.sampled.bound
     wins = first(lambda row: _fits(row.on_host) and not _fits(row.sampled))
     if wins and wins.on_host:
-        yield (
-            f"The bank on the host wins at {wins.value:,} {unit}, where the card cannot hold it: "
-            f"{wins.on_host.rate:,.0f} images per second."
-        )
+        yield (f"At {named(wins.value)}, only the bank on the host fits: {wins.on_host.rate:,.0f} images per second.")
 
 
 def _fits(plan: Optional[Plan]) -> bool:

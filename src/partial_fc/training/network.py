@@ -34,7 +34,7 @@ def network_name(config: Config) -> str:
     if kind in _WITH_LAYERS:
         return f"{_WITH_LAYERS[kind]}{config.num_layers}"
     if config.num_layers:
-        raise InputError(f"num_layers={config.num_layers}: goes with net_name resnet or fresnext, not with {kind}")
+        raise InputError(f"num_layers={config.num_layers}: is for net_name resnet or fresnext, not for {kind}")
     return kind
 
 

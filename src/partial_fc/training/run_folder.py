@@ -123,7 +123,7 @@ def _lock_first(chosen: ChosenRoot, config: Config, options: StartOptions, run: 
 
 
 def _lock(models_root: str, run: str) -> Lock:
-    remedy = "start with --break-lock, once you are sure that it is"
+    remedy = "start with --break-lock"
     launch = os.environ.get("PARTIAL_FC_LAUNCH", "")
     return Lock(os.path.join(models_root, LOCK), remedy, run, launch)
 

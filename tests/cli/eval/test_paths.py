@@ -78,8 +78,8 @@ OUTPUTS = [
 ] + [("megaface", ["--write-features", "file/x", "--ending", "x"], "--write-features file/x: .*/file is not a folder")]
 OUTPUTS += [
     ("verification", ["--mistakes", "file/x"], "--mistakes file/x: .*/file is not a folder"),
-    ("verification", ["--mistakes", "no/x.csv"], "--mistakes no/x.csv: is a folder, or there is no folder"),
-    ("pair", ["--json", "no/x"], "--json no/x: is a folder, or there is no folder"),
+    ("verification", ["--mistakes", "no/x.csv"], "--mistakes no/x.csv: the folder .*/no does not exist or cannot"),
+    ("pair", ["--json", "no/x"], "--json no/x: the folder .*/no does not exist or cannot"),
 ]
 MODELS = [(command, ["--model", "nope"], "--model nope: no file nope-symbol.json") for command in COMMANDS]
 
@@ -98,7 +98,8 @@ def test_wrong_paths_are_found_first(capsys, monkeypatch, command, wrong, messag
     "option, path", itertools.product(("json", "csv", "roc", "histogram", "report"), ("folder", "no/file", "file/x"))
 )
 def test_outputs_that_cannot_be_written_are_found_first(capsys, monkeypatch, command, option, path):
-    message = f"--{option} {path}: is a folder, or there is no folder"
+    problem = "is a folder, not a file" if path == "folder" else "the folder .* does not exist or cannot be written to"
+    message = f"--{option} {path}: {problem}"
     test_wrong_paths_are_found_first(capsys, monkeypatch, command, [f"--{option}", path], message)
 
 

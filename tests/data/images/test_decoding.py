@@ -33,12 +33,12 @@ def test_jpeg_round_trip_keeps_channels_and_orientation():
     assert np.abs(decoded.astype(int) - rgb).mean() < 8
 
 
-def test_png_is_exact_and_grey_and_16_bits_become_8_bit_rgb():
+def test_png_is_exact_and_gray_and_16_bits_become_8_bit_rgb():
     rgb = np.random.RandomState(0).randint(0, 256, (5, 7, 3)).astype(np.uint8)
     png = cv2.imencode(".png", rgb[:, :, ::-1])[1].tobytes()
     np.testing.assert_array_equal(decode_image(png, (5, 7)), rgb)
-    grey = cv2.imencode(".png", rgb[:, :, 0])[1].tobytes()
-    np.testing.assert_array_equal(decode_image(grey, (5, 7)), np.repeat(rgb[:, :, :1], 3, axis=2))
+    gray = cv2.imencode(".png", rgb[:, :, 0])[1].tobytes()
+    np.testing.assert_array_equal(decode_image(gray, (5, 7)), np.repeat(rgb[:, :, :1], 3, axis=2))
     deep = cv2.imencode(".png", rgb[:, :, ::-1].astype(np.uint16) * 256)[1].tobytes()
     np.testing.assert_array_equal(decode_image(deep, (5, 7)), rgb)
 
@@ -95,7 +95,7 @@ def encoded_by_pil(mode, **options):
         encoded_by_pil("RGB", progressive=True),
         encoded_by_pil("RGB", subsampling=0),
     ],
-    ids=["fine", "coarse", "grey", "cmyk", "progressive", "444"],
+    ids=["fine", "coarse", "gray", "cmyk", "progressive", "444"],
 )
 def test_pixels_of_a_jpeg_are_those_of_opencv(content):
     out = np.empty((20, 32, 3), np.uint8)

@@ -56,7 +56,7 @@ FLAT = np.full((32, 32, 3), [30, 90, 200], np.uint8)  # blue, green, red
         (np.dstack([FLAT, FLAT[..., 0]]), [200, 90, 30]),
         (FLAT.astype(np.uint16) * 257, [200, 90, 30]),
     ],
-    ids=["grey", "alpha", "16 bit"],
+    ids=["gray", "alpha", "16 bit"],
 )
 def test_other_kinds_of_pixels(pixels, expected):
     image = decode_image(fit_image(encode(".png", pixels), 32), (32, 32)).astype(int)

@@ -297,12 +297,12 @@ def test_duplicates_are_notes(tmp_path, capsys):
 
 
 def test_colors_that_are_converted_are_notes(tmp_path):
-    grey, deep = face(1, 0)[:, :, 0], face(1, 1).astype(np.uint16) * 257
-    cmyk = np.dstack([face(1, 2), grey])
+    gray, deep = face(1, 0)[:, :, 0], face(1, 1).astype(np.uint16) * 257
+    cmyk = np.dstack([face(1, 2), gray])
     images = [
         jpeg(1),
-        encoded(np.ascontiguousarray(grey), "JPEG"),
-        encoded(np.ascontiguousarray(grey), "PNG"),
+        encoded(np.ascontiguousarray(gray), "JPEG"),
+        encoded(np.ascontiguousarray(gray), "PNG"),
         encoded(cmyk, "JPEG", "CMYK"),
         cv2.imencode(".png", deep)[1].tobytes(),
         cv2.imencode(".png", deep[:, :, 0])[1].tobytes(),
@@ -310,7 +310,7 @@ def test_colors_that_are_converted_are_notes(tmp_path):
     ]
     write(tmp_path, [(number, 0.0, image) for number, image in enumerate(images, start=1)])
     assert {kind: each[:3] for kind, each in found(tmp_path).items()} == {
-        "grey": ("note", 2, [2, 3]),
+        "gray": ("note", 2, [2, 3]),
         "CMYK": ("note", 1, [4]),
         "16-bit": ("note", 2, [5, 6]),
     }

@@ -58,10 +58,10 @@ def test_kinds_of_images_and_gaps_in_labels(tmp_path):
     assert sorted((each["images"], each["kind"] or "", each["color"], each["height"]) for each in facts["sample"]) == [
         (1, "", None, None),
         (2, "JPEG", "color", 32),
-        (2, "PNG", "grey", 32),
+        (2, "PNG", "gray", 32),
     ]
     text = "\n".join(info_text(facts))
-    assert "2 PNG, 32x16 pixels (height x width), grey" in text and "1 not an image" in text
+    assert "2 PNG, 32x16 pixels (height x width), gray" in text and "1 not an image" in text
 
 
 def test_text(folder, capsys):

@@ -11,8 +11,8 @@ from ..parser import positive
 from ..run import add_command
 
 _CHECK = f"""\
-Read and decode every record, and compare labels, index and ranges of identities with each other. What does not prevent
-training, but may be unintended, is reported as a note: duplicates, gray images and the like.
+Read and decode every record, and compare labels, index and ranges of identities with each other. Duplicates,
+gray images and other things that may be unintended, but do not prevent training, are reported as notes.
 
 The exit status is {PROBLEMS_FOUND} if there are errors."""
 

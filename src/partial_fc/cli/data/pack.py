@@ -75,8 +75,8 @@ def _add_pairs(command: argparse.ArgumentParser) -> None:
         type=positive,
         default=0,
         metavar="N",
-        help="draw N pairs of the same and N of different identities for NAME.bin (default: no pairs). They are of the "
-        "packed images, so do not verify a model with them that was trained on these",
+        help="draw N pairs of the same and N of different identities for NAME.bin (default: no pairs). These are pairs "
+        "of the packed images: do not verify a model with them that was trained on these images",
     )
     command.add_argument(
         "--name", help="name of the verification set (default: that of the file of pairs, or of FOLDER)"

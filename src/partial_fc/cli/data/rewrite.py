@@ -21,8 +21,8 @@ _MERGE = """\
 Write the images of all sources to one data set, identity by identity, byte for byte. Labels of the second source follow
 those of the first, without gaps."""
 _SPLIT = """\
-Write the identities that are drawn at random or listed to HELD_OUT, all others to OUT. The labels of both have no gaps;
-identities.txt has the name of each identity, or its label in SOURCE."""
+Hold identities out, drawn at random or from a list: write them to HELD_OUT, and all others to OUT. The labels of both
+have no gaps; identities.txt has the name of each identity, or its label in SOURCE."""
 _PAIRS = """\
 Hold identities out from a data set, for a test on people that the training has not seen. Writes to OUT: NAME.bin,
 random pairs of images of these identities; NAME-identities.txt, their names; and a data set of all other identities.

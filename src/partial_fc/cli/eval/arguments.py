@@ -42,8 +42,8 @@ def add_model(command: argparse.ArgumentParser, several: bool = True, instead: s
         "--precision",
         choices=("float32", "bfloat16", "float16", "auto"),
         default="float32",
-        help="of convolutions and products, embeddings are float32 all the same; auto: float16 on a GPU, bfloat16 on a "
-        "CPU that computes it fast, else float32; ONNX models are computed in float32",
+        help="number format of convolutions and matrix products; embeddings are always float32; auto: float16 on a "
+        "GPU, bfloat16 on a CPU that computes it fast, else float32; ONNX models are computed in float32",
     )
     group.add_argument(
         "--batch-size", type=positive, default=64, metavar="N", help="images per rank that are computed at once"
@@ -132,8 +132,8 @@ def add_keep(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--keep",
         metavar="DIR",
-        help="keep them in this folder, so that an interrupted run continues, and none are computed twice; needed with "
-        "several ranks (default: a temporary folder)",
+        help="keep the features in this folder, so that an interrupted run continues, and none are computed twice; "
+        "needed with several ranks (default: a temporary folder)",
     )
     add_overwrite(group, "features in --keep")
 

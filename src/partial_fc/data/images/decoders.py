@@ -78,7 +78,7 @@ def check_pixels(width: int, height: int) -> None:
 
 
 def decode_jpeg(content: bytes, colors: str, out: Optional[np.ndarray] = None) -> np.ndarray:
-    """Decode a JPEG with libjpeg-turbo, which reports damage where OpenCV fills the rest of the image with grey.
+    """Decode a JPEG with libjpeg-turbo, which reports damage where OpenCV fills the rest of the image with gray.
 
     Pixels equal those of OpenCV bit for bit, except for CMYK; the image is not rotated to its Exif orientation.
 

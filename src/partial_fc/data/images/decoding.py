@@ -19,10 +19,10 @@ from .decoders import (
     jpeg_header,
 )
 
-COLOR, GREY, CMYK, DEEP = "color", "grey", "CMYK", "16-bit"
+COLOR, GRAY, CMYK, DEEP = "color", "gray", "CMYK", "16-bit"
 _PNG_BITS = 24
-_JPEG_COLORS = {"Gray": GREY, "CMYK": CMYK, "YCCK": CMYK}
-_OTHER_COLORS = {"1": GREY, "L": GREY, "LA": GREY, "CMYK": CMYK, "I": DEEP, "F": DEEP}
+_JPEG_COLORS = {"Gray": GRAY, "CMYK": CMYK, "YCCK": CMYK}
+_OTHER_COLORS = {"1": GRAY, "L": GRAY, "LA": GRAY, "CMYK": CMYK, "I": DEEP, "F": DEEP}
 
 
 class ImageKind(NamedTuple):
@@ -30,7 +30,7 @@ class ImageKind(NamedTuple):
 
     Attributes:
         format: JPEG, PNG, ...
-        color: COLOR, GREY, CMYK or DEEP (16 bits and more).
+        color: COLOR, GRAY, CMYK or DEEP (16 bits and more).
         size: (height, width) in pixels.
     """
 
@@ -51,7 +51,7 @@ def image_kind(content: bytes) -> ImageKind:
     header = image_header(content)
     width, height = header.size
     color = DEEP if header.mode.startswith("I;16") else _OTHER_COLORS.get(header.mode, COLOR)
-    if content.startswith(PNG_START) and content[_PNG_BITS] == 16:  # PIL reports this for grey images only
+    if content.startswith(PNG_START) and content[_PNG_BITS] == 16:  # PIL reports this for gray images only
         color = DEEP
     return ImageKind(header.format or "", color, (height, width))
 
@@ -84,7 +84,7 @@ def decode_into(out: np.ndarray, content: bytes) -> None:
     """Decode an image of the size of `out`; a damaged one does not take more memory.
 
     Pixels equal those of OpenCV bit for bit. JPEGs are decoded by libjpeg-turbo itself, which is faster and, unlike
-    OpenCV, reports damage instead of filling the rest of the image with grey.
+    OpenCV, reports damage instead of filling the rest of the image with gray.
 
     Args:
         out: uint8 (height, width, 3), contiguous, best made by `image_memory`; it receives RGB.

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 import numpy as np
 
 from ...errors import InputError
-from ..images.decoding import CMYK, COLOR, DEEP, GREY, decode_image, image_kind
+from ..images.decoding import CMYK, COLOR, DEEP, GRAY, decode_image, image_kind
 from ..parallel import ordered_map
 from ..progress import Progress
 from ..records.data_set import DataSet, record_path
@@ -16,7 +16,7 @@ from ..records.recordio import EXACT
 from .check_structure import ERROR, NOTE, SHOWN, Findings, check_gaps, check_ranges, read_others
 
 BLOCK = 256
-_NOTES = {GREY: "grey", CMYK: "CMYK", DEEP: "16-bit"}
+_NOTES = {GRAY: "gray", CMYK: "CMYK", DEEP: "16-bit"}
 _DIGEST = 8  # bytes: two of 17 million images have the same by chance in one of 100,000 data sets
 
 

@@ -71,7 +71,7 @@ def draw_contact_sheet(path: str, records: RecordFile, grouped: Grouped, names: 
 def draw_rows(path: str, rows: Sequence[Row]) -> None:
     """Write a PNG of rows of images with names.
 
-    Images are scaled to their cells; those that cannot be decoded are grey with a cross.
+    Images are scaled to their cells; those that cannot be decoded are gray with a cross.
 
     Args:
         path: of the PNG.
