@@ -8,7 +8,7 @@ import mxnet as mx
 import numpy as np
 
 from ..backbone.fast import fast_symbol
-from ..backbone.graph import LARGEST_ARRAY, graph_bytes
+from ..backbone.graph import LARGEST_ARRAY, graph_bytes, infer_shapes
 from ..backbone.recompute import with_recompute
 from ..config import Config, Run
 from ..distributed.communicator import Communicator
@@ -185,11 +185,7 @@ def backbone_parts(
         InputError: the network does not take images of this size.
     """
     names = symbol.list_arguments()
-    try:
-        shapes, _, _ = symbol.infer_shape(data=shape)
-    except mx.base.MXNetError as error:
-        height, width = shape[2:]
-        raise InputError(f"image_size: the network does not take images of {height}x{width}: {cause(error)}") from None
+    shapes, _, _ = infer_shapes(symbol, shape)
     try:
         arrays = graph_bytes(with_recompute(symbol, shape) if memonger else symbol, shape)
     except RuntimeError as error:
