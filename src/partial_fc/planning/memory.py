@@ -229,8 +229,9 @@ def check_memory(plan: Mapping[str, int], run: Run, comm: Communicator, ctx: mx.
     for name, size in plan.items():
         needs[_place(name, run, comm, ctx)][name] = size
     advice = "" if run.config.bank_dir else ", or --bank-dir DIR for the centers"
-    # What the ranks have taken already is part of the libraries.
-    available = available_memory() + comm.local_size * own_memory()
+    # What the ranks have taken already is part of the libraries. What they have beyond these, such as verification
+    # sets, is not in the plan, and not free.
+    available = available_memory() + comm.local_size * min(own_memory(), plan["libraries"])
     lines = [_compare(needs["host"], comm.local_size, "this host", available, advice)]
     if needs["device"]:
         free, _ = mx.context.gpu_memory_info(ctx.device_id)
