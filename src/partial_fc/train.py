@@ -69,8 +69,7 @@ def _train(config, comm, signals, options, models_root, lock, held):
     check_same_data(config, reader, comm)
     run = run_of(config, models_root, reader)
     start = start_module(run, comm, device)
-    with comm.raise_on_all_ranks():
-        open_models_root(run, options, comm, bool(start.checkpoint), held)
+    open_models_root(run, options, comm, bool(start.checkpoint), held)
     _log_run(run, comm, start.timeline.max_update, reader)
     return train_updates(run, start, reader, sets, comm, signals, lock)
 

@@ -2,19 +2,29 @@
 
 import os
 import threading
+import time
 
 import pytest
 
 from partial_fc.cli.train_arguments import read_command_line
+from partial_fc.config import Run
 from partial_fc.distributed.collectives import Communicator
 from partial_fc.distributed.lock import LOCK, Lock
 from partial_fc.distributed.restarts import SERIES
 from partial_fc.errors import CollectiveError
 from partial_fc.training import run_folder
-from partial_fc.training.run_folder import ChosenRoot, choose_models_root, continue_series, hold_models_root
+from partial_fc.training.run_folder import (
+    ChosenRoot,
+    choose_models_root,
+    continue_series,
+    hold_models_root,
+    open_models_root,
+)
+from partial_fc.training.run_log import start_log
 from partial_fc.training.series import record_series
 
 from helpers.locks import leave
+from helpers.logs import log  # noqa: F401 a fixture
 from helpers.shards import Shards
 
 
@@ -187,3 +197,31 @@ def test_all_ranks_continue_what_rank_0_finds(folder, monkeypatch):
     os.mkdir("root/.series")
     with pytest.raises(CollectiveError, match="root/.series"):
         continue_series(*start, Communicator())
+
+
+def test_two_hosts_that_share_the_root_clear_it_at_once(folder, monkeypatch):
+    """The second host sees the old files until the first has removed them, and is slower to remove its share."""
+    begun("root", "update-000000009")
+    for name in ("summary.json", "0_hist.log", "1_hist.log"):
+        open(f"root/{name}", "w").close()
+    both_see = threading.Barrier(2)
+    isfile, of_thread = os.path.isfile, threading.local()
+
+    def seen(path):
+        found = isfile(path)
+        if found and path == "root/losses.csv" and not getattr(of_thread, "waited", False):
+            of_thread.waited = True
+            both_see.wait(20)
+        if found and getattr(of_thread, "rank", 0):
+            time.sleep(0.1)
+        return found
+
+    config, options = configuration("--models-root", "root", "--overwrite", "--set", "published_files=true")
+
+    def start(comm):
+        of_thread.rank, comm.local_rank = comm.rank, 0
+        open_models_root(Run(config, "root", 6), options, comm, False, start_log(comm))
+
+    monkeypatch.setattr(run_folder.os.path, "isfile", seen)
+    Shards(2).run(start)
+    assert sorted(os.listdir("root")) == ["0_hist.log", "1_hist.log", "config.toml", "train.log"]

@@ -168,22 +168,29 @@ def open_models_root(
         held: of `start_log`.
 
     Raises:
-        InputError: if it cannot be written.
+        CollectiveError: on every rank, if any of them cannot write.
     """
     auto = run.config.resume == "auto"
-    if options.overwrite and comm.local_rank == 0 and not (continues and auto):
-        _clear(run.models_root)
-    if comm.rank == 0:
-        try:
-            os.makedirs(run.models_root, exist_ok=True)
-            record_series(run.models_root)
-            files = run_files(run.models_root)
-            open_log(files["log"], held, append=auto)
-            write_config(files["config"], run.config, comm.world_size)
-        except OSError as error:
-            raise InputError(f"--models-root {run.models_root}: cannot write there: {error}") from error
-    if run.config.published_files:
-        open_published_log(run.models_root, comm.rank, append=auto)
+    with comm.raise_on_all_ranks():
+        if options.overwrite and comm.local_rank == 0 and not (continues and auto):
+            _clear(run.models_root)
+    # Only now: on a shared file system the host that clears last would remove the new files of the first.
+    with comm.raise_on_all_ranks():
+        if comm.rank == 0:
+            _begin(run, comm.world_size, held, append=auto)
+        if run.config.published_files:
+            open_published_log(run.models_root, comm.rank, append=auto)
+
+
+def _begin(run: Run, world_size: int, held: logging.handlers.MemoryHandler, append: bool) -> None:
+    files = run_files(run.models_root)
+    try:
+        os.makedirs(run.models_root, exist_ok=True)
+        record_series(run.models_root)
+        open_log(files["log"], held, append)
+        write_config(files["config"], run.config, world_size)
+    except OSError as error:
+        raise InputError(f"--models-root {run.models_root}: cannot write there: {error}") from error
 
 
 def has_checkpoints(models_root: str) -> bool:
@@ -198,7 +205,8 @@ def _clear(models_root: str) -> None:
     for pattern in (*_RESULTS, *PATTERNS, "model-best-*", "events.out.tfevents.*"):
         for path in glob.glob(os.path.join(glob.escape(models_root), pattern)):
             if os.path.isfile(path):
-                os.remove(path)
+                with contextlib.suppress(FileNotFoundError):  # another host removes the same files
+                    os.remove(path)
 
 
 def _default_base(config: Config) -> str:
