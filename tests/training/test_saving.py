@@ -335,6 +335,22 @@ def test_other_ranks_go_on(writers, readers, saved, tmp_path):
     assert len(losses[0]) == 20 and np.allclose(losses[0], expected[0], rtol=2e-5, atol=0)
 
 
+@pytest.mark.parametrize("by_path", [False, True])
+def test_hosts_must_have_the_checkpoint_of_one_run(by_path, saved, tmp_path):
+    Shards(2).run(lambda comm: train(comm, str(tmp_path / "own"), 3, sample_ratio=0.5))
+    shutil.copytree(saved[2], tmp_path / "copy")
+
+    def find(comm, other):
+        folder = [saved[2], str(tmp_path / other)][comm.rank]
+        resume = os.path.join(folder, "checkpoints", "update-000000003") if by_path else "auto"
+        return find_checkpoint(run(folder, resume=resume), comm, checkpoints_in(folder, comm)).manifest
+
+    first, second = Shards(2).run(lambda comm: find(comm, "copy"))
+    assert first == second
+    with pytest.raises(CollectiveError, match="checksum of the checkpoint update-000000003 is .* here, .* on rank 0"):
+        Shards(2).run(lambda comm: find(comm, "own"))
+
+
 def _restored(comm, folder):
     this = run(folder)
     module = face_module(comm, seed=9)

@@ -157,7 +157,7 @@ class Checkpoints:
         """Add the manifest to a folder with all other files, and rename it."""
         path = os.path.join(unfinished, MANIFEST)
         with naming(path), open(path, "w") as file:
-            json.dump(dict(manifest, format=_FORMAT, checksum=_checksum(manifest)), file, indent=1)
+            json.dump(dict(manifest, format=_FORMAT, checksum=manifest_checksum(manifest)), file, indent=1)
         for each in (path, unfinished):
             sync(each)
         # There is one of this update if the run was resumed from an earlier one.
@@ -213,7 +213,7 @@ def _read_manifest(path: str) -> Manifest:
     try:
         manifest = read_json(path)
         checksum, version = manifest.pop("checksum"), manifest.pop("format")
-        whole = checksum == _checksum(manifest)
+        whole = checksum == manifest_checksum(manifest)
     except InputError as error:
         raise Damaged(str(error)) from error
     except (KeyError, AttributeError, TypeError, RecursionError) as error:
@@ -245,7 +245,8 @@ def _check_manifest(path: str, manifest: Manifest) -> None:
             raise Damaged(f"{path}: files has {name!r:.80}, expected names without folders, each with size and sha256")
 
 
-def _checksum(manifest: Manifest) -> str:
+def manifest_checksum(manifest: Manifest) -> str:
+    """Checksum of what `verified_manifest` returns: that of every file, configuration and state of one checkpoint."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
