@@ -1,5 +1,6 @@
 """What a run saves, when, and that it goes on from there as if nothing had been."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -523,6 +524,31 @@ def test_what_cannot_be_saved(policy, requests, error, tmp_path, caplog):
     assert caught.value.status == 75
     goes_on = policy == "continue" and not requests
     assert ("could not write there/8: rank 0: disk full; training continues" in caplog.text) == goes_on
+
+
+class Slow(Communicator):
+    """Notes what happens, and whether the watch allows time for it."""
+
+    def __init__(self):
+        self.notes, self.allowed = [], 0
+
+    @contextlib.contextmanager
+    def busy(self, what, seconds):
+        self.allowed = seconds
+        yield
+        self.allowed = 0
+
+    def agree(self, problem, status=2):
+        self.notes.append(("agree", self.allowed > 120))
+
+
+def test_a_slow_disk_may_take_its_time_for_the_published_files(tmp_path, monkeypatch):
+    saver, comm = saver_of(tmp_path, Checkpointless(), published_files=True), Slow()
+    saver._comm = comm
+    monkeypatch.setattr(saving, "save_model", lambda *_: comm.notes.append(("model", comm.allowed > 120)))
+    monkeypatch.setattr(saving, "save_published_files", lambda *_: comm.notes.append(("files", comm.allowed > 120)))
+    updates(saver, {1: SAVE}, 1)
+    assert comm.notes[-4:] == [("model", True), ("agree", True), ("files", True), ("agree", True)]
 
 
 def test_a_run_whose_models_root_another_has_taken_over_ends(tmp_path):
