@@ -246,6 +246,12 @@ def test_wrong_paths_are_found_before_the_demo_is_drawn(wrong, tmp_path, monkeyp
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_noise_without_a_number_of_identities_is_an_error_of_all_ranks(tmp_path):
+    arguments = ["--models-root", str(tmp_path / "root"), "--set=source=synthetic", "--set=val_targets="]
+    with pytest.raises(CollectiveError, match="^num_classes=0: synthetic images list no identities: --set num_classes"):
+        train(arguments)
+
+
 def test_own_records_have_their_own_name(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train([f"--set={each}" for each in (*SMALL.split(), f"rec={data}")])
