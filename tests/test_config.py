@@ -323,6 +323,8 @@ def test_wrong_command_line(arguments, message):
         ("max_epochs", -1),
         ("lr_steps", [10.0, 20.0]),
         ("lr_steps", 10),
+        ("lr_steps", [-10, 20]),
+        ("wd", 10**400),
         ("val_targets", "lfw"),
         ("batch_size", "64"),
         ("batch_size", 64.0),

@@ -64,9 +64,13 @@ def read_toml(path: str) -> Dict[str, Any]:
         InputError: no such file, not TOML, more than a megabyte; the message begins with the path.
     """
     try:
-        return tomllib.loads(read_file(path, _MOST).decode(errors="surrogateescape"))
-    except (OSError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
+        text = read_file(path, _MOST).decode(errors="surrogateescape")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # not TOML, or a number with thousands of digits
+        raise InputError(f"{path}: {error}") from None
 
 
 @contextlib.contextmanager
