@@ -330,6 +330,8 @@ def test_wrong_command_line(arguments, message):
         ("max_epochs", -1),
         ("lr_steps", [10.0, 20.0]),
         ("lr_steps", 10),
+        ("lr_steps", [-10, 20]),
+        ("wd", 10**400),
         ("val_targets", "lfw"),
         ("batch_size", "64"),
         ("batch_size", 64.0),
@@ -410,6 +412,27 @@ def test_describe_shows_what_differs_from_the_preset():
         (["sampling_correction=true", "sample_ratio=0.5"], "sampling_correction True (preset: False)"),
         (["interclass_filtering_mode=zero"], "zero (preset: exact; no effect: interclass_filtering is 0.0)"),
         (["adaface_h=0.3"], "adaface_h 0.3 (preset: 0.333; no effect: adaface_m is 0.0)"),
+        (
+            ["memory_bank_lr=1", "freeze_centers=true"],
+            "memory_bank_lr 1.0 (preset: 0.1; no effect: freeze_centers is True)",
+        ),
+        (["margin_warmup=9"], "margin_warmup 9 (preset: 0)"),
+        (["margin_warmup=9", "loss_m3=0"], "margin_warmup 9 (preset: 0; no effect: the loss has no margin)"),
+        (["margin_warmup=9", "loss_m3=0", "adaface_m=0.4"], "margin_warmup 9 (preset: 0)"),
+        *(
+            (["source=synthetic", f"{key}={value}"], "no effect: source is synthetic)")
+            for key, value in dict(
+                num_workers=3,
+                last_batch="pad",
+                on_bad_record="skip",
+                bad_record_share=0.1,
+                flip="false",
+                color_jitter=0.1,
+                low_resolution=0.1,
+                jpeg_compression=0.1,
+                cutout=3,
+            ).items()
+        ),
     ],
 )
 def test_log_says_which_changed_keys_have_no_effect(changes, line):

@@ -14,6 +14,7 @@ import pytest
 
 from partial_fc import launch
 from partial_fc.distributed import hosts
+from partial_fc.distributed.restarts import SERIES
 from partial_fc.errors import FAILED, INTERRUPTED, PROBLEMS_FOUND, STOPPED, WRONG_INPUT, InputError
 from partial_fc.launch import main
 
@@ -82,9 +83,9 @@ def test_restarts(status, starts, capfd, tmp_path):
     command = [launcher(tmp_path, f'echo "$*" >>{tmp_path}/starts; exit {status}'), "bash", "config.sh"]
     command += ["--models-root", f"{tmp_path}/models"]
     assert main(["--restarts", "2", "--", *command]) == status
-    first = f"bash config.sh --models-root {tmp_path}/models"
-    again = first + " --set resume=auto"
-    assert (tmp_path / "starts").read_text().splitlines() == [first, again, again][:starts]
+    lines = (tmp_path / "starts").read_text().splitlines()
+    named = rf"env {SERIES}=[0-9a-f]{{32}} bash config.sh --models-root {tmp_path}/models"
+    assert len(lines) == starts and len(set(lines)) == 1 and re.fullmatch(named, lines[0])
     assert ("starting again" in capfd.readouterr().err) == (starts > 1)
 
 

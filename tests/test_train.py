@@ -25,6 +25,7 @@ from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.verification_set import save_verification_set
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.distributed.lock import LOCK
+from partial_fc.distributed.restarts import SERIES
 from partial_fc.distributed.signals import SAVE, STOP, Signals
 from partial_fc.errors import CollectiveError
 from partial_fc.head.memory_bank import MemoryBank
@@ -214,6 +215,26 @@ def test_start_that_fails_leaves_an_earlier_run_as_it_was(data, tmp_path):
     assert {name: os.stat(tmp_path / "root" / name).st_mtime_ns for name in os.listdir(tmp_path / "root")} == before
 
 
+def test_the_next_start_of_a_launch_does_not_continue_an_earlier_run(data, tmp_path, monkeypatch):
+    """The first start has died before it could overwrite that run; the second does, and the third continues it."""
+    arguments = ["--models-root", str(tmp_path / "root"), "--overwrite"]
+    arguments += [f"--set={each}" for each in (*SMALL.split(), f"rec={data}", "save_interval=2")]
+    train(arguments)
+    monkeypatch.setenv(SERIES, "a launch")
+    step = FaceModule.step
+
+    def fail(self, images, choice, num_update, *rates):
+        if num_update == 3:
+            raise KeyboardInterrupt
+        return step(self, images, choice, num_update, *rates)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(FaceModule, "step", fail)
+        train(arguments)
+    assert os.listdir(tmp_path / "root" / "checkpoints") == ["update-000000002"]
+    assert train(arguments)["continued_from"] == 2
+
+
 @pytest.mark.parametrize("wrong", ["--resume", "--pretrained", "--centers", "--bank-dir", "--models-root"])
 def test_wrong_paths_are_found_before_the_demo_is_drawn(wrong, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -223,6 +244,12 @@ def test_wrong_paths_are_found_before_the_demo_is_drawn(wrong, tmp_path, monkeyp
     with pytest.raises(CollectiveError, match=f"^{wrong} file"):
         train([wrong, "file"])
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_noise_without_a_number_of_identities_is_an_error_of_all_ranks(tmp_path):
+    arguments = ["--models-root", str(tmp_path / "root"), "--set=source=synthetic", "--set=val_targets="]
+    with pytest.raises(CollectiveError, match="^num_classes=0: synthetic images list no identities: --set num_classes"):
+        train(arguments)
 
 
 def test_own_records_have_their_own_name(data, tmp_path, monkeypatch):

@@ -5,8 +5,8 @@ import dataclasses
 import difflib
 import importlib.machinery
 import importlib.util
-import math
 import os
+import sys
 import traceback
 from types import MappingProxyType, ModuleType
 from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Protocol, Tuple, cast
@@ -273,6 +273,8 @@ def _problems(entry: Key, value: Any) -> Iterator[str]:
         yield f"must be one of {', '.join(choice or 'empty' for choice in entry.choices)}"
     elif entry.range and not entry.allows(value):
         yield f"must {entry.range}"
+    elif entry.kind == Tuple[Span, ...] and any(size(span) < 0 for span in value):
+        yield "must not be negative"
     elif entry.kind == Tuple[Span, ...] and len({type(span) for span in value}) > 1:
         yield "must be all in updates or all in epochs"
     elif entry.kind == Tuple[Span, ...] and list(value) != sorted(value, key=size):
@@ -286,7 +288,7 @@ def _is_of_kind(entry: Key, value: Any) -> bool:
     if entry.kind == Span:
         return is_span(value)
     if entry.kind is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
     return type(value) is entry.kind
 
 

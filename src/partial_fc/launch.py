@@ -65,7 +65,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         prepare_launch()
         command = read_command(args.command)
         config = _check(command)
-        restarts = Restarts(command, config.resume, config.models_root) if args.restarts else None
+        restarts = Restarts(command, config.models_root) if args.restarts else None
         return _run(command, args.restarts, restarts)
     except (InputError, OSError) as error:
         print_message(f"error: {error}")
@@ -87,6 +87,7 @@ def _check(command: Command) -> Any:
 
 
 def _run(command: Command, left: int, restarts: Optional[Restarts]) -> int:
+    command = restarts.first_command if restarts else command
     while True:
         launcher = Launcher(command)
         status = launcher.run()

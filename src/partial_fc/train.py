@@ -16,7 +16,7 @@ from .training.callbacks import open_sets
 from .training.config_file import describe_changes
 from .training.input_rate import measure_input
 from .training.paths import check_paths, check_records
-from .training.run_folder import choose_models_root, hold_models_root, open_models_root, run_files
+from .training.run_folder import choose_models_root, continue_series, hold_models_root, open_models_root, run_files
 from .training.run_log import start_log
 from .training.start import check_agreement, check_same_data, run_of, start_module
 from .training.updates import train_updates
@@ -51,6 +51,7 @@ def train(
         measure_input(_open_data(config, comm), comm)
         return None
     check_network(config, comm)
+    config, options = continue_series(config, options, comm)
     chosen = choose_models_root(config, options, comm)
     with comm.raise_on_all_ranks():
         check_selection(config)
@@ -68,8 +69,7 @@ def _train(config, comm, signals, options, models_root, lock, held):
     check_same_data(config, reader, comm)
     run = run_of(config, models_root, reader)
     start = start_module(run, comm, device)
-    with comm.raise_on_all_ranks():
-        open_models_root(run, options, comm, bool(start.checkpoint), held)
+    open_models_root(run, options, comm, bool(start.checkpoint), held)
     _log_run(run, comm, start.timeline.max_update, reader)
     return train_updates(run, start, reader, sets, comm, signals, lock)
 

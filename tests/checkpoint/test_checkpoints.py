@@ -226,6 +226,54 @@ def test_rank_that_cannot_write_leaves_the_checkpoints_before(rank, tmp_path):
     assert newest(tmp_path, 3)[1]["num_update"] == 2
 
 
+@pytest.fixture
+def kept_open(monkeypatch):
+    """Folders whose names contain a text cannot be removed: as on NFS while a program has a file in them open."""
+    kept, remove = [], shutil.rmtree
+
+    def fail(path, **named):
+        if not any(text in os.path.basename(path) for text in kept):
+            remove(path, **named)
+        elif not named.get("ignore_errors"):
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
+
+    monkeypatch.setattr(shutil, "rmtree", fail)
+    return kept
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_is_logged(kept_open, tmp_path, caplog):
+    kept_open.append("000000001")
+    save(tmp_path, updates=(1, 2), keep=1)
+    assert "could not remove" in caplog.text and "Directory not empty" in caplog.text
+    assert newest(tmp_path)[1]["num_update"] == 2
+    save(tmp_path, updates=(1,), keep=1)  # as a run that was resumed from before it: there will be two to remove
+    kept_open.append("000000002")
+    save(tmp_path, updates=(2, 3), keep=1)
+    assert newest(tmp_path)[1]["num_update"] == 3
+    kept_open.clear()
+    save(tmp_path, updates=(4,), keep=1)
+    assert names(tmp_path) == ["update-000000004"]
+
+
+def test_a_checkpoint_of_the_same_update_that_cannot_be_removed(kept_open, tmp_path, caplog):
+    save(tmp_path, updates=(1,))
+    kept_open.append(".old")
+    for _ in range(2):
+        caplog.clear()
+        save(tmp_path, updates=(1,))
+        assert "could not remove" in caplog.text and newest(tmp_path)[1]["num_update"] == 1
+
+
+def test_an_unfinished_checkpoint_in_the_way_is_an_error(kept_open, tmp_path):
+    save(tmp_path, updates=(1,))
+    (tmp_path / ".update-000000002.tmp").mkdir()
+    (tmp_path / ".update-000000002.tmp" / "part-0").write_text("")
+    kept_open.append("000000002.tmp")
+    with pytest.raises(CollectiveError, match="Directory not empty"):
+        save(tmp_path, updates=(2,))
+    assert newest(tmp_path)[1]["num_update"] == 1
+
+
 class Crash(BaseException):
     """The end of the process at some point."""
 

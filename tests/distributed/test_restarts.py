@@ -7,7 +7,7 @@ import pytest
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.distributed.hosts import Host
 from partial_fc.distributed.launch_command import read_command
-from partial_fc.distributed.restarts import Restarts
+from partial_fc.distributed.restarts import SERIES, Restarts
 from partial_fc.errors import InputError
 
 SSH = """#!/bin/bash
@@ -19,7 +19,7 @@ grep -qx "$1" {0}/up || exit 255
 
 def restarts_of(command):
     config = from_command_line(command.trainer_arguments)
-    return Restarts(command, config.resume, config.models_root)
+    return Restarts(command, config.models_root)
 
 
 @pytest.fixture
@@ -44,26 +44,25 @@ def command(tmp_path, *options, arguments=()):
     return read_command([*start, "--models-root", f"{tmp_path}/models", *arguments])
 
 
-def again(first):
-    return first._replace(program=[*first.program, "--set", "resume=auto"])
-
-
-def test_all_hosts_answer(hosts, tmp_path):
+def test_all_starts_have_the_command_of_the_first_and_a_name_of_their_own(hosts, tmp_path):
     hosts(up="bc", sharing="")
     first = command(tmp_path)
-    assert restarts_of(first).next_command() == again(first)
+    one, other = restarts_of(first), restarts_of(first)
+    assert one.next_command() == one.first_command == one.next_command()
+    env, name, *program = one.first_command.program
+    assert (env, name.partition("=")[0], program) == ("env", SERIES, first.program)
+    assert other.first_command.program[1] != name
 
 
 def test_goes_on_without_a_host_that_is_gone(hosts, tmp_path, capfd):
     hosts(up="bc", sharing="bc")
-    first = command(tmp_path, "-np", "7")
-    restarts = restarts_of(first)
+    restarts = restarts_of(command(tmp_path, "-np", "7"))
     hosts(up="c")
     left = (Host("localhost", 2), Host("c.invalid", None))
-    assert restarts.next_command() == again(first)._replace(hosts=left, ranks=None)
+    assert restarts.next_command() == restarts.first_command._replace(hosts=left, ranks=None)
     assert capfd.readouterr().err == "b.invalid does not answer: the run continues on the other hosts\n"
     hosts(up="bc")
-    assert restarts.next_command() == again(first)
+    assert restarts.next_command() == restarts.first_command
 
 
 def test_cannot_go_on_where_the_models_root_is_not_shared(hosts, tmp_path):
@@ -72,13 +71,3 @@ def test_cannot_go_on_where_the_models_root_is_not_shared(hosts, tmp_path):
     hosts(up="c")
     with pytest.raises(InputError, match=r"b.invalid does not answer, and the models root .* is not shared \(c.inv"):
         restarts.next_command()
-
-
-def test_a_run_from_elsewhere_needs_a_checkpoint_of_its_own(tmp_path):
-    first = read_command(["mpirun", "bash", "config.sh", "--resume", "other", "--models-root", f"{tmp_path}/models"])
-    with pytest.raises(InputError, match="no checkpoint yet"):
-        restarts_of(first).next_command()
-    (tmp_path / "models" / "checkpoints" / "update-000000005").mkdir(parents=True)
-    assert restarts_of(first).next_command() == again(first)
-    with pytest.raises(InputError, match="needs a --models-root"):
-        restarts_of(first._replace(program=first.program[:-2]))

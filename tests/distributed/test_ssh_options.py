@@ -100,7 +100,7 @@ def test_the_real_ssh_takes_it_for_a_name(name, tmp_path, monkeypatch):
     program = ["bash", "config.sh", "--models-root", str(tmp_path)]
     command = Command("mpirun", [], None, (Host(name, 1),), program)
     config = from_command_line(command.trainer_arguments)
-    run = restarts.Restarts(command, config.resume, config.models_root)
+    run = restarts.Restarts(command, config.models_root)
     with pytest.raises(InputError, match="does not answer"):
         run.next_command()
     assert not (tmp_path / "mark").exists()

@@ -315,6 +315,14 @@ def test_what_the_ranks_have_taken_is_not_counted_twice(monkeypatch):
     assert "16.00 GiB are free" in plan.check_memory(NEEDS, run_of(), world(), mx.cpu())
 
 
+def test_what_the_plan_does_not_count_is_not_free(monkeypatch):
+    """Such as verification sets, which are in memory before the check."""
+    monkeypatch.setattr(plan, "available_memory", lambda: 13 * GIB)
+    monkeypatch.setattr(plan, "own_memory", lambda: 3 * GIB)  # of each of two ranks: libraries 1, sets 2
+    with pytest.raises(InputError, match=r"need 16\.00 GiB .* 15\.00 GiB are free"):
+        plan.check_memory(NEEDS, run_of(), world(), mx.cpu())
+
+
 def test_parts_add_up_to_purposes():
     run, symbol = run_of("--sample-ratio", "0.1", "--bank", "host"), get_symbol("demo", 512)
     parts = plan.memory_parts(run, symbol, 4, mx.cpu())

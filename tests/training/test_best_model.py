@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import mxnet as mx
 import numpy as np
@@ -126,6 +127,31 @@ def test_selection_and_patience_continue_exactly(cut, elsewhere, data, tmp_path,
     assert {key: value for key, value in summary["best_model"].items() if key != "model"} == {
         key: value for key, value in whole["best_model"].items() if key != "model"
     }
+
+
+def test_model_and_centers_of_the_best_are_of_one_update(data, tmp_path, accuracies, capsys):
+    keys = "keep_best=val", "keep_best_centers=true", "save_interval=1", "keep_checkpoints=9"
+    run(data, tmp_path / "a", *keys)
+    checkpoints, warning = tmp_path / "a" / "checkpoints", "best: lacks the centers of the best model so far, that of"
+    assert os.listdir(tmp_path / "a" / "best") == ["update-000000005"]
+
+    def cut(num_update):  # as a kill after that update leaves the run
+        for number in range(num_update + 1, 10):
+            shutil.rmtree(checkpoints / f"update-{number:09d}", ignore_errors=True)
+
+    cut(6)
+    capsys.readouterr()
+    run(data, tmp_path / "a", *keys, "resume=auto", "max_update=6")
+    assert os.listdir(tmp_path / "a" / "best") == ["update-000000005"] and warning not in capsys.readouterr().out
+    # From before update 5, which was the best: up to the next one the best is that of update 4.
+    cut(4)
+    run(data, tmp_path / "a", *keys, "resume=auto", "max_update=4")
+    assert not (tmp_path / "a" / "best").exists() and f"{warning} update 4" in capsys.readouterr().out
+    run(data, tmp_path / "a", *keys, "resume=auto", "max_update=5")
+    assert os.listdir(tmp_path / "a" / "best") == ["update-000000005"]
+    # In a new models root, which has no centers.
+    run(data, tmp_path / "b", *keys, f"resume={checkpoints / 'update-000000005'}", "max_update=5")
+    assert not (tmp_path / "b" / "best").exists() and f"{warning} update 5" in capsys.readouterr().out
 
 
 def test_a_run_that_patience_has_ended_stays_ended(data, tmp_path, accuracies, capsys):

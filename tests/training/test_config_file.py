@@ -94,6 +94,9 @@ def test_names_that_the_file_lacks_are_of_the_command_line_or_the_presets(tmp_pa
         ("batch_size = 0", "batch_size = 0: must be at least 1"),
         ('batch_size = "8"', 'batch_size = "8": expected: whole number'),
         ("batch_size = 8.0", "batch_size = 8.0: expected: whole number"),
+        ("lr_steps = [-20, 10]", "lr_steps = [-20, 10]: must not be negative"),
+        (f"wd = 1{400 * '0'}", "expected: number, at least 0"),
+        (f"wd = 1{5000 * '0'}", "run.toml: "),  # more digits than Python reads
         ("lr_steps = [20, 10]", "lr_steps = [20, 10]: must ascend"),
         ("wd = nan", "wd = nan: expected: number"),
         ("wd = 1979-05-27", "wd = datetime.date(1979, 5, 27): expected: number"),

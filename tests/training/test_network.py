@@ -117,6 +117,27 @@ def test_other_shapes_are_refused(arguments, message, tmp_path):
         network_symbol(config_of(tmp_path / "g", **arguments))
 
 
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ("net_name=resnet", "net_name=resnet: names another network than --network .*g: --set net_name="),
+        ("num_layers=50", "num_layers=50: does not change --network .*g, which is read from a file: leave it at 0"),
+        ("net_output=GAP", "net_output=GAP: does not change --network .*g, .*: leave it at FC"),
+        ("net_act=relu", "net_act=relu: does not change .* leave it at prelu"),
+        ("net_unit=2", "net_unit=2: does not change"),
+        ("net_se=1", "net_se=1: does not change"),
+        ("net_input=0", "net_input=0: does not change"),
+        ("bn_mom=0.99", "bn_mom=0.99: does not change"),
+        ("workspace=512", "workspace=512: does not change"),
+    ],
+)
+def test_keys_of_our_networks_are_refused(setting, message, tmp_path):
+    export_gluon(tmp_path / "g")
+    with pytest.raises(InputError, match=f"^{message}"):
+        network_symbol(config_of(tmp_path / "g", f"--set={setting}"))
+    network_symbol(config_of(tmp_path / "g", "--set=bn_mom=0.9"))
+
+
 def test_parameters_need_an_initial_value(tmp_path):
     export_gluon(tmp_path / "g", last=(Constant(),))
     with pytest.raises(InputError, match="no initial value follows for the parameter constant0_offset: "):

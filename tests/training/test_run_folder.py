@@ -2,17 +2,29 @@
 
 import os
 import threading
+import time
 
 import pytest
 
 from partial_fc.cli.train_arguments import read_command_line
+from partial_fc.config import Run
 from partial_fc.distributed.collectives import Communicator
 from partial_fc.distributed.lock import LOCK, Lock
+from partial_fc.distributed.restarts import SERIES
 from partial_fc.errors import CollectiveError
 from partial_fc.training import run_folder
-from partial_fc.training.run_folder import ChosenRoot, choose_models_root, hold_models_root
+from partial_fc.training.run_folder import (
+    ChosenRoot,
+    choose_models_root,
+    continue_series,
+    hold_models_root,
+    open_models_root,
+)
+from partial_fc.training.run_log import start_log
+from partial_fc.training.series import record_series
 
 from helpers.locks import leave
+from helpers.logs import log  # noqa: F401 a fixture
 from helpers.shards import Shards
 
 
@@ -118,3 +130,98 @@ def test_the_root_of_one_of_two_hosts_is_used_by_another_run(folder, monkeypatch
         with pytest.raises(CollectiveError, match="rank 2: .*root-1: another run is at work there"):
             on_hosts(lambda lock: None, False, monkeypatch)
         assert os.listdir() == ["root-1"] and os.listdir("root-1") == [LOCK]
+
+
+DEFAULT = "models/demo-demo-cosface"
+
+
+def begun(root, checkpoint=""):
+    """A models root as the start of a run leaves it that has taken it."""
+    os.makedirs(f"{root}/checkpoints/{checkpoint}")
+    open(f"{root}/losses.csv", "w").close()
+    record_series(root)
+
+
+def continued(*arguments):
+    """Models root, `resume` and `overwrite` of the next start of the same launch."""
+    config, options = continue_series(*configuration(*arguments), Communicator())
+    return choose_models_root(config, options, Communicator()).path, config.resume, options.overwrite
+
+
+def test_a_later_start_continues_only_what_its_own_launch_began(folder, monkeypatch):
+    begun(DEFAULT, "update-000000009")
+    monkeypatch.setenv(SERIES, "b")
+    assert continued() == (f"{DEFAULT}-2", "no", False)  # the first start has ended before it took a folder
+    begun(f"{DEFAULT}-2")
+    assert continued() == continued("--resume", "auto") == (f"{DEFAULT}-2", "auto", False)
+    monkeypatch.setenv(SERIES, "c")
+    begun(f"{DEFAULT}-3", "update-000000009")
+    assert continued() == (f"{DEFAULT}-3", "auto", False)
+    monkeypatch.setenv(SERIES, "b")
+    assert continued() == (f"{DEFAULT}-2", "auto", False)
+    monkeypatch.delenv(SERIES)
+    assert continued() == (f"{DEFAULT}-4", "no", False)
+
+
+def test_a_later_start_overwrites_what_is_not_of_its_launch(folder, monkeypatch):
+    begun("root", "update-000000009")
+    monkeypatch.setenv(SERIES, "b")
+    assert continued("--models-root", "root", "--overwrite") == ("root", "no", True)
+    record_series("root")
+    assert continued("--models-root", "root", "--overwrite") == ("root", "auto", True)
+    monkeypatch.delenv(SERIES)
+    record_series("root")  # another start, of no series, has it now
+    monkeypatch.setenv(SERIES, "b")
+    assert continued("--models-root", "root", "--overwrite") == ("root", "no", True)
+
+
+def test_a_run_from_elsewhere_begins_there_again_until_it_has_a_checkpoint(folder, monkeypatch):
+    monkeypatch.setenv(SERIES, "b")
+    begun(DEFAULT)
+    assert continued("--resume", "other") == (DEFAULT, "other", True)
+    os.mkdir(f"{DEFAULT}/checkpoints/update-000000005")
+    assert continued("--resume", "other") == (DEFAULT, "auto", False)
+
+
+def test_all_ranks_continue_what_rank_0_finds(folder, monkeypatch):
+    monkeypatch.setenv(SERIES, "b")
+    begun("root", "update-000000009")
+    start = configuration("--models-root", "root")
+    monkeypatch.setattr(run_folder, "root_of_series", lambda roots: "root")
+    results = Shards(2).run(lambda comm: continue_series(*start, comm))
+    assert results[0] == results[1] and results[0][0].resume == "auto"
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv(SERIES, "b")
+    os.remove("root/.series")
+    os.mkdir("root/.series")
+    with pytest.raises(CollectiveError, match="root/.series"):
+        continue_series(*start, Communicator())
+
+
+def test_two_hosts_that_share_the_root_clear_it_at_once(folder, monkeypatch):
+    """The second host sees the old files until the first has removed them, and is slower to remove its share."""
+    begun("root", "update-000000009")
+    for name in ("summary.json", "0_hist.log", "1_hist.log"):
+        open(f"root/{name}", "w").close()
+    both_see = threading.Barrier(2)
+    isfile, of_thread = os.path.isfile, threading.local()
+
+    def seen(path):
+        found = isfile(path)
+        if found and path == "root/losses.csv" and not getattr(of_thread, "waited", False):
+            of_thread.waited = True
+            both_see.wait(20)
+        if found and getattr(of_thread, "rank", 0):
+            time.sleep(0.1)
+        return found
+
+    config, options = configuration("--models-root", "root", "--overwrite", "--set", "published_files=true")
+
+    def start(comm):
+        of_thread.rank, comm.local_rank = comm.rank, 0
+        open_models_root(Run(config, "root", 6), options, comm, False, start_log(comm))
+
+    monkeypatch.setattr(run_folder.os.path, "isfile", seen)
+    Shards(2).run(start)
+    assert sorted(os.listdir("root")) == ["0_hist.log", "1_hist.log", "config.toml", "train.log"]

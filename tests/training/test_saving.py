@@ -1,5 +1,6 @@
 """What a run saves, when, and that it goes on from there as if nothing had been."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -335,6 +336,22 @@ def test_other_ranks_go_on(writers, readers, saved, tmp_path):
     assert len(losses[0]) == 20 and np.allclose(losses[0], expected[0], rtol=2e-5, atol=0)
 
 
+@pytest.mark.parametrize("by_path", [False, True])
+def test_hosts_must_have_the_checkpoint_of_one_run(by_path, saved, tmp_path):
+    Shards(2).run(lambda comm: train(comm, str(tmp_path / "own"), 3, sample_ratio=0.5))
+    shutil.copytree(saved[2], tmp_path / "copy")
+
+    def find(comm, other):
+        folder = [saved[2], str(tmp_path / other)][comm.rank]
+        resume = os.path.join(folder, "checkpoints", "update-000000003") if by_path else "auto"
+        return find_checkpoint(run(folder, resume=resume), comm, checkpoints_in(folder, comm)).manifest
+
+    first, second = Shards(2).run(lambda comm: find(comm, "copy"))
+    assert first == second
+    with pytest.raises(CollectiveError, match="checksum of the checkpoint update-000000003 is .* here, .* on rank 0"):
+        Shards(2).run(lambda comm: find(comm, "own"))
+
+
 def _restored(comm, folder):
     this = run(folder)
     module = face_module(comm, seed=9)
@@ -507,6 +524,31 @@ def test_what_cannot_be_saved(policy, requests, error, tmp_path, caplog):
     assert caught.value.status == 75
     goes_on = policy == "continue" and not requests
     assert ("could not write there/8: rank 0: disk full; training continues" in caplog.text) == goes_on
+
+
+class Slow(Communicator):
+    """Notes what happens, and whether the watch allows time for it."""
+
+    def __init__(self):
+        self.notes, self.allowed = [], 0
+
+    @contextlib.contextmanager
+    def busy(self, what, seconds):
+        self.allowed = seconds
+        yield
+        self.allowed = 0
+
+    def agree(self, problem, status=2):
+        self.notes.append(("agree", self.allowed > 120))
+
+
+def test_a_slow_disk_may_take_its_time_for_the_published_files(tmp_path, monkeypatch):
+    saver, comm = saver_of(tmp_path, Checkpointless(), published_files=True), Slow()
+    saver._comm = comm
+    monkeypatch.setattr(saving, "save_model", lambda *_: comm.notes.append(("model", comm.allowed > 120)))
+    monkeypatch.setattr(saving, "save_published_files", lambda *_: comm.notes.append(("files", comm.allowed > 120)))
+    updates(saver, {1: SAVE}, 1)
+    assert comm.notes[-4:] == [("model", True), ("agree", True), ("files", True), ("agree", True)]
 
 
 def test_a_run_whose_models_root_another_has_taken_over_ends(tmp_path):

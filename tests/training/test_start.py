@@ -2,6 +2,7 @@
 
 import logging
 import os
+from types import SimpleNamespace
 
 import mxnet as mx
 import pytest
@@ -15,7 +16,7 @@ from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.symbol import get_symbol
 from partial_fc.training import paths
 from partial_fc.training.paths import check_paths, check_records
-from partial_fc.training.pretrained import load_pretrained, read_pretrained
+from partial_fc.training.pretrained import check_same_centers, load_pretrained, read_pretrained
 from partial_fc.training.start import check_agreement
 
 from helpers.shards import Shards
@@ -142,6 +143,29 @@ def test_centers_of_other_classes_begin_with_their_option(tmp_path):
     run = run_of("demo", "--centers", str(tmp_path), num_classes=6)
     with pytest.raises(InputError, match="^--centers .*: centers of 5 classes of size 8, this run has 6 of size 8"):
         read_pretrained(run, rank=0)
+
+
+def test_hosts_must_have_the_same_centers(tmp_path):
+    def save_on(host, seed, ranks):
+        os.makedirs(tmp_path / host)
+        for comm in (SimpleNamespace(rank=rank, world_size=2) for rank in ranks):
+            save_centers(str(tmp_path / host), MemoryBank(6, EMBEDDING_SIZE, comm, seed=seed), 2)
+
+    for host, seed, ranks in (("a", 0, [0, 1]), ("same", 0, [0, 1]), ("part", 0, [1]), ("b", 1, [1])):
+        save_on(host, seed, ranks)
+
+    def check(comm, other):
+        check_same_centers(str(tmp_path / ["a", other][comm.rank]), comm)
+
+    for other in ("same", "part"):
+        Shards(2).run(lambda comm, other=other: check(comm, other))
+    expected = "checksum of --centers centers-00001-of-00002.safetensors is .* here, .* on rank 0"
+    with pytest.raises(CollectiveError, match=expected):
+        Shards(2).run(lambda comm: check(comm, "b"))
+    (tmp_path / "same" / "manifest.json").write_text("of another checkpoint")
+    (tmp_path / "a" / "manifest.json").write_text("of this checkpoint")
+    with pytest.raises(CollectiveError, match="checksum of --centers manifest.json is"):
+        Shards(2).run(lambda comm: check(comm, "same"))
 
 
 def test_model_of_other_shapes_is_refused(tmp_path):

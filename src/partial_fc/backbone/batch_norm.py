@@ -7,6 +7,7 @@ import mxnet as mx
 import numpy as np
 
 from ..errors import InputError
+from .graph import infer_shapes
 
 
 def check_batch_norm(symbol: mx.sym.Symbol, data_shape: Tuple[int, ...]) -> None:
@@ -19,10 +20,11 @@ def check_batch_norm(symbol: mx.sym.Symbol, data_shape: Tuple[int, ...]) -> None
         data_shape: (b, 3, H, W), the images of one rank in one update.
 
     Raises:
-        InputError: there is one that would see a single value per channel; names it.
+        InputError: there is one that would see a single value per channel; names it. The network does not take images
+            of this size.
     """
     internals = symbol.get_internals()
-    shapes = dict(zip(internals.list_outputs(), internals.infer_shape(data=data_shape)[1]))
+    shapes = dict(zip(internals.list_outputs(), infer_shapes(internals, data_shape)[1]))
     least = data_shape[0] + 1
     for node in json.loads(symbol.tojson())["nodes"]:
         attributes = node.get("attrs", {})

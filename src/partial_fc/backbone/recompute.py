@@ -12,14 +12,14 @@ from typing import Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
 
 import mxnet as mx
 
-from .graph import Entry, Graph, Node, graph_bytes, rewrite
+from .graph import Entry, Graph, Node, draws, graph_bytes, rewrite
 
 # Operators without state or randomness, which give the same result again. What others compute is kept.
 _REPEATABLE = set(
-    "Activation BatchNorm Cast Concat Convolution Deconvolution Flatten FullyConnected L2Normalization Pooling Reshape "
-    "_copy _div_scalar _minus_scalar _mul_scalar _plus_scalar _rminus_scalar amp_cast broadcast_add broadcast_div "
-    "broadcast_mul broadcast_sub clip elemwise_add elemwise_div elemwise_mul elemwise_sub mean relu sqrt square "
-    "transpose".split()
+    "Activation BatchNorm Cast Concat Convolution Deconvolution Flatten FullyConnected L2Normalization LeakyReLU "
+    "Pooling Reshape _copy _div_scalar _minus_scalar _mul_scalar _plus_scalar _rminus_scalar amp_cast broadcast_add "
+    "broadcast_div broadcast_mul broadcast_sub clip elemwise_add elemwise_div elemwise_mul elemwise_sub mean relu sqrt "
+    "square transpose".split()
 )
 # Parts that the arrays of a network are cut into, at most: all these are tried.
 _PARTS = [2 ** (power / 2) for power in range(1, 15)]
@@ -93,8 +93,7 @@ def _cuts(nodes: List[Node], heads: List[Entry]) -> Iterator[int]:
 
 def _repeatable(node: Node) -> bool:
     """Whether an operator gives the same result again."""
-    random = node.get("attrs", {}).get("act_type") == "rrelu"
-    return node["op"] in _REPEATABLE or node["op"] == "LeakyReLU" and not random
+    return node["op"] in _REPEATABLE and not draws(node)
 
 
 def _marked(symbol: mx.sym.Symbol, names: FrozenSet[str]) -> mx.sym.Symbol:

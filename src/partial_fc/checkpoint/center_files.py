@@ -2,17 +2,20 @@
 
 import glob
 import os
-from typing import Any, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+import zlib
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from ..errors import InputError
 from ..head.memory_bank import MemoryBank
 from ..head.optimizer import OPTIMIZERS, CenterSGD
+from .checkpoints import MANIFEST
 from .tensor_file import open_tensors, write_tensors
 
 # Bytes of centers, or of one array of the state, that are copied at a time.
 _BLOCK_BYTES = 2**24
+_ENDS = 2**20  # bytes at either end of a file that count for its checksum
 _WEIGHT = "weight"
 _STATES = tuple(optimizer.states for optimizer in OPTIMIZERS.values())
 
@@ -105,6 +108,30 @@ def load_centers(folder: str, bank: MemoryBank, with_state: bool = True) -> bool
     return with_state
 
 
+def checksums(folder: str) -> Dict[str, str]:
+    """Checksums of the files of centers in a folder, and of its manifest if it is a checkpoint, by name.
+
+    They are of both ends of each file, which may be many gigabytes, and its size: enough to tell two runs apart.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    paths = [*_files_in(folder), *glob.glob(os.path.join(glob.escape(folder), MANIFEST))]
+    return {os.path.basename(path): _checksum(path) for path in paths}
+
+
+def _files_in(folder: str) -> List[str]:
+    return glob.glob(os.path.join(glob.escape(folder), "centers-*-of-*.safetensors"))
+
+
+def _checksum(path: str) -> str:
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        value = zlib.crc32(file.read(_ENDS))
+        file.seek(max(0, size - _ENDS))
+        return f"{zlib.crc32(file.read(), value):08x} ({size} bytes)"
+
+
 class _Shard(NamedTuple):
     """One file: its classes [start, end), the state's names, the number of all classes, the size of the embeddings."""
 
@@ -129,7 +156,7 @@ class CenterFiles:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        paths = glob.glob(os.path.join(glob.escape(folder), "centers-*-of-*.safetensors"))
+        paths = _files_in(folder)
         if not paths:
             raise InputError(f"{folder}: {_instead_of_centers(folder)}")
         self._shards = sorted(map(_read_shard, paths))

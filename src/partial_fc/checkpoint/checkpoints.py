@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import uuid
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from ..distributed.communicator import Communicator
@@ -148,16 +149,18 @@ class Checkpoints:
     def _make_room(self, unfinished: str) -> None:
         """Remove unfinished checkpoints, and make the new folder, with its parents in case they were removed."""
         os.makedirs(self.folder, exist_ok=True)
+        if os.path.exists(unfinished):
+            shutil.rmtree(unfinished)
         for name in os.listdir(self.folder):
             if re.match(r"\.update-", name):
-                shutil.rmtree(os.path.join(self.folder, name))
+                _remove(os.path.join(self.folder, name))
         os.mkdir(unfinished)
 
     def _finish(self, unfinished: str, num_update: int, manifest: Manifest) -> None:
         """Add the manifest to a folder with all other files, and rename it."""
         path = os.path.join(unfinished, MANIFEST)
         with naming(path), open(path, "w") as file:
-            json.dump(dict(manifest, format=_FORMAT, checksum=_checksum(manifest)), file, indent=1)
+            json.dump(dict(manifest, format=_FORMAT, checksum=manifest_checksum(manifest)), file, indent=1)
         for each in (path, unfinished):
             sync(each)
         # There is one of this update if the run was resumed from an earlier one.
@@ -165,20 +168,28 @@ class Checkpoints:
         os.rename(unfinished, self.path(num_update))
         sync(self.folder)
         if old:
-            shutil.rmtree(old)
+            _remove(old)
 
     def _remove_others(self, num_update: int) -> None:
         """Remove the oldest checkpoints, and those of later updates, from before the run was resumed."""
         numbers = _numbers(self.folder)
         kept = [number for number in numbers if number <= num_update][-self._keep :]
         for number in set(numbers) - set(kept):
-            shutil.rmtree(self._set_aside(number))
+            _remove(self._set_aside(number))
 
     def _set_aside(self, num_update: int) -> str:
-        """Rename a checkpoint, so that a partly removed one is never used; returns the new path."""
-        path = os.path.join(self.folder, f".update-{num_update:09d}.old")
+        """Rename a checkpoint, so that a partly removed one is never used; returns the new path, which is a new one."""
+        path = os.path.join(self.folder, f".update-{num_update:09d}.{uuid.uuid4().hex[:8]}.old")
         os.rename(self.path(num_update), path)
         return path
+
+
+def _remove(path: str) -> None:
+    """Remove a folder that is not needed. If it cannot be removed now, it is tried again before the next checkpoint."""
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        log.warning("could not remove %s: %s", path, error)
 
 
 def verified_manifest(path: str, needs: Needs) -> Manifest:
@@ -213,7 +224,7 @@ def _read_manifest(path: str) -> Manifest:
     try:
         manifest = read_json(path)
         checksum, version = manifest.pop("checksum"), manifest.pop("format")
-        whole = checksum == _checksum(manifest)
+        whole = checksum == manifest_checksum(manifest)
     except InputError as error:
         raise Damaged(str(error)) from error
     except (KeyError, AttributeError, TypeError, RecursionError) as error:
@@ -245,7 +256,8 @@ def _check_manifest(path: str, manifest: Manifest) -> None:
             raise Damaged(f"{path}: files has {name!r:.80}, expected names without folders, each with size and sha256")
 
 
-def _checksum(manifest: Manifest) -> str:
+def manifest_checksum(manifest: Manifest) -> str:
+    """Checksum of what `verified_manifest` returns: that of every file, configuration and state of one checkpoint."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 

@@ -43,10 +43,13 @@ def open_data(
         Others as `BatchReader`.
 
     Raises:
-        CollectiveError: on every rank, for a record file that any of them cannot use.
+        CollectiveError: on every rank, for a record file that any of them cannot use, or noise without a number of
+            identities.
     """
     if source == "synthetic":
-        return SyntheticBatches(num_classes, image_size, batch_size, comm, seed)
+        with comm.raise_on_all_ranks():
+            synthetic = SyntheticBatches(num_classes, image_size, batch_size, comm, seed)
+        return synthetic
     with comm.raise_on_all_ranks():
         if source == "demo" and comm.local_rank == 0:
             with comm.busy("drawing the demo", _SECONDS_TO_DRAW):

@@ -5,6 +5,7 @@ from typing import Any, Generator
 
 import numpy as np
 
+from ..errors import InputError
 from ..randomness import generator
 from .batches import Batch
 from .records.bad_records import BadRecords
@@ -24,9 +25,14 @@ class SyntheticBatches:
 
     Attributes:
         bad_records: none, as there are no records.
+
+    Raises:
+        InputError: no identities.
     """
 
     def __init__(self, num_classes: int, image_size: int, batch_size: int, comm: Any, seed: int = 0) -> None:
+        if num_classes < 1:
+            raise InputError(f"num_classes={num_classes}: synthetic images list no identities: --set num_classes=N")
         self.num_classes, self.seed, self.rank, self.batch_size = num_classes, seed, comm.rank, batch_size
         self.global_batch_size, self.bad_records = batch_size * comm.world_size, BadRecords()
         shape = (batch_size, image_size, image_size, 3)

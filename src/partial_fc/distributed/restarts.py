@@ -1,11 +1,11 @@
 """How a failed run starts again: from its last checkpoint, on the hosts that still answer."""
 
 import concurrent.futures
-import glob
 import os
 import shlex
 import subprocess
 import tempfile
+import uuid
 from typing import List, Sequence
 
 from ..errors import InputError
@@ -14,39 +14,37 @@ from .hosts import is_here
 from .launch_command import Command
 
 _SSH = ["ssh", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--"]
+# Environment variable with the name that all starts of a run have in common, see training/series.py.
+SERIES = "PARTIAL_FC_SERIES"
 _ANSWER = 30  # seconds in which a host must answer
 
 
 class Restarts:
-    """The commands of a run's second and later starts.
+    """The commands of a run's starts, all with one name, by which the trainer knows what an earlier start has begun.
 
     Args:
-        command: of the first start, `mpirun [-np N] [--hostfile FILE] ... bash config.sh ARGS`. Its hosts are asked
-            over ssh whether they share the models root.
-        resume, models_root: keys of the configuration that ARGS describe.
+        command: `mpirun [-np N] [--hostfile FILE] ... bash config.sh ARGS`. Its hosts are asked over ssh whether they
+            share the models root.
+        models_root: key of the configuration that ARGS describe.
 
-    Raises:
-        InputError: ARGS start from a checkpoint of another run but name no models root.
+    Attributes:
+        first_command: of the first start.
     """
 
-    def __init__(self, command: Command, resume: str, models_root: str) -> None:
-        self._command = command
-        self._from_elsewhere = resume not in ("no", "auto")
-        if self._from_elsewhere and not models_root:
-            raise InputError(f"--restarts with --resume {resume} needs a --models-root")
+    def __init__(self, command: Command, models_root: str) -> None:
+        # `env` reaches the ranks of every launcher and every host.
+        self.first_command = command._replace(program=["env", f"{SERIES}={uuid.uuid4().hex}", *command.program])
         # without a name, the trainer chooses a folder in models/
         self._models_root = os.path.abspath(models_root or "models")
         self._remote = [host.name for host in command.hosts if not is_here(host.name)]
         self._unshared = self._find_unshared()
 
     def next_command(self) -> Command:
-        """The command that continues from the last checkpoint, on the hosts that answer.
+        """The command of the next start, on the hosts that answer.
 
         Raises:
-            InputError: there is no checkpoint, or a part of it is on a host that does not answer.
+            InputError: a part of the checkpoint is on a host that does not answer.
         """
-        if self._from_elsewhere and not glob.glob(os.path.join(glob.escape(self._models_root), "checkpoints", "*")):
-            raise InputError(f"{self._models_root} has no checkpoint yet; start again with --overwrite")
         gone = _those_that_fail(self._remote, "true")
         if gone and self._unshared:
             raise InputError(
@@ -54,16 +52,15 @@ class Restarts:
                 f"({', '.join(self._unshared)} has its own): the checkpoint's centers of the ranks on "
                 f"{', '.join(gone)} are only there. Start with --resume auto when it answers again"
             )
-        command = self._without(gone) if gone else self._command
-        return command._replace(program=[*command.program, "--set", "resume=auto"])  # the last --set of a key counts
+        return self._without(gone) if gone else self.first_command
 
     def _without(self, gone: Sequence[str]) -> Command:
         """The command on all slots of the other hosts."""
         print_message(f"{', '.join(gone)} does not answer: the run continues on the other hosts")
-        left = tuple(host for host in self._command.hosts if host.name not in gone)
+        left = tuple(host for host in self.first_command.hosts if host.name not in gone)
         if not left:
             raise InputError("no host answers")
-        return self._command._replace(hosts=left, ranks=None)
+        return self.first_command._replace(hosts=left, ranks=None)
 
     def _find_unshared(self) -> List[str]:
         """Remote hosts that do not share this host's models root."""

@@ -8,7 +8,7 @@ import mxnet as mx
 import numpy as np
 
 from ..backbone.fast import fast_symbol
-from ..backbone.graph import LARGEST_ARRAY, graph_bytes
+from ..backbone.graph import LARGEST_ARRAY, graph_bytes, infer_shapes
 from ..backbone.recompute import with_recompute
 from ..config import Config, Run
 from ..distributed.communicator import Communicator
@@ -185,11 +185,7 @@ def backbone_parts(
         InputError: the network does not take images of this size.
     """
     names = symbol.list_arguments()
-    try:
-        shapes, _, _ = symbol.infer_shape(data=shape)
-    except mx.base.MXNetError as error:
-        height, width = shape[2:]
-        raise InputError(f"image_size: the network does not take images of {height}x{width}: {cause(error)}") from None
+    shapes, _, _ = infer_shapes(symbol, shape)
     try:
         arrays = graph_bytes(with_recompute(symbol, shape) if memonger else symbol, shape)
     except RuntimeError as error:
@@ -233,8 +229,9 @@ def check_memory(plan: Mapping[str, int], run: Run, comm: Communicator, ctx: mx.
     for name, size in plan.items():
         needs[_place(name, run, comm, ctx)][name] = size
     advice = "" if run.config.bank_dir else ", or --bank-dir DIR for the centers"
-    # What the ranks have taken already is part of the libraries.
-    available = available_memory() + comm.local_size * own_memory()
+    # What the ranks have taken already is part of the libraries. What they have beyond these, such as verification
+    # sets, is not in the plan, and not free.
+    available = available_memory() + comm.local_size * min(own_memory(), plan["libraries"])
     lines = [_compare(needs["host"], comm.local_size, "this host", available, advice)]
     if needs["device"]:
         free, _ = mx.context.gpu_memory_info(ctx.device_id)

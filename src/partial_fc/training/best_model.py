@@ -138,8 +138,10 @@ class BestModel:
                 save_model(self.prefix, module.symbol, module.arg_params, statistics)
 
     def _save_checkpoint(self, progress: RunState) -> None:
-        checkpoints = Checkpoints(run_files(self._run.models_root)["best_checkpoint"], self._comm, 1)
-        save_checkpoint(checkpoints, self._run, self._comm, self._module, progress.last.num_update, progress)
+        save_checkpoint(self._checkpoints(), self._run, self._comm, self._module, progress.last.num_update, progress)
+
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(run_files(self._run.models_root)["best_checkpoint"], self._comm, 1)
 
     def _restore(self, checkpoint: str) -> None:
         """Put the best model of a checkpoint into the models root; select anew if the checkpoint lacks it."""
@@ -154,3 +156,18 @@ class BestModel:
                 save_symbol(self.prefix, self._module.symbol)
                 with atomic_path(self.prefix + "-0000.params") as unfinished:
                     shutil.copyfile(path, unfinished)
+        self._drop_other_centers(self.kept)
+
+    def _drop_other_centers(self, kept: Kept) -> None:
+        """Remove the centers of another model: those of a later one, if the run continues from before that."""
+        checkpoints = self._checkpoints()
+        if all(self._comm.all_gather_object(os.path.isdir(checkpoints.path(kept.num_update)))):
+            return
+        if self._config.keep_best_centers and self._comm.rank == 0:
+            log.warning(
+                "%s: lacks the centers of the best model so far, that of update %d: the next better model has centers",
+                checkpoints.folder,
+                kept.num_update,
+            )
+        if self._comm.local_rank == 0:
+            shutil.rmtree(checkpoints.folder, ignore_errors=True)

@@ -17,6 +17,18 @@ else:
     import tomli as tomllib
 
 _MOST = 2**20  # bytes
+# Keys for images in files; noise is neither read nor changed.
+_OF_IMAGES = (
+    "num_workers",
+    "last_batch",
+    "on_bad_record",
+    "bad_record_share",
+    "flip",
+    "color_jitter",
+    "low_resolution",
+    "jpeg_compression",
+    "cutout",
+)
 _PATHS_OF_ONE_START = ("models_root", "resume")  # a file written by one run leaves them to the next one
 
 
@@ -52,9 +64,13 @@ def read_toml(path: str) -> Dict[str, Any]:
         InputError: no such file, not TOML, more than a megabyte; the message begins with the path.
     """
     try:
-        return tomllib.loads(read_file(path, _MOST).decode(errors="surrogateescape"))
-    except (OSError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
+        text = read_file(path, _MOST).decode(errors="surrogateescape")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # not TOML, or a number with thousands of digits
+        raise InputError(f"{path}: {error}") from None
 
 
 @contextlib.contextmanager
@@ -123,7 +139,7 @@ def describe_changes(config: Config) -> str:
     base = make_config(preset(config.loss, config.dataset, config.network, config.presets)).to_dict()
     changed = {key: value for key, value in config.to_dict().items() if value != base[key]}
     width = max(map(len, changed), default=0)
-    idle = {key: f"; no effect: {other} is {_shown(getattr(config, other))}" for key, other in _idle_keys(config)}
+    idle = dict(_idle_keys(config))
     lines = (
         f"\n  {key:{width}} {_shown(value)} (preset: {_shown(base[key])}{idle.get(key, '')})"
         for key, value in changed.items()
@@ -132,22 +148,27 @@ def describe_changes(config: Config) -> str:
 
 
 def _idle_keys(config: Config) -> Iterator[Tuple[str, str]]:
-    """Keys that have no effect, each with the key whose value is the reason."""
-    multistep = config.lr_schedule == "multistep"
+    """Keys that have no effect, each with the reason, as it ends a line of the log."""
+    multistep, has_images = config.lr_schedule == "multistep", config.source != "synthetic"
+    margins = config.loss_m1 - 1, config.loss_m2, config.loss_m3, config.adaface_m
+    if not any(margins):
+        yield "margin_warmup", "; no effect: the loss has no margin"
     for key, other, works in (
         ("lr_steps", "lr_schedule", multistep),
         ("lr_factor", "lr_schedule", multistep),
         ("lr_power", "lr_schedule", config.lr_schedule == "poly"),
         ("momentum", "optimizer", config.optimizer != "adamw" or config.center_optimizer != "adamw"),
         ("center_optimizer", "freeze_centers", not config.freeze_centers),
+        ("memory_bank_lr", "freeze_centers", not config.freeze_centers),
         ("interclass_filtering_mode", "interclass_filtering", config.interclass_filtering),
         ("sampling_correction", "sample_ratio", config.sample_ratio < 1),
         ("adaface_h", "adaface_m", config.adaface_m),
         ("adaface_t_alpha", "adaface_m", config.adaface_m),
         ("bad_record_share", "on_bad_record", config.on_bad_record == "skip"),
+        *((key, "source", has_images) for key in _OF_IMAGES),
     ):
         if not works:
-            yield key, other
+            yield key, f"; no effect: {other} is {_shown(getattr(config, other))}"
 
 
 def _shown(value: Value) -> str:

@@ -10,7 +10,7 @@ from ..backbone.initializer import INITIALIZERS
 from ..backbone.pixels import pixels_of, with_scaling
 from ..checkpoint.model_files import model_paths
 from ..checkpoint.symbol_file import load_symbol
-from ..config import Config
+from ..config import Config, preset
 from ..errors import InputError, cause
 from ..eval.model import embedding_output
 from ..files import refuse_pointer
@@ -46,11 +46,12 @@ def network_symbol(config: Config, network: str = "") -> mx.sym.Symbol:
         network: a key of `symbol.NETWORKS`; empty: the configuration's own.
 
     Raises:
-        InputError: there is no such network, or it has no such option.
+        InputError: there is no such network, or it has no such option; a network of the user's has none.
     """
-    name = network or network_name(config)
-    if is_own(name):
+    if not network and is_own(config.network):
+        _check_unchanged(config)
         return _own_symbol(config)
+    name = network or network_name(config)
     options = {key: getattr(config, key) for key in OPTIONS}
     try:
         return get_symbol(name, config.embedding_size, config.net_output, **options)
@@ -61,6 +62,21 @@ def network_symbol(config: Config, network: str = "") -> mx.sym.Symbol:
 def is_own(network: str) -> bool:
     """Whether the name of a network is the PREFIX of one of the user's."""
     return network not in NETWORKS and os.path.isfile(model_paths(network)[0])
+
+
+def _check_unchanged(config: Config) -> None:
+    """Raise InputError for keys that describe one of our networks, where the network is one of the user's."""
+    if config.net_name:
+        raise InputError(
+            f"net_name={config.net_name}: names another network than --network {config.network}: --set net_name="
+        )
+    usual = preset(config.loss, config.dataset, config.network, config.presets)
+    for key in ("num_layers", "net_output", *OPTIONS):
+        if getattr(config, key) != usual[key]:
+            raise InputError(
+                f"{key}={getattr(config, key)}: does not change --network {config.network}, which is read from a file: "
+                f"leave it at {usual[key]}"
+            )
 
 
 def _own_symbol(config: Config) -> mx.sym.Symbol:

@@ -7,9 +7,10 @@ from typing import Dict, Iterator, Mapping, Tuple
 
 import mxnet as mx
 
-from ..checkpoint.center_files import CenterFiles, load_centers
+from ..checkpoint.center_files import CenterFiles, checksums, load_centers
 from ..checkpoint.model_files import check_shapes, copy_parameters, listed, model_paths, read_parameters, why_not
 from ..config import Config, Run
+from ..distributed.agreement import compare
 from ..distributed.communicator import Communicator
 from ..errors import InputError
 from ..planning.memory import numbers_per_class
@@ -56,6 +57,18 @@ def read_pretrained(run: Run, rank: int) -> Dict[str, mx.nd.NDArray]:
     _check_network(config, path, shapes, loaded)
     check_shapes(path, loaded, shapes)
     return loaded
+
+
+def check_same_centers(folder: str, comm: Communicator) -> None:
+    """Raise CollectiveError on every rank if ranks find different files of the same name in the folder of --centers.
+
+    Only files that all ranks have are compared: without a shared file system, a host may lack those of other ranks.
+    """
+    own: Dict[str, str] = {}
+    with comm.raise_on_all_ranks():
+        own = checksums(folder)
+    common = set(own).intersection(*comm.all_gather_object(list(own)))
+    compare("the checksum", {f"--centers {name}": own[name] for name in sorted(common)}, comm)
 
 
 def load_pretrained(run: Run, comm: Communicator, module: FaceModule, loaded: Mapping[str, mx.nd.NDArray]) -> None:

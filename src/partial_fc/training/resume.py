@@ -6,10 +6,11 @@ import os
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from ..checkpoint.center_files import centers_file, load_centers
-from ..checkpoint.checkpoints import Checkpoints, verified_manifest
+from ..checkpoint.checkpoints import Checkpoints, manifest_checksum, verified_manifest
 from ..checkpoint.model_files import load_arrays, load_parameters
 from ..config import Run
 from ..config_keys import KEYS
+from ..distributed.agreement import compare
 from ..distributed.communicator import Communicator
 from ..errors import InputError
 from ..head.partition import partition
@@ -82,7 +83,8 @@ def find_checkpoint(run: Run, comm: Communicator, checkpoints: Checkpoints) -> O
         checkpoints: of its models root.
 
     Raises:
-        CollectiveError: on every rank, if there is none at a path, if it is damaged, or of another network.
+        CollectiveError: on every rank, if there is none at a path, if it is damaged, or of another network; if ranks
+            have different ones.
     """
     resume = run.config.resume
     if resume == "no":
@@ -90,10 +92,17 @@ def find_checkpoint(run: Run, comm: Communicator, checkpoints: Checkpoints) -> O
     needs = functools.partial(_needs, run, comm)
     if resume == "auto":
         newest = checkpoints.newest(needs)
-        return newest and Checkpoint(*newest)
-    with comm.raise_on_all_ranks():
-        manifest = verified_manifest(resume, needs)
-    return Checkpoint(resume, manifest)
+        if newest is None:
+            return None
+        path, manifest = newest
+    else:
+        path = resume
+        with comm.raise_on_all_ranks():
+            manifest = verified_manifest(path, needs)
+    # Hosts without a shared file system may have checkpoints of several runs at one path.
+    name = f"the checkpoint {os.path.basename(os.path.normpath(path))}"
+    compare("the checksum", {name: manifest_checksum(manifest)[:8]}, comm)
+    return Checkpoint(path, manifest)
 
 
 def _needs(run: Run, comm: Communicator, manifest: Dict[str, Any]) -> List[str]:

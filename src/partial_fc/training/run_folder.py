@@ -1,13 +1,14 @@
 """The models root of a run: the choice of the folder, its lock, and the paths of the files in it."""
 
 import contextlib
+import dataclasses
 import glob
 import itertools
 import logging.handlers
 import os
 import shutil
 import uuid
-from typing import Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..config import Config, Run, StartOptions, dataset_name
 from ..distributed.communicator import Communicator
@@ -16,6 +17,7 @@ from ..errors import InputError
 from .config_file import write_config
 from .published_files import PATTERNS, open_published_log
 from .run_log import open_log
+from .series import record_series, root_of_series
 
 _FILES = dict(
     model="model",
@@ -46,6 +48,26 @@ class ChosenRoot(NamedTuple):
 def run_files(models_root: str) -> Dict[str, str]:
     """Paths of the files and folders that a run leaves, by name."""
     return {name: os.path.join(models_root, file) for name, file in _FILES.items()}
+
+
+def continue_series(config: Config, options: StartOptions, comm: Communicator) -> Tuple[Config, StartOptions]:
+    """Configuration and options of a start that `--restarts` may have repeated, the same on every rank.
+
+    If an earlier start of the same launch has a models root, this one continues there from the newest checkpoint; if
+    there is none yet, it starts the run anew. Otherwise both are returned as they are: it starts like the first one.
+
+    Raises:
+        CollectiveError: on every rank, if rank 0 cannot read who has a models root.
+    """
+    own, begun = "", False
+    with comm.raise_on_all_ranks():
+        if comm.rank == 0:
+            own = root_of_series([config.models_root] if config.models_root else _default_roots(config))
+            begun = bool(own) and has_checkpoints(own)
+    own, begun = comm.all_gather_object([own, begun])[0]
+    if own and not begun and config.resume not in ("no", "auto"):
+        return dataclasses.replace(config, models_root=own), options._replace(overwrite=True)
+    return (dataclasses.replace(config, models_root=own, resume="auto") if own else config), options
 
 
 def choose_models_root(config: Config, options: StartOptions, comm: Communicator) -> ChosenRoot:
@@ -146,21 +168,29 @@ def open_models_root(
         held: of `start_log`.
 
     Raises:
-        InputError: if it cannot be written.
+        CollectiveError: on every rank, if any of them cannot write.
     """
     auto = run.config.resume == "auto"
-    if options.overwrite and comm.local_rank == 0 and not (continues and auto):
-        _clear(run.models_root)
-    if comm.rank == 0:
-        try:
-            os.makedirs(run.models_root, exist_ok=True)
-            files = run_files(run.models_root)
-            open_log(files["log"], held, append=auto)
-            write_config(files["config"], run.config, comm.world_size)
-        except OSError as error:
-            raise InputError(f"--models-root {run.models_root}: cannot write there: {error}") from error
-    if run.config.published_files:
-        open_published_log(run.models_root, comm.rank, append=auto)
+    with comm.raise_on_all_ranks():
+        if options.overwrite and comm.local_rank == 0 and not (continues and auto):
+            _clear(run.models_root)
+    # Only now: on a shared file system the host that clears last would remove the new files of the first.
+    with comm.raise_on_all_ranks():
+        if comm.rank == 0:
+            _begin(run, comm.world_size, held, append=auto)
+        if run.config.published_files:
+            open_published_log(run.models_root, comm.rank, append=auto)
+
+
+def _begin(run: Run, world_size: int, held: logging.handlers.MemoryHandler, append: bool) -> None:
+    files = run_files(run.models_root)
+    try:
+        os.makedirs(run.models_root, exist_ok=True)
+        record_series(run.models_root)
+        open_log(files["log"], held, append)
+        write_config(files["config"], run.config, world_size)
+    except OSError as error:
+        raise InputError(f"--models-root {run.models_root}: cannot write there: {error}") from error
 
 
 def has_checkpoints(models_root: str) -> bool:
@@ -175,11 +205,22 @@ def _clear(models_root: str) -> None:
     for pattern in (*_RESULTS, *PATTERNS, "model-best-*", "events.out.tfevents.*"):
         for path in glob.glob(os.path.join(glob.escape(models_root), pattern)):
             if os.path.isfile(path):
-                os.remove(path)
+                with contextlib.suppress(FileNotFoundError):  # another host removes the same files
+                    os.remove(path)
+
+
+def _default_base(config: Config) -> str:
+    return os.path.join("models", "-".join((dataset_name(config), os.path.basename(config.network), config.loss)))
+
+
+def _default_roots(config: Config) -> List[str]:
+    """The default folders that there are."""
+    base = _default_base(config)
+    return [base, *sorted(glob.glob(f"{glob.escape(base)}-[0-9]*"))]
 
 
 def _default_root(config: Config) -> str:
-    base = os.path.join("models", "-".join((dataset_name(config), os.path.basename(config.network), config.loss)))
+    base = _default_base(config)
     roots = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
     if config.resume == "auto":
         taken = list(itertools.takewhile(_has_results, roots))

@@ -131,16 +131,16 @@ class Saver:
         return None
 
     def _write(self, stats: UpdateStats) -> None:
-        module, prefix = self._module, run_files(self._run.models_root)["model"]
-        statistics = save_checkpoint(
-            self._checkpoints, self._run, self._comm, module, stats.num_update, self._progress()
-        )
-        with self._comm.raise_on_all_ranks():
-            if self._comm.rank == 0:
-                save_model(prefix, module.symbol, module.arg_params, statistics)
-        if self._config.published_files:
-            path = self._checkpoints.path(stats.num_update)
-            save_published_files(self._run.models_root, path, self._comm, module, statistics)
+        run, module, num_update = self._run, self._module, stats.num_update
+        statistics = save_checkpoint(self._checkpoints, run, self._comm, module, num_update, self._progress())
+        with self._comm.busy(f"saving the model of update {num_update}", busy_timeout(run, self._comm.world_size)):
+            with self._comm.raise_on_all_ranks():
+                if self._comm.rank == 0:
+                    save_model(run_files(run.models_root)["model"], module.symbol, module.arg_params, statistics)
+            if self._config.published_files:
+                path = self._checkpoints.path(num_update)
+                save_published_files(run.models_root, path, self._comm, module, statistics)
+                self._comm.agree(None)  # wait here: Horovod ends a run in which ranks wait for its next collective
 
     def _log(self, num_update: int, seconds: float) -> None:
         self._seconds += seconds

@@ -13,7 +13,7 @@ from ..distributed.communicator import Communicator
 from ..planning.memory import busy_timeout
 from .build import build
 from .module import FaceModule
-from .pretrained import load_pretrained, read_pretrained
+from .pretrained import check_same_centers, load_pretrained, read_pretrained
 from .resume import find_checkpoint, restore
 from .run_folder import run_files
 from .run_state import RunState, images_per_update
@@ -82,6 +82,8 @@ def start_module(run: Run, comm: Communicator, ctx: mx.Context) -> Start:
             return Start(module, state, checkpoints, Timeline(run, batch, state.done), found.path)
         with comm.raise_on_all_ranks():
             loaded = read_pretrained(run, comm.rank)
+        if run.config.centers:
+            check_same_centers(run.config.centers, comm)
         module = build(run, comm, ctx)
         load_pretrained(run, comm, module, loaded)
         return Start(module, RunState(), checkpoints, timeline, "")
