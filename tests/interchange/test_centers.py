@@ -1,5 +1,6 @@
 """Class centers in the files of arcface_torch, by its rule: rank r has N // S rows, and one more if r < N % S."""
 
+import json
 import re
 
 import numpy as np
@@ -101,6 +102,12 @@ def rewritten(**arrays):
     return lambda folder: save_file(arrays, str(folder / "softmax_fc_gpu_1.safetensors"))
 
 
+def in_bfloat16(folder):
+    header = json.dumps({"weight": {"dtype": "BF16", "shape": [8, 6], "data_offsets": [0, 96]}}).encode()
+    content = len(header).to_bytes(8, "little") + header + bytes(96)
+    (folder / "softmax_fc_gpu_1.safetensors").write_bytes(content)
+
+
 @pytest.mark.parametrize(
     "harm, message",
     [
@@ -108,6 +115,7 @@ def rewritten(**arrays):
         (twice, "softmax_fc_gpu_1.npy and softmax_fc_gpu_1.safetensors are of one rank"),
         (rewritten(other=np.ones((8, 6), np.float32)), "_1.safetensors: has no weight"),
         (rewritten(weight=np.ones((8, 6), np.int64)), "_1.safetensors: weight is I64 of shape"),
+        (in_bfloat16, "_1.safetensors: weight is bfloat16: save it as float32"),
         (rewritten(weight=np.ones(8, np.float32)), "_1.safetensors: weight is F32 of shape"),
         (rewritten(weight=np.ones((8, 5), np.float32)), r"_1.safetensors: weight has the shape \(8, 5\)"),
         (rewritten(weight=np.ones((9, 6), np.float32)), "files of ranks are missing, or of several runs"),

@@ -17,7 +17,7 @@ from ..checkpoint.numpy_file import open_matrix
 from ..checkpoint.tensor_file import open_tensors, write_tensors
 from ..errors import InputError
 from ..files import atomic_path
-from .state_file import FLOATS, import_torch, read_state, write_state
+from .state_file import FLOATS, import_torch, read_state, refuse_bfloat16, write_state
 
 FORMS = ("safetensors", "npy", "pt")
 
@@ -125,6 +125,7 @@ def _shard(path: str, arrays: Dict[str, Any]) -> _Shard:
     is_array = isinstance(rows, np.ndarray)
     shape = rows.shape if is_array else tuple(rows.get_shape())
     kind = rows.dtype.kind if is_array else rows.get_dtype()
+    refuse_bfloat16(path, _WEIGHT, kind)
     if len(shape) != 2 or min(shape) < 1 or kind not in ("f", *FLOATS):
         raise InputError(f"{path}: {_WEIGHT} is {kind} of shape {shape}, expected float32 in two dimensions")
     return _Shard(path, shape, rows)
