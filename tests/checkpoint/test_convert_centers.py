@@ -141,6 +141,15 @@ def test_centers_that_are_there_are_not_overwritten(tmp_path, capsys):
     assert all(np.array_equal(array, expected) for array, expected in zip(read(tmp_path), before))
 
 
+def test_unfinished_centers_of_a_killed_run_are_removed(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((2, 3)))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".centers-00000-of-00001.safetensors.4711.tmp").write_bytes(b"half")
+    import_numpy(str(tmp_path / "a.npy"), str(tmp_path / "out"))
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.suffix == ".safetensors"
+
+
 def save_adamw(folder, world_size):
     """Files of random centers and moments; returns them."""
     random = np.random.RandomState(0)

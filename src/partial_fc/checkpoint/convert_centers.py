@@ -11,7 +11,7 @@ import numpy as np
 
 from ..distributed.lock import LOCK, Lock
 from ..errors import InputError
-from ..files import atomic_path, naming
+from ..files import atomic_path, naming, remove_unfinished
 from ..head.host_arrays import file_array, ndarray_over
 from ..head.memory_bank import fill_initial_centers
 from ..head.optimizer import CenterSGD
@@ -237,9 +237,10 @@ def write_all(
 
 @contextlib.contextmanager
 def new_folder(out: str, pattern: str) -> Iterator[None]:
-    """Context with the lock of a folder that has no files of the pattern yet."""
+    """Context with the lock of a folder that has no files of the pattern yet, not even unfinished ones."""
     os.makedirs(out, exist_ok=True)
     with Lock(os.path.join(out, LOCK)):
         if glob.glob(os.path.join(glob.escape(out), pattern)):
             raise InputError(f"{out}: already has {pattern}; name another folder")
+        remove_unfinished(out, pattern)
         yield
