@@ -81,6 +81,17 @@ def test_half_precision_becomes_single(tmp_path):
     assert np.array_equal(read(tmp_path / "out")[0], weight.astype(np.float32))
 
 
+def test_another_number_of_classes_than_the_rows_is_an_error(tmp_path, capsys):
+    theirs(tmp_path / "old", [3, 2])
+    assert main(["import", str(tmp_path / "old"), str(tmp_path / "out"), "--num-classes", "6"]) == 2
+    assert f"error: {tmp_path}/old: has 5 classes, not 6" in capsys.readouterr().err
+
+
+def test_the_ending_of_files_is_that_of_arcface_torch_alone(tmp_path, capsys):
+    assert main(["export", str(tmp_path), str(tmp_path / "out"), "--numpy", "--form", "npy"]) == 2
+    assert "error: --form npy: only with --arcface-torch" in capsys.readouterr().err
+
+
 def test_a_whole_checkpoint_of_pytorch(tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     weight = torch.randn(7, 6)
