@@ -23,7 +23,7 @@ import numpy as np
 from partial_fc.checkpoint.center_files import centers_file, row_blocks, write_centers
 from partial_fc.limits import usable_cores
 
-from .measure import ROOT, print_table, write_json
+from .measure import ROOT, in_own_process, print_table, write_json
 
 _RANKS, _THRESHOLD, _ESTIMATED = 4, 0.6, 10_000_000
 
@@ -75,29 +75,27 @@ def _measure(folder: str, num_classes: int, size: int, workers: int) -> Dict[str
     planted = _write(folder, num_classes, size)
     path = os.path.join(folder, "found.json")
     command = [sys.executable, "-m", "partial_fc", "centers", "conflicts", folder, "--threshold", str(_THRESHOLD)]
-    start, before = time.perf_counter(), _cpu_seconds()
-    environment = {**os.environ, "PYTHONPATH": os.path.join(ROOT, "src")}
-    subprocess.run([*command, f"--workers={workers}", f"--json={path}"], check=True, env=environment)
-    seconds, cpu_seconds = time.perf_counter() - start, _cpu_seconds() - before
+    used = use_of([*command, f"--workers={workers}", f"--json={path}"])
     with open(path) as file:
         found = {(each["first"], each["second"]) for each in json.load(file)["pairs"]}
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     counts = dict(planted=len(planted), found=len(found & planted), listed=len(found))
-    return dict(
-        classes=num_classes,
-        size=size,
-        workers=workers,
-        seconds=seconds,
-        cpu_seconds=cpu_seconds,
-        memory_mib=memory,
-        **counts,
-    )
+    return dict(classes=num_classes, size=size, workers=workers, **used, **counts)
 
 
-def _cpu_seconds() -> float:
-    """Of all child processes that have ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def use_of(command: Sequence[str]) -> Dict[str, float]:
+    """`seconds`, `cpu_seconds` and `memory_mib` of a command, which a process of its own starts.
+
+    The kernel has the largest memory of all commands that a process has started, and begins to count at the memory of
+    that process.
+    """
+    return in_own_process(_use_of, command)
+
+
+def _use_of(command: Sequence[str]) -> Dict[str, float]:
+    environment, start = {**os.environ, "PYTHONPATH": os.path.join(ROOT, "src")}, time.perf_counter()
+    subprocess.run(command, check=True, env=environment)
+    seconds, usage = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return dict(seconds=seconds, cpu_seconds=usage.ru_utime + usage.ru_stime, memory_mib=usage.ru_maxrss / 1024)
 
 
 def _write(folder: str, num_classes: int, size: int) -> Set[Tuple[int, int]]:

@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Seque
 import horovod
 import mxnet as mx
 
+from partial_fc import files
 from partial_fc.distributed.communicator import Communicator
 from partial_fc.head.products import PRECISIONS
 from partial_fc.limits import usable_cores
@@ -169,10 +170,8 @@ def _cpu_model():
 
 
 def write_json(path: str, cases: Sequence[Dict[str, Any]]) -> None:
-    """Write the machine's description and the measured cases, a list of dictionaries."""
-    with open(path, "w") as file:
-        json.dump(dict(machine=machine(), cases=cases), file, indent=2)
-        file.write("\n")
+    """Write the machine's description and the measured cases, a list of dictionaries: a whole file or none."""
+    files.write_json(path, dict(machine=machine(), cases=cases))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

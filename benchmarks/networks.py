@@ -47,6 +47,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     arguments.add_argument("--net-act", choices=CHOICES["net_act"], default="prelu", help="activation (prelu)")
     arguments.add_argument("--batch-size", type=int, default=8, metavar="B", help="images in an update (8)")
     args = arguments.parse_args(argv)
+    try:
+        for network in args.networks:
+            get_symbol(network, net_act=args.net_act)
+    except ValueError as error:
+        arguments.error(f"--net-act {args.net_act}: {error}; name others with --networks")
     rows: List[Row] = []
     for network in args.networks:
         rows.append(in_own_process(measure, network, args.net_act, args.batch_size, args.runs, args.precision))

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from partial_fc.files import atomic_path, naming, walk
+from partial_fc.files import atomic_path, naming, remove_unfinished, walk
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -24,6 +24,16 @@ def test_old_file_is_replaced_at_once(tmp_path):
             file.write("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new" and os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    others = [".a.rec.tmp", ".b.rec.12.tmp", ".a.rec.x.tmp", "a.rec", ".a.rec"]
+    for name in [".a.rec.12.tmp", ".a.rec.3.tmp", *others]:
+        (tmp_path / name).touch()
+    remove_unfinished(str(tmp_path), "a.rec")
+    assert sorted(os.listdir(tmp_path)) == sorted(others)
+    remove_unfinished(str(tmp_path), "*.rec")
+    assert ".b.rec.12.tmp" not in os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])

@@ -73,9 +73,13 @@ def test_a_launcher_that_does_not_end_is_ended(capfd, monkeypatch):
 
 
 def test_a_run_that_was_asked_to_end_is_not_started_again(capfd, tmp_path):
-    command = [launcher(tmp_path, 'echo "stopped: update 5: asked to end" >&2; exit 1'), "bash", "config.sh"]
-    assert main(["--restarts", "2", "--", *command]) == 143
-    assert capfd.readouterr().err.splitlines() == ["stopped: update 5: asked to end"] * 2
+    script = 'printf "%s\\n" "[1,0]<stderr>:stopped: update 5: asked to end" noise >&2; exit 1'
+    assert main(["--restarts", "2", "--", launcher(tmp_path, script), "bash", "config.sh"]) == 143
+    assert capfd.readouterr().err.splitlines() == ["noise", "stopped: update 5: asked to end"]  # once, and last
+
+
+def test_a_good_run_may_say_that_it_was_stopped(capfd):
+    assert run('echo "stopped: early" >&2', capfd) == (0, ["stopped: early"])
 
 
 @pytest.mark.parametrize("status, starts", [(75, 3), (1, 3), (2, 1), (143, 1), (0, 1)])

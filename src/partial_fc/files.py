@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -40,6 +41,20 @@ def atomic_path(path: str, synced: bool = True) -> Iterator[str]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(unfinished)
+
+
+def remove_unfinished(folder: str, pattern: str) -> None:
+    """Remove the temporary files that killed processes have left in the place of files, see `atomic_path`.
+
+    Args:
+        folder: of the files; the caller holds its lock, as another process may be writing to them.
+        pattern: of the files' names, as `glob` takes it.
+
+    Raises:
+        OSError: one of them cannot be removed; the error names it.
+    """
+    for path in glob.glob(os.path.join(glob.escape(folder), f".{pattern}.[0-9]*.tmp")):
+        os.remove(path)
 
 
 @contextlib.contextmanager

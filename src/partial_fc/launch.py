@@ -91,12 +91,15 @@ def _run(command: Command, left: int, restarts: Optional[Restarts]) -> int:
     while True:
         launcher = Launcher(command)
         status = launcher.run()
+        if launcher.last_word and launcher.last_word.startswith("stopped: "):
+            print_message(launcher.last_word)
+            return STOPPED if status else status
         if status == 0:
             return status
         if launcher.last_word or not launcher.stopped:
             print_message(launcher.last_word or f"error: {command.name} ended with status {status}{launcher.raised}")
         if restarts is None or not left or status in _FINAL or launcher.stopped:
-            return STOPPED if (launcher.last_word or "").startswith("stopped: ") else status
+            return status
         try:
             command = restarts.next_command()
         except InputError as error:
@@ -181,9 +184,10 @@ class Launcher:
     def _pass_on(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stderr
         for line in process.stderr:
-            os.write(2, line)
             text = _TAG.sub(b"", line.rstrip()).decode(errors="replace").rstrip()
             word, raised = _WORD.match(text), _RAISED.match(text)
+            if not (word and word[2]):  # `stopped: ...` is printed at the end, after what the launcher adds to it
+                os.write(2, line)
             if word:
                 self.last_word, self.stopped = word[1] or word[2], self.stopped or bool(word[2])
                 if _FAILURE.match(self.last_word):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import cv2
 import pytest
@@ -69,6 +70,13 @@ def test_add_noise(folder):
 def read(*path):
     with open(os.path.join(*path), "rb") as file:
         return file.read()
+
+
+def test_the_memory_of_a_case_is_its_own():
+    large, small = (
+        conflicts_time.use_of([sys.executable, "-c", f"bytearray({size} * 2**20)"])["memory_mib"] for size in (700, 1)
+    )
+    assert small < 600 < 700 < large
 
 
 def test_time_is_measured_and_estimated(tmp_path, capsys):

@@ -77,6 +77,13 @@ def test_json_has_the_machine_and_the_cases(tmp_path):
     assert set(machine()) == {"cpu", "cores", "memory_gib", "python", "mxnet", "horovod"} and machine()["cpu"]
 
 
+def test_a_write_that_fails_leaves_the_earlier_results(tmp_path):
+    write_json(tmp_path / "out.json", [{"ms": 1}])
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "out.json", [{"ms": object()}])
+    assert json.loads((tmp_path / "out.json").read_text())["cases"] == [{"ms": 1}]
+
+
 def test_table(capsys):
     print_table(["a", "b"], [["1", "2"], ["3", "4"]])
     assert capsys.readouterr().out == "| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |\n"

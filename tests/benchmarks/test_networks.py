@@ -35,3 +35,12 @@ def test_table_and_figures(monkeypatch, tmp_path, capsys):
     assert row["training_images_per_second"] > 0 and row["embedding_images_per_second"] > 0
     assert row["memory"] > row["plan"] > 3 * 4 * row["parameters"]
     assert "| demo | " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("names, refused", [([], "demo"), (["--networks", "r18", "small"], "small")])
+def test_a_network_without_the_activation_is_refused_before_any_is_measured(names, refused, monkeypatch, capsys):
+    monkeypatch.setattr(networks, "in_own_process", lambda *_: pytest.fail("measured"))
+    with pytest.raises(SystemExit) as end:
+        networks.main(["--net-act", "relu", *names])
+    message = f"--net-act relu: the network {refused} cannot be changed by net_act"
+    assert end.value.code == 2 and message in capsys.readouterr().err

@@ -104,6 +104,14 @@ def test_number_of_classes_is_asked_for(tmp_path, capsys):
     assert "error: --num-classes N is needed" in capsys.readouterr().err
 
 
+def test_another_number_of_classes_than_the_rows_is_an_error(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.ones((5, 3)))
+    command = ["import", str(tmp_path / "a.npy"), str(tmp_path / "out"), "--num-classes"]
+    assert main([*command, "4"]) == 2 and not (tmp_path / "out").exists()
+    assert f"error: {tmp_path}/a.npy: has 5 classes, not 4" in capsys.readouterr().err
+    assert main([*command, "5"]) == 0
+
+
 def test_numpy_there_and_back(tmp_path):
     values = save(tmp_path, 3)
     assert main(["export", str(tmp_path), str(tmp_path / "numpy"), "--numpy"]) == 0
@@ -139,6 +147,15 @@ def test_centers_that_are_there_are_not_overwritten(tmp_path, capsys):
     assert main(["import", str(tmp_path / "a.npy"), str(tmp_path)]) == 2
     assert "already has centers-*.safetensors" in capsys.readouterr().err
     assert all(np.array_equal(array, expected) for array, expected in zip(read(tmp_path), before))
+
+
+def test_unfinished_centers_of_a_killed_run_are_removed(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((2, 3)))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".centers-00000-of-00001.safetensors.4711.tmp").write_bytes(b"half")
+    import_numpy(str(tmp_path / "a.npy"), str(tmp_path / "out"))
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.suffix == ".safetensors"
 
 
 def save_adamw(folder, world_size):
@@ -197,7 +214,7 @@ def test_map(writers, tmp_path):
     assert np.array_equal(weight[anew], initial[anew]) and not weight_mom[anew].any()
 
 
-def test_map_command_by_labels_and_by_names(tmp_path):
+def test_map_command_by_labels_and_by_names(tmp_path, capsys):
     values = save(tmp_path, 2)
     (tmp_path / "labels").write_text("0 30\n2\t7\n")
     command = ["map", str(tmp_path), str(tmp_path / "a"), "--labels", str(tmp_path / "labels"), "--num-classes", "3"]
@@ -205,7 +222,9 @@ def test_map_command_by_labels_and_by_names(tmp_path):
     (tmp_path / "old.txt").write_text("".join(f"person {label}\n" for label in range(NUM_CLASSES)))
     (tmp_path / "new.txt").write_text("person 30\nsomebody else\nperson 7\n")
     names = [str(tmp_path / "old.txt"), str(tmp_path / "new.txt")]
-    assert main(["map", str(tmp_path), str(tmp_path / "b"), "--names", *names]) == 0
+    command = ["map", str(tmp_path), str(tmp_path / "b"), "--names", *names]
+    assert main([*command, "--num-classes", "4"]) == 2 and "new.txt: has 3 classes, not 4" in capsys.readouterr().err
+    assert main(command) == 0
     for by_labels, by_names, expected in zip(read(tmp_path / "a"), read(tmp_path / "b"), values):
         assert np.array_equal(by_labels[[0, 2]], expected[[30, 7]]) and np.array_equal(by_labels, by_names)
 

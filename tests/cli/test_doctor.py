@@ -105,6 +105,15 @@ def test_acceptance_runs_in_the_checkout(status, monkeypatch):
     assert main(["--gpu-acceptance"]) == status and seen == [("benchmarks.acceptance", ROOT)]
 
 
+@pytest.mark.parametrize(
+    "option", [["-H", "a:8"], ["--rec", "x.rec"], ["--models-root", "there"], ["--json"]], ids=lambda option: option[0]
+)
+def test_options_without_an_effect_on_the_acceptance_are_an_error(option, monkeypatch, capsys):
+    monkeypatch.setattr(commands, "_accept", lambda: 0)
+    assert main(["--gpu-acceptance", *option]) == 2
+    assert f"error: {option[0]}: has no effect with --gpu-acceptance" in capsys.readouterr().err
+
+
 def test_one_of_the_commands(monkeypatch):
     seen = []
     monkeypatch.setattr(cli, "doctor", lambda argv: seen.append(argv) or 1)

@@ -1,6 +1,7 @@
 """`eval verification --mistakes` against the protocol written out, pair by pair, and with names that mean harm."""
 
 import csv
+import json
 import os
 
 import cv2
@@ -74,7 +75,11 @@ def test_every_wrong_pair_is_listed_with_its_pictures(val, capsys):
             np.testing.assert_array_equal(picture, images[2 * pair + place])
     distances = [abs(float(each["score"]) - float(each["threshold"])) for each in found]
     assert distances == sorted(distances, reverse=True)
-    names = {"mistakes.csv", "scores.csv", "worst.png"}
+    measured = json.loads((folder / "out.json").read_text())
+    threshold = pytest.approx(1 - measured["threshold"] / 2)
+    judged_by = json.loads((folder / "wrong" / "threshold.json").read_text())
+    assert judged_by == {"threshold": threshold, "accepts_equal": False}
+    names = {"mistakes.csv", "scores.csv", "threshold.json", "worst.png"}
     names |= {f"{pair:05d}-{side}.png" for pair in expected for side in ("left", "right")}
     assert set(os.listdir(folder / "wrong")) == names
 
@@ -136,7 +141,7 @@ def test_names_that_mean_harm(tmp_path, capsys):
 
 
 def test_a_name_that_a_spreadsheet_takes_for_a_formula(tmp_path):
-    verdicts = Verdicts(np.array([True]), np.array([0.1]), np.array([0]), np.array([0.2]), np.array([True]))
+    verdicts = Verdicts(np.array([True]), np.array([0.1]), np.array([0]), np.array([0.2]), np.array([True]), 0.2, True)
     write_mistakes(str(tmp_path / "x.csv"), verdicts, lambda index: ("=1+2", "a,b"), None)
     assert [lines(tmp_path / "x.csv")[0][side] for side in ("left", "right")] == ["'=1+2", "a,b"]
 
@@ -146,7 +151,7 @@ def test_the_sheet_shows_the_worst_of_each_kind(tmp_path):
     issame = np.arange(30) % 3 == 0
     scores = np.where(issame, -0.01, 0.01) * np.arange(1, 31)
     wrong = np.arange(30) < 24  # 16 of different people, 8 of the same person
-    verdicts = Verdicts(issame, scores, np.zeros(30, int), np.zeros(30), wrong)
+    verdicts = Verdicts(issame, scores, np.zeros(30, int), np.zeros(30), wrong, 0, True)
     asked = []
 
     def read(index):
@@ -165,9 +170,9 @@ def test_the_sheet_shows_the_worst_of_each_kind(tmp_path):
 
 
 def test_no_mistakes(tmp_path):
-    verdicts = Verdicts(np.ones(3, bool), np.ones(3), np.zeros(3, int), np.zeros(3), np.zeros(3, bool))
+    verdicts = Verdicts(np.ones(3, bool), np.ones(3), np.zeros(3, int), np.zeros(3), np.zeros(3, bool), 0, True)
     write_mistakes(str(tmp_path / "none"), verdicts, None, None)
-    assert sorted(os.listdir(tmp_path / "none")) == ["mistakes.csv", "scores.csv"]
+    assert sorted(os.listdir(tmp_path / "none")) == ["mistakes.csv", "scores.csv", "threshold.json"]
     assert lines(tmp_path / "none" / "mistakes.csv") == [] and len(lines(tmp_path / "none" / "scores.csv")) == 3
 
 

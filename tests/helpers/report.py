@@ -115,6 +115,7 @@ def write_mistakes(folder, pairs=400, names=("p/a.jpg", "p/b.jpg"), threshold=0.
         writer.writerow(("fold", "index", "same", "score", "threshold", "left", "right"))
         for index in wrong.tolist():
             writer.writerow((index * 10 // pairs, index, int(issame[index]), float(scores[index]), threshold, *names))
+    (folder / "threshold.json").write_text(json.dumps(dict(threshold=threshold, accepts_equal=False)))
     for index in wrong.tolist() if pictures else ():
         for number, side in enumerate(("left", "right")):
             color = (40 + index % 200, 60 + 120 * number, 200 - index % 150)

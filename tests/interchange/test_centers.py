@@ -1,5 +1,6 @@
 """Class centers in the files of arcface_torch, by its rule: rank r has N // S rows, and one more if r < N % S."""
 
+import json
 import re
 
 import numpy as np
@@ -80,6 +81,17 @@ def test_half_precision_becomes_single(tmp_path):
     assert np.array_equal(read(tmp_path / "out")[0], weight.astype(np.float32))
 
 
+def test_another_number_of_classes_than_the_rows_is_an_error(tmp_path, capsys):
+    theirs(tmp_path / "old", [3, 2])
+    assert main(["import", str(tmp_path / "old"), str(tmp_path / "out"), "--num-classes", "6"]) == 2
+    assert f"error: {tmp_path}/old: has 5 classes, not 6" in capsys.readouterr().err
+
+
+def test_the_ending_of_files_is_that_of_arcface_torch_alone(tmp_path, capsys):
+    assert main(["export", str(tmp_path), str(tmp_path / "out"), "--numpy", "--form", "npy"]) == 2
+    assert "error: --form npy: only with --arcface-torch" in capsys.readouterr().err
+
+
 def test_a_whole_checkpoint_of_pytorch(tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     weight = torch.randn(7, 6)
@@ -101,6 +113,12 @@ def rewritten(**arrays):
     return lambda folder: save_file(arrays, str(folder / "softmax_fc_gpu_1.safetensors"))
 
 
+def in_bfloat16(folder):
+    header = json.dumps({"weight": {"dtype": "BF16", "shape": [8, 6], "data_offsets": [0, 96]}}).encode()
+    content = len(header).to_bytes(8, "little") + header + bytes(96)
+    (folder / "softmax_fc_gpu_1.safetensors").write_bytes(content)
+
+
 @pytest.mark.parametrize(
     "harm, message",
     [
@@ -108,6 +126,7 @@ def rewritten(**arrays):
         (twice, "softmax_fc_gpu_1.npy and softmax_fc_gpu_1.safetensors are of one rank"),
         (rewritten(other=np.ones((8, 6), np.float32)), "_1.safetensors: has no array weight, the name"),
         (rewritten(weight=np.ones((8, 6), np.int64)), "_1.safetensors: weight is I64 of shape"),
+        (in_bfloat16, "_1.safetensors: weight is bfloat16: save it as float32"),
         (rewritten(weight=np.ones(8, np.float32)), "_1.safetensors: weight is F32 of shape"),
         (rewritten(weight=np.ones((8, 5), np.float32)), r"_1.safetensors: weight has the shape \(8, 5\)"),
         (rewritten(weight=np.ones((9, 6), np.float32)), "files of ranks are missing, or of several runs"),

@@ -91,6 +91,20 @@ def test_the_largest_run_fits_and_the_next_does_not():
     assert fits(changed(tight, ranks=ranks)) and not fits(changed(tight, ranks=ranks // 2))
 
 
+def test_cards_do_not_hold_centers_that_the_trainer_keeps_on_the_host():
+    """A shard of more numbers than an NDArray can hold moves to the host, which a plan for GPUs has no figures of."""
+    asked = setting("--sample-ratio", "0.01", "--gpu", "2080ti", "--gpus", "4", "--identities", "100M")
+    assert make_plan(asked).fits and not fits(asked) and fewest_ranks(asked) > 4
+    assert fits(changed(asked, bank="host")) and not fits(changed(asked, num_classes=10**8, ranks=2))
+    few, many = (largest_classes(changed(asked, ranks=ranks)) for ranks in (4, 8))
+    assert few < many < 10**8 and not any(fits(changed(asked, num_classes=each)) for each in (2 * few, 16 * few))
+
+
+def test_on_a_cpu_the_host_is_the_device():
+    asked = on_this_host("--identities", "40M", "--sample-ratio", "0.01")._replace(free=400 * GIB)
+    assert make_plan(asked).fits and fits(asked)
+
+
 @pytest.mark.parametrize("number, following", [(10, 11), (990, 1000), (1_500_000, 1_600_000), (0, 100)])
 def test_next_classes(number, following):
     assert next_classes(number) == following

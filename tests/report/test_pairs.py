@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from partial_fc.errors import InputError
-from partial_fc.eval.protocols.verification import evaluate_distances
+from partial_fc.eval.mistakes import Verdicts
+from partial_fc.eval.mistakes import write_mistakes as write_judged
 from partial_fc.report.pairs import Mistake, has_pairs, read_pairs
 
 from helpers.report import scores_of, write_mistakes
@@ -21,19 +22,17 @@ def test_mistakes_and_scores_are_read(tmp_path):
     assert all((each.score > 0.4) != each.same and each.fold == each.number // 40 for each in pairs.mistakes)
 
 
-def test_threshold_is_that_of_the_protocol(tmp_path):
-    pairs = read_pairs(write_mistakes(tmp_path)[0])
-    squared = np.maximum(2 - 2 * pairs.scores, 0)
-    assert pairs.threshold == pytest.approx(1 - evaluate_distances(squared, pairs.issame).threshold / 2)
-    assert 0.3 < pairs.threshold < 0.5
-
-
-def test_a_protocol_without_folds_has_the_threshold_of_its_mistakes(tmp_path):
-    folder, _ = write_mistakes(tmp_path, threshold=0.47)
-    path = tmp_path / "mistakes.csv"
-    head, *rows = path.read_text().splitlines()
-    path.write_text("\n".join([head, *("0," + row.partition(",")[2] for row in rows)]))
-    assert read_pairs(folder).threshold == 0.47
+@pytest.mark.parametrize("accepts_equal", [True, False])
+def test_pairs_at_the_threshold_are_judged_as_the_protocol_judges_them(tmp_path, accepts_equal):
+    """Mistakes in the first fold alone do not make it a protocol without folds."""
+    issame, scores = np.array([True, False, True, False]), np.array([0.4, 0.4, 0.1, 0.2])
+    wrong = issame != (scores >= 0.4 if accepts_equal else scores > 0.4)
+    thresholds = np.array([0.3, 0.3, 0.5, 0.5])
+    judged = Verdicts(issame, scores, np.zeros(4, int), thresholds, wrong, 0.4, accepts_equal)
+    write_judged(str(tmp_path), judged, lambda _: ("a", "b"), lambda _: [np.zeros((9, 9, 3), np.uint8)] * 2)
+    pairs = read_pairs(str(tmp_path))
+    assert (pairs.threshold, pairs.accepts_equal) == (0.4, accepts_equal)
+    assert ((pairs.accepted() != pairs.issame) == wrong).all()
 
 
 def test_worst_mistakes_come_first(tmp_path):
@@ -44,15 +43,22 @@ def test_worst_mistakes_come_first(tmp_path):
     assert len(pairs.worst(True, 1000)) == len(wrong[True])
 
 
-def test_without_scores_there_is_no_threshold(tmp_path):
+def test_an_unfinished_folder_has_no_scores_and_no_threshold(tmp_path):
     folder, _ = write_mistakes(tmp_path)
     (tmp_path / "scores.csv").unlink()
+    (tmp_path / "threshold.json").unlink()
     pairs = read_pairs(folder)
     assert pairs.threshold is None and len(pairs.scores) == 0 and pairs.mistakes
 
 
-def test_too_few_pairs_have_no_threshold(tmp_path):
-    assert read_pairs(write_mistakes(tmp_path, pairs=9)[0]).threshold is None
+@pytest.mark.parametrize(
+    "content", ["[]", "3", "{", '{"threshold": 7, "accepts_equal": true}', '{"threshold": 0.3, "accepts_equal": 1}']
+)
+def test_a_damaged_threshold_is_named(tmp_path, content):
+    folder, _ = write_mistakes(tmp_path)
+    (tmp_path / "threshold.json").write_text(content)
+    with pytest.raises(InputError, match=f"^{tmp_path}/threshold.json: not "):
+        read_pairs(folder)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,11 @@ def test_each_argument_is_recognized_by_its_content(tmp_path):
     assert len(sources.conflicts) == 1
 
 
+def test_conflicts_of_a_large_data_set(tmp_path):
+    path = write(tmp_path / "large.json", conflicts_of("x" * 2**24))
+    assert len(read_sources([path]).conflicts) == 1
+
+
 def test_mistakes_in_the_folder_of_their_run(tmp_path):
     write_run(tmp_path), write_mistakes(tmp_path)
     sources = read_sources([str(tmp_path)])

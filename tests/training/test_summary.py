@@ -26,8 +26,11 @@ def run(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def other_files(monkeypatch):
-    """Curves have tests of their own."""
+def other_files(monkeypatch, tmp_path_factory):
+    """A folder with a model. Curves have tests of their own."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+    os.mkdir("there")
+    open("there/model-0000.params", "w").close()
     monkeypatch.setattr(summary_file, "draw_curves", lambda *_: None)
     monkeypatch.setattr(summary_file, "run_files", lambda _: FILES)
     monkeypatch.setattr(best_model, "run_files", lambda _: {"best": "there/model-best"})
@@ -137,6 +140,17 @@ def try_next(arguments, capsys, ranks=1):
     lines = capsys.readouterr().out.split("Try next:\n")[1].splitlines()
     assert all(line.startswith("      # ") for line in lines[1::2])
     return [shlex.split(line) for line in lines[0::2]]
+
+
+def test_a_run_with_nothing_left_to_train_names_no_model(run, capsys):
+    """Continued in another folder, it writes none there."""
+    os.remove("there/model-0000.params")
+    summary = summary_of(run)
+    assert set(summary["files"]) == set(FILES) - {"model"}
+    print_summary(summary, from_command_line(OWN))
+    printed = capsys.readouterr().out
+    assert "  model    not written, since nothing was left to train" in printed.splitlines()
+    assert "there/model" not in printed and "there/checkpoints" not in printed and "--sample-ratio 0.1" in printed
 
 
 NUMBERS = ("updates", "continued_from", "train_seconds", "images_per_second", "first_loss", "last_loss")

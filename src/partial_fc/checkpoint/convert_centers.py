@@ -11,7 +11,7 @@ import numpy as np
 
 from ..distributed.lock import LOCK, Lock
 from ..errors import InputError
-from ..files import atomic_path, naming
+from ..files import atomic_path, naming, remove_unfinished
 from ..head.host_arrays import file_array, ndarray_over
 from ..head.memory_bank import fill_initial_centers
 from ..head.optimizer import CenterSGD
@@ -78,18 +78,26 @@ def _load_original(path: str, shape: Optional[Tuple[int, ...]] = None) -> np.nda
     return finite_rows(path, values)
 
 
-def import_numpy(path: str, out: str, progress: Progress = iter) -> None:
+def check_classes(source: str, found: int, num_classes: Optional[int]) -> None:
+    """Raise InputError if a source of `found` classes should have another number of them; None: any number."""
+    if num_classes not in (None, found):
+        raise InputError(f"{source}: has {found} classes, not {num_classes}")
+
+
+def import_numpy(path: str, out: str, progress: Progress = iter, num_classes: Optional[int] = None) -> None:
     """Convert NAME.npy (N, D), and NAME_mom.npy beside it if it exists; otherwise the momentum is 0.
 
     Args:
         path: of NAME.npy.
         out: folder for the new files, which has no centers yet.
         progress: wraps the iteration over the blocks.
+        num_classes: N, if it is known.
 
     Raises:
-        InputError: a file that is not a float array of two dimensions, or a momentum of another shape.
+        InputError: a file that is not a float array of two dimensions, a momentum of another shape, or another N.
     """
     weight = open_matrix(path, "centers")
+    check_classes(path, weight.shape[0], num_classes)
     mom_path = re.sub(r"\.npy$", "", path) + "_mom.npy"
     weight_mom = open_matrix(mom_path, "centers") if os.path.exists(mom_path) else None
     if weight_mom is not None and weight_mom.shape != weight.shape:
@@ -237,9 +245,10 @@ def write_all(
 
 @contextlib.contextmanager
 def new_folder(out: str, pattern: str) -> Iterator[None]:
-    """Context with the lock of a folder that has no files of the pattern yet."""
+    """Context with the lock of a folder that has no files of the pattern yet, not even unfinished ones."""
     os.makedirs(out, exist_ok=True)
     with Lock(os.path.join(out, LOCK)):
         if glob.glob(os.path.join(glob.escape(out), pattern)):
             raise InputError(f"{out}: already has {pattern}; name another folder")
+        remove_unfinished(out, pattern)
         yield

@@ -105,8 +105,7 @@ def _add_export(commands: Any) -> None:
     command.add_argument(
         "--form",
         choices=("safetensors", "npy", "pt"),
-        default="safetensors",
-        help="with --arcface-torch: ending of the files; pt needs PyTorch",
+        help="with --arcface-torch: ending of the files; pt needs PyTorch (default: safetensors)",
     )
 
 
@@ -166,9 +165,9 @@ def _import(args: argparse.Namespace) -> None:
     from ..interchange.centers import has_arcface_torch, import_arcface_torch
 
     if args.source.endswith(".npy"):
-        import_numpy(args.source, args.out, shown("blocks"))
+        import_numpy(args.source, args.out, shown("blocks"), args.num_classes)
     elif has_arcface_torch(args.source):
-        import_arcface_torch(args.source, args.out, shown("files"))
+        import_arcface_torch(args.source, args.out, shown("files"), args.num_classes)
     elif args.num_classes is None:
         raise InputError("--num-classes N is needed: the files of the last ranks have more rows than classes")
     else:
@@ -180,21 +179,24 @@ def _export(args: argparse.Namespace) -> None:
     from ..checkpoint.convert_centers import export_numpy, export_original
     from ..interchange.centers import export_arcface_torch
 
+    if args.form and not args.arcface_torch:
+        raise InputError(f"--form {args.form}: only with --arcface-torch")
     if args.numpy:
         export_numpy(args.source, args.out, shown("blocks"))
     elif args.arcface_torch:
-        export_arcface_torch(args.source, args.out, args.arcface_torch, args.form, shown("ranks"))
+        export_arcface_torch(args.source, args.out, args.arcface_torch, args.form or "safetensors", shown("ranks"))
     else:
         export_original(args.source, args.out, args.ranks, shown("ranks"))
     log.info("wrote %s", args.out)
 
 
 def _map(args: argparse.Namespace) -> None:
-    from ..checkpoint.convert_centers import map_centers
+    from ..checkpoint.convert_centers import check_classes, map_centers
     from ..checkpoint.label_map import match_identities, read_label_map
 
     if args.labels is None:
         pairs, num_classes = match_identities(*args.names)
+        check_classes(args.names[1], num_classes, args.num_classes)
     elif args.num_classes is None:
         raise InputError("--num-classes N is needed with --labels")
     else:

@@ -59,6 +59,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     args = parser().parse_args(argv)
     try:
         if args.gpu_acceptance:
+            _check_alone(args)
             return _accept()
         hosts = parse_hosts(args.hosts) if args.hosts else []
     except InputError as error:
@@ -68,6 +69,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return Examination(hosts, args.models_root, args.rec, args.json).run()
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _check_alone(args: argparse.Namespace) -> None:
+    """Raise InputError if --gpu-acceptance is given with an option that has no effect on it."""
+    without = vars(parser().parse_args(["--gpu-acceptance"]))
+    for name, value in vars(args).items():
+        if value != without[name]:
+            flag = "-H" if name == "hosts" else f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag}: has no effect with --gpu-acceptance, which tests this host alone")
 
 
 def _accept() -> int:

@@ -140,12 +140,15 @@ def _fit(setting: "Setting", args: argparse.Namespace) -> int:
     setting = setting._replace(free=planning.available_memory())  # the same for all that are tried
     classes, batch, ranks = largest_classes(setting), largest_batch(setting), fewest_ranks(setting)
     more = next_classes(classes)
+    smallest = planning.changed(setting, batch_size=4)
     value = dict(identities=classes, next_identities=more, batch_size=batch, gpus=ranks)
     lines = [
         *headline(setting),
         f"the most identities that fit: {classes:,}; {need(setting, classes)}",
         f"the next number, {more:,}, does not fit; {need(setting, more)}",
-        f"the largest batch that fits: {batch:,} images per rank" if batch else "not even 4 images per rank fit",
+        f"the largest batch that fits: {batch:,} images per rank"
+        if batch
+        else f"not even 4 images per rank fit; {need(smallest, setting.run.num_classes)}",
         f"the fewest ranks on which the run fits: {ranks:,}" if ranks else "the run fits on no number of ranks",
     ]
     print_result(lines, json.dumps(value, indent=2), args.json)

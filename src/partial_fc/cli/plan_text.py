@@ -73,13 +73,21 @@ def card_lines(card: Dict[str, Any]) -> Iterator[str]:
 
 def need(setting: "Setting", num_classes: int) -> str:
     """The memory that a run with this many identities needs, as the trainer prints it."""
-    from ..planning.memory import by_purpose, described_need
+    from ..planning.fit import outgrows_cards
+    from ..planning.memory import LARGEST_ARRAY, by_purpose, described_need
     from ..planning.plan import changed, make_plan
 
     if not num_classes:
         return "not even 100 fit"
+    setting = changed(setting, num_classes=num_classes)
+    if outgrows_cards(setting):
+        ranks = setting.cluster.ranks
+        return (
+            f"the centers per rank, of {ranks} ranks, have more numbers than an MXNet array can hold, {LARGEST_ARRAY}: "
+            "the trainer would keep them on the host; use more ranks, or --bank host"
+        )
     try:
-        plan = make_plan(changed(setting, num_classes=num_classes))
+        plan = make_plan(setting)
     except InputError as error:
         return str(error)
     if setting.card.device == "cpu":

@@ -26,10 +26,13 @@ def print_summary(summary: Mapping[str, Any], config: Config) -> None:
         )
     )
     lines += [_accuracy(name, measured) for name, measured in summary["verification"].items()]
-    lines.append(f"  model    {files['model']}-symbol.json, {files['model']}-0000.params")
+    model = files.get("model")
+    written = f"{model}-symbol.json, {model}-0000.params" if model else "not written, since nothing was left to train"
+    lines.append(f"  model    {written}")
     if "best_model" in summary:
         lines.append(_best(summary["best_model"]))
-    lines.append(f"  centers  in the checkpoints, {files['checkpoints']}{os.sep}")
+    if model:
+        lines.append(f"  centers  in the checkpoints, {files['checkpoints']}{os.sep}")
     lines.append(f"  log      {files['log']}, or: tensorboard --logdir {shlex.quote(os.path.dirname(files['log']))}")
     lines.append(f"  curves   {files['curves']}")
     lines.append(f"  all keys {files['config']}")
@@ -60,12 +63,14 @@ def _next(config: Config, ranks: int, files: Mapping[str, str]) -> Iterator[Tupl
         yield _train(config, ranks, sample_ratio=0.1), "the same with a tenth of the class centers in each update"
     other = "arcface" if config.loss != "arcface" else "cosface"
     yield _train(config, ranks, loss=other), "the same with another margin"
-    yield _train(config, ranks, pretrained=files["model"] + ",0"), "fine-tuning of this model"
+    model = files.get("model")
+    if model:
+        yield _train(config, ranks, pretrained=model + ",0"), "fine-tuning of this model"
     if config.source == "demo":
         yield _run_sh(ranks) + _OWN_FACES, "your own faces, with the values of the paper"
-    elif config.val_targets and config.source == "records":
+    elif model and config.val_targets and config.source == "records":
         sets = [os.path.join(os.path.dirname(config.rec), name + ".bin") for name in config.val_targets]
-        command = ["partial-fc", "eval", "verification", "--model", files["model"], "--bin", *sets]
+        command = ["partial-fc", "eval", "verification", "--model", model, "--bin", *sets]
         yield shlex.join(command), "AUC and TAR of this model, after: . setup-utils/env.sh"
 
 

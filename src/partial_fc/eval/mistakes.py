@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 
 from ..data.progress import progress
-from ..files import atomic_path
+from ..files import atomic_path, write_json
 from .output import csv_cell
 
 log = logging.getLogger("partial_fc")
 
-MISTAKES, SCORES, WORST = "mistakes.csv", "scores.csv", "worst.png"
+MISTAKES, SCORES, WORST, THRESHOLD = "mistakes.csv", "scores.csv", "worst.png", "threshold.json"
 COLUMNS = ("fold", "index", "same", "score", "threshold", "left", "right")
 _PICTURE = re.compile(r"[0-9]{5,}-(left|right)\.png")
 _ON_THE_SHEET = 10  # mistakes of each kind
@@ -30,8 +30,10 @@ class Verdicts(NamedTuple):
         issame: (P,) bool, whether both images show the same person.
         scores: (P,) float, cosines.
         folds: (P,) int, from 0 on.
-        thresholds: (P,) float, the cosine from which on a pair was taken for the same person.
+        thresholds: (P,) float, the cosine above which a pair was taken for the same person.
         wrong: (P,) bool.
+        threshold: that of all pairs, the mean of the folds' thresholds.
+        accepts_equal: whether a pair whose score is the threshold was taken for the same person, too.
     """
 
     issame: np.ndarray
@@ -39,6 +41,8 @@ class Verdicts(NamedTuple):
     folds: np.ndarray
     thresholds: np.ndarray
     wrong: np.ndarray
+    threshold: float
+    accepts_equal: bool
 
     def mistakes(self) -> np.ndarray:
         """(m,) int64: places of the wrong pairs, those whose scores are farthest from the threshold first."""
@@ -58,9 +62,9 @@ def is_list(path: str) -> bool:
 def write_mistakes(path: str, verdicts: Verdicts, names: Names, read: Read) -> None:
     """Write all wrong pairs to `path`, FILE.csv; or to a folder, which is made, with pictures and all scores.
 
-    The folder gets `mistakes.csv`; `scores.csv` with the scores of all pairs; `NNNNN-left.png` and `NNNNN-right.png`
-    of each wrong pair, NNNNN being its index; and `worst.png`, a sheet of the worst ones. Pictures of an earlier run
-    are removed.
+    The folder gets `mistakes.csv`; `scores.csv` with the scores of all pairs, and `threshold.json`; `NNNNN-left.png`
+    and `NNNNN-right.png` of each wrong pair, NNNNN being its index; and `worst.png`, a sheet of the worst ones. Files
+    of an earlier run are removed.
 
     Args:
         path: of the file or folder.
@@ -88,6 +92,8 @@ def _write_folder(path: str, verdicts: Verdicts, mistakes: np.ndarray, names: Na
         for side, image in zip(("left", "right"), read(index)):
             _write_png(os.path.join(path, f"{index:05d}-{side}.png"), image)
     _write_csv(os.path.join(path, SCORES), ("index", "same", "score"), _scores(verdicts))
+    judged_by = {"threshold": verdicts.threshold, "accepts_equal": verdicts.accepts_equal}
+    write_json(os.path.join(path, THRESHOLD), judged_by)
     if len(mistakes):
         _draw_worst(os.path.join(path, WORST), verdicts, names, read)
 
@@ -129,7 +135,7 @@ def _remove_earlier(folder: str) -> None:
     """Remove the files of an earlier run, the list last, because the list marks a folder that this module wrote."""
     if os.path.exists(os.path.join(folder, MISTAKES)):
         pictures = [name for name in os.listdir(folder) if _PICTURE.fullmatch(name)]
-        for name in [*pictures, SCORES, WORST, MISTAKES]:
+        for name in [*pictures, SCORES, WORST, THRESHOLD, MISTAKES]:
             if os.path.lexists(os.path.join(folder, name)):
                 os.remove(os.path.join(folder, name))
 

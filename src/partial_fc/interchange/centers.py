@@ -7,17 +7,17 @@ Rank r of S has N // S consecutive classes of N, and one more if r < N % S. The 
 import contextlib
 import os
 import re
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from ..checkpoint.center_files import CenterFiles, row_blocks
-from ..checkpoint.convert_centers import finite_rows, new_folder, write_all
+from ..checkpoint.convert_centers import check_classes, finite_rows, new_folder, write_all
 from ..checkpoint.numpy_file import open_matrix
 from ..checkpoint.tensor_file import open_tensors, write_tensors
 from ..errors import InputError
 from ..files import atomic_path
-from .state_file import FLOATS, import_torch, read_state, write_state
+from .state_file import FLOATS, import_torch, read_state, refuse_bfloat16, write_state
 
 FORMS = ("safetensors", "npy", "pt")
 
@@ -53,32 +53,36 @@ def shard_range(num_classes: int, world_size: int, rank: int) -> range:
     return range(start, start + size + (rank < rest))
 
 
-def import_arcface_torch(folder: str, out: str, progress: Callable[[Iterable], Iterable] = iter) -> None:
+def import_arcface_torch(
+    folder: str, out: str, progress: Callable[[Iterable], Iterable] = iter, num_classes: Optional[int] = None
+) -> None:
     """Convert the files of all ranks to centers; their momentum is 0.
 
     Args:
         folder: of these files.
         out: folder for the centers; it must not contain centers yet.
         progress: wraps the iteration over the ranks.
+        num_classes: of all ranks, if it is known.
 
     Raises:
-        InputError: damaged files, missing ones, or numbers of rows that are not those of arcface_torch's ranks; PyTorch
-            is needed and not installed.
+        InputError: damaged files, missing ones, numbers of rows that are not those of arcface_torch's ranks, or another
+            number of classes; PyTorch is needed and not installed.
     """
     paths = _paths(folder)
     shapes = []
     for path in paths:
         with _open_shard(path) as shard:
             shapes.append(shard.shape)
-    num_classes, embedding_size = sum(shape[0] for shape in shapes), shapes[0][1]
+    total, embedding_size = sum(shape[0] for shape in shapes), shapes[0][1]
     for rank, (path, shape) in enumerate(zip(paths, shapes)):
-        expected = len(shard_range(num_classes, len(paths), rank)), embedding_size
+        expected = len(shard_range(total, len(paths), rank)), embedding_size
         if shape != expected:
             raise InputError(
-                f"{path}: weight has the shape {shape}, rank {rank} of {len(paths)} with {num_classes} classes in all "
+                f"{path}: weight has the shape {shape}, rank {rank} of {len(paths)} with {total} classes in all "
                 f"has {expected}: files of ranks are missing, or of several runs"
             )
-    write_all(out, num_classes, embedding_size, _blocks(paths, progress))
+    check_classes(folder, total, num_classes)
+    write_all(out, total, embedding_size, _blocks(paths, progress))
 
 
 def _paths(folder: str) -> List[str]:
@@ -125,6 +129,7 @@ def _shard(path: str, arrays: Dict[str, Any]) -> _Shard:
     is_array = isinstance(rows, np.ndarray)
     shape = rows.shape if is_array else tuple(rows.get_shape())
     kind = rows.dtype.kind if is_array else rows.get_dtype()
+    refuse_bfloat16(path, _WEIGHT, kind)
     if len(shape) != 2 or min(shape) < 1 or kind not in ("f", *FLOATS):
         raise InputError(f"{path}: {_WEIGHT} is {kind} of shape {shape}, expected float32 in two dimensions")
     return _Shard(path, shape, rows)

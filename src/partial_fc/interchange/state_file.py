@@ -11,7 +11,7 @@ from ..files import atomic_path, refuse_pointer
 SUFFIXES = (".safetensors", ".pt", ".pth")
 # Where the checkpoints of arcface_torch's trainer have the backbone.
 _BACKBONE = "state_dict_backbone"
-FLOATS = ("F16", "F32", "F64", "BF16")
+FLOATS = ("F16", "F32", "F64")
 
 
 def read_state(path: str, part: str = _BACKBONE) -> Dict[str, np.ndarray]:
@@ -47,10 +47,15 @@ def read_state(path: str, part: str = _BACKBONE) -> Dict[str, np.ndarray]:
 
 def _as_numpy(path: str, name: str, file: Any) -> np.ndarray:
     kind = file.get_slice(name).get_dtype()
-    if kind == "BF16":  # which NumPy does not have
-        raise InputError(f"{path}: {name} is bfloat16: save it as float32")
+    refuse_bfloat16(path, name, kind)
     array = file.get_tensor(name)
     return array.astype(np.float32) if kind in FLOATS else array
+
+
+def refuse_bfloat16(path: str, name: str, kind: str) -> None:
+    """Raise InputError naming file and array if its type in a safetensors file is one that NumPy does not have."""
+    if kind == "BF16":
+        raise InputError(f"{path}: {name} is bfloat16: save it as float32")
 
 
 def write_state(path: str, state: Mapping[str, np.ndarray]) -> None:

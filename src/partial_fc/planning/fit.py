@@ -3,17 +3,28 @@
 from typing import Callable, Iterator, Optional, Sequence
 
 from ..errors import InputError
+from .memory import configured_on_host, on_host
 from .plan import Setting, changed, make_plan
 
 _MOST_BATCH, _MOST_RANKS = 2**14, 2**14
 
 
 def fits(setting: Setting) -> bool:
-    """Whether the cards hold the run, and MXNet its arrays."""
+    """Whether the cards hold the run, and MXNet its arrays, with the bank where the configuration has it."""
     try:
-        return make_plan(setting).fits
+        return make_plan(setting).fits and not outgrows_cards(setting)
     except InputError:
         return False
+
+
+def outgrows_cards(setting: Setting) -> bool:
+    """Whether the trainer would move the bank from a GPU to the host, as a shard is too large for an NDArray.
+
+    A plan for GPUs does not compare the memory of their hosts, so more classes would fit where fewer do not.
+    """
+    run = setting.run
+    on_gpu = setting.card.device == "gpu"
+    return on_gpu and on_host(run, setting.cluster.ranks) and not configured_on_host(run.config)
 
 
 def largest_classes(setting: Setting) -> int:

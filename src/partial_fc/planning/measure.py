@@ -21,6 +21,8 @@ def measure_machine(
 ) -> List[Dict[str, Any]]:
     """Measure this host with each number of ranks, and store the cards; the file keeps those of other numbers.
 
+    A file that cannot be used, damaged or of an earlier version, is replaced.
+
     Args:
         numbers: of ranks.
         path: of the JSON file.
@@ -33,7 +35,7 @@ def measure_machine(
         InputError: the ranks failed, with what they printed last.
         OSError: the file cannot be written.
     """
-    earlier = [dataclasses.asdict(card) for card in (cards_in(path) if os.path.isfile(path) else [])]
+    earlier = _earlier(path, report)
     cards = []
     for number in numbers:
         report(f"measuring with {number} rank{'s' * (number > 1)}")
@@ -42,6 +44,15 @@ def measure_machine(
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     write_json(path, sorted(kept + cards, key=lambda each: each["ranks"]))
     return cards
+
+
+def _earlier(path: str, report: Callable[[str], None]) -> List[Dict[str, Any]]:
+    """The cards in the file; none if it cannot be used, which is reported."""
+    try:
+        return [dataclasses.asdict(card) for card in (cards_in(path) if os.path.isfile(path) else [])]
+    except InputError as error:
+        report(f"{error}: the file is replaced")
+        return []
 
 
 def _measure(ranks: int) -> Dict[str, Any]:

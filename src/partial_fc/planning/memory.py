@@ -31,9 +31,13 @@ _CGROUPS = (
 
 def on_host(run: Run, world_size: int) -> bool:
     """Whether the bank is on the host: as configured, or because a shard has more numbers than an NDArray can hold."""
-    config = run.config
-    shard = num_local_of(run, world_size) * numbers_per_class(config)
-    return config.bank == "host" or bool(config.bank_dir) or shard > LARGEST_ARRAY
+    shard = num_local_of(run, world_size) * numbers_per_class(run.config)
+    return configured_on_host(run.config) or shard > LARGEST_ARRAY
+
+
+def configured_on_host(config: Config) -> bool:
+    """Whether the configuration has the bank on the host."""
+    return config.bank == "host" or bool(config.bank_dir)
 
 
 def numbers_per_class(config: Config) -> int:

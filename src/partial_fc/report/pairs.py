@@ -1,4 +1,4 @@
-"""Judged pairs of faces: the folder that `eval verification --mistakes DIR` writes."""
+"""Judged pairs of faces: the folder that `eval verification --mistakes DIR` and `eval ijb` write."""
 
 import csv
 import os
@@ -7,8 +7,8 @@ from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tup
 import numpy as np
 
 from ..errors import InputError
-from ..eval.mistakes import COLUMNS, MISTAKES, SCORES
-from ..eval.protocols.verification import NUM_FOLDS, evaluate_distances
+from ..eval.mistakes import COLUMNS, MISTAKES, SCORES, THRESHOLD
+from ..files import read_json
 from .pictures import embedded
 
 Row = TypeVar("Row")
@@ -22,7 +22,7 @@ class Mistake(NamedTuple):
     Attributes:
         fold, number: of the fold and of the pair, from 0 on.
         same: whether both images show the same person: a false reject, or else a false accept.
-        score, threshold: cosines; a pair is accepted above the threshold.
+        score, threshold: cosines.
         left, right: names of the images.
     """
 
@@ -42,7 +42,8 @@ class JudgedPairs(NamedTuple):
         path: of the folder, as it was given.
         mistakes: all of them.
         issame, scores: (P,) bool and (P,) float64 of all pairs; empty without `scores.csv`.
-        threshold: mean of those of the folds, a cosine; None if there are too few scores.
+        threshold: mean of those of the folds, a cosine; None without `threshold.json`, which is written last.
+        accepts_equal: whether a pair whose score is the threshold was accepted, as it is above it.
     """
 
     path: str
@@ -50,6 +51,12 @@ class JudgedPairs(NamedTuple):
     issame: np.ndarray
     scores: np.ndarray
     threshold: Optional[float]
+    accepts_equal: bool
+
+    def accepted(self) -> np.ndarray:
+        """(P,) bool, the pairs that are accepted at the threshold, which must be known."""
+        assert self.threshold is not None
+        return self.scores >= self.threshold if self.accepts_equal else self.scores > self.threshold
 
     @property
     def folder(self) -> str:
@@ -84,19 +91,20 @@ def read_pairs(folder: str) -> JudgedPairs:
     rows = _rows(path, ("index", "same", "score"), _score) if os.path.isfile(path) else iter(())
     pairs = np.fromiter(rows, [("same", bool), ("score", np.float64)])  # a set may have many millions
     issame, scores = (np.ascontiguousarray(pairs[name]) for name in ("same", "score"))
-    return JudgedPairs(folder, mistakes, issame, scores, _threshold(mistakes, scores, issame))
+    return JudgedPairs(folder, mistakes, issame, scores, *_threshold(os.path.join(folder, THRESHOLD)))
 
 
-def _threshold(mistakes: List[Mistake], scores: np.ndarray, issame: np.ndarray) -> Optional[float]:
-    """The mean threshold of the folds, as a cosine: squared distances d of unit vectors are 2 - 2 cos.
-
-    In a protocol without folds, all mistakes are of the fold 0 and have one threshold.
-    """
-    if mistakes and not any(each.fold for each in mistakes):
-        return mistakes[0].threshold
-    if len(scores) < NUM_FOLDS:
-        return None
-    return 1 - evaluate_distances(2 - 2 * scores, issame).threshold / 2
+def _threshold(path: str) -> Tuple[Optional[float], bool]:
+    """`threshold` and `accepts_equal` of JudgedPairs, from `threshold.json`."""
+    if not os.path.isfile(path):
+        return None, False
+    found = read_json(path)
+    try:
+        if not isinstance(found["accepts_equal"], bool):
+            raise ValueError("accepts_equal is neither true nor false")
+        return _cosine(found["threshold"]), found["accepts_equal"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not what `--mistakes` writes: {error!r:.80}") from error
 
 
 def _rows(path: str, columns: Sequence[str], parse: Callable[[List[str]], Row]) -> Iterator[Row]:

@@ -35,7 +35,7 @@ def _at_threshold(pairs: JudgedPairs, curve: Trace) -> Iterator[Trace]:
     """The point of a set's threshold; on a logarithmic axis a rate of 0 has no place."""
     if pairs.threshold is None:
         return
-    accepted = pairs.scores > pairs.threshold
+    accepted = pairs.accepted()
     far, tar = float(accepted[~pairs.issame].mean()), float(accepted[pairs.issame].mean())
     if far:
         text = f"threshold {pairs.threshold:.4f}<br>{_RATES}"

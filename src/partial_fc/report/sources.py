@@ -12,6 +12,10 @@ from .pairs import JudgedPairs, has_pairs, read_pairs
 from .pictures import Sheets, find_sheets
 from .runs import RunFolder, is_run, read_run
 
+# Bytes of a file; `centers conflicts` writes about 400 for each pair, and has 100,000 pairs where every tenth of a
+# million classes is in two parts.
+_MOST_JSON = 2**28
+
 
 class Sources(NamedTuple):
     """What has been read, each kind in the order of the arguments."""
@@ -55,7 +59,7 @@ def _add_folder(path: str, sources: Sources) -> None:
 
 
 def _add_file(path: str, sources: Sources) -> None:
-    found = read_json(path)
+    found = read_json(path, _MOST_JSON)
     if is_conflicts(found):
         sources.conflicts.append(conflicts_from(found, path))
     else:

@@ -3,6 +3,7 @@
 import os
 from typing import Any, Dict, Mapping, Sequence
 
+from ..checkpoint.model_files import model_paths
 from ..config import Run, dataset_name
 from ..files import write_json
 from .best_model import BestModel
@@ -29,7 +30,8 @@ def leave_results(
     `accuracy_pixels`, `accuracy_untrained` (before the first update), `accuracy` and `accuracy_best`, which was reached
     at `best_update`, are those on the first verification set, null without one; `verification` has all sets.
     `train_seconds` are those of all `updates`, `images_per_second` of those since `continued_from`, which is 0 unless
-    the run has continued. `best_model` is the one of `keep_best`, if that is set.
+    the run has continued. `best_model` is the one of `keep_best`, if that is set. `files` has no `model` if none was
+    written: for a run that continues in another folder and has nothing left to train.
 
     Args:
         run: Run.
@@ -52,7 +54,8 @@ def leave_results(
     summary.update(
         dataset=dataset_name(run.config), ranks=world_size, **_training(losses), skipped_records=skipped_records
     )
-    summary.update(files={name: files[name] for name in _FILES}, **best.summary())
+    has_model = os.path.isfile(model_paths(files["model"])[1])
+    summary.update(files={name: files[name] for name in _FILES if has_model or name != "model"}, **best.summary())
     summary.update(_accuracies(run.config.val_targets, pixels, verification))
     write_summary(run.models_root, summary)
     return summary

@@ -201,6 +201,21 @@ def test_too_little_space(tmp_path, monkeypatch):
         run(tmp_path, release)
 
 
+def test_files_of_a_run_that_was_killed_are_removed_before_space_is_needed(tmp_path, monkeypatch):
+    release = split(tmp_path, archive())
+    (tmp_path / "glint360k").mkdir()
+    left = [tmp_path / ".train.rec.unpacking", tmp_path / "glint360k" / ".lfw.bin.unpacking"]
+    for path in left:
+        path.write_bytes(REC)
+
+    def usage(_):
+        return type("Usage", (), dict(free=0 if any(path.exists() for path in left) else 10**9))
+
+    monkeypatch.setattr(glint360k_archive.shutil, "disk_usage", usage)
+    run(tmp_path, release)
+    assert files(tmp_path) == {f"glint360k/{name}": content for name, content in FILES.items()}
+
+
 def test_command(tmp_path, monkeypatch, caplog, capsys):
     release = split(tmp_path, archive())
     monkeypatch.setattr(prepare, "__defaults__", ((release,),))

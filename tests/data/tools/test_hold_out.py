@@ -151,3 +151,11 @@ def test_nothing_is_overwritten_by_accident(source, tmp_path, capsys):
     assert "is the folder of a source" in capsys.readouterr().err
     assert commands.main(["pairs", source, out, "--share", "0.5", "--random-pairs", "2", "--overwrite"]) == 0
     assert len(rest_of(out)) == 3
+
+
+def test_unfinished_files_of_a_killed_run_are_removed(source, tmp_path):
+    (tmp_path / "out").mkdir()
+    for name in ("val.bin", "val-identities.txt", "train.rec"):
+        (tmp_path / "out" / f".{name}.4711.tmp").write_bytes(b"half")
+    hold_out_pairs(source, str(tmp_path / "out"), 2, "val", number=3)
+    assert not [name for name in os.listdir(tmp_path / "out") if name.endswith(".tmp")]

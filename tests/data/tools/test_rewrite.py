@@ -344,3 +344,16 @@ def test_outputs_are_not_overwritten_by_accident(sources, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert commands.main(["shuffle", first, str(tmp_path / "file" / "out")]) == 2
     assert "cannot be made" in capsys.readouterr().err
+
+
+def test_unfinished_files_of_a_killed_run_are_removed(sources, tmp_path):
+    for command in (["merge"], ["shuffle"], ["split", "--share", "0.4"]):
+        out, held = tmp_path / command[0], tmp_path / "held"
+        folders = [out, held][: 1 + (command[0] == "split")]
+        for folder in folders:
+            folder.mkdir()
+            for name in ("train.rec", "train.idx", "property", "identities.txt"):
+                (folder / f".{name}.4711.tmp").write_bytes(b"half")
+        assert commands.main([*command, sources[0], *map(str, folders)]) == 0
+        for folder in folders:
+            assert sorted(os.listdir(folder)) == ["identities.txt", "property", "train.idx", "train.rec"]

@@ -111,6 +111,7 @@ def test_templates_are_judged_at_the_lowest_far_from_1e_4_on(num_impostor, far):
     verdicts = judge_templates(cosines, TemplatePairs(none, none, issame))
     allowed = [each for each in np.unique(cosines) if np.mean(cosines[~issame] >= each) <= far]
     assert verdicts.thresholds.tolist() == [min(allowed)] * len(issame) and not verdicts.folds.any()
+    assert verdicts.threshold == min(allowed) and verdicts.accepts_equal
     for same, score, wrong in zip(issame, cosines, verdicts.wrong):
         assert wrong == (score < min(allowed) if same else score >= min(allowed))
     few = TemplatePairs(none[:109], none[:109], issame[:109])

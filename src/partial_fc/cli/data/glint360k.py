@@ -12,8 +12,8 @@ log = logging.getLogger("partial_fc")
 
 _GLINT360K = """\
 Unpack the download of Glint360K, and say which release it is, by the md5 sums that its pages publish. If DIR has no
-train.rec yet, it is unpacked from the archive's parts glint360k*. An interrupted run continues when it is started
-again."""
+train.rec yet, it is unpacked from the archive's parts glint360k*. After an interruption, start
+the command again: it removes what an interrupted run has left, and unpacks from the beginning."""
 
 
 def add(commands: Any) -> None:

@@ -1,6 +1,7 @@
 """Folders with a record file and the files beside it: `property` and `identities.txt`."""
 
 import contextlib
+import glob
 import os
 from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -8,11 +9,12 @@ import numpy as np
 
 from ...distributed.lock import LOCK, Lock
 from ...errors import InputError
-from ...files import atomic_path
+from ...files import atomic_path, remove_unfinished
 from ...lists.names import read_names
 from ...output.printable import escaped
 from ..images.decoding import image_kind
 from .bad_records import BadRecords
+from .index import index_path
 from .record_file import PROPERTY, RecordFile, read_property
 
 RECORD_FILE, NAMES = "train.rec", "identities.txt"
@@ -142,6 +144,8 @@ def prepared_output(
 ) -> Iterator[str]:
     """Context that locks the folder `out`, made where missing, to write files to; gives the path of its record file.
 
+    What a killed program has left of these files, which may be many gigabytes, is removed first.
+
     Args:
         out: the folder.
         sources: data sets that the files are made of.
@@ -159,6 +163,8 @@ def prepared_output(
         raise InputError(f"{out}: cannot be made: {error.strerror}") from error
     with Lock(os.path.join(out, LOCK)):
         check_output(out, sources, overwrite, names)
+        for name in {*names, RECORD_FILE, index_path(RECORD_FILE), PROPERTY, NAMES}:
+            remove_unfinished(out, glob.escape(name))
         yield os.path.join(out, RECORD_FILE)
 
 

@@ -1,6 +1,7 @@
 """The archive of Glint360K as downloaded: a tar file, plain or compressed, in parts."""
 
 import contextlib
+import glob
 import hashlib
 import io
 import logging
@@ -21,6 +22,7 @@ log = logging.getLogger("partial_fc")
 
 _BLOCK = 2**22
 _FOLDER = "glint360k"
+_UNFINISHED = ".unpacking"  # ending of the temporary names
 _GZIP = b"\x1f\x8b"
 _NAMES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _LONGEST_NAMES = 2**20
@@ -70,7 +72,8 @@ def unpack_parts(
     """Context that unpacks the files of a data set under temporary names, and removes those not published in it.
 
     Parts are read as one stream, once, and not joined on the disk. Nothing is written outside of `folder`, and only
-    members with the names of files of a data set are.
+    members with the names of files of a data set are. Unfinished files of a run that was killed are removed first: the
+    caller holds the lock of the folder.
 
     Args:
         folder: to unpack to.
@@ -83,6 +86,7 @@ def unpack_parts(
     """
     for path in parts:
         refuse_pointer(path)
+    _remove_unfinished(folder)
     total = sum(map(os.path.getsize, parts))
     if shutil.disk_usage(folder).free < total:
         raise InputError(f"{folder}: the archive of {total / 1e9:.1f} GB needs at least as much free space")
@@ -102,6 +106,12 @@ def unpack_parts(
         yield unpacked
     finally:
         unpacked.remove()
+
+
+def _remove_unfinished(folder):
+    for place in (folder, os.path.join(folder, _FOLDER)):
+        for path in glob.glob(os.path.join(glob.escape(place), f".*{_UNFINISHED}")):
+            os.remove(path)
 
 
 def _open_tar(parts, raw):
@@ -168,7 +178,7 @@ class Unpacked:
         if shutil.disk_usage(self._folder).free < member.size:
             raise InputError(f"{self._folder}: too little free space for {member.name}, {member.size / 1e9:.1f} GB")
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        self._unfinished[target] = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.unpacking")
+        self._unfinished[target] = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}{_UNFINISHED}")
         content = archive.extractfile(member)
         assert content is not None  # as it is a file
         self.sums[target] = _copy(content, self._unfinished[target])

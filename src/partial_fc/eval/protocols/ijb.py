@@ -107,7 +107,7 @@ def judge_templates(cosines: np.ndarray, pairs: TemplatePairs) -> Verdicts:
         raise InputError(f"`mistakes`: no threshold: {roc.why_not(FARS[-1]) or 'pairs of different people score best'}")
     wrong = (cosines >= threshold) != pairs.issame
     one_fold, one_threshold = (np.broadcast_to(each, wrong.shape) for each in (0, threshold))  # no memory for each pair
-    return Verdicts(pairs.issame, cosines, one_fold, one_threshold, wrong)
+    return Verdicts(pairs.issame, cosines, one_fold, one_threshold, wrong, float(threshold), accepts_equal=True)
 
 
 def best_faces(faces: FaceList) -> np.ndarray:

@@ -95,7 +95,9 @@ def judge(distances: PairDistances, pairs: PairSet) -> Verdicts:
     chosen = fold_thresholds(distances.added, pairs.issame)
     thresholds = chosen.thresholds[chosen.folds]
     wrong = (distances.added < thresholds) != pairs.issame
-    return Verdicts(pairs.issame, cosines(distances.added), chosen.folds, cosines(thresholds), wrong)
+    threshold = float(cosines(chosen.thresholds).mean())
+    scores, thresholds = cosines(distances.added), cosines(thresholds)
+    return Verdicts(pairs.issame, scores, chosen.folds, thresholds, wrong, threshold, accepts_equal=False)
 
 
 def _figures(common: Dict[str, Any], without: Dict[str, Any], added: Dict[str, Any], roc: Roc) -> Dict[str, Any]:
