@@ -1,10 +1,11 @@
 """Every network: its size, its work per image, the memory that training takes, and its speed on this CPU.
 
-    python -m benchmarks.networks [--networks NAME ...] [--net-act relu] [--precision P] [--batch-size B] [--runs N]
+    python -m benchmarks.networks [--networks NAME ...] [--net-act relu] [--precision P ...] [--batch-size B] [--runs N]
         [--json FILE]
 
-One process trains with a head of 1,000 classes and embeds; images are 112 x 112, embeddings have 512 numbers. Speeds
-are images per second of processor time, which other programs hardly change.
+One process of one thread trains with a head of 1,000 classes, and embeds; images are 112 x 112, embeddings have 512
+numbers. Speeds are images per second of processor time: other programs can halve them where two cores are one. A
+quarter of an hour on one core for both precisions.
 """
 
 import itertools
@@ -31,18 +32,28 @@ from partial_fc.planning.network import multiply_adds
 from partial_fc.symbol import CHOICES, NETWORKS, get_symbol
 from partial_fc.training.module import FaceModule
 
-from .measure import cpu_seconds, in_own_process, parser, print_table, progress, resident, write_json
+from .measure import PRECISIONS, cpu_seconds, in_own_process, parser, print_table, progress, resident, write_json
 
 SIZE, EMBEDDING_SIZE, NUM_CLASSES = 112, 512, 1000
 PLAN_BATCH_SIZE = 64
 _LR = 1e-4  # small enough for any network to stay finite
+
+# Figures of a precision: key of a row, title, unit, digits after the point.
+_FIGURES = [
+    ("memory", f"training at batch {PLAN_BATCH_SIZE} GiB", 2**30, 1),
+    ("training_images_per_second", "training images/s", 1, 1),
+    ("embedding_images_per_second", "embedding images/s", 1, 1),
+]
 
 Row = Dict[str, Union[str, int, float]]
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
-    arguments = parser("networks", "Compare the networks.", runs=3, precisions=True)
+    arguments = parser("networks", "Compare the networks.", runs=3)
+    arguments.add_argument(
+        "--precision", nargs="+", choices=PRECISIONS, default=["float32"], metavar="P", help="(float32)"
+    )
     arguments.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NAME")
     arguments.add_argument("--net-act", choices=CHOICES["net_act"], default="prelu", help="activation (prelu)")
     arguments.add_argument("--batch-size", type=int, default=8, metavar="B", help="images in an update (8)")
@@ -53,8 +64,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except ValueError as error:
         arguments.error(f"--net-act {args.net_act}: {error}; name others with --networks")
     rows: List[Row] = []
-    for network in args.networks:
-        rows.append(in_own_process(measure, network, args.net_act, args.batch_size, args.runs, args.precision))
+    for network, precision in itertools.product(args.networks, args.precision):
+        rows.append(in_own_process(measure, network, args.net_act, args.batch_size, args.runs, precision))
         progress(Communicator(), json.dumps(rows[-1]))
     print_rows(rows)
     if args.json:
@@ -63,15 +74,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def print_rows(rows: Sequence[Row]) -> None:
-    """Print the table of results of `measure`."""
-    header = ["network", "precision", "parameters M", "multiply-adds G", f"training at batch {PLAN_BATCH_SIZE} GiB"]
-    header += ["took at its batch GiB", "training images per core and s", "embedding images per core and s"]
+    """Print the table of results of `measure`: a row for each network, with figures in each precision."""
+    precisions = list(dict.fromkeys(str(row["precision"]) for row in rows))
+    header = ["network", "parameters M", "multiply-adds G"]
+    header += [f"{title}, {precision}" for _, title, _, _ in _FIGURES for precision in precisions]
     table = []
-    for row in rows:
-        cells = [f"{float(row[key]) / 10**power:.2f}" for key, power in (("parameters", 6), ("multiply_adds", 9))]
-        cells += [f"{float(row['memory']) / 2**30:.1f}", f"{float(row['measured']) / 2**30:.2f}"]
-        cells += [f"{float(row[key]):.1f}" for key in ("training_images_per_second", "embedding_images_per_second")]
-        table.append([str(row["network"]), str(row["precision"]), *cells])
+    for network in dict.fromkeys(row["network"] for row in rows):
+        own = [row for row in rows if row["network"] == network]
+        cells = [f"{float(own[0][key]) / 10**power:.2f}" for key, power in (("parameters", 6), ("multiply_adds", 9))]
+        cells += [f"{float(row[key]) / unit:.{digits}f}" for key, _, unit, digits in _FIGURES for row in own]
+        table.append([str(network), *cells])
     print_table(header, table)
 
 
