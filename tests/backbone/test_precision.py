@@ -9,6 +9,7 @@ from numpy.linalg import norm
 
 from partial_fc.backbone.fast import fast_symbol
 from partial_fc.backbone.graph import rewrite
+from partial_fc.backbone.precision import with_cast_parameters
 from partial_fc.symbol import get_symbol
 
 SHAPE = (4, 3, 32, 32)
@@ -102,3 +103,50 @@ def test_a_network_that_was_trained_in_float16_runs_on_a_cpu(precision):
     fast = fast_symbol(symbol, mx.cpu(), precision)
     assert fast.list_outputs() == symbol.list_outputs()
     assert norm(step(fast)[0] - expected) <= {"float32": 1e-6, "bfloat16": 0.01}[precision] * norm(expected)
+
+
+def inferred(symbol, parameters):
+    """The output of an inference with these parameters."""
+    executor = symbol.simple_bind(mx.cpu(), grad_req="null", data=SHAPE)
+    for name, array in {**executor.arg_dict, **executor.aux_dict}.items():
+        if name != "data":
+            assert array.dtype == parameters[name].dtype
+            parameters[name].copyto(array)
+    executor.arg_dict["data"][:] = np.random.RandomState(0).randint(0, 256, SHAPE)
+    return executor.forward(is_train=False)[0].asnumpy()
+
+
+@pytest.mark.parametrize("network", ["r18", "mobilefacenet", "demo"])
+def test_parameters_that_are_cast_once_give_the_same_bits(network):
+    output = "FC" if network == "mobilefacenet" else "E"
+    plain = get_symbol(network, 32, output)
+    symbol = fast_symbol(plain, mx.cpu(), "bfloat16")
+    executor = bound(symbol)
+    parameters = {**executor.arg_dict, **executor.aux_dict}
+    cast_symbol, cast_parameters = with_cast_parameters(symbol, parameters)
+    assert cast_symbol.list_arguments() == symbol.list_arguments() and set(cast_parameters) == set(parameters)
+    low = {name for name, array in cast_parameters.items() if array.dtype != np.float32}
+    convolutions = {
+        node["name"] + "_weight" for node in json.loads(plain.tojson())["nodes"] if node["op"] == "Convolution"
+    }
+    assert convolutions <= low
+    assert np.array_equal(inferred(cast_symbol, cast_parameters), inferred(symbol, parameters))
+
+
+def test_a_parameter_with_other_readers_stays_as_it_is():
+    weight = mx.sym.Variable("w", shape=(3, 3, 1, 1))
+    body = mx.sym.Convolution(mx.sym.Variable("data"), weight, kernel=(1, 1), num_filter=3, no_bias=True, name="c")
+    symbol = fast_symbol(mx.sym.broadcast_add(body, mx.sym.sum(weight).reshape((1, 1, 1, 1))), mx.cpu(), "bfloat16")
+    parameters = {"w": mx.nd.array(np.random.RandomState(0).randn(3, 3, 1, 1))}
+    cast_symbol, cast_parameters = with_cast_parameters(symbol, parameters)
+    assert cast_parameters["w"].dtype == np.float32
+    assert np.array_equal(inferred(cast_symbol, cast_parameters), inferred(symbol, parameters))
+
+
+def test_float32_is_left_alone():
+    symbol = fast_symbol(get_symbol("demo", 32), mx.cpu())
+    parameters = {**bound(symbol).arg_dict}
+    cast_symbol, cast_parameters = with_cast_parameters(symbol, parameters)
+    assert cast_symbol.tojson() == symbol.tojson() and all(
+        cast_parameters[name] is parameters[name] for name in parameters
+    )

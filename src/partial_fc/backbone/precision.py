@@ -1,12 +1,17 @@
 """Convolutions in low precision, and what lies between them."""
 
-from typing import Dict, Optional, Set, Tuple
+import collections
+import json
+from typing import Dict, Mapping, Optional, Set, Tuple
 
 import mxnet as mx
+from mxnet.contrib.amp.amp import bfloat16
 
 from .graph import Entry, Graph, Node, rewrite
 
 PRECISIONS = ("float32", "bfloat16", "float16")
+_TYPES = {"float32": "0", "float16": "2", "bfloat16": "12"}  # as MXNet numbers them
+_LOW = {_TYPES["float16"]: "float16", _TYPES["bfloat16"]: bfloat16}
 
 # Operators that are always computed in low precision. On a CPU fully connected layers are not: the weight of r50's,
 # 25088 x 512, takes longer to cast than the product of a batch of 8 takes in float32, and is as slow at one of 128.
@@ -36,6 +41,40 @@ def with_precision(symbol: mx.sym.Symbol, precision: str) -> mx.sym.Symbol:
     return rewrite(symbol, casts.place, casts.finish)
 
 
+def with_cast_parameters(
+    symbol: mx.sym.Symbol, parameters: Mapping[str, mx.nd.NDArray]
+) -> Tuple[mx.sym.Symbol, Dict[str, mx.nd.NDArray]]:
+    """Symbol and parameters for inference: what is read in low precision only is kept in it, not cast in every batch.
+
+    MXNet then also keeps these parameters in the layout that convolutions prefer.
+
+    Args:
+        symbol: of `with_precision`.
+        parameters: float32, by name.
+
+    Returns:
+        A Symbol of the same arguments in the same order, which computes the same; its parameters.
+    """
+    nodes = json.loads(symbol.tojson(remove_amp_cast=False))["nodes"]
+    readers = collections.Counter(entry[0] for node in nodes for entry in node["inputs"])
+    once = {node["name"] for number, node in enumerate(nodes) if node["op"] == "null" and readers[number] == 1}
+
+    def keep_low(graph: Graph, node: Node) -> Optional[Entry]:
+        source = graph.nodes[node["inputs"][0][0]] if node["op"] == "amp_cast" else node
+        if source["op"] != "null" or source["name"] not in once - {"data"} or node is source:
+            return None
+        source["attrs"] = {**source.get("attrs", {}), "__dtype__": _TYPES[node["attrs"]["dtype"]]}
+        return node["inputs"][0]
+
+    symbol = rewrite(symbol, keep_low)
+    types = {name: attributes.get("__dtype__") for name, attributes in symbol.attr_dict().items()}
+    # Not `astype`, which cuts numbers off where `amp_cast` rounds them.
+    return symbol, {
+        name: mx.nd.amp_cast(array, dtype=_LOW[types[name]]) if types.get(name) in _LOW else array
+        for name, array in parameters.items()
+    }
+
+
 class _Casts:
     """Where the arrays of low precision are.
 
@@ -52,7 +91,7 @@ class _Casts:
     def place(self, graph: Graph, node: Node) -> Optional[Entry]:
         """The rule of `rewrite`."""
         if node["op"] == "null":  # of an array that is cast, MXNet cannot infer the type
-            node["attrs"] = {"__dtype__": "0", **node.get("attrs", {})}
+            node["attrs"] = {"__dtype__": _TYPES["float32"], **node.get("attrs", {})}
             return None
         if node["op"] in ("Cast", "amp_cast") and node["attrs"]["dtype"] == "float16":
             node["op"], node["attrs"] = "_copy", {}

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..backbone.fast import fast_symbol, network_input
 from ..backbone.pixels import AS_THEY_ARE
+from ..backbone.precision import with_cast_parameters
 from ..checkpoint.symbol_file import check_size
 from ..data.parallel import ordered_map
 from ..data.progress import progress
@@ -148,9 +149,9 @@ class Embedder:
     def _bind(self, size: Size) -> None:
         shape = (self.batch_size, 3, *size)
         self._check_shapes(shape)
-        symbol, parameters = self._model.symbol, self._model.parameters
-        fast = fast_symbol(symbol, self._ctx, self._precision)
-        module = mx.mod.Module(fast, data_names=["data"], label_names=None, context=self._ctx)
+        symbol = fast_symbol(self._model.symbol, self._ctx, self._precision)
+        symbol, parameters = with_cast_parameters(symbol, self._model.parameters)
+        module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=self._ctx)
         module.bind([("data", shape)], for_training=False)
         module.set_params(
             {name: parameters[name] for name in symbol.list_arguments() if name != "data"},

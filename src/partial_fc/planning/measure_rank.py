@@ -14,7 +14,7 @@ from ..head.normalize import l2_normalize, l2_normalize_backward
 from ..head.optimizer import CenterSGD
 from ..head.products import Products
 from ..head.workspace import Workspace
-from ..limits import threads_of_a_rank
+from ..limits import threads_of_a_rank, usable_cores
 from .cards import Card
 from .memory import own_memory
 from .network import network
@@ -85,9 +85,13 @@ def _seconds(comm: Communicator, call: Callable[[], Any], clock: Callable[[], fl
 
 
 def _computing(comm: Communicator, call: Callable[[], Any], ctx: mx.Context) -> float:
-    """Seconds without communication; processor time if a rank has one thread, since other programs do not add to it."""
-    alone = ctx.device_type == "cpu" and threads_of_a_rank(comm.local_size) == 1
-    return _seconds(comm, call, time.process_time if alone else time.perf_counter)
+    """Seconds without communication; from processor time if a rank has one thread: other programs do not add to it.
+
+    Ranks that are more than the cores take turns.
+    """
+    if ctx.device_type == "gpu" or threads_of_a_rank(comm.local_size) > 1:
+        return _seconds(comm, call)
+    return _seconds(comm, call, time.process_time) * max(1, comm.local_size / usable_cores())
 
 
 def _products(comm: Communicator, ctx: mx.Context, precision: str) -> float:

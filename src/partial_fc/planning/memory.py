@@ -18,7 +18,9 @@ from ..head.optimizer import OPTIMIZERS
 from ..head.samplers import num_sample
 
 # Python, MXNet and Horovod themselves, and the images that are read ahead, if an update has one batch of them.
-_LIBRARIES = 400 * 2**20
+_LIBRARIES = 450 * 2**20
+# Most of what Horovod takes on a CPU to sum the gradients over the ranks, as measured.
+_EXCHANGE = 64 * 2**20
 _GIB = 2**30
 _SLOW_DISK = 10e6  # bytes per second
 _BACKBONE_SECONDS = 120  # for the largest backbone
@@ -73,7 +75,7 @@ _PURPOSES = dict(
     centers=("centers", "center_state"),
     rows=("rows",),
     step=("logits", "unit_centers", "embeddings", "scratch"),
-    backbone=("parameters", "gradients", "optimizer", "copies", "activations"),
+    backbone=("parameters", "gradients", "optimizer", "copies", "activations", "exchange"),
     libraries=("libraries",),
 )
 
@@ -101,7 +103,8 @@ def memory_parts(
     Of the head: `centers` and `center_state` (momentum or moments); `rows`, those of a bank on the host that are on the
     device; `logits`; `unit_centers` and their gradient; `embeddings` of the global batch; `scratch` of oneDNN's
     products in bfloat16: float32 sums of the gradient, and the probabilities in two other layouts. Of the backbone:
-    `parameters`, `gradients`, `optimizer`, `copies` and `activations`, see `backbone_parts`. And `libraries`.
+    `parameters`, `gradients`, `optimizer`, `copies` and `activations`, see `backbone_parts`, and `exchange` of the
+    gradients with other ranks. And `libraries`.
 
     Args:
         run: Run.
@@ -122,12 +125,14 @@ def memory_parts(
     num_states = 2 if config.optimizer == "adamw" else 1
     num_gradients = 1 + (config.accumulate > 1)  # and their sums
     centers = 4 * num_local * numbers_per_class(config)
+    backbone = backbone_parts(fast_symbol(symbol, ctx, precision), shape, num_states, num_gradients, config.memonger)
     return dict(
         centers=centers,
         center_state=_center_bytes(run, num_local) - centers,
         rows=2 * _center_bytes(run, num_rows) if on_host(run, world_size) else 0,  # of this step and of the next
         **_step(global_batch_size, num_rows, config, precision),
-        **backbone_parts(fast_symbol(symbol, ctx, precision), shape, num_states, num_gradients, config.memonger),
+        **backbone,
+        exchange=min(_EXCHANGE, backbone["gradients"]) if world_size > 1 and ctx.device_type == "cpu" else 0,
         libraries=_LIBRARIES + more_images,
     )
 
