@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import time
+from types import SimpleNamespace
 
 import mxnet as mx
 import numpy as np
@@ -53,6 +54,17 @@ def test_a_small_head_is_predicted(small_layers, precision):
     parts = update_parts(run, Network(0, []), Cluster(1, 1, 0), card, precision, our_head(run, precision))
     predicted = sum(parts[name].exposed for name in ("products", "softmax", "casts", "centers") if name in parts)
     assert 0.5 < predicted / fastest_step(12000, 512, precision) < 2
+
+
+def test_ranks_that_are_more_than_the_cores_take_turns(monkeypatch):
+    monkeypatch.setattr(measure_rank, "_seconds", lambda comm, call, clock: 2.0)
+    monkeypatch.setattr(measure_rank, "threads_of_a_rank", lambda local_size: 1)
+    seconds = []
+    for cores in (1, 2, 3, 4):
+        monkeypatch.setattr(measure_rank, "usable_cores", lambda cores=cores: cores)
+        comm = SimpleNamespace(local_size=3)
+        seconds.append(measure_rank._computing(comm, None, mx.cpu()))
+    assert seconds == [6.0, 3.0, 2.0, 2.0]
 
 
 def test_ranks_measure_and_the_card_is_stored(tmp_path, monkeypatch):

@@ -142,6 +142,14 @@ def test_images_of_all_micro_batches_are_read_ahead():
     assert four["backbone"] < larger["backbone"] / 2 and four["step"] < larger["step"]
 
 
+@pytest.mark.parametrize("network", ["r18", "demo"])
+def test_sums_over_ranks_take_memory_on_a_cpu(network):
+    run = run_of("--network", network, "--set", "image_size=112")
+    one, two = (plan.memory_parts(run, get_symbol(network, 512), count, mx.cpu()) for count in (1, 2))
+    assert one["exchange"] == 0 and two["exchange"] == min(64 * 2**20, two["gradients"])
+    assert plan.memory_parts(run, get_symbol(network, 512), 2, mx.gpu(0))["exchange"] == 0
+
+
 def test_the_optimizer_of_layers_takes_the_memory_of_sgd():
     sgd, lars = (plan_of(run_of("--set", f"optimizer={name}")) for name in ("sgd", "lars"))
     assert sgd == lars
