@@ -67,6 +67,18 @@ def losses_of(module, *updates):
     return [module.update(batch(), num_update, 0.0, 0.0) for num_update in updates]
 
 
+@pytest.mark.parametrize("kind, reseeds", [("rrelu", True), ("leaky", False)])
+def test_random_activations_are_reseeded_too(kind, reseeds, monkeypatch):
+    """MXNet 1.9.1 binds rrelu, but crashes when it computes it on a CPU."""
+    seeds = []
+    body = mx.sym.LeakyReLU(mx.sym.Variable("data"), act_type=kind)[0]
+    module = face_module(symbol=mx.sym.FullyConnected(body, num_hidden=EMBEDDING_SIZE, name="fc"))
+    monkeypatch.setattr(mx.random, "seed", seeds.append)
+    for num_update, part in ((0, 0), (1, 0), (1, 1), (0, 0)):
+        module._reseed(num_update, part)
+    assert (len(set(seeds)) == 3 and seeds[0] == seeds[3]) if reseeds else not seeds
+
+
 def test_dropout_is_a_function_of_seed_update_and_rank():
     module = face_module("E")
     first, second, first_again = losses_of(module, 5, 6, 5)

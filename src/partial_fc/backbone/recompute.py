@@ -16,13 +16,18 @@ from .graph import Entry, Graph, Node, graph_bytes, rewrite
 
 # Operators without state or randomness, which give the same result again. What others compute is kept.
 _REPEATABLE = set(
-    "Activation BatchNorm Cast Concat Convolution Deconvolution Flatten FullyConnected L2Normalization Pooling Reshape "
-    "_copy _div_scalar _minus_scalar _mul_scalar _plus_scalar _rminus_scalar amp_cast broadcast_add broadcast_div "
-    "broadcast_mul broadcast_sub clip elemwise_add elemwise_div elemwise_mul elemwise_sub mean relu sqrt square "
-    "transpose".split()
+    "Activation BatchNorm Cast Concat Convolution Deconvolution Flatten FullyConnected L2Normalization LeakyReLU "
+    "Pooling Reshape _copy _div_scalar _minus_scalar _mul_scalar _plus_scalar _rminus_scalar amp_cast broadcast_add "
+    "broadcast_div broadcast_mul broadcast_sub clip elemwise_add elemwise_div elemwise_mul elemwise_sub mean relu sqrt "
+    "square transpose".split()
 )
 # Parts that the arrays of a network are cut into, at most: all these are tried.
 _PARTS = [2 ** (power / 2) for power in range(1, 15)]
+
+
+def is_random(symbol: mx.sym.Symbol) -> bool:
+    """Whether any operator of a symbol draws random numbers in training."""
+    return any(map(_draws, json.loads(symbol.tojson())["nodes"]))
 
 
 def with_recompute(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> mx.sym.Symbol:
@@ -91,10 +96,14 @@ def _cuts(nodes: List[Node], heads: List[Entry]) -> Iterator[int]:
                 yield place
 
 
+def _draws(node: Node) -> bool:
+    """Whether an operator draws random numbers in training: of those that `load_symbol` accepts, only these do."""
+    return node["op"] == "Dropout" or node.get("attrs", {}).get("act_type") == "rrelu"
+
+
 def _repeatable(node: Node) -> bool:
     """Whether an operator gives the same result again."""
-    random = node.get("attrs", {}).get("act_type") == "rrelu"
-    return node["op"] in _REPEATABLE or node["op"] == "LeakyReLU" and not random
+    return node["op"] in _REPEATABLE and not _draws(node)
 
 
 def _marked(symbol: mx.sym.Symbol, names: FrozenSet[str]) -> mx.sym.Symbol:

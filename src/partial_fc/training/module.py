@@ -1,6 +1,5 @@
 """Backbone and head, trained together over all ranks."""
 
-import json
 import logging
 import math
 import time
@@ -13,7 +12,7 @@ from ..backbone.batch_norm import check_batch_norm
 from ..backbone.fast import fast_symbol, network_input
 from ..backbone.frozen import with_fixed_statistics
 from ..backbone.initializer import initialize
-from ..backbone.recompute import with_recompute
+from ..backbone.recompute import is_random, with_recompute
 from ..data.batches import Batch
 from ..distributed.communicator import Communicator
 from ..distributed.monitor import IMAGES
@@ -95,7 +94,7 @@ class FaceModule:
         self._take_arrays()
         self.broadcast_parameters()
         self._optimizer = BackboneUpdate(self.module, symbol, rule, self.arg_params, self._parameter_gradients)
-        self._draws = any(node["op"] == "Dropout" for node in json.loads(symbol.tojson())["nodes"])
+        self._draws = is_random(symbol)
 
     def _take_arrays(self) -> None:
         # Module gives out copies only (get_params); the collectives need the arrays it trains.
