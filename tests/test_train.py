@@ -29,6 +29,7 @@ from partial_fc.distributed.restarts import SERIES
 from partial_fc.distributed.signals import SAVE, STOP, Signals
 from partial_fc.errors import CollectiveError
 from partial_fc.head.memory_bank import MemoryBank
+from partial_fc.training import start as start_file
 from partial_fc.training.build import build
 from partial_fc.training.module import FaceModule
 
@@ -273,6 +274,20 @@ def test_fine_tuning_starts_from_the_model(data, tmp_path, capsys):
 def test_fine_tuning_from_nothing_is_an_error_of_all_ranks(data, tmp_path):
     with pytest.raises(CollectiveError, match=r"^--pretrained nowhere/model,3: no file nowhere/model-0003\.params"):
         run(data, tmp_path, "pretrained=nowhere/model,3")
+
+
+def test_centers_of_all_ranks_are_compared_before_anything_is_made(data, tmp_path, monkeypatch):
+    run(data, tmp_path / "first")
+    centers = str(tmp_path / "first" / "checkpoints" / "update-000000004")
+
+    def differ(folder, comm):
+        assert folder == centers
+        raise CollectiveError("others on rank 1")
+
+    monkeypatch.setattr(start_file, "check_same_centers", differ)
+    with pytest.raises(CollectiveError, match="others on rank 1"):
+        run(data, tmp_path / "second", f"centers={centers}")
+    assert not (tmp_path / "second").exists()
 
 
 def test_record_zero_may_be_lost(data, tmp_path, capsys):
