@@ -48,7 +48,7 @@ def test_a_page_that_is_there_is_kept(run, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "name, message",
-    [("run2", "the last argument is the file to write, whose name ends in .html"), ("no/out.html", "no folder")],
+    [("run2", "the last argument is the file to write, whose name ends in .html"), ("no/out.html", "does not exist")],
 )
 def test_where_no_page_can_be_written(run, tmp_path, capsys, name, message):
     fails(capsys, WRONG_INPUT, message, run, tmp_path / name)

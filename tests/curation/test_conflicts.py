@@ -196,7 +196,7 @@ def test_wrong_arguments(checkpoint, faces, tmp_path, capsys):
     refused("16 numbers per class", checkpoint, "--sub-centers", "3")
     refused("train.rec: no such file", checkpoint, "--rec", tmp_path)
     refused("is the folder of a source", checkpoint, "--rec", faces, "--apply", faces)
-    refused("there is no folder", checkpoint, "--csv", tmp_path / "no" / "found.csv")
+    refused("does not exist or cannot be written to", checkpoint, "--csv", tmp_path / "no" / "found.csv")
     (tmp_path / "more").mkdir()
     write_faces(tmp_path / "more", NUM_CLASSES + 1, 1)
     refused("has label 12, ", checkpoint, "--rec", tmp_path / "more")
