@@ -146,7 +146,7 @@ def test_images_of_all_micro_batches_are_read_ahead():
 def test_sums_over_ranks_take_memory_on_a_cpu(network):
     run = run_of("--network", network, "--set", "image_size=112")
     one, two = (plan.memory_parts(run, get_symbol(network, 512), count, mx.cpu()) for count in (1, 2))
-    assert one["exchange"] == 0 and two["exchange"] == min(64 * 2**20, two["gradients"])
+    assert one["exchange"] == 0 and two["exchange"] == min(64 * 2**20, two["parameters"])
     assert plan.memory_parts(run, get_symbol(network, 512), 2, mx.gpu(0))["exchange"] == 0
 
 

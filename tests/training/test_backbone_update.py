@@ -345,7 +345,7 @@ def test_adamw_is_that_of_numpy(limit, loss_scale, bias_decay):
                 weights[name], *moments[name] = adamw(
                     weights[name], *moments[name], gradient, rate, decay, num_update + 1
                 )
-        assert len(module.momentum) == 2 * len(weights)
+        assert len(module.momentum) == 3 * len(weights)  # both moments, and when they began
         for name, array in module.arg_params.items():
             assert relative_error(array.asnumpy(), weights[name]) < 2e-6, name
             # 1 - 0.999 in float32, by which MXNet multiplies, is wrong by 1.3e-5.

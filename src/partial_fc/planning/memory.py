@@ -132,7 +132,7 @@ def memory_parts(
         rows=2 * _center_bytes(run, num_rows) if on_host(run, world_size) else 0,  # of this step and of the next
         **_step(global_batch_size, num_rows, config, precision),
         **backbone,
-        exchange=min(_EXCHANGE, backbone["gradients"]) if world_size > 1 and ctx.device_type == "cpu" else 0,
+        exchange=min(_EXCHANGE, backbone["parameters"]) if world_size > 1 and ctx.device_type == "cpu" else 0,
         libraries=_LIBRARIES + more_images,
     )
 

@@ -156,6 +156,7 @@ class BestModel:
                 save_symbol(self.prefix, self._module.symbol)
                 with atomic_path(self.prefix + "-0000.params") as unfinished:
                     shutil.copyfile(path, unfinished)
+        assert self.kept
         self._drop_other_centers(self.kept)
 
     def _drop_other_centers(self, kept: Kept) -> None:
