@@ -85,7 +85,7 @@ def manifest(tmp_path):
 
     def write(**changes):
         content = {"num_update": 5, "world_size": 2, "files": {"a": [1, "b"]}, **changes}
-        content.update(format=1, checksum=checkpoint._checksum(content))
+        content.update(format=1, checksum=checkpoint.manifest_checksum(content))
         (tmp_path / MANIFEST).write_text(json.dumps(content))
         return str(tmp_path)
 

@@ -241,7 +241,7 @@ def use_manifest(folder, tally):
         content.pop("checksum", None)
         bare = {name: value for name, value in content.items() if name != "format"}
         with open(path, "w") as file:
-            json.dump({**content, "checksum": checkpoint._checksum(bare)}, file)
+            json.dump({**content, "checksum": checkpoint.manifest_checksum(bare)}, file)
     except (ValueError, AttributeError, TypeError, RecursionError):
         pass
     manifest = tally.attempt(checkpoint.verified_manifest, folder, lambda _: [])

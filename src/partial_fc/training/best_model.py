@@ -156,19 +156,19 @@ class BestModel:
                 save_symbol(self.prefix, self._module.symbol)
                 with atomic_path(self.prefix + "-0000.params") as unfinished:
                     shutil.copyfile(path, unfinished)
-        assert self.kept
-        self._drop_other_centers(self.kept)
+        self._drop_other_centers()
 
-    def _drop_other_centers(self, kept: Kept) -> None:
+    def _drop_other_centers(self) -> None:
         """Remove the centers of another model: those of a later one, if the run continues from before that."""
-        checkpoints = self._checkpoints()
-        if all(self._comm.all_gather_object(os.path.isdir(checkpoints.path(kept.num_update)))):
+        assert self.kept
+        checkpoints, num_update = self._checkpoints(), self.kept.num_update
+        if all(self._comm.all_gather_object(os.path.isdir(checkpoints.path(num_update)))):
             return
         if self._config.keep_best_centers and self._comm.rank == 0:
             log.warning(
                 "%s: lacks the centers of the best model so far, that of update %d: the next better model has centers",
                 checkpoints.folder,
-                kept.num_update,
+                num_update,
             )
         if self._comm.local_rank == 0:
             shutil.rmtree(checkpoints.folder, ignore_errors=True)
