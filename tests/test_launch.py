@@ -93,6 +93,11 @@ def test_restarts(status, starts, capfd, tmp_path):
     assert ("starting again" in capfd.readouterr().err) == (starts > 1)
 
 
+def test_restarts_of_another_program_are_refused(capfd, tmp_path):
+    assert main(["--restarts", "2", "--", launcher(tmp_path, "exit 1"), "python", "loop.py"]) == 2
+    assert capfd.readouterr().err.startswith("error: --restarts: only `bash config.sh` can continue")
+
+
 def table_of_statuses():
     """(exit status, whether the run is started again) of the rows in docs/reliability.md."""
     with open(os.path.join(os.path.dirname(SRC), "docs", "reliability.md"), encoding="utf-8") as file:

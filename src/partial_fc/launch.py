@@ -65,6 +65,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         prepare_launch()
         command = read_command(args.command)
         config = _check(command)
+        if args.restarts and config is None:
+            raise InputError("--restarts: only `bash config.sh` can continue from a checkpoint")
         restarts = Restarts(command, config.models_root) if args.restarts else None
         return _run(command, args.restarts, restarts)
     except (InputError, OSError) as error:

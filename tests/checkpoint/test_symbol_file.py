@@ -83,6 +83,7 @@ ATTACKS = {
     "a huge number": (graph(node("Pad", 0, pad_width="(0,0,0,0,1,1,99999999999,1)")), "pad_width"),
     "a huge repetition": (graph(node("tile", 0, reps="(1, 1000000)")), "reps"),
     "a long attribute": (graph(node("Activation", 0, act_type="r" * 5000)), "act_type"),
+    "an operator that crashes": (graph(node("LeakyReLU", 0, act_type="rrelu")), "crashes when it computes rrelu"),
     "a cycle": (graph(node("relu", 1)), "does not come before it"),
     "a later node": (graph(node("relu", 2), node("relu", 1)), "does not come before it"),
     "a negative node": (graph(node("relu", -1)), "does not come before it"),
