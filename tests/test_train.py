@@ -34,7 +34,6 @@ from partial_fc.training.build import build
 from partial_fc.training.module import FaceModule
 
 from helpers.faces import face, write_faces
-from helpers.logs import log  # noqa: F401 a fixture
 from helpers.updates import weight_decay
 
 SMALL = "val_targets=val image_size=32 embedding_size=8 max_update=4 frequent=2 verbose=2 batch_size=8 num_workers=1"

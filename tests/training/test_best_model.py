@@ -22,7 +22,6 @@ from partial_fc.training.module import UpdateStats
 from partial_fc.training.run_state import Kept, RunState
 
 from helpers.faces import write_faces
-from helpers.logs import log  # noqa: F401 a fixture
 
 SMALL = "val_targets=val image_size=32 embedding_size=8 max_update=9 frequent=2 verbose=1 batch_size=8 num_workers=1"
 ACCURACIES = [0.5, 0.6, 0.8, 0.7, 0.85, 0.9, 0.85, 0.7, *20 * [0.6]]  # by update

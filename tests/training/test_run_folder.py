@@ -24,7 +24,6 @@ from partial_fc.training.run_log import start_log
 from partial_fc.training.series import record_series
 
 from helpers.locks import leave
-from helpers.logs import log  # noqa: F401 a fixture
 from helpers.shards import Shards
 
 

@@ -1,0 +1,1 @@
+from helpers.logs import log  # noqa: F401 for every test
