@@ -8,6 +8,7 @@ keeps no positives (`benchmarks.identities_worker`), and `sampling_correction`. 
 """
 
 import argparse
+import functools
 import itertools
 import os
 import sys
@@ -69,7 +70,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 def _measure(case: Case, records: str) -> Dict[str, Any]:
     if not os.path.isfile(f"{records}/train.rec"):
-        draw(records)
+        draw(records, IDENTITIES, HELD_OUT, PAIRS, SIZE)
     settings = [*TRAINING, f"sampling_correction={str(case['sampling'] == 'corrected').lower()}"]
     more = {}
     if case["sampling"] == "random":
@@ -78,24 +79,33 @@ def _measure(case: Case, records: str) -> Dict[str, Any]:
         return measured_training(records, models_root, settings, case["sample_ratio"], case["seed"], **more)
 
 
-def draw(folder: str) -> None:
-    """Draw all faces: `train.rec` and `heldout.bin` in `folder`."""
-    print(f"drawing {IMAGES * (IDENTITIES + HELD_OUT):,} faces", file=sys.stderr, flush=True)
+def draw(folder: str, identities: int, held_out: int, pairs: int, size: int) -> None:
+    """Draw faces: `train.rec` and `heldout.bin` in `folder`.
+
+    Args:
+        folder: made where missing.
+        identities: to train on, with five images each.
+        held_out: other people, to verify.
+        pairs: of images of these.
+        size: height and width of the images.
+    """
+    print(f"drawing {IMAGES * (identities + held_out):,} faces", file=sys.stderr, flush=True)
     os.makedirs(folder, exist_ok=True)
+    person = functools.partial(_draw_person, size)
     with ProcessPoolExecutor(usable_cores()) as pool:
-        held_out = list(pool.map(_draw_person, range(IDENTITIES, IDENTITIES + HELD_OUT), chunksize=50))
-        save_verification_set(f"{folder}/heldout.bin", *_pairs(held_out))
-        write_records(f"{folder}/train.rec", pool.map(_draw_person, range(IDENTITIES), chunksize=50))
+        others = list(pool.map(person, range(identities, identities + held_out), chunksize=50))
+        save_verification_set(f"{folder}/heldout.bin", *_pairs(others, pairs))
+        write_records(f"{folder}/train.rec", pool.map(person, range(identities), chunksize=50))
 
 
-def _draw_person(identity: int) -> List[bytes]:
-    return [encode_jpeg(render_face(_POPULATION, identity, image, SIZE)) for image in range(IMAGES)]
+def _draw_person(size: int, identity: int) -> List[bytes]:
+    return [encode_jpeg(render_face(_POPULATION, identity, image, size)) for image in range(IMAGES)]
 
 
-def _pairs(people: Sequence[Sequence[bytes]]) -> Tuple[List[bytes], np.ndarray]:
-    """Images (2 PAIRS) and issame (PAIRS,), alternating."""
+def _pairs(people: Sequence[Sequence[bytes]], count: int) -> Tuple[List[bytes], np.ndarray]:
+    """Images (2 count) and issame (count,), alternating."""
     random, images = generator(_POPULATION, "pairs"), []
-    issame = np.arange(PAIRS) % 2 == 0
+    issame = np.arange(count) % 2 == 0
     for same in issame:
         first, second = random.choice(len(people), 2, replace=False)
         one, other = random.choice(IMAGES, 2, replace=False)

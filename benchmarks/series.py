@@ -15,11 +15,12 @@ from .training import train
 Case = Dict[str, Any]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of a series: `--json`, `--runs` and `--plot`."""
+def add_arguments(parser: argparse.ArgumentParser, plot: bool = True) -> None:
+    """Arguments of a series: `--json`, `--runs` and, if asked for, `--plot`."""
     parser.add_argument("--json", metavar="FILE", help="results, kept after each training; a rerun does what it lacks")
     parser.add_argument("--runs", type=int, metavar="N", help="trainings now, 0 to print what FILE has (all)")
-    parser.add_argument("--plot", metavar="FILE", help="also draw the results into this PNG file")
+    if plot:
+        parser.add_argument("--plot", metavar="FILE", help="also draw the results into this PNG file")
 
 
 def run_series(

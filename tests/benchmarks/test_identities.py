@@ -15,16 +15,14 @@ from partial_fc.head.optimizer import CenterSGD
 from helpers.shards import Shards
 
 
-def test_draws_records_and_pairs_of_other_people(tmp_path, monkeypatch):
-    for name, value in dict(IDENTITIES=7, HELD_OUT=5, PAIRS=40, SIZE=16).items():
-        monkeypatch.setattr(identities, name, value)
-    identities.draw(str(tmp_path))
+def test_draws_records_and_pairs_of_other_people(tmp_path):
+    identities.draw(str(tmp_path), identities=7, held_out=5, pairs=40, size=16)
     records, pairs = RecordFile(str(tmp_path / "train.rec")), load_verification_set(str(tmp_path / "heldout.bin"))
     assert np.bincount(records.labels()).tolist() == [5] * 7
     assert len(pairs.issame) == 40 and pairs.issame.sum() == 20
     trained = {records.read(key)[0] for key in records.keys.tolist()}
     assert len(trained) == 35 and not trained & set(pairs.images)
-    people = [{each for each in identities._draw_person(person)} for person in range(7, 12)]
+    people = [{each for each in identities._draw_person(16, person)} for person in range(7, 12)]
     person = {image: number for number, images in enumerate(people) for image in images}
     for first, second, same in zip(pairs.images[::2], pairs.images[1::2], pairs.issame):
         assert first != second and (person[first] == person[second]) == same
