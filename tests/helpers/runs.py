@@ -13,7 +13,7 @@ TOOLBOX = ["--loss=adaface", "--set=margin_warmup=10", "--set=sub_centers=2"]
 TOOLBOX += ["--set=optimizer=adamw", "--set=center_optimizer=adamw", "--set=backbone_lr=0.001"]
 TOOLBOX += ["--set=memory_bank_lr=0.002", "--set=lr_schedule=cosine", "--set=warmup_updates=0.5e"]
 TOOLBOX += ["--set=clip_gradient_norm=0.5", "--set=freeze=stage1.*", "--set=lr_mult=pre_fc1.*:0.5"]
-TOOLBOX += ["--set=wd_mult=stage2.*:2", "--set=keep_best=val", "--set=keep_best_centers=true"]
+TOOLBOX += ["--set=wd_mult=stage2.*:2", "--set=keep_best=val", "--set=keep_best_centers=true", "--set=memonger=true"]
 
 
 def arrays_of_run(folder):
