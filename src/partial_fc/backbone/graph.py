@@ -23,16 +23,6 @@ class Node(TypedDict, total=False):
     inputs: List[Entry]
 
 
-def draws(node: Node) -> bool:
-    """Whether an operator draws random numbers in training: of those that `load_symbol` accepts, only these do."""
-    return node["op"] == "Dropout" or node.get("attrs", {}).get("act_type") == "rrelu"
-
-
-def is_random(symbol: mx.sym.Symbol) -> bool:
-    """Whether any operator of a symbol draws random numbers in training."""
-    return any(map(draws, json.loads(symbol.tojson())["nodes"]))
-
-
 class Graph:
     """The new graph as far as it is built.
 

@@ -12,7 +12,7 @@ from typing import Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
 
 import mxnet as mx
 
-from .graph import Entry, Graph, Node, draws, graph_bytes, rewrite
+from .graph import Entry, Graph, Node, graph_bytes, rewrite
 
 # Operators without state or randomness, which give the same result again. What others compute is kept.
 _REPEATABLE = set(
@@ -23,6 +23,11 @@ _REPEATABLE = set(
 )
 # Parts that the arrays of a network are cut into, at most: all these are tried.
 _PARTS = [2 ** (power / 2) for power in range(1, 15)]
+
+
+def is_random(symbol: mx.sym.Symbol) -> bool:
+    """Whether any operator of a symbol draws random numbers in training."""
+    return any(map(_draws, json.loads(symbol.tojson())["nodes"]))
 
 
 def with_recompute(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> mx.sym.Symbol:
@@ -91,9 +96,14 @@ def _cuts(nodes: List[Node], heads: List[Entry]) -> Iterator[int]:
                 yield place
 
 
+def _draws(node: Node) -> bool:
+    """Whether an operator draws random numbers in training."""
+    return node["op"] == "Dropout" or node.get("attrs", {}).get("act_type") == "rrelu"
+
+
 def _repeatable(node: Node) -> bool:
     """Whether an operator gives the same result again."""
-    return node["op"] in _REPEATABLE and not draws(node)
+    return node["op"] in _REPEATABLE and not _draws(node)
 
 
 def _marked(symbol: mx.sym.Symbol, names: FrozenSet[str]) -> mx.sym.Symbol:

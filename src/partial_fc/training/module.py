@@ -11,9 +11,8 @@ import numpy as np
 from ..backbone.batch_norm import check_batch_norm
 from ..backbone.fast import fast_symbol, network_input
 from ..backbone.frozen import with_fixed_statistics
-from ..backbone.graph import is_random
 from ..backbone.initializer import initialize
-from ..backbone.recompute import with_recompute
+from ..backbone.recompute import is_random, with_recompute
 from ..data.batches import Batch
 from ..distributed.communicator import Communicator
 from ..distributed.monitor import IMAGES
