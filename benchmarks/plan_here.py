@@ -1,6 +1,6 @@
 """Predicted against measured on this machine: the head, whole updates, and the memory of a rank. About ten minutes.
 
-    partial-fc plan --measure 1,2,3
+    OMP_NUM_THREADS=1 partial-fc plan --measure 1,2,3
     python -m benchmarks.plan_here [--json FILE] [--runs 5] [--only head|step] [--processor-time]
 
 Ranks of one thread each, on one host. A time is that of the slowest rank in the fastest round, as `--measure` has it:
