@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from partial_fc.errors import CollectiveError
 from partial_fc.eval.protocols.verification import pixel_embeddings
 from partial_fc.training.callbacks import LossLog, Periodic, TensorBoard, Verification
 from partial_fc.training.module import UpdateStats
@@ -202,6 +203,20 @@ def test_best_accuracy_is_kept(caplog):
         verification.measure(num_update)
     assert verification.best == {"rises": (1, 1), "falls": (1, 0)}
     assert lines(caplog)[3].endswith("best 1.0000 at update 0") and " accuracy 1.0000" not in lines(caplog)[3]
+
+
+def test_deep_networks_that_are_untrained_have_no_accuracy(caplog):
+    """Batch normalizations without statistics let the numbers of r100 grow beyond those of float32."""
+
+    class Untrained(Module):
+        def embed(self, images):
+            return np.full((len(images), 4), np.inf, np.float32)
+
+    verification = Verification(Untrained(), {"val": pairs(30)}, Board())
+    assert verification.measure(0) == {} and verification.history == [(0, {})] and not verification.complete
+    assert lines(caplog) == ["update 0  val: no accuracy, as embeddings of this untrained network are not finite"]
+    with pytest.raises(CollectiveError, match="update 5, val: the embedding of image 0 is not finite; try a smaller"):
+        verification.measure(5)
 
 
 def test_without_sets():

@@ -18,7 +18,8 @@ from mxboard.summary import scalar_summary
 from tqdm import tqdm
 
 from ..distributed.communicator import Communicator
-from ..eval.protocols.verification import pixel_embeddings, verify
+from ..errors import CollectiveError
+from ..eval.protocols.verification import NotFinite, pixel_embeddings, verify
 from ..eval.protocols.verification_sets import find_verification_sets, open_verification_set
 from ..files import atomic_path
 from ..output.log import AppendedFile
@@ -262,12 +263,25 @@ class Verification:
         return bool(self.history) and set(self._sets) <= set(self.best)
 
     def measure(self, num_update: int) -> Dict[str, float]:
-        """Measure the accuracy on each set, by name, and append it to the history."""
+        """Measure the accuracy on each set, by name, and append it to the history.
+
+        Deep networks that were not trained yet may give embeddings that are not finite, since their batch
+        normalizations have no statistics. They have no accuracy then.
+
+        Raises:
+            CollectiveError: on every rank, if embeddings are not finite after the first update.
+        """
         self._module.average_statistics()
         batch_size = 2 * self._module.batch_size * self._module.comm.world_size
         accuracies = {}
         for name, (images, issame) in self._sets.items():
-            result = verify(self._module.embed, images, issame, batch_size=batch_size)
+            try:
+                result = verify(self._module.embed, images, issame, batch_size=batch_size)
+            except NotFinite as error:
+                if num_update:
+                    raise CollectiveError(f"update {num_update}, {name}: {error}; try a smaller backbone_lr") from error
+                log.info("update 0  %s: no accuracy, as embeddings of this untrained network are not finite", name)
+                continue
             accuracies[name] = result.accuracy
             if name not in self.best or result.accuracy > self.best[name][0]:
                 self.best[name] = result.accuracy, num_update

@@ -15,6 +15,10 @@ NUM_FOLDS = 10
 _ROWS_AT_ONCE = 1024
 
 
+class NotFinite(ValueError):
+    """An embedding is not finite."""
+
+
 class VerificationResult(NamedTuple):
     """Mean and standard deviation of the folds' accuracies, and the mean of the folds' thresholds.
 
@@ -143,7 +147,7 @@ def _pair_distances(embeddings: np.ndarray, first_row: int) -> np.ndarray:
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)  # (2n, 1)
     if not np.isfinite(norms).all():
         row = first_row + int(np.argmin(np.isfinite(norms)))
-        raise ValueError(f"the embedding of image {row} is not finite")
+        raise NotFinite(f"the embedding of image {row} is not finite")
     embeddings /= np.where(norms == 0, 1, norms)
     return np.square(embeddings[0::2] - embeddings[1::2]).sum(axis=1)
 
