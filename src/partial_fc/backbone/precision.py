@@ -58,10 +58,13 @@ def with_cast_parameters(
     nodes = json.loads(symbol.tojson(remove_amp_cast=False))["nodes"]
     readers = collections.Counter(entry[0] for node in nodes for entry in node["inputs"])
     once = {node["name"] for number, node in enumerate(nodes) if node["op"] == "null" and readers[number] == 1}
+    once.discard("data")
 
     def keep_low(graph: Graph, node: Node) -> Optional[Entry]:
-        source = graph.nodes[node["inputs"][0][0]] if node["op"] == "amp_cast" else node
-        if source["op"] != "null" or source["name"] not in once - {"data"} or node is source:
+        if node["op"] != "amp_cast":
+            return None
+        source = graph.nodes[node["inputs"][0][0]]
+        if source["name"] not in once:
             return None
         source["attrs"] = {**source.get("attrs", {}), "__dtype__": _TYPES[node["attrs"]["dtype"]]}
         return node["inputs"][0]

@@ -150,21 +150,20 @@ def export_rank(folder: str, out: str, rank: int, world_size: int) -> None:
         world_size: S.
 
     Raises:
-        InputError: as `export_original`; no room in `out` for one file more than the two.
+        InputError: as `export_original`; no room in `out` for the two files twice.
     """
     centers = CenterFiles(folder)
     num_local = -(-centers.num_classes // world_size)
     if num_local * centers.embedding_size >= 2**31:
         raise InputError(f"{num_local} rows per rank are more than an MXNet array can hold: use more ranks")
     start, end = (min(edge * num_local, centers.num_classes) for edge in (rank, rank + 1))
-    for index, name in enumerate(("centers", "centers_mom")):
-        # In a file, as MXNet saves whole arrays only: a rank that trains may have no memory for its centers once more.
-        array = file_array(out, num_local, centers.embedding_size)
-        if index == 0 or centers.states == CenterSGD.states:
-            for first, *rows in centers.blocks(start, end):
-                array[first - start : first - start + len(rows[index])] = rows[index]
-        if index == 0:
-            fill_initial_centers(array[end - start :], rank * num_local + end - start, seed=0)
+    # In files, as MXNet saves whole arrays only: a rank that trains may have no memory for its centers once more.
+    weight, weight_mom = (file_array(out, num_local, centers.embedding_size) for _ in range(2))
+    for first, *rows in centers.blocks(start, end):
+        for array, block in zip((weight, weight_mom), rows if centers.states == CenterSGD.states else rows[:1]):
+            array[first - start : first - start + len(block)] = block
+    fill_initial_centers(weight[end - start :], rank * num_local + end - start, seed=0)
+    for name, array in (("centers", weight), ("centers_mom", weight_mom)):
         path = os.path.join(out, f"{rank}_{name}.param")
         with atomic_path(path) as unfinished, naming(path, mx.base.MXNetError):
             mx.nd.save(unfinished, ndarray_over(array))
