@@ -21,10 +21,10 @@ from partial_fc.backbone.fast import fast_symbol
 from partial_fc.symbol import NETWORKS, get_symbol
 
 from .measure import cpu_seconds, machine, parser, print_table, write_json
+from .training import CPU_PRECISIONS
 
 SHAPE = (8, 3, 112, 112)
 EMBEDDING_SIZE = 512
-PRECISIONS = ("float32", "bfloat16")
 _PRODUCTS = ("Convolution", "FullyConnected")
 Call = Callable[[], None]
 
@@ -51,7 +51,7 @@ def measure(network: str, runs: int) -> List[Dict[str, Any]]:
     """Cases of one network, of each precision; see the module."""
     plain = get_symbol(network, EMBEDDING_SIZE)
     calls = {"stock": [step(plain, ["data"], data=SHAPE)]}
-    for precision in PRECISIONS:
+    for precision in CPU_PRECISIONS:
         calls[precision] = [step(fast_symbol(plain, mx.cpu(), precision), ["data"], data=SHAPE)]
         calls[f"{precision} floor"] = list(products(plain, precision))
     seconds: Dict[str, List[float]] = {name: [] for name in calls}
@@ -68,7 +68,7 @@ def measure(network: str, runs: int) -> List[Dict[str, Any]]:
             step_seconds=medians[precision],
             floor_seconds=medians[f"{precision} floor"],
         )
-        for precision in PRECISIONS
+        for precision in CPU_PRECISIONS
     ]
 
 

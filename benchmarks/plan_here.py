@@ -19,6 +19,7 @@ from partial_fc.planning.seconds import total_seconds
 from partial_fc.symbol import get_symbol
 
 from .measure import on_ranks, parser, print_table, write_json
+from .training import CPU_PRECISIONS
 
 # Sizes of the head by classes and ratio: with 10 million, centers of size 128 are what this machine holds.
 HEADS: List[Dict[str, Any]] = [
@@ -33,7 +34,6 @@ STEPS: List[Dict[str, Any]] = [
 ]
 _IMAGES = 8  # per rank, of a whole update
 RANKS = (1, 2, 3)
-PRECISIONS = ("float32", "bfloat16")
 _OF_HEAD = ("products", "softmax", "casts", "centers", "gather embeddings", "gather log-sum-exp", "scatter gradient")
 _ARRAYS = ("centers", "center_state", "rows", "logits", "unit_centers", "embeddings", "scratch")  # of the head
 _MIB = 2**20
@@ -65,7 +65,7 @@ def _rows(only: Optional[str], runs: int, processor_time: bool, cases: List[Dict
 
 def _cases(only: Optional[str], numbers: Sequence[int]) -> Iterator[Dict[str, Any]]:
     for ranks in numbers:
-        for precision in PRECISIONS:
+        for precision in CPU_PRECISIONS:
             for case in (HEADS if only != "step" else []) + (STEPS if only != "head" else []):
                 # A global batch that all numbers of ranks divide.
                 size = ranks * (case["global_batch_size"] // ranks if "network" not in case else _IMAGES)

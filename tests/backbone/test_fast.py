@@ -9,8 +9,8 @@ import pytest
 from numpy.linalg import norm
 
 from partial_fc.backbone.fast import fast_symbol, network_input
-from partial_fc.backbone.precision import PRECISIONS
 from partial_fc.checkpoint.model_files import save_model
+from partial_fc.head.products import PRECISIONS
 from partial_fc.symbol import NETWORKS, get_symbol
 
 from helpers.models import mobilefacenet

@@ -15,7 +15,7 @@ def fast_symbol(symbol: mx.sym.Symbol, ctx: mx.Context, precision: str = "float3
     Args:
         symbol: any network with the input `data`, (b, 3, H, W) float32; it is left as it is.
         ctx: the device. For a GPU nothing but the precision changes: cuDNN has fast operators for all.
-        precision: of convolutions, one of `precision.PRECISIONS`. A CPU has no float16.
+        precision: of convolutions, `float32`, `bfloat16` or `float16`. A CPU has no float16.
 
     Returns:
         A Symbol of the same arguments and auxiliary states in the same order, of the same shapes, all float32, and of

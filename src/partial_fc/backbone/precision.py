@@ -9,7 +9,6 @@ from mxnet.contrib.amp.amp import bfloat16
 
 from .graph import Entry, Graph, Node, rewrite
 
-PRECISIONS = ("float32", "bfloat16", "float16")
 _TYPES = {"float32": "0", "float16": "2", "bfloat16": "12"}  # as MXNet numbers them
 _LOW = {_TYPES["float16"]: "float16", _TYPES["bfloat16"]: bfloat16}
 
@@ -32,7 +31,7 @@ def with_precision(symbol: mx.sym.Symbol, precision: str) -> mx.sym.Symbol:
 
     Args:
         symbol: any.
-        precision: one of `PRECISIONS`.
+        precision: `float32`, `bfloat16` or `float16`.
 
     Returns:
         A Symbol of the same arguments and auxiliary states, all float32, and of the same outputs, float32.
@@ -82,7 +81,7 @@ class _Casts:
     """Where the arrays of low precision are.
 
     Args:
-        precision: of `PRECISIONS`.
+        precision: `float32`, `bfloat16` or `float16`.
     """
 
     def __init__(self, precision: str) -> None:

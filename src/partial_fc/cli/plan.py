@@ -5,6 +5,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence
 
+from ..config_keys import KEYS
 from ..errors import INTERRUPTED, InputError, exit_status
 from ..output.closed_pipe import quiet_pipe
 from ..output.printable import print_message
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--batch-size", type=positive, default=64, metavar="N", help="images per rank and update")
     result.add_argument(
         "--precision",
-        choices=("float32", "bfloat16", "float16", "auto"),
+        choices=KEYS["precision"].choices,
         default="float32",
         help="number format of convolutions and matrix products; auto: float16 on GPUs, bfloat16 on a CPU that "
         "computes it fast, else float32",
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--sample-ratio", type=share, default=1.0, metavar="R", help="share of the class centers in an update"
     )
-    result.add_argument("--bank", choices=("device", "host"), default="device", help="where the class centers are")
+    result.add_argument("--bank", choices=KEYS["bank"].choices, default="device", help="where the class centers are")
     result.add_argument(
         "--optimizer", choices=("sgd", "adamw"), default="sgd", help="optimizer of backbone and centers"
     )

@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
+from ...config_keys import KEYS
 from ...errors import InputError
 from ...limits import threads_of_a_rank
 from ..options import Options, add_json, add_overwrite
@@ -36,11 +37,11 @@ def add_model(command: argparse.ArgumentParser, several: bool = True, instead: s
     )
     add_reading(group)
     group.add_argument(
-        "--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute; auto: a GPU if there is one"
+        "--device", choices=KEYS["device"].choices, default="auto", help="where to compute; auto: a GPU if there is one"
     )
     group.add_argument(
         "--precision",
-        choices=("float32", "bfloat16", "float16", "auto"),
+        choices=KEYS["precision"].choices,
         default="float32",
         help="number format of convolutions and matrix products; embeddings are always float32; auto: float16 on a "
         "GPU, bfloat16 on a CPU that computes it fast, else float32; ONNX models are computed in float32",
