@@ -11,7 +11,6 @@ threads, is the more reliable figure if other programs run at the same time.
 
 import functools
 import itertools
-import json
 import multiprocessing
 import os
 import sys
@@ -26,6 +25,7 @@ import mxnet as mx
 import numpy as np
 import simplejpeg
 
+from partial_fc import files
 from partial_fc.data.batches import BatchReader
 from partial_fc.data.images.decoders import image_memory
 from partial_fc.data.records.record_file import RecordFile
@@ -63,8 +63,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     _print_opening(opening)
     if args.json:
         figures = dict(machine=machine(), decoders=decoders, speeds=speeds, memory=memory, opening=opening)
-        with open(args.json, "w") as file:
-            json.dump(figures, file, indent=2)
+        files.write_json(args.json, figures)
     return 0
 
 

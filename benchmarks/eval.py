@@ -1,21 +1,24 @@
-"""Evaluation: speed and memory of each part.
+"""Evaluation: speed and memory of each part, and what a lower precision changes.
 
     python -m benchmarks.eval --data DIR [--only PART ...] [--precision bfloat16] [--json FILE]
 
-DIR has `lfw-112x112.zip`: 13,233 JPEGs of 112 x 112 pixels.
+DIR has `lfw-112x112.zip`: 13,233 JPEGs of 112 x 112 pixels, and for the part `precision` the `split.tsv` of
+benchmarks.lfw.
 """
 
-import json
 import sys
 from typing import Optional, Sequence
 
-from . import eval_embedding, eval_protocols
+from partial_fc import files
+
+from . import eval_embedding, eval_precision, eval_protocols, lfw
 from .measure import machine
-from .training import parser
+from .training import CPU_PRECISIONS, folder_with, parser
 
 # Functions of the command's arguments; each prints its tables and returns what is written as JSON.
 PARTS = {
     "embedding": eval_embedding.measure,
+    "precision": eval_precision.measure,
     "ijb": eval_protocols.ijb,
     "megaface": eval_protocols.megaface,
     "ifrt": eval_protocols.ifrt,
@@ -24,18 +27,19 @@ PARTS = {
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Measure and print; returns the exit status."""
-    arguments = parser("eval", "Time the evaluation and tell its memory.", (eval_embedding.IMAGES,))
+    arguments = parser("eval", "Measure the evaluation.", (eval_embedding.IMAGES,))
     arguments.add_argument(
         "--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS) + " (all)"
     )
     arguments.add_argument(
-        "--precision", choices=("float32", "bfloat16"), default="float32", help="of the networks that embed (float32)"
+        "--precision", choices=CPU_PRECISIONS, default="float32", help="of the networks of the part embedding (float32)"
     )
     args = arguments.parse_args(argv)
+    if "precision" in args.only:
+        folder_with(args.data, lfw.FILES, arguments)
     results = {name: PARTS[name](args) for name in args.only}
     if args.json:
-        with open(args.json, "w") as file:
-            json.dump(dict(machine=machine(), **results), file, indent=2)
+        files.write_json(args.json, dict(machine=machine(), **results))
     return 0
 
 

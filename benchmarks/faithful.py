@@ -8,11 +8,12 @@ in the last place. Then `benchmarks.lfw`'s training at a learning rate of 0.1, w
 were not trained on. Seven minutes for a seed on two cores.
 """
 
-import json
 import statistics
 import sys
 import tempfile
 from typing import Any, Dict, List, Optional, Sequence
+
+from partial_fc import files
 
 from .lfw import FILES, extract
 from .measure import on_ranks, print_table
@@ -40,8 +41,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         accuracies = {seed: learn(rec, f"{records}/heldout.bin", seed) for seed in range(args.seeds)}
     _print(losses, accuracies)
     if args.json:
-        with open(args.json, "w") as file:
-            json.dump(dict(losses=losses, accuracies=accuracies), file, indent=2)
+        files.write_json(args.json, dict(losses=losses, accuracies=accuracies))
     return 0
 
 

@@ -9,12 +9,13 @@ the 423 with five images or more are trained on, 6,000 random pairs of the 1,257
 """
 
 import csv
-import json
 import os
 import sys
 import tempfile
 import zipfile
 from typing import Optional, Sequence
+
+from partial_fc import files
 
 from .measure import print_table
 from .training import figures, pack, parser, save_image, train
@@ -62,8 +63,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     ]
     print_table([*header, "ranks"], [shown])
     if args.json:
-        with open(args.json, "w") as file:
-            json.dump(result, file, indent=2)
+        files.write_json(args.json, result)
     return 0
 
 

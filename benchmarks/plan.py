@@ -8,13 +8,13 @@ predicted beside it.
 """
 
 import argparse
-import json
 import sys
 from functools import lru_cache
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 import mxnet as mx
 
+from partial_fc import files
 from partial_fc.backbone.fast import fast_symbol
 from partial_fc.config import Run, make_config, preset
 from partial_fc.planning.cards import CARDS
@@ -151,9 +151,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     for line in summary(cases):
         print(line)
     if args.json:
-        with open(args.json, "w") as file:
-            json.dump(dict(cases=cases), file, indent=2)
-            file.write("\n")
+        files.write_json(args.json, dict(cases=cases))
     return 0
 
 

@@ -1,10 +1,13 @@
 """The benchmark of evaluation, with few images."""
 
 import json
+import os
 import zipfile
 
+import pytest
+
 from benchmarks import eval as evaluation
-from benchmarks import eval_embedding, eval_protocols
+from benchmarks import eval_embedding, eval_precision, eval_protocols
 from partial_fc.data.images.decoding import encode_jpeg
 
 from helpers.faces import face
@@ -25,6 +28,44 @@ def test_part_on_embedding(tmp_path, monkeypatch, capsys):
     assert min(speed[key] for key in ("alone", "embed", "ratio")) > 0
     assert memory["images"] == 3 and 50 < memory["peak"] < 5000
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("| demo |")]
+
+
+def test_part_on_precisions(tmp_path, monkeypatch, capsys):
+    trained = []
+
+    def evaluate(*command):
+        options = dict(zip(command[2::2], command[3::2]))
+        assert options["--bin"] == "records/heldout.bin"
+        low, seed = options["--precision"] == "bfloat16", int(options["--model"].split("/")[-2])
+        tar = {"1e-1": 0.7, "1e-2": 0.5 - 0.004 * low}
+        found = dict(accuracy=0.0, accuracy_flip=0.8 + 0.1 * seed + 0.001 * low, tar=tar)
+        with open(options["--json"], "w") as file:
+            json.dump(found, file)
+
+    def train(records, models_root, settings, sample_ratio, seed):
+        trained.append((records, sample_ratio, seed))
+        os.makedirs(models_root)
+
+    for name in ("lfw-112x112.zip", "split.tsv"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(eval_precision.lfw, "extract", lambda data, folder: None)
+    monkeypatch.setattr(eval_precision, "pack", lambda folder, size, draw_two: "records")
+    monkeypatch.setattr(eval_precision, "train", train)
+    monkeypatch.setattr(eval_precision, "partial_fc", evaluate)
+    monkeypatch.setattr(eval_precision, "SEEDS", (0, 1))
+    arguments = ["--data", str(tmp_path), "--only", "precision", "--json", str(tmp_path / "result.json")]
+    assert evaluation.main(arguments) == 0
+    assert trained == [("records", 1.0, 0), ("records", 1.0, 1)]
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[2] == "| accuracy | float32 | 80.00% | 90.00% |  |"
+    assert rows[3] == "| accuracy | bfloat16 | 80.10% | 90.10% | +0.10 |"
+    assert rows[-1] == "| TAR at FAR 1e-2 | bfloat16 | 49.60% | 49.60% | -0.40 |" and len(rows) == 2 + 6
+    cases = json.loads((tmp_path / "result.json").read_text())["precision"]["cases"]
+    assert [(case["seed"], case["precision"]) for case in cases[:2]] == [(0, "float32"), (0, "bfloat16")]
+    (tmp_path / "split.tsv").unlink()
+    with pytest.raises(SystemExit):
+        evaluation.main(arguments)
+    assert "split.tsv" in capsys.readouterr().err
 
 
 def test_parts_on_protocols(tmp_path, monkeypatch, capsys):
