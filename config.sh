@@ -19,7 +19,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > local_ranks ? cores / local
 # A rank that waits for the others yields its core instead of spinning: it has decoding threads, and CPUs are seldom idle.
 # Beside two busy programs, two ranks on two cores train twice as fast with this setting.
 export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1}
-# Room for the plans of all named tensors of the deepest network, r200 with about 1000 (gradients and batch
+# Room for the plans of all named tensors of the deepest network, r269 with about 1,350 (gradients and batch
 # statistics): a plan that is evicted is negotiated again among all ranks at every update.
 export HOROVOD_CACHE_CAPACITY=${HOROVOD_CACHE_CAPACITY:-4096}
 

@@ -40,7 +40,7 @@ _LR = 1e-4  # small enough for any network to stay finite
 
 # Figures of a precision: key of a row, title, unit, digits after the point.
 _FIGURES = [
-    ("memory", f"training at batch {PLAN_BATCH_SIZE} GiB", 2**30, 1),
+    ("memory", f"GiB for training with {PLAN_BATCH_SIZE} images", 2**30, 1),
     ("training_images_per_second", "training images/s", 1, 1),
     ("embedding_images_per_second", "embedding images/s", 1, 1),
 ]

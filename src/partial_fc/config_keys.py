@@ -177,7 +177,9 @@ class Config:
         "records reads images from rec; demo draws rec where it is missing; synthetic is noise with random labels",
     )
     rec: str = _preset(
-        "record file PATH/train.rec, with train.idx beside it; a preset's is in $PARTIAL_FC_DATA, or data/", option=True
+        "record file PATH/train.rec, with train.idx beside it; a preset's is in $PARTIAL_FC_DATA if that is set, "
+        "otherwise in data/",
+        option=True,
     )
     num_classes: int = _preset("number of identities; 0: as many as the record file lists", "identities", at_least=0)
     val_targets: Tuple[str, ...] = _preset("verification sets: NAME.bin beside the record file")

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from partial_fc.cli.centers import parser as centers
 from partial_fc.cli.data import main as commands
 from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.tools.pack import pack
@@ -81,8 +82,9 @@ def test_it_runs_as_printed(files, tmp_path, monkeypatch, line):
         assert os.path.getsize(os.path.join(out, "train.rec")) and os.path.getsize(os.path.join(out, "train.idx"))
 
 
-def test_every_command_is_documented():
+@pytest.mark.parametrize("parser", [commands.parser, centers])
+def test_every_command_is_documented(parser):
     (text,) = [text for page, text in documents() if page == os.path.join("docs", "commands.md")]
     rows = re.findall(r"^\| (`[a-z0-9`, ]+`) \|", text, re.MULTILINE)
     named = {name for row in rows for name in re.findall("`([a-z0-9]+)`", row)}
-    assert set(commands_of(commands.parser)) <= named
+    assert set(commands_of(parser)) <= named

@@ -194,8 +194,8 @@ def _open(path, index):
     """Descriptor of a record file; raises InputError unless it and its index are there."""
     if not os.path.isfile(path):
         raise InputError(
-            f"{path}: no such file. A data set is a pair train.rec, train.idx; training looks for it where "
-            "--rec PATH/train.rec says, and for those of the presets in $PARTIAL_FC_DATA, or else in data/"
+            f"{path}: no such file. A data set is a pair train.rec, train.idx; training takes that of "
+            "--rec PATH/train.rec, or a preset's in $PARTIAL_FC_DATA if that is set, otherwise in data/"
         )
     if not os.path.isfile(index):
         raise InputError(f"{index}: no such file: `partial-fc data index {path}` makes it")
