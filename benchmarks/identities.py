@@ -11,6 +11,7 @@ import argparse
 import functools
 import itertools
 import os
+import statistics
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -137,28 +138,40 @@ def _of(cases: Sequence[Case], way: Way) -> List[Case]:
 
 def loss(cases: Sequence[Case], way: Way) -> float:
     """Points of accuracy by which a way differs from all centers, the mean over the seeds that both have."""
-    pairs = [(one["accuracy"], other["accuracy"]) for one in _of(cases, way) for other in _of(cases, WAYS[0])
-             if one["seed"] == other["seed"]]  # fmt: skip
-    return float(np.mean([100 * (one - other) for one, other in pairs])) if pairs else float("nan")
+    differences = _differences(cases, way)
+    return statistics.mean(differences) if differences else float("nan")
+
+
+def _differences(cases: Sequence[Case], way: Way) -> List[float]:
+    """Points of each seed that both have."""
+    return [100 * (one["accuracy"] - other["accuracy"]) for one in _of(cases, way) for other in _of(cases, WAYS[0])
+            if one["seed"] == other["seed"]]  # fmt: skip
 
 
 def _print_verdict(cases: Sequence[Case]) -> None:
-    points = loss(cases, Way(GOAL_RATIO, "positives"))
-    if np.isnan(points):
+    differences = _differences(cases, Way(GOAL_RATIO, "positives"))
+    if len(differences) < 2:
         return
+    points, error = statistics.mean(differences), statistics.stdev(differences) / len(differences) ** 0.5
     reached = "reached" if points >= -GOAL else "not reached"
-    print(f"\nGoal: at most {GOAL} points lost at r = {GOAL_RATIO}: {points:+.2f} points, {reached}.")
+    print(f"\nGoal: at most {GOAL} points lost at r = {GOAL_RATIO}: {points:+.2f} points, {reached};", end=" ")
+    print(f"standard error of the {len(differences)} differences {error:.2f}.")
 
 
 def _plot(path: str, cases: Sequence[Case]) -> None:
+    """A dot for each training, and a line through the means; purely random sampling would be far below."""
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     panel = figure.subplots()
     panel.set(xscale="log", xlabel="sample ratio", ylabel="accuracy, %")
-    for sampling in ("positives", "random", "corrected"):
+    for color, sampling, title in (("C0", "positives", "positives kept"), ("C1", "corrected", "with correction")):
         found = [case for case in cases if case["sampling"] == sampling]
-        if found:
-            title = "purely random" if sampling == "random" else sampling
-            panel.plot([c["sample_ratio"] for c in found], [100 * c["accuracy"] for c in found], "o", label=title)
+        means = [(way.sample_ratio, mean_of(_of(cases, way))) for way in sorted(WAYS) if way.sampling == sampling]
+        panel.plot([c["sample_ratio"] for c in found], [100 * c["accuracy"] for c in found], f"{color}.", alpha=0.5)
+        points = [(ratio, 100 * mean) for ratio, mean in means if mean is not None]
+        panel.plot(*zip(*points), f"{color}o-", label=title)
+    panel.set_xticks(sorted({way.sample_ratio for way in WAYS}))
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.minorticks_off()
     panel.grid(alpha=0.3)
     panel.legend()
     figure.savefig(path, format="png")

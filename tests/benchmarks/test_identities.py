@@ -75,11 +75,11 @@ def test_table_and_verdict(capsys):
     ]
     assert rows[0][4:] == ["60", "4,000", "500"]
     identities._print_verdict(cases)
-    assert "-0.20 points, reached." in capsys.readouterr().out
+    assert "-0.20 points, reached; standard error of the 2 differences 0.00." in capsys.readouterr().out
     identities._print_verdict(cases[:3])  # no seed of both yet
     assert not capsys.readouterr().out
     identities._print_verdict([*cases, case(Way(0.1, "positives"), 2, 0.85)])
-    assert "not reached." in capsys.readouterr().out
+    assert "-2.47 points, not reached; standard error of the 3 differences 2.27." in capsys.readouterr().out
 
 
 def test_every_way_is_trained_with_its_own_settings(monkeypatch, tmp_path, capsys):
