@@ -48,6 +48,13 @@ def test_one_run(tmp_path):
     assert charts["Images per second"]["data"][0]["x"][:2] == [50, 100]
 
 
+def test_filtered_logits_have_a_chart(tmp_path):
+    text = page_of(write_run(tmp_path / "run", ["--set", "interclass_filtering=0.4"], scalars={"filtered": 37.0}))
+    chart = charts_of(text)["Filtered logits"]
+    assert set(chart["data"][0]["y"]) == {37} and chart["layout"]["yaxis"]["title"]["text"] == "filtered logits"
+    assert re.search(r"<th>Filtering</th><td><bdi>0.4, exact</bdi></td>", text)
+
+
 def test_what_is_missing_is_explained_by_a_command(tmp_path):
     text = page_of(write_run(tmp_path / "run"))
     assert f"eval verification --model {tmp_path}/run/model --bin FILE --mistakes DIR" in text
