@@ -1,5 +1,6 @@
 """The text of the page; what a browser makes of it is in test_browser.py."""
 
+import base64
 import html
 import json
 import re
@@ -131,9 +132,15 @@ def test_contact_sheets(tmp_path):
     for number in range(14):
         cv2.imwrite(str(tmp_path / f"sheet-{number:04d}.png"), np.full((600, 2400, 3), 200, np.uint8))
     (tmp_path / "sheet-0000.png").write_bytes(b"damaged")
+    cv2.imwrite(str(tmp_path / "sheet-0001.png"), np.full((2050, 1300, 3), 200, np.uint8))  # as large as they get
     text = page_of(tmp_path)
     assert "The first 12 of 14." in text and text.count('<img class="sheet" src="data:image/jpeg') == 11
     assert "<bdi>sheet-0011.png</bdi>" in text and "sheet-0012.png" not in text
+    pictures = [
+        base64.b64decode(each) for each in re.findall(r'class="sheet" src="data:image/jpeg;base64,(.*?)"', text)
+    ]
+    sizes = [cv2.imdecode(np.frombuffer(each, np.uint8), cv2.IMREAD_COLOR).shape[:2] for each in pictures]
+    assert sizes == [(2050, 1300)] + 10 * [(400, 1600)]
 
 
 def test_names_are_never_markup(tmp_path):

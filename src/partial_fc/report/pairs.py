@@ -72,7 +72,7 @@ class JudgedPairs(NamedTuple):
 
     def picture(self, mistake: Mistake, side: str) -> Optional[str]:
         """The `left` or `right` picture of a mistake as a `data:` address; None if it cannot be read."""
-        return embedded(os.path.join(self.path, f"{mistake.number:05d}-{side}.png"), _SIDE)
+        return embedded(os.path.join(self.path, f"{mistake.number:05d}-{side}.png"), _SIDE, _SIDE)
 
 
 def has_pairs(folder: str) -> bool:
