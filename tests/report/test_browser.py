@@ -33,7 +33,8 @@ def everything(tmp_path_factory):
     results = folder / "results.json"
     results.write_text(json.dumps([evaluation(HOSTILE), evaluation(data="<script>")]))
     conflicts = folder / "conflicts.json"
-    conflicts.write_text(json.dumps(conflicts_of(HOSTILE)))
+    found = conflicts_of(HOSTILE)
+    conflicts.write_text(json.dumps(dict(found, clusters=150 * found["clusters"])))
     mistakes, _ = write_mistakes(folder / "mistakes", 10000, NAMES)
     sheets = write_sheets(folder / "sheets", NAMES)
     assert main([*runs, str(results), str(conflicts), mistakes, sheets, str(folder / "out.html")]) == 0
@@ -73,6 +74,13 @@ def test_contact_sheets_can_be_read(window, everything, width):
         assert each["natural"] == 1300 and each["shown"] > 1000 and each["card"] <= width
         assert each["moves"] == (width == 400)
     assert window.value("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_a_long_list_of_conflicts_scrolls_in_its_card(window, everything, width):
+    window.open(everything, width)
+    shown, all_of_it = window.value("(each => [each.clientHeight, each.scrollHeight])(document.querySelector('.tall'))")
+    assert shown < 600 and all_of_it > 3000
 
 
 def test_names_are_shown_as_they_are(window, everything):
