@@ -42,9 +42,13 @@ class RandomPartialFC(PartialFC):
 
 
 def run() -> int:
-    """Train with both; returns the exit status."""
+    """Train with both in place of the library's; returns the exit status."""
+    before = bank.MemoryBank, build.PartialFC
     bank.MemoryBank, build.PartialFC = RandomBank, RandomPartialFC  # type: ignore[misc]
-    return main()
+    try:
+        return main()
+    finally:
+        bank.MemoryBank, build.PartialFC = before  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from partial_fc.files import atomic_path, naming, remove_unfinished, walk
+from partial_fc.errors import InputError
+from partial_fc.files import atomic_path, naming, parse_json, read_json, remove_unfinished, walk
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -124,3 +125,23 @@ def test_walk_names_a_folder_that_cannot_be_read(linked, monkeypatch):
     monkeypatch.setattr(os, "scandir", refusing)
     with pytest.raises(PermissionError, match="/b'"):
         list(walk(str(linked)))
+
+
+@pytest.mark.parametrize("number", ["Infinity", "-Infinity", "NaN", "1e999", "-1e400", "9" * 21])
+def test_json_has_finite_numbers_only(tmp_path, number):
+    with pytest.raises(ValueError, match="finite number|digits"):
+        parse_json(f'{{"a": [1, {number}]}}')
+    path = tmp_path / "a.json"
+    path.write_text(number)
+    with pytest.raises(InputError, match=f"^{path}: not JSON: "):
+        read_json(str(path))
+
+
+def test_json_keeps_numbers_as_they_are():
+    assert parse_json('[1, -2.5, 1e-3, 12345678901234567890, "Infinity"]') == [
+        1,
+        -2.5,
+        0.001,
+        12345678901234567890,
+        "Infinity",
+    ]

@@ -2,7 +2,7 @@
 
 PARTIAL_FC_FUZZ sets the number of files, each of which is a function of its number alone:
 
-    PARTIAL_FC_FUZZ=56000 bash tests/run.sh tests/test_fuzz.py -s
+    PARTIAL_FC_FUZZ=72000 bash tests/run.sh tests/test_fuzz.py -s
 """
 
 import json
@@ -15,7 +15,7 @@ import pytest
 
 from helpers.formats import FORMATS
 
-CASES = int(os.environ.get("PARTIAL_FC_FUZZ", 2100))
+CASES = int(os.environ.get("PARTIAL_FC_FUZZ", 2700))
 AT_ONCE = 10_000  # in one process
 MOST_FINDINGS = 40
 WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fuzz_worker.py")

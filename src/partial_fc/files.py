@@ -6,6 +6,7 @@ import glob
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import stat
@@ -204,9 +205,14 @@ def write_json(path: str, value: Any) -> None:
 
 
 def parse_json(text: Union[str, bytes]) -> Any:
-    """Value of JSON; raises ValueError for anything else, for deep nesting and for integers of more than 20 digits."""
+    """Value of JSON, all of whose numbers are finite.
+
+    Raises:
+        ValueError: it is anything else, such as `NaN`; or it is nested too deep, or has an integer of more than 20
+            digits or a number that is too large for a float.
+    """
     try:
-        return json.loads(text, parse_int=_whole_number)
+        return json.loads(text, parse_int=_whole_number, parse_float=_finite_number, parse_constant=_finite_number)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
 
@@ -215,6 +221,13 @@ def _whole_number(digits):
     if len(digits) > _DIGITS:
         raise ValueError(f"a number of {len(digits)} digits")
     return int(digits)
+
+
+def _finite_number(digits):
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits:.40} is not a finite number")
+    return value
 
 
 def file_digest(path: str, digest: Any, advance: Optional[Callable[[int], object]] = None) -> str:

@@ -4,13 +4,20 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from benchmarks import identities
+from benchmarks import identities, identities_worker
 from benchmarks.identities import WAYS, Way
 from benchmarks.identities_worker import RandomBank, RandomPartialFC
+from partial_fc.cli.train_arguments import from_command_line
+from partial_fc.config import Run
 from partial_fc.data.records.record_file import RecordFile
 from partial_fc.data.verification_set import load_verification_set
+from partial_fc.distributed.communicator import Communicator
+from partial_fc.head import bank
 from partial_fc.head.margin_softmax import MarginSoftmax
+from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
+from partial_fc.head.partial_fc import PartialFC
+from partial_fc.training import build
 
 from helpers.shards import Shards
 
@@ -57,6 +64,40 @@ def test_purely_random_sampling(world_size):
     others = np.log(np.where(is_own, 0, np.exp(z)).sum(axis=1))
     target = np.where(there, (z * is_own).sum(axis=1) - 8 * 0.2, 0)
     assert losses[0] == pytest.approx(np.logaddexp(0, others - target).mean(), rel=1e-5)
+
+
+def built():
+    """The head of a run, as the trainer builds it."""
+    settings = "num_classes=101", "embedding_size=8", "sample_ratio=0.3"
+    config = from_command_line([f"--set={each}" for each in settings])
+    return build.build(Run(config, "models", 101), Communicator(), mx.cpu()).head
+
+
+def test_the_trainer_builds_the_head_of_purely_random_sampling(monkeypatch):
+    """For as long as the worker trains, and also if the training fails; after that it builds the library's again."""
+    heads = []
+
+    def train():
+        heads.append(built())
+        return 7
+
+    def fail():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(identities_worker, "main", train)
+    assert identities_worker.run() == 7
+    (head,) = heads
+    assert (type(head), type(head.bank)) == (RandomPartialFC, RandomBank)
+    choice = head.choose(np.arange(30), 0)
+    there = np.isin(np.arange(30), choice.rows)
+    assert len(choice.rows) == 31 and 0 < there.sum() < 20 and np.array_equal(choice.columns >= 0, there)
+    monkeypatch.setattr(identities_worker, "main", fail)
+    with pytest.raises(KeyboardInterrupt):
+        identities_worker.run()
+    assert (bank.MemoryBank, build.PartialFC) == (MemoryBank, PartialFC)
+    head = built()
+    assert (type(head), type(head.bank)) == (PartialFC, MemoryBank)
+    assert np.isin(np.arange(30), head.choose(np.arange(30), 0).rows).all()
 
 
 def case(way, seed, accuracy):

@@ -69,7 +69,7 @@ def test_every_wrong_pair_is_listed_with_its_pictures(val, capsys):
         fold, *numbers = expected[pair]
         assert (int(each["fold"]), int(each["same"])) == (fold, issame[pair])
         assert [float(each["score"]), float(each["threshold"])] == pytest.approx(numbers, abs=1e-5)
-        assert [each["left"], each["right"]] == [f"val: image {2 * pair}", f"val: image {2 * pair + 1}"]
+        assert [each["left"], each["right"]] == [f"{folder}/val.bin: image {2 * pair + side}" for side in (0, 1)]
         for place, side in enumerate(("left", "right")):
             picture = cv2.imread(str(folder / "wrong" / f"{pair:05d}-{side}.png"))[..., ::-1]
             np.testing.assert_array_equal(picture, images[2 * pair + place])

@@ -83,5 +83,12 @@ def test_what_is_not_the_json_of_an_evaluation_is_an_error(value, message):
         result_from(value, "r.json")
 
 
+@pytest.mark.parametrize("name", ["", " ", " tar", "tar ", "a  b"])
+def test_a_figure_may_have_any_name(name):
+    """The report shows it, whatever a program of others has called it."""
+    result = result_from({"protocol": "x", "data": "d", "model": "m", name: 0.125, "n": {name: 3}}, "r.json")
+    assert "12.50" in report([result]) and "| 3 |" in report([result])
+
+
 def test_figures_of_another_version_are_kept():
     assert result_from(evaluation(new=1.5), "r.json").figures["new"] == 1.5

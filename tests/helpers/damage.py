@@ -50,6 +50,8 @@ _VALUES = (
     "null",
     "Convolution",
 )
+_NUMBERS = (-1, 10**12, 2**63, 1e18, 1e308, -1e308, float("inf"), float("-inf"), float("nan"), 0.5, True)
+_KEYS = "", " ", "a b"
 
 
 def damage(content, random, is_json=False):
@@ -71,7 +73,7 @@ def _damaged_value(value, random):
             return _VALUES[random.randint(len(_VALUES))]
         holder = holders[random.randint(len(holders))]
         keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
-        key, kind = keys[random.randint(len(keys))], random.randint(5)
+        key, kind = keys[random.randint(len(keys))], random.randint(6)
         if kind == 0:
             del holder[key]
         elif kind == 1:
@@ -79,8 +81,12 @@ def _damaged_value(value, random):
             holder[key] = copy.deepcopy(other)
         elif kind == 2 and isinstance(holder, list):
             holder.insert(key, copy.deepcopy(holder[key]))
-        elif type(holder[key]) is int:
+        elif kind == 3 and isinstance(holder, dict):
+            holder[_KEYS[random.randint(len(_KEYS))]] = holder.pop(key)
+        elif type(holder[key]) is int and random.randint(2):
             holder[key] += int(random.choice([-1, 1, 2**31, -(2**31)]))
+        elif type(holder[key]) in (int, float) and random.randint(2):
+            holder[key] = _NUMBERS[random.randint(len(_NUMBERS))]
         else:
             holder[key] = _VALUES[random.randint(len(_VALUES))]
     return value

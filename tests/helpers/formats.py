@@ -56,6 +56,7 @@ from partial_fc.symbol import get_symbol
 from partial_fc.training.run_state import check_about
 
 from helpers.faces import face
+from helpers.report_formats import conflicts_seeds, evaluation_seeds, pairs_seeds, run_seeds, use_report
 
 SIZE = 16
 MAGIC = b"\x0a\x23\xd7\xce"
@@ -387,4 +388,8 @@ FORMATS = {
     "ijb": Format(ijb_seeds, use_ijb),
     "journals": Format(journal_seeds, use_journals, json=True),
     "archive": Format(archive_seeds, use_archive),
+    "run": Format(run_seeds, use_report, json=True),
+    "evaluation": Format(evaluation_seeds, use_report, json=True),
+    "conflicts": Format(conflicts_seeds, use_report, json=True),
+    "pairs": Format(pairs_seeds, use_report, json=True),
 }

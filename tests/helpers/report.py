@@ -7,8 +7,14 @@ import cv2
 import numpy as np
 
 from partial_fc.cli.train_arguments import from_command_line
+from partial_fc.data.images.decoding import encode_jpeg
+from partial_fc.data.records.record_file import RecordFile
+from partial_fc.data.records.record_writer import write_records
+from partial_fc.data.tools.contact_sheet import Row, draw_rows
 from partial_fc.training.callbacks import TensorBoard
 from partial_fc.training.config_file import write_config
+
+from helpers.faces import face
 
 SUMMARY = dict(
     dataset="demo",
@@ -37,8 +43,11 @@ def measured(pixels=0.62, untrained=0.63, last=0.948, best=0.951, update=600):
     )
 
 
-def write_run(folder, arguments=(), finished=True, updates=800, sets=None, **summary):
-    """The folder of a run: losses, scalars, configuration and log, and the summary if it has finished."""
+def write_run(folder, arguments=(), finished=True, updates=800, sets=None, scalars=None, **summary):
+    """The folder of a run: losses, scalars, configuration and log, and the summary if it has finished.
+
+    `scalars`: further ones, by name, each of one value.
+    """
     sets = {"demo": measured()} if sets is None else sets
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "losses.csv", "w", newline="") as file:
@@ -46,7 +55,9 @@ def write_run(folder, arguments=(), finished=True, updates=800, sets=None, **sum
         csv.writer(file).writerows([("num_update", "loss"), *losses])
     with TensorBoard(str(folder), 0) as board:
         for update in range(50, updates + 1, 50):
-            board.add(update, {"loss": 5 + 20 / update, "lr": 0.1, "images_per_second": 3000.0 + update})
+            board.add(
+                update, {"loss": 5 + 20 / update, "lr": 0.1, "images_per_second": 3000.0 + update, **(scalars or {})}
+            )
         for name, each in sets.items():
             board.add(0, {f"accuracy/{name}": each["accuracy_untrained"]})
             board.add(updates, {f"accuracy/{name}": each["accuracy"]})
@@ -92,6 +103,19 @@ def conflicts_of(name="ann"):
     clusters = [[first, dict(first, label=7, name="7", images=None, nearest=3)]]
     pair = dict(first=3, second=7, cosine=0.8123)
     return dict(centers="models/a/checkpoints/update-1", classes=1000, threshold=0.5, pairs=[pair], clusters=clusters)
+
+
+def write_sheets(folder, names=("ann", "bob"), sheets=2):
+    """The folder of `centers conflicts --pictures`: sheets with a row of ten images for each name; returns it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    people = [[encode_jpeg(face(person, image, 48)) for image in range(10)] for person in range(len(names))]
+    write_records(str(folder / "faces.rec"), people)
+    records = RecordFile(str(folder / "faces.rec"))
+    keys = np.split(records.keys[: 10 * len(names)], len(names))
+    rows = [Row(name, records, own, "cosine 0.812\nwith 7, its nearest") for name, own in zip(names, keys)]
+    for number in range(1, sheets + 1):
+        draw_rows(str(folder / f"sheet-{number:04d}.png"), rows)
+    return str(folder)
 
 
 def scores_of(pairs):

@@ -8,7 +8,7 @@ import pytest
 from partial_fc.cli.report import main
 
 from helpers.browser import browser, needs_browser
-from helpers.report import conflicts_of, evaluation, measured, write_mistakes, write_run
+from helpers.report import conflicts_of, evaluation, measured, write_mistakes, write_run, write_sheets
 
 pytestmark = needs_browser
 
@@ -25,16 +25,19 @@ def window(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """A page of two runs, an unfinished one among them, evaluations, conflicts, 10,000 pairs; with hostile names."""
+    """A page of two runs, an unfinished one among them, evaluations, conflicts with sheets, 10,000 pairs; with hostile
+    names."""
     folder = tmp_path_factory.mktemp("page")
     sets = {"lfw": measured(), HOSTILE: measured(last=0.5)}
     runs = [write_run(folder / "日本語 <b>run", sets=sets), write_run(folder / "second", finished=False, updates=300)]
     results = folder / "results.json"
     results.write_text(json.dumps([evaluation(HOSTILE), evaluation(data="<script>")]))
     conflicts = folder / "conflicts.json"
-    conflicts.write_text(json.dumps(conflicts_of(HOSTILE)))
+    found = conflicts_of(HOSTILE)
+    conflicts.write_text(json.dumps(dict(found, clusters=150 * found["clusters"])))
     mistakes, _ = write_mistakes(folder / "mistakes", 10000, NAMES)
-    assert main([*runs, str(results), str(conflicts), mistakes, str(folder / "out.html")]) == 0
+    sheets = write_sheets(folder / "sheets", NAMES)
+    assert main([*runs, str(results), str(conflicts), mistakes, sheets, str(folder / "out.html")]) == 0
     return str(folder / "out.html")
 
 
@@ -55,6 +58,29 @@ def test_nothing_fails_and_nothing_is_fetched(window, everything, width, dark):
     assert not window.complaints and window.requests == ["file://" + everything]
     assert not window.value("window.hacked")
     assert window.value("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_contact_sheets_can_be_read(window, everything, width):
+    """Each has a line of its own and a width at which its names can be read; it moves in its card, not the page."""
+    window.open(everything, width)
+    sheets = window.value(
+        "[...document.querySelectorAll('img.sheet')].map(each => { const box = each.getBoundingClientRect(),"
+        " around = each.closest('.wide'); return { natural: each.naturalWidth, shown: box.width, top: box.top,"
+        " card: around.clientWidth, moves: around.scrollWidth > around.clientWidth }; })"
+    )
+    assert len(sheets) == 2 and sheets[0]["top"] < sheets[1]["top"]
+    for each in sheets:
+        assert each["natural"] == 1300 and each["shown"] > 1000 and each["card"] <= width
+        assert each["moves"] == (width == 400)
+    assert window.value("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_a_long_list_of_conflicts_scrolls_in_its_card(window, everything, width):
+    window.open(everything, width)
+    shown, all_of_it = window.value("(each => [each.clientHeight, each.scrollHeight])(document.querySelector('.tall'))")
+    assert shown < 600 and all_of_it > 3000
 
 
 def test_names_are_shown_as_they_are(window, everything):

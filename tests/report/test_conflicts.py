@@ -28,6 +28,12 @@ def test_what_is_meant_to_be_conflicts():
         lambda value: value["clusters"][0][0].update(cosine=None),
         lambda value: value["clusters"][0][0].update(images="x"),
         lambda value: value["clusters"][0][0].update(label=[]),
+        lambda value: value["clusters"][0][0].update(label=float("inf")),
+        lambda value: value["clusters"][0][0].update(label=-1),
+        lambda value: value["clusters"][0][0].update(images=True),
+        lambda value: value["clusters"][0][0].update(cosine=1e308),
+        lambda value: value.update(threshold=2),
+        lambda value: value.update(classes=10**13),
     ],
 )
 def test_damaged_conflicts_are_an_error(change):

@@ -26,6 +26,22 @@ def test_what_was_trained_has_a_cell_for_each_run(two):
     assert "Versions" not in rows and "Best model" not in rows
 
 
+def test_filtering_and_correction_are_named_where_they_are_set(two, tmp_path):
+    zero = ["--set", "interclass_filtering=0.35", "--set", "interclass_filtering_mode=zero"]
+    filtering = read_run(write_run(tmp_path / "c", zero, updates=10))
+    corrected = read_run(write_run(tmp_path / "d", ["--set", "sampling_correction=true"], updates=10))
+    rows = dict(facts([two[0], filtering, corrected]))
+    assert rows["Filtering"] == [UNKNOWN, "0.35, zero", UNKNOWN]
+    assert rows["Sampling correction"] == [UNKNOWN, UNKNOWN, "yes"]
+    assert not {"Filtering", "Sampling correction"} & set(dict(facts(two)))
+
+
+def test_a_number_without_bound_in_the_configuration_is_unknown(tmp_path):
+    run = read_run(write_run(tmp_path, updates=10))
+    rows = dict(facts([run._replace(settings={**run.settings, "loss_s": 10**400})]))
+    assert rows["State"] == ["finished"] and "Loss" not in rows
+
+
 def test_micro_batches_count_and_epochs_have_no_known_number_of_updates(tmp_path):
     arguments = ["--set", "accumulate=4", "--set", "max_epochs=2"]
     done = read_run(write_run(tmp_path / "a", arguments, updates=10))

@@ -1,5 +1,6 @@
 """The text of the page; what a browser makes of it is in test_browser.py."""
 
+import base64
 import html
 import json
 import re
@@ -46,6 +47,13 @@ def test_one_run(tmp_path):
     assert len(loss["x"]) == 400 and loss["x"][0] == 1.5 and loss["y"][0] == 20 and max(around["y"]) == 25
     assert charts["Accuracy on verification sets"]["data"][0]["y"] == [0.63, 0.948]
     assert charts["Images per second"]["data"][0]["x"][:2] == [50, 100]
+
+
+def test_filtered_logits_have_a_chart(tmp_path):
+    text = page_of(write_run(tmp_path / "run", ["--set", "interclass_filtering=0.4"], scalars={"filtered": 37.0}))
+    chart = charts_of(text)["Filtered logits"]
+    assert set(chart["data"][0]["y"]) == {37} and chart["layout"]["yaxis"]["title"]["text"] == "filtered logits"
+    assert re.search(r"<th>Filtering</th><td><bdi>0.4, exact</bdi></td>", text)
 
 
 def test_what_is_missing_is_explained_by_a_command(tmp_path):
@@ -124,9 +132,15 @@ def test_contact_sheets(tmp_path):
     for number in range(14):
         cv2.imwrite(str(tmp_path / f"sheet-{number:04d}.png"), np.full((600, 2400, 3), 200, np.uint8))
     (tmp_path / "sheet-0000.png").write_bytes(b"damaged")
+    cv2.imwrite(str(tmp_path / "sheet-0001.png"), np.full((2050, 1300, 3), 200, np.uint8))  # as large as they get
     text = page_of(tmp_path)
     assert "The first 12 of 14." in text and text.count('<img class="sheet" src="data:image/jpeg') == 11
     assert "<bdi>sheet-0011.png</bdi>" in text and "sheet-0012.png" not in text
+    pictures = [
+        base64.b64decode(each) for each in re.findall(r'class="sheet" src="data:image/jpeg;base64,(.*?)"', text)
+    ]
+    sizes = [cv2.imdecode(np.frombuffer(each, np.uint8), cv2.IMREAD_COLOR).shape[:2] for each in pictures]
+    assert sizes == [(2050, 1300)] + 10 * [(400, 1600)]
 
 
 def test_names_are_never_markup(tmp_path):

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from partial_fc.checkpoint.checkpoints import MANIFEST, manifest_checksum
 from partial_fc.errors import InputError
 from partial_fc.report.runs import is_run, read_run
 
@@ -56,9 +57,13 @@ def test_a_last_line_that_is_not_complete_is_no_loss(tmp_path):
         ("summary.json", '{"files": "model"}', "not the summary of a run"),
         ("summary.json", '{"updates": [1]}', "is not in the summary of a run"),
         ("summary.json", '{"verification": {"a": {"accuracy": {}}}}', "is not in the summary of a run"),
+        ("summary.json", '{"train_seconds": 1e999}', "not JSON: 1e999 is not a finite number"),
+        ("summary.json", '{"train_seconds": 1e18}', r"train_seconds: 1e\+18 is not a number of a run"),
+        ("summary.json", '{"num_classes": "many"}', "num_classes: 'many' is not a number of a run"),
         ("config.toml", "a = ", "Invalid value"),
         ("losses.csv", "num_update,loss\nx,1\n", "not the losses of a run"),
         ("losses.csv", "num_update,loss\n1,1,1\n", "not the losses of a run"),
+        ("losses.csv", "num_update,loss\n99999999999999999999,1\n", "not the losses of a run"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, name, content, message):
@@ -76,6 +81,18 @@ def test_ranks_and_versions_are_those_of_the_newest_checkpoint(tmp_path, monkeyp
     monkeypatch.setattr("partial_fc.report.runs.Checkpoints.newest", lambda self, needs: newest)
     run = read_run(str(tmp_path))
     assert (run.about["ranks"], run.versions) == (3, {"mxnet": "1.9.1"})
+
+
+def test_a_checkpoint_whose_manifest_is_not_of_a_run_is_left_out(tmp_path, caplog):
+    """Its checksum is right, which anyone can make."""
+    write_run(tmp_path, finished=False)
+    content = dict(num_update=5, world_size=3, files={}, configuration=[], versions=["1.9.1"])
+    sealed = dict(content, format=1, checksum=manifest_checksum(content))
+    (tmp_path / "checkpoints" / "update-000000005").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "update-000000005" / MANIFEST).write_text(json.dumps(sealed))
+    run = read_run(str(tmp_path))
+    assert run.versions == {} and run.about["ranks"] is None
+    assert "its manifest has no configuration" in caplog.text
 
 
 def test_what_is_a_run(tmp_path):

@@ -97,7 +97,7 @@ def all_columns(results: Sequence[Result]) -> List[str]:
 
 def is_shown(column: str) -> bool:
     """Whether a table has a column of its own for a figure; intervals stand in those of their figures."""
-    return not column.split()[0].endswith(_INTERVAL)
+    return not _figure(column).endswith(_INTERVAL)
 
 
 def shown(result: Result, columns: Sequence[str]) -> List[str]:
@@ -118,7 +118,12 @@ def text(name: str, value: Any) -> str:
         return "-"
     if not isinstance(value, float):
         return str(value)
-    return f"{value:.4g}" if name.split()[0] in _NOT_IN_PERCENT else f"{100 * value:.2f}"
+    return f"{value:.4g}" if _figure(name) in _NOT_IN_PERCENT else f"{100 * value:.2f}"
+
+
+def _figure(column: str) -> str:
+    """The name of the figure that a column belongs to: `tar` of the column `tar 1e-4`."""
+    return column.partition(" ")[0]
 
 
 def aligned(rows: Sequence[Sequence[str]], to_the_left: int) -> List[str]:

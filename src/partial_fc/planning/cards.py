@@ -240,7 +240,7 @@ def _rates(value: Any) -> Iterator[float]:
 
 
 def _is_like(value: Any, example: Any) -> bool:
-    """Whether a JSON value has the form of another one; numbers must be finite and not negative."""
+    """Whether a JSON value has the form of another one; numbers must not be negative."""
     if isinstance(example, dict):
         like = next(iter(example.values()))
         return isinstance(value, dict) and bool(value) and all(_is_like(each, like) for each in value.values())
@@ -248,4 +248,4 @@ def _is_like(value: Any, example: Any) -> bool:
         return isinstance(value, list) and len(value) == len(example) and all(map(_is_like, value, example))
     if isinstance(example, (bool, str)):
         return isinstance(value, type(example))
-    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+    return type(value) in (int, float) and value >= 0

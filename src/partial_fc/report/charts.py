@@ -49,6 +49,7 @@ def run_charts(runs: Sequence[RunFolder], names: Sequence[str]) -> Iterator[Char
         ("Images per second", "images_per_second"),
         ("Learning rate", "lr"),
         ("Norm of the gradients", "gradient_norm"),
+        ("Filtered logits", "filtered"),
     ):
         curves = [_curve(name, run.scalars[scalar], color) for run, name, color in drawn if scalar in run.scalars]
         yield from _chart(title, curves, title.lower(), rangemode="tozero")

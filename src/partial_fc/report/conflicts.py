@@ -3,8 +3,7 @@
 from typing import Any, List, NamedTuple, Optional
 
 from ..errors import InputError
-
-_NUMBER = (int, float)
+from .checks import cosine, count
 
 
 class Member(NamedTuple):
@@ -49,18 +48,16 @@ def conflicts_from(value: Any, path: str) -> Conflicts:
     """Conflicts in a value for which `is_conflicts` holds; raises InputError naming the file if it is damaged."""
     try:
         clusters = [_cluster(each) for each in value["clusters"]]
-        numbers = value["classes"], len(value["pairs"]), value["threshold"]
-        if not all(isinstance(each, _NUMBER) for each in numbers):
-            raise ValueError("a number is missing")
+        numbers = count(value["classes"]), len(value["pairs"]), cosine(value["threshold"])
         return Conflicts(str(value["centers"]), *numbers, clusters)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not what `centers conflicts --json FILE` writes ({error!r:.80})") from error
 
 
 def _cluster(members: Any) -> Cluster:
-    if not all(isinstance(each["cosine"], _NUMBER) for each in members):
-        raise ValueError("a cosine is not a number")
-    found = [Member(int(each["label"]), str(each["name"]), each["images"]) for each in members]
-    if not all(each.images is None or isinstance(each.images, int) for each in found):
-        raise ValueError("a count of images is not a number")
-    return Cluster(max(each["cosine"] for each in members), found)
+    found = [Member(count(each["label"]), str(each["name"]), _images(each["images"])) for each in members]
+    return Cluster(max(cosine(each["cosine"]) for each in members), found)
+
+
+def _images(value: Any) -> Optional[int]:
+    return None if value is None else count(value)

@@ -36,7 +36,7 @@ def facts(runs: Sequence[RunFolder]) -> List[Cells]:
 def _cell(cell: Callable[[RunFolder], str], run: RunFolder) -> str:
     try:
         return cell(run) or UNKNOWN
-    except (KeyError, TypeError, ValueError):  # a run of another version, or one that has only begun
+    except (KeyError, TypeError, ValueError, OverflowError):  # a run of another version, or one that has only begun
         return UNKNOWN
 
 
@@ -52,6 +52,11 @@ def _loss(run: RunFolder) -> str:
         return f"{run.about['loss']}: s={values['loss_s']:g}, m={values['adaface_m']:g}"
     margins = ", ".join(f"{name}={values['loss_' + name]:g}" for name in ("s", "m1", "m2", "m3") if values)
     return f"{run.about['loss']}: {margins}" if margins else run.about["loss"]
+
+
+def _filtering(run: RunFolder) -> str:
+    threshold = run.settings["interclass_filtering"]
+    return f"{threshold:g}, {run.settings['interclass_filtering_mode']}" if threshold else UNKNOWN
 
 
 def _updates(run: RunFolder) -> str:
@@ -104,6 +109,8 @@ _ROWS: Sequence[Tuple[str, Callable[[RunFolder], str]]] = (
     ("Embedding size", _known("embedding_size")),
     ("Loss", _loss),
     ("Sample ratio", _known("sample_ratio", "{:g}")),
+    ("Filtering", _filtering),
+    ("Sampling correction", lambda run: "yes" if run.settings["sampling_correction"] else UNKNOWN),
     ("Optimizer", lambda run: f"{run.settings['optimizer']}, learning rate {run.settings['backbone_lr']:g}"),
     ("Precision", _set("precision")),
     ("Ranks", _known("ranks")),

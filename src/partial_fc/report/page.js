@@ -16,7 +16,7 @@ function layoutOf(figure) {
     paper_bgcolor: "transparent",
     plot_bgcolor: "transparent",
     hoverlabel: hover,
-    legend: { orientation: "h", yanchor: "top", y: -0.2 },
+    legend: { orientation: "h", yref: "container", yanchor: "bottom", y: 0 },
     margin: { l: 40, r: 10, t: 28, b: 40 },
     modebar: { bgcolor: "transparent", color: color("--quiet"), activecolor: color("--accent") },
   };

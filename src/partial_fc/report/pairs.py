@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import InputError
 from ..eval.mistakes import COLUMNS, MISTAKES, SCORES, THRESHOLD
 from ..files import read_json
+from .checks import cosine
 from .pictures import embedded
 
 Row = TypeVar("Row")
@@ -72,7 +73,7 @@ class JudgedPairs(NamedTuple):
 
     def picture(self, mistake: Mistake, side: str) -> Optional[str]:
         """The `left` or `right` picture of a mistake as a `data:` address; None if it cannot be read."""
-        return embedded(os.path.join(self.path, f"{mistake.number:05d}-{side}.png"), _SIDE)
+        return embedded(os.path.join(self.path, f"{mistake.number:05d}-{side}.png"), _SIDE, _SIDE)
 
 
 def has_pairs(folder: str) -> bool:
@@ -102,7 +103,7 @@ def _threshold(path: str) -> Tuple[Optional[float], bool]:
     try:
         if not isinstance(found["accepts_equal"], bool):
             raise ValueError("accepts_equal is neither true nor false")
-        return _cosine(found["threshold"]), found["accepts_equal"]
+        return cosine(found["threshold"]), found["accepts_equal"]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not what `--mistakes` writes: {error!r:.80}") from error
 
@@ -126,22 +127,15 @@ def _rows(path: str, columns: Sequence[str], parse: Callable[[List[str]], Row]) 
 
 def _mistake(row: List[str]) -> Mistake:
     fold, number, same, score, threshold, left, right = row
-    return Mistake(int(fold), int(number), _boolean(same), _cosine(score), _cosine(threshold), left, right)
+    return Mistake(int(fold), int(number), _boolean(same), cosine(score), cosine(threshold), left, right)
 
 
 def _score(row: List[str]) -> Tuple[bool, float]:
     _, same, score = row
-    return _boolean(same), _cosine(score)
+    return _boolean(same), cosine(score)
 
 
 def _boolean(text: str) -> bool:
     if text not in ("0", "1"):
         raise ValueError(f"same is {text!r:.80}, expected 0 or 1")
     return text == "1"
-
-
-def _cosine(text: str) -> float:
-    value = float(text)
-    if not -1.01 < value < 1.01:  # a sum of rounded products may exceed 1 a little
-        raise ValueError(f"{text!r:.80} is not a cosine")
-    return value

@@ -13,7 +13,7 @@ from ..files import read_file
 _QUALITY = 85
 _MOST_BYTES = 2**26  # of a picture that is read
 _SHEET = re.compile(r"sheet-[0-9]+\.png")
-_SHEET_SIDE = 1200  # pixels
+_SHEET_WIDTH, _SHEET_HEIGHT = 1600, 4000  # pixels; those of ours, 1,300 wide, are not scaled: names stay readable
 
 
 class Sheets(NamedTuple):
@@ -24,7 +24,7 @@ class Sheets(NamedTuple):
 
     def picture(self, name: str) -> Optional[str]:
         """A sheet, see `embedded`."""
-        return embedded(os.path.join(self.path, name), _SHEET_SIDE)
+        return embedded(os.path.join(self.path, name), _SHEET_WIDTH, _SHEET_HEIGHT)
 
 
 def find_sheets(folder: str) -> Sheets:
@@ -32,15 +32,15 @@ def find_sheets(folder: str) -> Sheets:
     return Sheets(folder, sorted(filter(_SHEET.fullmatch, os.listdir(folder))))
 
 
-def embedded(path: str, side: int) -> Optional[str]:
-    """A picture as a JPEG of at most `side` pixels in height and width; None if it cannot be read or decoded."""
+def embedded(path: str, most_wide: int, most_high: int) -> Optional[str]:
+    """A picture as a JPEG of at most so many pixels in width and height; None if it cannot be read or decoded."""
     try:
         content = read_file(path, _MOST_BYTES)
         size = height, width = image_kind(content).size
         image: Any = decode_image(content, size)
     except (OSError, ValueError):  # InputError among them
         return None
-    scale = side / max(size)
+    scale = min(most_wide / width, most_high / height)
     if scale < 1:
         fitted = max(1, round(width * scale)), max(1, round(height * scale))
         image = cv2.resize(image, fitted, interpolation=cv2.INTER_AREA)

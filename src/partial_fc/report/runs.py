@@ -4,7 +4,7 @@ import logging
 import os
 import re
 from statistics import median
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from ..files import read_json
 from ..training.config_file import read_toml
 from ..training.curves import read_losses
 from ..training.run_folder import run_files
+from ..training.run_state import check_about
+from .checks import number
 from .scalars import Series, read_scalars
 
 log = logging.getLogger("partial_fc")
@@ -23,6 +25,20 @@ SUMMARY, LOSSES = "summary.json", "losses.csv"
 ACCURACY = "accuracy/"  # begins the names of scalars that are accuracies
 _SKIPPED = re.compile(r"^[0-9-]+ [0-9:,]+ (skipped: .*)$")
 _OBJECTS = "verification", "files", "best_model"  # in the summary
+_NUMBERS = (  # in the summary; each may be missing, or null
+    "num_classes",
+    "embedding_size",
+    "image_size",
+    "sample_ratio",
+    "ranks",
+    "updates",
+    "continued_from",
+    "first_loss",
+    "last_loss",
+    "train_seconds",
+    "images_per_second",
+    "skipped_records",
+)
 _LONGEST = 2000  # characters of a line of the log
 
 
@@ -86,11 +102,17 @@ def _losses(path: str) -> Any:
 def _newest_manifest(folder: str) -> Dict[str, Any]:
     """The manifest of the newest checkpoint; empty without one."""
     try:
-        newest = Checkpoints(folder, Communicator(), keep=1).newest(lambda manifest: ())
+        newest = Checkpoints(folder, Communicator(), keep=1).newest(_no_files)
     except InputError as error:
         log.warning("%s", error)
         return {}
     return newest[1] if newest else {}
+
+
+def _no_files(manifest: Dict[str, Any]) -> Tuple[str, ...]:
+    """What the page needs of a checkpoint: its manifest alone."""
+    check_about(manifest)
+    return ()
 
 
 def _measured(updates: np.ndarray, losses: np.ndarray, scalars: Dict[str, Series]) -> Dict[str, Any]:
@@ -124,6 +146,11 @@ def _summary(path: str) -> Dict[str, Any]:
     for each in [{name: value for name, value in found.items() if name not in _OBJECTS}, *sets]:
         if not isinstance(each, dict) or any(isinstance(value, (list, dict)) for value in each.values()):
             raise InputError(f"{path}: {each!r:.80} is not in the summary of a run")
+    for name in _NUMBERS:
+        try:
+            number(0 if found.get(name) is None else found[name])
+        except ValueError as error:
+            raise InputError(f"{path}: {name}: {error}") from error
     return found
 
 

@@ -88,7 +88,7 @@ def read_losses(path: str) -> Tuple[np.ndarray, np.ndarray]:
     try:
         rows = [line.split(b",") for line in lines]
         return np.array([int(update) for update, _ in rows], np.int64), np.array([float(loss) for _, loss in rows])
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: not the losses of a run: {error}") from error
 
 

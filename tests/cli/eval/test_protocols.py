@@ -1,6 +1,7 @@
 """The commands ijb, ifrt and megaface from files to figures, against the same figures from a model in NumPy."""
 
 import csv
+import errno
 import json
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 
 from partial_fc.cli.eval.main import main
 from partial_fc.data.images.align import TEMPLATE
+from partial_fc.errors import FAILED
 from partial_fc.eval.protocols.ifrt import count_pairs, ifrt_result, image_groups
 from partial_fc.eval.protocols.megaface import megaface_result
 from partial_fc.eval.protocols.unit_features import UnitFeatures
@@ -138,6 +140,33 @@ def test_mistakes_of_ijb(tmp_path, capsys, embed):
             np.testing.assert_array_equal(picture, images[2 * template])
     both = [*common, tmp_path / "x.csv", "--model", tmp_path / "m", tmp_path / "m"]
     assert "--mistakes is for one --model, or one file of --features" in failure(capsys, *both)
+
+
+def full(*arguments):
+    raise OSError(errno.ENOSPC, "No space left on device", "there")
+
+
+def test_figures_of_ijb_do_not_depend_on_the_mistakes(tmp_path, capsys, monkeypatch, embed):
+    """With too few pairs for a threshold, and on a full disk."""
+    write_ijb(tmp_path / "ijb", TEMPLATE * SIZE / 112, SIZE)
+    common = ["ijb", tmp_path / "ijb", "--dataset", "IJBC", "--size", SIZE, "--model", tmp_path / "m"]
+    expected = figures(capsys, *common)
+    common += ["--mistakes", tmp_path / "wrong", "--json"]
+    assert "--mistakes: no threshold: " in failure(capsys, *common, tmp_path / "few.json")
+    monkeypatch.setattr("partial_fc.eval.protocols.ijb.judge_templates", lambda cosines, pairs: None)
+    monkeypatch.setattr("partial_fc.eval.mistakes.write_mistakes", full)
+    assert main([*map(str, common), str(tmp_path / "full.json")]) == FAILED
+    assert "No space left on device: 'there'" in capsys.readouterr().err
+    assert [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("few", "full")] == [expected] * 2
+
+
+def test_figures_of_megaface_do_not_depend_on_the_files_of_features(tmp_path, capsys, monkeypatch, embed):
+    lists, _ = write_megaface(tmp_path)
+    images = ["--probe-images", tmp_path / "fs", "--distractor-images", tmp_path / "mf", "--model", tmp_path / "m"]
+    command = ["megaface", *lists, *images, "--write-features", tmp_path / "kit", "--ending", "_m.bin", "--json"]
+    monkeypatch.setattr("partial_fc.eval.protocols.megaface_files.write_for_kit", full)
+    assert main([*map(str, command), str(tmp_path / "out.json")]) == FAILED
+    assert json.loads((tmp_path / "out.json").read_text())["probes"] == 7
 
 
 def test_embeddings_of_ijb_are_added_as_asked(tmp_path, capsys, embed):

@@ -164,7 +164,7 @@ def test_embeddings_that_are_not_finite_are_refused(saved, capsys, monkeypatch):
     folder = saved[0]
     monkeypatch.setattr(Embedder, "_forward", lambda self, part: np.full((len(part), 6), np.nan))
     reported = error(capsys, "--model", folder / "m", "--bin", folder / "val.bin")
-    assert reported == "error: val: image 0: its embedding is not finite"
+    assert reported == f"error: {folder}/val.bin: image 0: its embedding is not finite"
 
 
 def test_wrong_arguments_are_one_line(saved, capsys):

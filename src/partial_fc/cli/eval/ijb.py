@@ -1,7 +1,7 @@
 """The command `partial-fc eval ijb`."""
 
 import argparse
-from typing import TYPE_CHECKING, Any, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, List, Mapping, Tuple
 
 from ...errors import InputError
 from ..parser import positive
@@ -79,19 +79,24 @@ def _prepare(args: argparse.Namespace, rank: int) -> Protocol:
     pairs = read_pairs(args.folder, args.dataset, faces.template_ids) if rank == 0 else NO_PAIRS
     saved = [ModelFeatures(path, [read_features(path, len(faces.names))], {}) for path in args.features]
     unit = args.embeddings == "unit"
+    measured: List[np.ndarray] = []  # cosines of all pairs
 
     def measure(each: "ModelFeatures", is_saved: bool) -> "Result":
         halves = args.halves and is_saved
         how = "as saved" if is_saved and not halves else args.embeddings
         cosines = compare_templates(pool_templates(each.features[0], faces, halves, unit), pairs)
         if args.mistakes:
-            _write_mistakes(args, faces, pairs, judge_templates(cosines, pairs))
+            measured.append(cosines)
         return ijb_result(cosines, pairs, args.dataset, each.model, {**each.settings, "embeddings": how})
 
     sources: Mapping[str, Images] = {}
     if args.model:
         sources = {args.dataset: AlignedFaces(faces, args.folder, args.size)}
-    return Protocol(measure, sources, saved, flip=True, unit=unit)
+
+    def write_wrong_pairs() -> None:
+        _write_mistakes(args, faces, pairs, judge_templates(measured[0], pairs))
+
+    return Protocol(measure, sources, saved, True, unit, write_wrong_pairs if args.mistakes else None)
 
 
 def _write_mistakes(args: argparse.Namespace, faces: "FaceList", pairs: "TemplatePairs", verdicts: "Verdicts") -> None:

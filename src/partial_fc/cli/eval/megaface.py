@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from typing import TYPE_CHECKING, Any, Dict
+from typing import TYPE_CHECKING, Any, Dict, List
 
 from ...errors import InputError
 from ..options import add_fit
@@ -99,15 +99,19 @@ def _prepare(args: argparse.Namespace, rank: int) -> Protocol:
         folders = args.probe_features, args.distractor_features
         matrices = [FeatureFolder(folder, each.paths, args.ending) for folder, each in zip(folders, lists)]
         saved.append(ModelFeatures(args.ending, [*matrices], {}))
+    computed: List[ModelFeatures] = []
 
     def measure(each: "ModelFeatures", is_saved: bool) -> "Result":
-        if args.write_features and not is_saved:
-            with Lock(os.path.join(args.write_features, LOCK)):
-                write_for_kit(args.write_features, lists, each.features, args.ending)
+        if not is_saved:
+            computed.append(each)
         of_probes, of_distractors = each.features
         return megaface_result(of_probes, probes.identities, of_distractors, each.model, settings=each.settings)
 
-    return Protocol(measure, sources, saved, flip=True)
+    def write_features() -> None:
+        with Lock(os.path.join(args.write_features, LOCK)):
+            write_for_kit(args.write_features, lists, computed[0].features, args.ending)
+
+    return Protocol(measure, sources, saved, True, write_more=write_features if args.write_features else None)
 
 
 def _check(args: argparse.Namespace) -> None:

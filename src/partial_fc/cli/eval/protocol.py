@@ -3,7 +3,7 @@
 import argparse
 import logging
 import time
-from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import CollectiveError, InputError
 from .arguments import model_options
@@ -29,6 +29,7 @@ class Protocol(NamedTuple):
         sources: images by name, whose features are computed by every --model.
         saved: features from files.
         flip, unit: see `embed`.
+        write_more: writes further files of what was measured, after the results: these do not depend on it.
     """
 
     measure: "Callable[[ModelFeatures, bool], Result]"
@@ -36,6 +37,7 @@ class Protocol(NamedTuple):
     saved: "Sequence[ModelFeatures]"
     flip: bool
     unit: bool = False
+    write_more: "Optional[Callable[[], None]]" = None
 
 
 def run_protocol(args: argparse.Namespace, prepare: "Callable[[argparse.Namespace, int], Protocol]") -> int:
@@ -62,6 +64,8 @@ def run_protocol(args: argparse.Namespace, prepare: "Callable[[argparse.Namespac
                 results = [protocol.measure(each, True) for each in protocol.saved]
                 results += [protocol.measure(each, False) for each in computed]
                 write_results(results, args)
+                if protocol.write_more:
+                    protocol.write_more()
 
     return on_all_ranks(work)
 

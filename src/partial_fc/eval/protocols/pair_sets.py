@@ -19,6 +19,7 @@ class PairSet(NamedTuple):
     """Pairs of images; an image of several pairs is held once.
 
     Attributes:
+        path: of the `.bin` file, or folder of the images.
         name: of the set.
         images: encoded images (bytes), or paths of files.
         rows: (2P,) int64, places in `images` of the images of pair p at 2p and 2p+1.
@@ -27,6 +28,7 @@ class PairSet(NamedTuple):
         fits: whether images are cut and resized to that size; otherwise they must have it.
     """
 
+    path: str
     name: str
     images: List[Image]
     rows: np.ndarray
@@ -47,9 +49,9 @@ class PairSet(NamedTuple):
         return self.name_of(self.rows[2 * pair]), self.name_of(self.rows[2 * pair + 1])
 
     def name_of(self, index: int) -> str:
-        """Name of image `index` for messages: its path, or its first place in the set."""
+        """Name of image `index` for messages and lists: its path, or that of the set and its first place in it."""
         image = self.images[index]
-        return image if isinstance(image, str) else f"{self.name}: image {int(np.argmax(self.rows == index))}"
+        return image if isinstance(image, str) else f"{self.path}: image {int(np.argmax(self.rows == index))}"
 
 
 def decode_face(content: bytes, size: Tuple[int, int], fits: bool, name: str) -> np.ndarray:
@@ -103,22 +105,22 @@ def open_pair_sets(
 
 def _of_bin(path: str, size: Optional[int]) -> PairSet:
     images, issame = load_verification_set(path)
-    return _pair_set(os.path.splitext(path)[0], images, issame, size)
+    return _pair_set(path, os.path.splitext(path)[0], images, issame, size)
 
 
 def _of_folder(folder: str, pairs: str, size: Optional[int]) -> PairSet:
     listed = read_pairs(pairs, folder)
     paths = [path for _, both, _ in listed for path in both]
-    return _pair_set(folder, paths, np.array([same for _, _, same in listed], bool), size)
+    return _pair_set(folder, folder, paths, np.array([same for _, _, same in listed], bool), size)
 
 
-def _pair_set(path: str, images: Sequence[Image], issame: np.ndarray, size: Optional[int]) -> PairSet:
+def _pair_set(path: str, named: str, images: Sequence[Image], issame: np.ndarray, size: Optional[int]) -> PairSet:
+    """The set at `path`, whose name is the last part of `named`."""
     places: Dict[Image, int] = {}
     rows = np.array([places.setdefault(image, len(places)) for image in images], np.int64)
-    first = images[0]
-    name = first if isinstance(first, str) else f"{path}: image 0"
-    pixels = (size, size) if size else face_size(_content(first), name)
-    return PairSet(os.path.basename(os.path.abspath(path)), list(places), rows, issame, pixels, size is not None)
+    name, side = os.path.basename(os.path.abspath(named)), size or 0
+    pairs = PairSet(path, name, list(places), rows, issame, (side, side), size is not None)
+    return pairs if size else pairs._replace(size=face_size(_content(images[0]), pairs.name_of(0)))
 
 
 def _content(image: Image) -> bytes:
