@@ -47,7 +47,7 @@ def add_search(command: Options, threshold: float, what: str, pair: str) -> None
     command.add_argument(
         "--different",
         metavar="FILE",
-        help=f"pairs that are known to be different people, to leave out: on each line {pair} (default: none)",
+        help=f"pairs that are known to be different people, never to be joined: on each line {pair} (default: none)",
     )
     add_workers(command, "compare")
 
