@@ -14,7 +14,8 @@ from partial_fc.cli.data.main import main
 from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.records.data_set import DataSet
 from partial_fc.data.records.record_writer import record_files, write_records
-from partial_fc.files import file_state, lines_digest
+from partial_fc.eval.image_source import RecordImages
+from partial_fc.files import lines_digest
 
 from helpers.faces import face
 from helpers.features import write_features
@@ -160,12 +161,9 @@ def test_sheets(sets):
 
 def about(sets, name, **changes):
     """The file that `eval embed` writes beside the features of a data set."""
-    records = DataSet(str(sets / name)).records
-    names = lines_digest(f"{key}\t{label}" for key, label in zip(records.keys, records.labels()))
-    facts = dict(
-        model="x", flip=False, image_size=[16, 16], names=names, states=lines_digest([file_state(records.path)])
-    )
-    (sets / f"{name}.json").write_text(json.dumps({**facts, **changes}))
+    images = RecordImages(str(sets / name))
+    facts = dict(names=lines_digest(images.lines), states=lines_digest(images.states()), image_size=images.size)
+    (sets / f"{name}.json").write_text(json.dumps({"model": "x", "flip": False, **facts, **changes}))
 
 
 @pytest.mark.parametrize(
