@@ -150,7 +150,7 @@ def found_noise(planted: Noise, model: str, records: str, which: str = "") -> Li
     found = _run_json("data", "clean", records, features, "--angle", "1", "--duplicate", "1", "--apart", "1")
     assert found["images"] == planted.images
     one_person = [each for each in found["found"] if each["label"] not in planted.joined]
-    far = {each["record"]: each["value"] for each in one_person if each["finding"] == "far"}
+    far = {each["record"]: each["value"] for each in one_person if each["finding"] in ("far", "far pair")}
     cases = measured(f"image with another label{which}", far, planted.flipped, _DEGREES)
     for limit in _COPIES:
         found_copies = _run_json("data", "clean", records, features, "--duplicate", str(limit))["found"]

@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import stat
-from typing import Any, Callable, Iterator, List, Optional, Tuple, Type, Union
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple, Type, Union
 
 from .errors import InputError, cause
 
@@ -252,3 +252,20 @@ def file_digest(path: str, digest: Any, advance: Optional[Callable[[int], object
 def sha256(path: str) -> str:
     """SHA-256 of a file, hexadecimal."""
     return file_digest(path, hashlib.sha256())
+
+
+def lines_digest(lines: Iterable[str]) -> str:
+    """SHA-256, in hexadecimal, of lines of text; they may hold names of files that are not UTF-8."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
+    return digest.hexdigest()
+
+
+def file_state(path: str) -> str:
+    """Length and time of the last change of a file; raises InputError naming it."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    return f"{status.st_size} {status.st_mtime_ns}"

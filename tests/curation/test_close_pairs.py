@@ -1,5 +1,6 @@
 """Close pairs, top k and clusters against brute force, in blocks and tiles of sizes that do not divide."""
 
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from partial_fc.checkpoint.center_files import save_centers, write_centers
 from partial_fc.curation import close_pairs as module
 from partial_fc.curation.close_pairs import close_pairs
-from partial_fc.curation.clusters import clusters, joined_labels
+from partial_fc.curation.clusters import clusters, joined_labels, places
 from partial_fc.curation.nearest import Nearest, Pairs
 from partial_fc.curation.vectors import CenterVectors
 from partial_fc.errors import InputError
@@ -168,7 +169,54 @@ def test_sub_centers_are_those_of_the_checkpoint(tmp_path):
             CenterVectors(str(tmp_path / "centers"))
 
 
+def test_pairs_that_are_apart_are_not_found_and_take_no_place_of_others(tmp_path):
+    """Listed in any order; the k closest of a class are others then."""
+    first, second = centers_in(tmp_path / "a"), centers_in(tmp_path / "b", OTHERS, seed=1)
+    vectors, others = (CenterVectors(str(tmp_path / name)) for name in "ab")
+    table = cosines(first, first)
+    listed = np.array([(row, int(table[row].argsort()[-2])) for row in range(0, NUM_CLASSES, 2)])
+    table[tuple(listed.T)] = table[tuple(listed.T[::-1])] = -1
+    check(close_pairs(vectors, THRESHOLD, 2, apart=listed), brute_force(table, 2, symmetric=True))
+    table = cosines(first, second)
+    listed = np.array([(row, int(table[row].argmax())) for row in range(NUM_CLASSES)])
+    table[tuple(listed.T)] = -1
+    check(close_pairs(vectors, THRESHOLD, 2, others, listed), brute_force(table, 2, symmetric=False))
+
+
+def test_places_of_listed_labels():
+    listed = np.array([[5, 2], [7, 8], [9, 2], [5, 3]])
+    assert places(listed, np.array([1, 5, 9]), np.array([2, 4])).tolist() == [[1, 0], [2, 0]]
+    assert places(listed, np.array([1]), np.array([], int)).shape == (0, 2)
+
+
+def test_more_pairs_than_the_limit_are_an_error(tmp_path, monkeypatch):
+    centers_in(tmp_path / "centers")
+    vectors = CenterVectors(str(tmp_path / "centers"))
+    count = len(close_pairs(vectors, THRESHOLD, NUM_CLASSES).first)
+    monkeypatch.setattr("partial_fc.curation.nearest._MOST_NEIGHBORS", 2 * count)
+    close_pairs(vectors, THRESHOLD, NUM_CLASSES)
+    monkeypatch.setattr("partial_fc.curation.nearest._MOST_NEIGHBORS", 2 * count - 1)
+    with pytest.raises(InputError, match=f"^{count:,} or more close pairs .* raise `threshold` or lower `most`"):
+        close_pairs(vectors, THRESHOLD, NUM_CLASSES)
+
+
 def test_memory_does_not_grow_with_the_pairs():
+    """Three million pairs of 20,000 classes, of which 10 of each class are kept."""
+    random, count = np.random.RandomState(0), 20_000
+    tracemalloc.start()
+    try:
+        nearest = Nearest(count, 10)
+        for _ in range(30):
+            first, second = np.sort(random.randint(0, count, (100_000, 2)), axis=1).T
+            nearest.add(first, second, random.uniform(0.5, 1, 100_000).astype(np.float32))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 8 * count * 10 <= kept < 8 * count * 10 + 8 * 2**20  # the last parts, which the test holds, are the rest
+    assert len(nearest.pairs().first) > 100_000
+
+
+def test_classes_without_neighbors_take_no_memory():
     """The nearest of a million classes take no memory before there are any."""
     before = resident("VmRSS")
     nearest = Nearest(1_000_000, 10)
@@ -194,11 +242,37 @@ def test_clusters_are_connected_components():
         for pair in zip(first.tolist(), second.tolist()):
             touched = [group for group in groups if group & set(pair)]
             groups = [group for group in groups if group not in touched] + [set(pair).union(*touched)]
-        found = clusters(Pairs(first, second, np.linspace(1, 0.5, len(first))))
+        found, inside = clusters(Pairs(first, second, np.linspace(1, 0.5, len(first))))
         assert sorted(each.tolist() for each in found) == sorted(map(sorted, groups))
         order = [min(np.flatnonzero(np.isin(first, each))) for each in found]
         assert order == sorted(order)  # the cluster of the closest pair is the first
-    assert clusters(Pairs(*np.empty((2, 0), np.int64), np.empty(0))) == []
+        assert inside.first.tolist() == first.tolist()
+    assert clusters(Pairs(*np.empty((2, 0), np.int64), np.empty(0)))[0] == []
+
+
+def test_people_known_to_be_different_are_in_no_cluster_together():
+    """Against sets that are joined one pair after the other."""
+    random, apart_once = np.random.RandomState(0), 0
+    for _ in range(200):
+        count = random.randint(2, 60)
+        first, second = np.sort(random.choice(40, (count, 2)), axis=1).T
+        different = first < second
+        pairs = Pairs(first[different], second[different], np.linspace(1, 0.5, different.sum()))
+        apart = random.choice(45, (random.randint(1, 6), 2)) * 1
+        barred = [set(pair) for pair in apart.tolist() if pair[0] != pair[1]]
+        groups = [{label} for label in set(pairs.first.tolist() + pairs.second.tolist())]
+        for one, other, _ in pairs.rows():
+            touched = [group for group in groups if group & {one, other}]
+            joined = set().union(*touched)
+            if any(pair <= joined for pair in barred):
+                apart_once += 1
+            else:
+                groups = [group for group in groups if group not in touched] + [joined]
+        found, inside = clusters(pairs, apart)
+        assert sorted(map(sorted, (each.tolist() for each in found))) == sorted(sorted(g) for g in groups if len(g) > 1)
+        expected = [any({one, other} <= group for group in groups) for one, other, _ in pairs.rows()]
+        assert inside.cosine.tolist() == pairs.cosine[np.array(expected, bool)].tolist()
+    assert apart_once > 50
 
 
 def test_joined_labels():

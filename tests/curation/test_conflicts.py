@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 
 import cv2
@@ -17,18 +18,22 @@ from partial_fc.data.records.record_writer import write_records
 
 from helpers.faces import face, write_faces
 from helpers.features import write_features
+from helpers.sheets import recorded_sheets
 
 NUM_CLASSES, SIZE = 12, 16
 NAMES = [f"person {label}" for label in range(NUM_CLASSES)]
-NAMES[:7] = [
-    "<script>alert('x')</script>",
-    '=1+1, "quoted"',
-    "顔",
-    "m\udce9thode",
-    "$\\frac$ _x",
-    "long-" * 80,
-    "a\u202eb",
-]
+HOSTILE = {  # all of them in clusters
+    0: "<script>alert('x')</script>",
+    2: "顔",
+    3: '=1+1, "quoted"',
+    5: "long-" * 80,
+    6: "a\u202eb",
+    9: "m\udce9thode",
+    11: "$\\frac$ _x",
+}
+IN_CSV = {**HOSTILE, 3: '\'=1+1, "quoted"', 6: "a\\u202eb", 9: "m\\xe9thode"}  # as csv.reader reads it
+for _label, _name in HOSTILE.items():
+    NAMES[_label] = _name
 PLANTED = {0: 0, 5: 0, 2: 2, 3: 2, 11: 2, 6: 6, 9: 6}  # classes that are one person, and the first of them
 NOISE = {0: 1 / 2, 2: 1 / 4, 6: 1 / 3}  # tangent of the angle to the first
 
@@ -80,7 +85,7 @@ def test_clusters_in_text_json_and_csv(checkpoint, faces, tmp_path, capsys):
     with open(tmp_path / "found.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["label"]) for row in rows] == [2, 3, 11, 6, 9, 0, 5]
-    assert rows[5]["name"] == NAMES[0] and rows[6]["cluster"] == "3"
+    assert {int(row["label"]): row["name"] for row in rows} == IN_CSV and rows[6]["cluster"] == "3"
     assert sum(len(cluster) - 1 for cluster in found["clusters"]) <= len(found["pairs"]) == 5
 
 
@@ -98,6 +103,21 @@ def test_threshold_most_and_pairs_of_different_people(checkpoint, tmp_path, caps
     (tmp_path / "different.txt").write_text("9 6 1\n")
     assert run(checkpoint, "--different", tmp_path / "different.txt") == 2
     assert "different.txt, line 1: expected two labels" in capsys.readouterr().err
+
+
+def test_people_known_to_be_different_are_not_joined(checkpoint, faces, tmp_path, caplog):
+    """Also where a third class is close to both: it joins the closer one."""
+    (tmp_path / "different.txt").write_text("11\t2\n")
+    with caplog.at_level(logging.INFO, "partial_fc"):
+        assert run(checkpoint, "--different", tmp_path / "different.txt", "--apply", tmp_path / "lists") == 0
+    new_of = {old: new for new, old in (map(int, line.split()) for line in lines(tmp_path / "lists" / "label-map.txt"))}
+    assert new_of[2] != new_of[11] and new_of[2] == new_of[3] and len(new_of) == NUM_CLASSES
+    assert lines(tmp_path / "lists" / "close-identities.txt") == ["2", "3", "6", "9", "0", "5"]
+    assert "1 close pairs do not join their clusters" in caplog.text
+    path = tmp_path / "found.json"
+    assert run(checkpoint, "--different", tmp_path / "different.txt", f"--json={path}", "--most", "1") == 0
+    pairs = [(each["first"], each["second"]) for each in json.loads(path.read_text())["pairs"]]
+    assert (3, 11) in pairs and (2, 11) not in pairs  # 3 is the closest other one of 11
 
 
 def test_by_the_means_of_features(checkpoint, faces, tmp_path, capsys):
@@ -146,6 +166,7 @@ def test_lists_are_what_merge_split_and_map_take(checkpoint, faces, tmp_path):
     held = ["split", str(faces), str(tmp_path / "rest"), str(tmp_path / "close"), "--identities"]
     assert data([*held, str(lists / "close-identities.txt")]) == 0
     assert lines(tmp_path / "close" / "identities.txt") == [NAMES[label] for label in sorted(PLANTED)]
+    assert lines(lists / "close-identities.txt") == [NAMES[label] for label in (2, 3, 11, 6, 9, 0, 5)]
 
 
 def image_of(folder, key):
@@ -154,16 +175,63 @@ def image_of(folder, key):
 
 def test_the_class_with_the_most_images_comes_first(checkpoint, tmp_path):
     (tmp_path / "data").mkdir()
-    counts = [1, 1, 0, 4, 1, 3, 1, 1, 1, 1, 1, 5]
-    images = [[encode_jpeg(face(label, image, 16)) for image in range(count)] for label, count in enumerate(counts)]
-    write_records(str(tmp_path / "data" / "train.rec"), images)
+    write_counts(tmp_path / "data", [1, 1, 2, 4, 1, 3, 1, 1, 1, 1, 1, 5])
     assert run(checkpoint, "--rec", tmp_path / "data", f"--json={tmp_path}/a", "--apply", tmp_path / "lists") == 0
     found = json.loads((tmp_path / "a").read_text())["clusters"]
     assert [[member["label"] for member in cluster] for cluster in found] == [[11, 3, 2], [6, 9], [5, 0]]
-    assert lines(tmp_path / "lists" / "leave-out.txt") == ["1 3", "1 9", "1 0"]  # 2 has no images
+    assert lines(tmp_path / "lists" / "leave-out.txt") == ["1 3", "1 2", "1 9", "1 0"]
     rows = [tuple(map(int, line.split())) for line in lines(tmp_path / "lists" / "label-map.txt")]
-    assert 2 not in [old for _, old in rows] and len(rows) == 11
-    assert [old for new, old in rows if new == dict((old, new) for new, old in rows)[3]] == [11, 3]
+    assert [old for new, old in rows if new == dict((old, new) for new, old in rows)[3]] == [11, 3, 2]
+
+
+def write_counts(folder, counts):
+    images = [[encode_jpeg(face(label, image, 16)) for image in range(count)] for label, count in enumerate(counts)]
+    write_records(str(folder / "train.rec"), images)
+
+
+def test_classes_without_images_are_in_no_pair(checkpoint, tmp_path, caplog):
+    """Neither do they join others, nor is a class listed that is close to such a class only."""
+    centers_of, _ = CenterFiles(str(checkpoint)).take(np.arange(NUM_CLASSES))
+    beside = 2.7 * np.linalg.svd(centers_of)[2][-1]  # is at right angles to all of them
+    centers_of[3], centers_of[11] = centers_of[2] - beside, centers_of[2] + beside  # close to 2 only
+    path = str(checkpoint / "centers-00000-of-00001.safetensors")
+    write_centers(path, 0, NUM_CLASSES, NUM_CLASSES, SIZE, [(0, centers_of, centers_of)])
+    (tmp_path / "data").mkdir()
+    write_counts(tmp_path / "data", [1, 1, 0, 1, 1, 1, 1, 1, 1, 0, 1, 1])  # 2 and 9 have none
+    with caplog.at_level(logging.INFO, "partial_fc"):
+        assert run(checkpoint, "--rec", tmp_path / "data", f"--json={tmp_path}/a", "--apply", tmp_path / "lists") == 0
+    found = json.loads((tmp_path / "a").read_text())
+    assert [[member["label"] for member in cluster] for cluster in found["clusters"]] == [[0, 5]]
+    assert [(each["first"], each["second"]) for each in found["pairs"]] == [(0, 5)]
+    assert lines(tmp_path / "lists" / "close-identities.txt") == ["0", "5"]
+    rows = [tuple(map(int, line.split())) for line in lines(tmp_path / "lists" / "label-map.txt")]
+    assert sorted(old for _, old in rows) == [0, 1, 3, 4, 5, 6, 7, 8, 10, 11] and max(new for new, _ in rows) == 8
+    assert "left out 3 close pairs with a class that has no images" in caplog.text
+
+
+def test_a_data_set_with_fewer_identities_than_the_checkpoint(checkpoint, faces, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, "partial_fc"):
+        assert run(checkpoint, "--rec", faces) == 0
+        assert not caplog.records
+        (tmp_path / "data").mkdir()
+        write_counts(tmp_path / "data", [1] * 7)
+        assert run(checkpoint, "--rec", tmp_path / "data") == 0
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{checkpoint} has 12 classes, ")
+    assert "train.rec 7 identities: is it the set it was trained on?" in record.getMessage()
+
+
+def test_a_name_that_several_labels_have(checkpoint, faces, tmp_path):
+    """Only those listed are held out, not all of this name."""
+    names = [{1: "Wang Wei", 5: "Wang Wei", 2: "A\t7"}.get(label, name) for label, name in enumerate(NAMES)]
+    (faces / "identities.txt").write_bytes("".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape"))
+    assert run(checkpoint, "--rec", faces, "--apply", tmp_path / "lists") == 0
+    listed = lines(tmp_path / "lists" / "close-identities.txt")
+    assert listed == ["A\t7\t2", names[3], names[11], names[6], names[9], names[0], "Wang Wei\t5"]
+    held = ["split", str(faces), str(tmp_path / "rest"), str(tmp_path / "close"), "--identities"]
+    assert data([*held, str(tmp_path / "lists" / "close-identities.txt")]) == 0
+    assert lines(tmp_path / "close" / "identities.txt") == [names[label] for label in sorted(PLANTED)]
+    assert lines(tmp_path / "rest" / "identities.txt") == [names[label] for label in (1, 4, 7, 8, 10)]
 
 
 def test_lists_without_the_records(checkpoint, tmp_path):
@@ -182,6 +250,45 @@ def test_sheets(checkpoint, faces, tmp_path, capsys):
     assert "--overwrite replaces it" in capsys.readouterr().err and len(os.listdir(pictures)) == 3
     assert run(checkpoint, "--rec", faces, "--pictures", pictures, "--threshold", "0.945", "--overwrite") == 0
     assert len(os.listdir(pictures)) == 2
+
+
+def test_rows_of_sheets(checkpoint, faces, tmp_path, monkeypatch):
+    """Name, records and note of each class; a row shows ten images, spread over all."""
+    counts = [3, 1, 34, 11, 1, 1, 10, 1, 1, 2, 1, 3]
+    write_counts(faces, counts)
+    starts = np.cumsum([1, *counts]).tolist()
+    sheets = recorded_sheets(monkeypatch)
+    assert run(checkpoint, "--rec", faces, "--pictures", tmp_path / "pictures") == 0
+    rows = [row for sheet in sheets for row in sheet]
+    assert list(map(len, sheets)) == [3, 2, 2]
+    assert [name for name, _, _ in rows] == [f"{label}: {NAMES[label]}" for label in (2, 3, 11, 6, 9, 0, 5)]
+    keys = [keys for _, keys, _ in rows]
+    assert keys[0][:2] == [starts[2], starts[2] + 4] and keys[0][-1] == starts[3] - 1 and len(keys[0]) == 10
+    assert keys[2:] == [[*range(starts[label], starts[label] + counts[label])] for label in (11, 6, 9, 0, 5)]
+    notes = [note for _, _, note in rows]
+    assert notes[0] in [f"10 of 34 images, cosine 0.970\nwith {other}, its nearest" for other in (3, 11)]  # as close
+    assert notes[1:] == [
+        "10 of 11 images, cosine 0.970\nwith 2, its nearest",
+        "3 images, cosine 0.970\nwith 2, its nearest", "10 images, cosine 0.949\nwith 9, its nearest",
+        "2 images, cosine 0.949\nwith 6, its nearest", "3 images, cosine 0.894\nwith 5, its nearest",
+        "1 image, cosine 0.894\nwith 0, its nearest"]  # fmt: skip
+
+
+def test_a_sheet_ends_with_the_number_of_classes_that_it_does_not_show(tmp_path, monkeypatch):
+    for name in ("centers", "data"):
+        (tmp_path / name).mkdir()
+    weight = np.eye(40, 8, dtype=np.float32) + np.eye(8, dtype=np.float32)[7]
+    weight[:5] = np.eye(5, 8)  # 35 classes in one cluster
+    path = str(tmp_path / "centers" / "centers-00000-of-00001.safetensors")
+    write_centers(path, 0, 40, 40, 8, [(0, weight, weight)])
+    write_counts(tmp_path / "data", [1 + (label in (12, 30)) for label in range(40)])
+    sheets, arguments = recorded_sheets(monkeypatch), [tmp_path / "centers", "--rec", tmp_path / "data", "--most", "40"]
+    assert run(*arguments, "--threshold", "0.7", "--pictures", tmp_path / "pictures") == 0
+    (rows,) = sheets
+    assert [name for name, _, _ in rows[:3]] == ["12", "30", "5"] and len(rows) == 21
+    assert rows[20] == ("and 15 more classes", [], "")
+    monkeypatch.undo()
+    assert run(*arguments, "--threshold", "0.7", "--pictures", tmp_path / "pictures") == 0
 
 
 def test_wrong_arguments(checkpoint, faces, tmp_path, capsys):

@@ -26,8 +26,7 @@ from partial_fc.checkpoint.convert_centers import import_numpy, import_original
 from partial_fc.checkpoint.label_map import match_identities, read_label_map
 from partial_fc.checkpoint.model_files import load_arrays, save_arrays, save_model
 from partial_fc.checkpoint.symbol_file import check_size
-from partial_fc.curation.clusters import without_different
-from partial_fc.curation.nearest import Pairs
+from partial_fc.curation.clusters import read_different
 from partial_fc.data.images.align import Landmarks
 from partial_fc.data.images.decoding import decode_image, encode_jpeg, image_kind
 from partial_fc.data.images.fit import decode_any
@@ -304,7 +303,7 @@ def use_lists(folder, tally):
     tally.attempt(match_identities, f"{folder}/old", f"{folder}/new")
     two = np.arange(3)
     tally.attempt(read_joined, f"{folder}/map", [Grouped(two[:2], two, two[1:])])
-    tally.attempt(without_different, Pairs(two, two, two), f"{folder}/map")
+    tally.attempt(read_different, f"{folder}/map")
     tally.attempt(parse_hosts, read(f"{folder}/hosts").decode("latin-1"))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from partial_fc.checkpoint.label_map import match_identities, read_label_map
 from partial_fc.data.images.align import Landmarks
+from partial_fc.data.records.data_set import Grouped
 from partial_fc.data.records.record_file import read_property
 from partial_fc.data.tools.identity_lists import read_identities, read_leave_out
 from partial_fc.data.tools.pairs import read_pairs
@@ -28,6 +29,7 @@ from helpers.cases import for_each
 POINTS = "\t".join("1.5 2 3e1 4 5 -6 7 8 .9 10".split())
 IMAGES = "African/José/1.jpg\nAfrican/José/2.jpg\nAsian/Ann B/1.jpg\n"
 PEOPLE = ["Zoë", "José", "Ann B"]
+GROUPED = Grouped(np.arange(4), np.arange(5), np.arange(4))
 IJB = {
     "face_tid_mid": "José/1.jpg 300 5\nb.jpg 1 -5\n",
     "name_5pts_score": "".join(f"{name} {POINTS} 0.9\n" for name in ("José/1.jpg", "b.jpg")).replace("\t", " "),
@@ -63,11 +65,11 @@ def matched(path, folder):
 
 
 def held(path, folder):
-    return read_identities(path, SimpleNamespace(names=lambda: PEOPLE), SimpleNamespace(labels=np.arange(4)))
+    return read_identities(path, SimpleNamespace(names=lambda: PEOPLE), GROUPED)
 
 
 def left_out(path, folder):
-    return read_leave_out(path, [SimpleNamespace(labels=np.arange(4))] * 2)
+    return read_leave_out(path, [GROUPED] * 2)
 
 
 def in_property(path, folder):
@@ -86,6 +88,7 @@ READERS = {
     "identities": ("\n".join(PEOPLE) + "\n", lambda path, folder: list(map(name_key, read_names(path)))),
     "identities that stay": ("José\nMary\nZoë\n", matched),
     "held out": ("José\n3\n", held),
+    "held out, with labels": ("José\t1\nAnn B\t2\n", held),
     "left out": ("1\t2 # José\n2\t0\n", left_out),
     "landmarks": (f"José/1.jpg\t{POINTS}\nAnn B/1.jpg\t{POINTS}\n", of_landmarks),
     "noise": ("# José\nJosé 1.jpg\n1\t7/7@N01/3.jpg\n", lambda path, folder: read_noises(path)),

@@ -1,13 +1,20 @@
 """Features of the images of a record file, and the list of the records that `eval embed --rec` writes beside them."""
 
 import os
-from typing import Optional
+from typing import Any, Dict, Optional
 
 import numpy as np
 
 from ..errors import InputError
+from ..files import read_json
 from ..lists.numbers import number_rows
 from .numpy_file import open_matrix
+
+_WAYS = {
+    "model": "of two models, or by other options",
+    "flip": "with and without mirror images",
+    "image_size": "of images of two sizes",
+}
 
 
 class RecordFeatures:
@@ -42,4 +49,35 @@ class RecordFeatures:
             line = int(np.argmax(self.labels >= num_classes))
             raise InputError(
                 f"{self.label_file}, line {line + 1}: label {self.labels[line]} lies outside [0, {num_classes})"
+            )
+
+    def about(self) -> Dict[str, Any]:
+        """See `about_features`, of these."""
+        return about_features(self.path)
+
+
+def about_features(path: str) -> Dict[str, Any]:
+    """Model and images of the features in `NAME.npy`, as `eval embed` notes them in `NAME.json`.
+
+    Empty if there is no such file, or another one of this name.
+    """
+    try:
+        about = read_json(os.path.splitext(path)[0] + ".json")
+    except InputError:
+        return {}
+    return about if isinstance(about, dict) and "model" in about else {}
+
+
+def check_one_model(first: str, second: str) -> None:
+    """Raise InputError if two files of features are of different models, or computed in different ways.
+
+    Without their files `NAME.json` nothing is known, and nothing raised.
+    """
+    abouts = about_features(first), about_features(second)
+    for name, what in _WAYS.items():
+        values = [about[name] for about in abouts if name in about]
+        if len(values) == 2 and values[0] != values[1]:
+            raise InputError(
+                f"{first} and {second}: features {what}, as the .json files beside them say, cannot be compared: "
+                "compute both with one model and the same options"
             )

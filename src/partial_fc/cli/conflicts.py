@@ -52,16 +52,7 @@ def add_conflicts(commands: Any, centers: str) -> None:
 
 
 def _conflicts(args: argparse.Namespace) -> None:
-    from ..curation.conflicts import (
-        LABEL_MAP,
-        LISTS,
-        conflict_sheets,
-        conflicts_facts,
-        conflicts_rows,
-        conflicts_text,
-        find_conflicts,
-        write_lists,
-    )
+    from ..curation.conflicts import LABEL_MAP, LISTS, conflicts_outputs, find_conflicts, write_lists
     from ..curation.people import People
 
     if args.pictures and not args.rec:
@@ -79,10 +70,9 @@ def _conflicts(args: argparse.Namespace) -> None:
         args.workers,
         shown("pairs of blocks"),
     )
-    sheets = conflict_sheets(found, people) if people else []
-    write_findings(args, conflicts_text(found), conflicts_facts(found), conflicts_rows(found), sheets, sources)
+    write_findings(args, conflicts_outputs(found), sources)
     if args.apply:
-        count = write_lists(args.apply, found, people, args.overwrite)
+        count = write_lists(args.apply, found, args.overwrite)
         path = os.path.join(args.apply, LABEL_MAP)
         log.info("to join them into %d identities: data merge %s OUT --labels %s", count, args.rec or "DATA", path)
         checkpoint = "CHECKPOINT" if args.source.endswith(".npy") else args.source

@@ -1,9 +1,12 @@
 """Shared by the commands that find mistakes in data: their options, and writing of their findings."""
 
 import argparse
+import itertools
 import logging
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, List, Sequence
 
+from ..files import atomic_path
+from ..output.printable import print_lines
 from .options import (
     ON_TERMINAL,
     Options,
@@ -12,13 +15,12 @@ from .options import (
     add_workers,
     check_file_to_write,
     check_folder_to_write,
-    print_result,
     shown,
-    write_text,
 )
 from .parser import positive, share
 
 if TYPE_CHECKING:
+    from ..curation.outputs import Outputs
     from ..data.records.data_set import DataSet
 
 log = logging.getLogger("partial_fc")
@@ -45,7 +47,7 @@ def add_search(command: Options, threshold: float, what: str, pair: str) -> None
     command.add_argument(
         "--different",
         metavar="FILE",
-        help=f"pairs that are known to be different people, to leave out: on each line {pair} (default: none)",
+        help=f"pairs that are known to be different people, never to be joined: on each line {pair} (default: none)",
     )
     add_workers(command, "compare")
 
@@ -84,45 +86,44 @@ def check_findings(args: argparse.Namespace, lists: Sequence[str], sources: Sequ
         check_output(args.apply, sources, args.overwrite, lists)
 
 
-def write_findings(
-    args: argparse.Namespace,
-    text: Sequence[str],
-    facts: Dict[str, Any],
-    rows: Iterable[List[Any]],
-    sheets: Sequence[Callable[[], List[Any]]],
-    sources: Sequence[Any],
-) -> None:
+def write_findings(args: argparse.Namespace, outputs: "Outputs", sources: Sequence["DataSet"]) -> None:
     """Print the findings, and write the files that the options of `add_findings` name, except the lists.
 
     Args:
         args: parsed arguments.
-        text: lines; the first 50 are printed.
-        facts: for JSON.
-        rows: of the CSV file.
-        sheets: see `curation.people.draw_sheets`.
+        outputs: findings, of which the first 50 are printed.
         sources: the data sets that they show.
     """
-    import csv
-    import io
-    import json
+    from ..curation.outputs import json_lines
+    from ..data.records.data_set import write_lines
 
-    from ..eval.output import csv_cell
-
-    lines = list(text[:_MOST_LINES])
-    if len(text) > len(lines):
-        lines.append(f"  and {len(text) - len(lines):,} more; --json FILE and --csv FILE have all")
-    print_result(lines, json.dumps(facts, indent=2), args.json)
+    if args.json == ON_TERMINAL:
+        print_lines(json_lines(outputs.facts))
+    else:
+        print_lines([*outputs.summary, *itertools.islice(outputs.lines, _MOST_LINES)])
+        if outputs.number > _MOST_LINES:
+            print_lines([f"  and {outputs.number - _MOST_LINES:,} more; --json FILE and --csv FILE have all"])
+        if args.json:
+            write_lines(args.json, json_lines(outputs.facts))
     if args.csv:
-        file = io.StringIO()
-        csv.writer(file, lineterminator="\n").writerows(map(csv_cell, row) for row in rows)
-        write_text(args.csv, file.getvalue())
+        _write_table(args.csv, outputs.table)
     for path in (args.json, args.csv):
         if path and path != ON_TERMINAL:
             log.info("wrote %s", path)
     if args.pictures:
         from ..curation.people import draw_sheets  # Matplotlib takes a second to import
 
-        count = draw_sheets(args.pictures, sheets, sources, args.overwrite, shown("sheets"))
+        drawn = args.pictures, outputs.sheets, outputs.number
+        count = draw_sheets(*drawn, sources, args.overwrite, shown("sheets"))
         log.info("%s: %d sheets", args.pictures, count)
-        if count < len(sheets):
-            log.info("only the first %d of %d sheets were drawn", count, len(sheets))
+        if count < outputs.number:
+            log.info("only the first %d of %d sheets were drawn", count, outputs.number)
+
+
+def _write_table(path: str, rows: Iterable[List[Any]]) -> None:
+    import csv
+
+    from ..eval.output import csv_cell
+
+    with atomic_path(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(map(csv_cell, row) for row in rows)

@@ -1,6 +1,7 @@
 """Pairs of classes whose unit vectors are close: all products, tile by tile, so that any number of classes fits."""
 
 import contextlib
+import logging
 import threading
 from typing import Iterator, List, Optional, Tuple
 
@@ -10,8 +11,11 @@ from ..checkpoint.center_files import row_blocks
 from ..data.parallel import ordered_map
 from ..data.progress import Progress
 from ..errors import InputError
+from .clusters import NONE_APART
 from .nearest import Nearest, Pairs
 from .vectors import Vectors
+
+log = logging.getLogger("partial_fc")
 
 # Vectors in a tile of products (8 MB): large enough for the product to be fast, small enough for the cache.
 _TILE = 1024, 2048
@@ -22,6 +26,7 @@ def close_pairs(
     threshold: float,
     most: int,
     others: Optional[Vectors] = None,
+    apart: np.ndarray = NONE_APART,
     workers: int = 1,
     progress: Progress = iter,
 ) -> Pairs:
@@ -36,6 +41,7 @@ def close_pairs(
         most: k, neighbors of a class that are kept; a pair is in the result if either class is among the k closest of
             the other.
         others: of m classes with which the n are compared; None: the n are compared with each other.
+        apart: places of pairs to leave out, (p, 2) int64; they are among no class's k closest.
         workers: threads.
         progress: wraps the iteration over pairs of blocks.
 
@@ -43,30 +49,39 @@ def close_pairs(
         Places of the classes (`second` in `others`, if they are given).
 
     Raises:
-        InputError: the threshold is out of range, the two kinds of vectors differ in size, or as `Vectors.unit`.
+        InputError: the threshold is out of range, the two kinds of vectors differ in size, or as `Vectors.unit` and
+            `Nearest.pairs`.
     """
     if not 0 < threshold <= 1:
         raise InputError(f"`threshold` {threshold:g}: expected a cosine above 0 and at most 1")
     if others is not None and others.size != vectors.size:
         raise InputError(f"vectors of {vectors.size} numbers and of {others.size}: they are of different models")
-    search = _Search(vectors, others, threshold, most)
+    search = _Search(vectors, others, threshold, most, apart)
     tasks = search.tasks()
     results = ordered_map(search.run, tasks, workers)
     with contextlib.closing(results):
         for _ in zip(progress(tasks), results):
             pass
     first, second, cosine = search.best.pairs()
+    log.info("%s pairs of classes have a cosine of %g or more", f"{len(first):,}", threshold)
     return Pairs(first, second - search.offset, cosine)
 
 
 class _Search:
     """The blocks of a search, and what was found; threads run its tasks."""
 
-    def __init__(self, vectors: Vectors, others: Optional[Vectors], threshold: float, most: int) -> None:
+    def __init__(
+        self, vectors: Vectors, others: Optional[Vectors], threshold: float, most: int, apart: np.ndarray
+    ) -> None:
         self._left, self._right, self._threshold = vectors, vectors if others is None else others, threshold
         self._symmetric = others is None
         self.offset = 0 if others is None else vectors.num_classes  # of the classes of `others` in `best`
         self.best, self._lock = Nearest(self.offset + self._right.num_classes, most), threading.Lock()
+        self._apart = self._number(*(np.sort(apart, axis=1) if self._symmetric else apart).T)
+
+    def _number(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """A number for each pair of classes, (m,) int64."""
+        return first * self._right.num_classes + second
 
     def tasks(self) -> List[Tuple[slice, slice]]:
         """Blocks of classes to compare; of two blocks of the same classes the later one is on the right."""
@@ -112,13 +127,14 @@ class _Search:
     def _strongest(
         self, first: np.ndarray, second: np.ndarray, cosine: np.ndarray
     ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Each pair of two classes once, with the largest of the cosines of their vectors."""
-        if self._symmetric:
-            upper = first < second
-            first, second, cosine = first[upper], second[upper], cosine[upper]
+        """Each pair of two classes that are not apart once, with the largest of the cosines of their vectors."""
+        kept = first < second if self._symmetric else np.ones(len(first), bool)
+        if len(self._apart):
+            kept &= ~np.isin(self._number(first, second), self._apart)
+        first, second, cosine = first[kept], second[kept], cosine[kept]
         if self._left.num_each * self._right.num_each > 1:
             order = np.lexsort((-cosine, second, first))
-            _, once = np.unique((first * self._right.num_classes + second)[order], return_index=True)
+            _, once = np.unique(self._number(first, second)[order], return_index=True)
             first, second, cosine = (each[order[once]] for each in (first, second, cosine))
         return first, second, cosine
 

@@ -4,7 +4,7 @@ from typing import NamedTuple, Tuple
 
 import numpy as np
 
-_ROUNDS = 20  # of two means; they settle after a few
+_ROUNDS, _STARTS = 20, 3  # of two means; they settle after a few rounds
 _AT_ONCE = 1024  # rows of products
 
 
@@ -26,7 +26,8 @@ class Findings(NamedTuple):
     """Places of images, (m,) int64 each.
 
     Attributes:
-        far, angles: images far from the mean of the others, and their angles in degrees, the farthest first.
+        far, angles: images far from the mean of the others, and their angles in degrees, the farthest first; of an
+            identity of two images both, as either may be wrong.
         duplicates, originals, cosines: images that are nearly equal to an earlier one, and the first such one.
         second: the smaller of two groups of images that are apart; none if there is one group.
         apart: cosine between the means of the two groups; 1 if there is one group.
@@ -55,7 +56,7 @@ def examine(vectors: np.ndarray, limits: Limits) -> Findings:
     """
     angles = angles_to_others(vectors)
     far = np.flatnonzero(angles > limits.far)
-    far = far[np.argsort(-angles[far], kind="stable")]
+    far = far[np.argsort(-angles[far].round(3), kind="stable")]  # two images have one angle, but for rounding
     second, apart = two_groups(vectors)
     if apart >= limits.apart:
         second, apart = second[:0], 1.0
@@ -95,21 +96,43 @@ def near_duplicates(vectors: np.ndarray, limit: float) -> Tuple[np.ndarray, np.n
 def two_groups(vectors: np.ndarray) -> Tuple[np.ndarray, float]:
     """The smaller of the two groups into which the images fall most easily, (m,) int64, and their means' cosine.
 
-    Spherical k-means with two means, which start from the image farthest from the mean and from that farthest from it.
-    A group of one image is no group: it is an image far from the mean. Without two groups the cosine is 1.
+    A group of one image is no group: it is an image far from the mean, without which the rest is divided again, as
+    long as four images remain. Without two groups the cosine is 1.
     """
-    if len(vectors) < 4:
-        return np.empty(0, np.int64), 1.0
-    one = vectors[np.argmin(vectors @ vectors.sum(axis=0))]
-    means = np.stack([vectors[np.argmin(vectors @ one)], one])
+    places = np.arange(len(vectors))
+    while len(places) >= 4:
+        smaller, cosine = _two_means(vectors[places])
+        if len(smaller) != 1:
+            return places[smaller], cosine
+        places = np.delete(places, smaller)
+    return places[:0], 1.0
+
+
+def _two_means(vectors: np.ndarray) -> Tuple[np.ndarray, float]:
+    """The smaller of two groups, (m,) int64, and the cosine of the groups' means; no group and 1 if all are equal.
+
+    Of several divisions the one whose groups are closest to their means.
+    """
+    farthest = np.argsort(vectors @ vectors.sum(axis=0), kind="stable")[:_STARTS]
+    _, smaller, cosine = max((_division(vectors, vectors[start]) for start in farthest), key=lambda each: each[0])
+    return smaller, cosine
+
+
+def _division(vectors: np.ndarray, start: np.ndarray) -> Tuple[float, np.ndarray, float]:
+    """Sum of the cosines to the means of two groups, the smaller group, (m,) int64, and the cosine of the means.
+
+    Spherical k-means with two means, which begin at `start`, (D,), and at the image that is farthest from it.
+    """
+    means = np.stack([vectors[np.argmin(vectors @ start)], start])
     group = np.full(len(vectors), -1)
     for _ in range(_ROUNDS):
-        before, group = group, (vectors @ means.T).argmax(axis=1)
+        cosines = vectors @ means.T
+        before, group = group, cosines.argmax(axis=1)
         counts = np.bincount(group, minlength=2)
-        if (group == before).all() or counts.min() < 1:
+        if counts.min() < 1:
+            return -np.inf, np.empty(0, np.int64), 1.0
+        if (group == before).all():
             break
         means = np.stack([vectors[group == each].sum(axis=0) for each in range(2)])
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    if counts.min() < 2:
-        return np.empty(0, np.int64), 1.0
-    return np.flatnonzero(group == counts.argmin()), float(means[0] @ means[1])
+    return float(cosines.max(axis=1).sum()), np.flatnonzero(group == counts.argmin()), float(means[0] @ means[1])

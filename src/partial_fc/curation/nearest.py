@@ -1,8 +1,13 @@
 """The closest neighbors of each class above a threshold, in memory that the threshold cannot make grow."""
 
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, Iterator, NamedTuple, Tuple
 
 import numpy as np
+
+from ..errors import InputError
+
+_MOST_NEIGHBORS = 20_000_000  # in all pairs; each takes up to 200 bytes until the pairs are written
+_AT_ONCE = 2**16  # pairs that are Python objects at a time
 
 
 class Pairs(NamedTuple):
@@ -17,10 +22,19 @@ class Pairs(NamedTuple):
     second: np.ndarray
     cosine: np.ndarray
 
-    def as_dictionaries(self) -> List[Dict[str, Any]]:
-        """The pairs as values for JSON, with six digits of the cosine."""
-        rows = zip(*(each.tolist() for each in self))
-        return [{"first": first, "second": second, "cosine": round(cosine, 6)} for first, second, cosine in rows]
+    def chosen(self, which: np.ndarray) -> "Pairs":
+        """The pairs at the places `which`, (n,) int64, or those where it is true, (m,) bool."""
+        return Pairs(*(each[which] for each in self))
+
+    def rows(self) -> Iterator[Tuple[int, int, float]]:
+        """Yield the pairs as Python numbers; few of them are in memory at a time."""
+        for start in range(0, len(self.first), _AT_ONCE):
+            yield from zip(*(each[start : start + _AT_ONCE].tolist() for each in self))
+
+    def as_dictionaries(self) -> Iterator[Dict[str, Any]]:
+        """Yield the pairs as values for JSON, with six digits of the cosine."""
+        for first, second, cosine in self.rows():
+            yield {"first": first, "second": second, "cosine": round(cosine, 6)}
 
 
 class Nearest:
@@ -63,7 +77,17 @@ class Nearest:
         self._other[changed] = np.take_along_axis(other, order, 1)
 
     def pairs(self) -> Pairs:
-        """All pairs of which one is among the k closest neighbors of the other; `first` is less than `second`."""
+        """All pairs of which one is among the k closest neighbors of the other; `first` is less than `second`.
+
+        Raises:
+            InputError: there are too many for the memory.
+        """
+        count = np.count_nonzero(self._cosine)
+        if count > _MOST_NEIGHBORS:
+            raise InputError(
+                f"{count / 2:,.0f} or more close pairs are found, {_MOST_NEIGHBORS // 2:,} is the limit: raise "
+                "`threshold` or lower `most`"
+            )
         rows, places = np.nonzero(self._cosine)
         others, cosine = self._other[rows, places].astype(np.int64), self._cosine[rows, places]
         first, second = np.minimum(rows, others), np.maximum(rows, others)

@@ -1,17 +1,19 @@
 """People whom two data sets share, by the means of the embeddings of one model, or by centers."""
 
 import os
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..checkpoint.record_features import check_one_model
 from ..data.progress import Progress
 from ..data.records.data_set import prepared_output, write_lines
 from ..data.tools.contact_sheet import Row
 from .close_pairs import close_pairs
-from .clusters import joined_labels, without_different
+from .clusters import NONE_APART, joined_labels, places, read_different
 from .nearest import Pairs
-from .people import People, open_vectors
+from .outputs import Outputs
+from .people import People, is_features, open_vectors, with_images
 
 LABEL_MAP, LEAVE_OUT, SHARED = "label-map.txt", "leave-out.txt", "shared-identities.txt"
 LISTS = LABEL_MAP, LEAVE_OUT, SHARED
@@ -36,13 +38,20 @@ class Overlap(NamedTuple):
         people: of both data sets.
         threshold: cosine.
         pairs: labels in the first and in the second data set, the closest first.
-        matches: for each identity of the second set that is in a pair, the closest of the first; the closest first.
+        closest: for each identity of the second set that is in a pair, its first pair.
     """
 
     people: Tuple[People, People]
     threshold: float
     pairs: Pairs
-    matches: List[Match]
+    closest: Pairs
+
+    def matches(self) -> Iterator[Match]:
+        """Yield each identity of the second data set that is in a pair; the closest to one of the first set first."""
+        first, second = self.people
+        for nearest, label, cosine in self.closest.rows():
+            other = nearest, first.name(nearest), len(first.keys(nearest))
+            yield Match(label, second.name(label), len(second.keys(label)), *other, cosine)
 
 
 def find_overlap(
@@ -60,77 +69,65 @@ def find_overlap(
         people: of the two data sets.
         by: for each a file NAME.npy of features of its images, or a folder of its centers; all by one model.
         threshold, most, workers, progress: see `close_pairs`.
-        different: path of a list of pairs to leave out, labels in the first and the second; see `without_different`.
+        different: path of a list of pairs that are different people, labels in the first and the second data set; see
+            `read_different`; they are in no pair.
 
     Raises:
-        InputError: as `open_vectors`, `close_pairs` and `without_different`.
+        InputError: as `open_vectors`, `close_pairs`, `read_different` and `check_one_model`.
     """
+    if all(map(is_features, by)):
+        check_one_model(*by)
     first, second = (open_vectors(path, each) for each, path in zip(people, by))
-    found = close_pairs(first, threshold, most, second, workers, progress)
-    pairs = Pairs(first.labels[found.first], second.labels[found.second], found.cosine)
-    known = np.isin(pairs.first, people[0].labels) & np.isin(pairs.second, people[1].labels)
-    pairs = Pairs(*(each[known] for each in pairs))  # classes without images
-    if different:
-        pairs = without_different(pairs, different)
-    return Overlap(people, threshold, pairs, _matches(people, pairs))
+    apart = places(read_different(different) if different else NONE_APART, first.labels, second.labels)
+    found = close_pairs(first, threshold, most, second, apart, workers, progress)
+    pairs = with_images(Pairs(first.labels[found.first], second.labels[found.second], found.cosine), *people)
+    _, place = np.unique(pairs.second, return_index=True)
+    return Overlap(people, threshold, pairs, pairs.chosen(np.sort(place)))
 
 
-def _matches(people: Tuple[People, People], pairs: Pairs) -> List[Match]:
-    found: Dict[int, Match] = {}
-    for nearest, label, cosine in zip(*(each.tolist() for each in pairs)):
-        if label not in found:
-            own, other = (
-                (each.name(number), len(each.keys(number))) for each, number in zip(people[::-1], (label, nearest))
-            )
-            found[label] = Match(label, *own, nearest, *other, cosine)
-    return list(found.values())
+def overlap_outputs(found: Overlap) -> Outputs:
+    """The overlap in every form; a finding is an identity of the second data set that the first has, too.
 
-
-def overlap_facts(found: Overlap) -> Dict[str, Any]:
-    """The overlap as a dictionary that JSON can hold: `data`, `identities`, `threshold`, `pairs`, `matches`."""
-    return {
-        "data": [each.data_set.records.path for each in found.people],
-        "identities": [len(each.labels) for each in found.people],
+    `facts` has `data`, `identities`, `threshold`, `pairs` and `matches`, and the table and the sheets have a row per
+    match, and one for each data set.
+    """
+    paths, counts = zip(*((each.data_set.records.path, len(each.labels)) for each in found.people))
+    count = len(found.closest.first)
+    summary = (
+        f"{count:,} of {counts[1]:,} identities of {paths[1]} are among the {counts[0]:,} of {paths[0]}, with a cosine "
+        f"of {found.threshold:g} or more"
+    )
+    facts = {
+        "data": paths,
+        "identities": counts,
         "threshold": found.threshold,
         "pairs": found.pairs.as_dictionaries(),
-        "matches": [_rounded(match) for match in found.matches],
+        "matches": (_rounded(match) for match in found.matches()),
     }
+    sheets = (_sheet(match, *found.people) for match in found.matches())
+    return Outputs([summary], count, _lines(found), facts, _table(found), sheets)
 
 
 def _rounded(match: Match) -> Dict[str, Any]:
     return {**match._asdict(), "cosine": round(match.cosine, 6)}
 
 
-def overlap_rows(found: Overlap) -> Iterator[List[Any]]:
-    """Header and rows of a CSV file: a row per identity of the second data set that the first has, too."""
+def _table(found: Overlap) -> Iterator[List[Any]]:
     yield list(Match._fields)
-    yield from (list(_rounded(match).values()) for match in found.matches)
+    yield from (list(_rounded(match).values()) for match in found.matches())
 
 
-def overlap_text(found: Overlap) -> List[str]:
-    """Lines that say what was found: a summary, and a line per shared identity."""
-    first, second = (each.data_set.records.path for each in found.people)
-    lines = [
-        f"{len(found.matches):,} of {len(found.people[1].labels):,} identities of {second} are among the "
-        f"{len(found.people[0].labels):,} of {first}, with a cosine of {found.threshold:g} or more"
-    ]
-    for each in found.matches:
+def _lines(found: Overlap) -> Iterator[str]:
+    for each in found.matches():
         own, other = found.people[1].title(each.label), found.people[0].title(each.nearest)
-        lines.append(f"  {each.cosine:.3f}  {own} = {other}")
-    return lines
+        yield f"  {each.cosine:.3f}  {own} = {other}"
 
 
-def overlap_sheets(found: Overlap) -> List[Callable[[], List[Row]]]:
-    """A sheet per shared identity for `draw_sheets`: a row for each data set."""
-
-    def rows_of(match: Match) -> Callable[[], List[Row]]:
-        first, second = found.people
-        return lambda: [
-            first.row(match.nearest, "first data set"),
-            second.row(match.label, f"second data set\ncosine {match.cosine:.3f}"),
-        ]
-
-    return [rows_of(match) for match in found.matches]
+def _sheet(match: Match, first: People, second: People) -> List[Row]:
+    return [
+        first.row(match.nearest, "first data set"),
+        second.row(match.label, f"second data set\ncosine {match.cosine:.3f}"),
+    ]
 
 
 def write_lists(folder: str, found: Overlap, overwrite: bool) -> int:
@@ -154,9 +151,10 @@ def write_lists(folder: str, found: Overlap, overwrite: bool) -> int:
     """
     first, second = (each.labels for each in found.people)
     groups: Dict[int, List[int]] = {}
-    for match in found.matches:
-        place = int(np.searchsorted(first, match.nearest))
-        groups.setdefault(place, [place]).append(len(first) + int(np.searchsorted(second, match.label)))
+    shared = found.closest.second.tolist()
+    for nearest, label in zip(found.closest.first.tolist(), shared):
+        place = int(np.searchsorted(first, nearest))
+        groups.setdefault(place, [place]).append(len(first) + int(np.searchsorted(second, label)))
     joined = joined_labels([np.array(each) for each in groups.values()], np.arange(len(first) + len(second)))
     sources = [1 + (place >= len(first)) for _, place in joined]
     labels = np.concatenate([first, second])[joined[:, 1]]
@@ -164,6 +162,6 @@ def write_lists(folder: str, found: Overlap, overwrite: bool) -> int:
     with prepared_output(folder, data_sets, overwrite, LISTS):
         rows = zip(joined[:, 0], sources, labels)
         write_lines(os.path.join(folder, LABEL_MAP), ("\t".join(map(str, row)) for row in rows))
-        write_lines(os.path.join(folder, LEAVE_OUT), (f"2 {match.label}" for match in found.matches))
-        write_lines(os.path.join(folder, SHARED), (match.name for match in found.matches))
+        write_lines(os.path.join(folder, LEAVE_OUT), (f"2 {label}" for label in shared))
+        write_lines(os.path.join(folder, SHARED), found.people[1].listed(shared))
     return int(joined[-1, 0]) + 1

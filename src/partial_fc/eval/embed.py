@@ -2,18 +2,17 @@
 
 import contextlib
 import functools
-import hashlib
 import logging
 import os
 import time
-from typing import Any, Callable, Dict, Iterable, Sequence
+from typing import Any, Callable, Dict, Sequence
 
 import numpy as np
 
 from ..data.records.data_set import write_lines, write_reasons
 from ..distributed.communicator import Communicator
 from ..errors import InputError
-from ..files import read_json, write_json
+from ..files import lines_digest, read_json, write_json
 from ..limits import usable_cores
 from .embedding import Embedder, check_finite, read_ahead
 from .image_source import Images
@@ -73,7 +72,7 @@ def embed(
         done = False
         with comm.raise_on_all_ranks():
             if comm.rank == 0:
-                arguments["states"] = _digest(source.states())
+                arguments["states"] = lines_digest(source.states())
                 done = _prepare(unfinished, out, arguments, overwrite, skip_bad)
         if any(comm.all_gather_object(done)):
             log.info("%s: exists already, with the features of these images by this model", out)
@@ -99,7 +98,7 @@ def _arguments(source: Images, embedder: Embedder, flip: bool, unit: bool) -> Di
         "images": len(source.lines),
         "embedding_size": embedder.embedding_size(source.size),
         "image_size": list(source.size),
-        "names": _digest(source.lines),
+        "names": lines_digest(source.lines),
     }
 
 
@@ -131,13 +130,6 @@ def skipped_path(out: str) -> str:
 
 def _json_path(out: str) -> str:
     return os.path.splitext(out)[0] + ".json"
-
-
-def _digest(lines: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
-    return digest.hexdigest()
 
 
 def _compare(arguments: Dict[str, Any], comm: Communicator) -> None:

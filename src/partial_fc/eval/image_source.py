@@ -10,7 +10,7 @@ from ..data.images.fit import read_image
 from ..data.images.folder import IMAGE_ENDINGS, natural_key
 from ..data.records.data_set import DataSet
 from ..errors import InputError
-from ..files import walk
+from ..files import file_state, walk
 from ..lists.names import check_path, find_path
 from ..lists.text import text_lines
 from .protocols.pair_sets import decode_face, face_size
@@ -177,12 +177,3 @@ def _warn(folder: str, what: str, names: Sequence[str]) -> None:
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         log.warning("%s: skipped %d %s: %s%s", folder, len(names), what, ", ".join(names[:_NAMED]), more)
-
-
-def file_state(path: str) -> str:
-    """Length and time of the last change of a file; raises InputError naming it."""
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    return f"{status.st_size} {status.st_mtime_ns}"

@@ -1,11 +1,13 @@
 """Printing of text from elsewhere: characters that control a terminal, or hide or reorder text, are escaped."""
 
+import itertools
 import logging
 import re
 import sys
 import unicodedata
 from typing import IO, Iterable, Optional
 
+_AT_ONCE = 10_000  # lines
 _INDENT = "\n  "
 # Controls, ends of lines and paragraphs, marks that reorder or hide text; but not those that join letters and emoji.
 _CONTROLS = "\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -45,9 +47,11 @@ def encodable(text: str, file: IO) -> str:
 
 
 def print_lines(lines: Iterable[str], file: Optional[IO] = None) -> None:
-    """Print lines, `escaped` and `encodable`, to a text file; None: standard output."""
-    file = file or sys.stdout
-    print(encodable("\n".join(map(escaped, lines)), file), file=file, flush=True)
+    """Print lines, `escaped` and `encodable`, to a text file, many at a time; None: standard output."""
+    file, lines = file or sys.stdout, iter(lines)
+    for first in lines:
+        block = [first, *itertools.islice(lines, _AT_ONCE)]
+        print(encodable("\n".join(map(escaped, block)), file), file=file, flush=True)
 
 
 def print_message(text: str) -> None:

@@ -12,7 +12,7 @@ from .pairs import JudgedPairs, has_pairs, read_pairs
 from .pictures import Sheets, find_sheets
 from .runs import RunFolder, is_run, read_run
 
-# Bytes of a file; `centers conflicts` writes about 400 for each pair, and has 100,000 pairs where every tenth of a
+# Bytes of a file; `centers conflicts` writes about 300 for each pair, and has 100,000 pairs where every tenth of a
 # million classes is in two parts.
 _MOST_JSON = 2**28
 

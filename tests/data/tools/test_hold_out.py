@@ -96,6 +96,23 @@ def test_files_are_a_function_of_the_arguments(source, tmp_path):
     assert (tmp_path / "d" / "train.rec").read_bytes() == contents[0][2]
 
 
+def test_a_name_that_several_people_have(source, tmp_path):
+    """The list has their labels, and can be given again."""
+    with open(os.path.join(source, "identities.txt"), "w") as file:
+        file.write("Ada\nWang Wei\nWang Wei\nDi\nEd\nFe\n")
+    (tmp_path / "list").write_text("Wang Wei\t2\nAda\n")
+    for out, listed in (("a", tmp_path / "list"), ("b", tmp_path / "a" / "heldout-identities.txt")):
+        hold_out_pairs(source, str(tmp_path / out), 6, identities=str(listed))
+        assert text(tmp_path, out, "heldout-identities.txt") == ["Ada", "Wang Wei\t2"]
+        assert text(tmp_path, out, "identities.txt") == ["Wang Wei", "Di", "Ed", "Fe"]
+    (tmp_path / "list").write_text("Wang Wei\t3\n")
+    with pytest.raises(InputError, match="list, line 1: 'Wang Wei.t3' is neither the name nor the label"):
+        hold_out_pairs(source, str(tmp_path / "c"), 6, identities=str(tmp_path / "list"))
+    (tmp_path / "list").write_text("Wang Wei\n")  # all of this name
+    hold_out_pairs(source, str(tmp_path / "d"), 6, identities=str(tmp_path / "list"))
+    assert text(tmp_path, "d", "heldout-identities.txt") == ["Wang Wei\t1", "Wang Wei\t2"]
+
+
 def test_only_pairs(source, tmp_path):
     assert commands.main(["pairs", source, source, "--only-pairs", "--random-pairs", "5"]) == 0
     check_pairs(os.path.join(source, "heldout.bin"), range(6), 5)

@@ -9,6 +9,7 @@ from partial_fc.cli.data import main as commands
 from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.records.data_set import DataSet
 from partial_fc.data.records.record_writer import record_files, write_records
+from partial_fc.data.tools import contact_sheet
 from partial_fc.data.tools.contact_sheet import Row, draw_contact_sheet, draw_rows
 from partial_fc.data.tools.info import info, info_text
 from partial_fc.pictures import sheet
@@ -143,6 +144,16 @@ def test_text_beside_a_row_is_as_high_as_the_row(tmp_path, monkeypatch):
     assert texts[1].get_text().endswith("...\n12 images\nthe second line") and texts[0].get_text().startswith("<b>&")
     boxes = [text.get_window_extent() for text in texts]
     assert not boxes[0].overlaps(boxes[1]) and all(box.x0 >= 0 for box in boxes)
+
+
+def test_a_row_says_how_many_images_it_does_not_show(tmp_path, monkeypatch):
+    panels = []
+    monkeypatch.setattr(contact_sheet, "draw_sheet", lambda path, drawn: panels.extend(drawn))
+    jpeg = encode_jpeg(np.zeros((30, 30, 3), np.uint8))
+    write_records(str(tmp_path / "train.rec"), [[jpeg] * 10, [jpeg] * 34])
+    data_set = DataSet(str(tmp_path))
+    draw_contact_sheet("sheet.png", data_set.records, data_set.grouped(), ["Ann", "Bo"])
+    assert panels[0].texts == [["Ann"], ["Bo", "the first 10 of 34 images"]]
 
 
 def test_contact_sheet_shows_images_of_any_size_and_crosses(tmp_path):

@@ -27,7 +27,8 @@ that are nearly equal, and identities that fall into two groups, probably two pe
 
 --pictures shows them. --apply writes lists for --leave-out-images of `data merge` and `split`: far-images.txt,
 duplicate-images.txt (the first of equal images is not in it) and second-groups.txt, the images of the smaller of two
-groups; and two-people.txt, for `data split --identities`."""
+groups; and two-people.txt, for `data split --identities`. far-pairs.txt lists both images of each identity of two that
+are far from each other: decide which of them is wrong, and delete the line of the other."""
 
 
 def add(commands: Any) -> None:
@@ -90,17 +91,7 @@ def _add_clean(commands: Any) -> None:
 
 
 def _overlap(args: argparse.Namespace) -> None:
-    from ...curation.overlap import (
-        LABEL_MAP,
-        LEAVE_OUT,
-        LISTS,
-        find_overlap,
-        overlap_facts,
-        overlap_rows,
-        overlap_sheets,
-        overlap_text,
-        write_lists,
-    )
+    from ...curation.overlap import LABEL_MAP, LEAVE_OUT, LISTS, find_overlap, overlap_outputs, write_lists
     from ...curation.people import People
 
     people = People(args.first), People(args.second)
@@ -108,7 +99,7 @@ def _overlap(args: argparse.Namespace) -> None:
     check_findings(args, LISTS, sources)
     search = args.threshold, args.most, args.different, args.workers
     found = find_overlap(people, args.by, *search, shown("pairs of blocks"))
-    write_findings(args, overlap_text(found), overlap_facts(found), overlap_rows(found), overlap_sheets(found), sources)
+    write_findings(args, overlap_outputs(found), sources)
     if args.apply:
         count = write_lists(args.apply, found, args.overwrite)
         start = "partial-fc data merge", args.first, args.second
@@ -122,18 +113,7 @@ def _overlap(args: argparse.Namespace) -> None:
 
 
 def _clean(args: argparse.Namespace) -> None:
-    from ...curation.clean import (
-        DUPLICATES,
-        FAR,
-        LISTS,
-        SECOND,
-        clean_facts,
-        clean_rows,
-        clean_sheets,
-        clean_text,
-        find_unusual,
-        write_lists,
-    )
+    from ...curation.clean import DUPLICATES, FAR, LISTS, SECOND, clean_outputs, find_unusual, write_lists
     from ...curation.identity import Limits
     from ...curation.people import People
 
@@ -143,8 +123,7 @@ def _clean(args: argparse.Namespace) -> None:
     check_findings(args, LISTS, [people.data_set])
     limits = Limits(args.angle, args.duplicate, args.apart)
     found = find_unusual(people, args.features, limits, shown("identities"))
-    outputs = clean_text(found), clean_facts(found), clean_rows(found), clean_sheets(found)
-    write_findings(args, *outputs, [people.data_set])
+    write_findings(args, clean_outputs(found), [people.data_set])
     if args.apply:
         write_lists(args.apply, found, args.overwrite)
         paths = " ".join(os.path.join(args.apply, name) for name in (FAR, DUPLICATES, SECOND))

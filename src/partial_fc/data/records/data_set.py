@@ -27,18 +27,20 @@ class Grouped(NamedTuple):
         labels: of the n identities that have images, (n,) int64, ascending.
         edges: (n + 1,) int64.
         keys: record numbers, (images,) int64, those of an identity ascending.
+        emptied: labels of the identities that `without` has left no images, (m,) int64, ascending.
     """
 
     labels: np.ndarray
     edges: np.ndarray
     keys: np.ndarray
+    emptied: np.ndarray = np.empty(0, np.int64)
 
     def without(self, keys: np.ndarray) -> "Grouped":
         """The images except for those with the record numbers `keys`, (m,) int64; identities without any drop out."""
         kept = ~np.isin(self.keys, keys)
         counts = np.add.reduceat(kept, self.edges[:-1], dtype=np.int64)
         edges = np.append(0, np.cumsum(counts[counts > 0]))
-        return Grouped(self.labels[counts > 0], edges, self.keys[kept])
+        return Grouped(self.labels[counts > 0], edges, self.keys[kept], self.labels[counts == 0])
 
 
 class DataSet:

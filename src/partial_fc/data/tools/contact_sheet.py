@@ -1,6 +1,6 @@
 """Pictures of a data set: a histogram of images per identity, and sheets with rows of images."""
 
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +10,7 @@ from ..images.decoding import decode_image, image_kind
 from ..records.data_set import Grouped
 from ..records.record_file import RecordFile
 
-_ROWS = _COLUMNS = 10
+_ROWS = COLUMNS = 10
 # Larger images are not decoded: a damaged header must not allocate memory without bound.
 _MOST_PIXELS = 2**26
 
@@ -21,7 +21,7 @@ class Row(NamedTuple):
     Attributes:
         name: written beside it, of any script; what does not fit into the height of the row is left out.
         records: of the images.
-        keys: numbers of the records, (n,) int64; the first ten are shown.
+        keys: numbers of the records, (n,) int64; the first ten are shown, and the number of all if there are more.
         note: lines of plain text below the name.
     """
 
@@ -80,8 +80,13 @@ def draw_rows(path: str, rows: Sequence[Row]) -> None:
     Raises:
         OSError: the PNG cannot be written.
     """
-    images = ([_image(row.records, key) for key in row.keys[:_COLUMNS].tolist()] for row in rows)
-    draw_sheet(path, [Panel("", images, [[row.name, *row.note.splitlines()] for row in rows], _COLUMNS)])
+    images = ([_image(row.records, key) for key in row.keys[:COLUMNS].tolist()] for row in rows)
+    draw_sheet(path, [Panel("", images, [[row.name, *_note(row)] for row in rows], COLUMNS)])
+
+
+def _note(row: Row) -> List[str]:
+    more = [f"the first {COLUMNS} of {len(row.keys)} images"] if len(row.keys) > COLUMNS else []
+    return [*row.note.splitlines(), *more]
 
 
 def _image(records: RecordFile, key: int) -> Optional[np.ndarray]:

@@ -10,6 +10,7 @@ from ..records.data_set import RECORD_FILE, Grouped, prepared_output, write_line
 from ..records.record_writer import record_files
 from ..verification_set import save_verification_set, verification_file
 from .copying import ONE_BY_ONE, CopySource, Reading
+from .identity_lists import identity_lines
 from .join import Written, check_left
 from .pairs import check_enough_pairs, draw_pairs
 from .rewrite import choose_held_out
@@ -76,10 +77,10 @@ def hold_out_pairs(
     sources, written = ([], files) if only_pairs else ([copied.data_set], (RECORD_FILE, *files))
     with prepared_output(out, sources, overwrite, written) as path:
         chosen = _Chosen(copied, grouped, held, num_pairs, seed)
-        names, rest, pairs = (_only_pairs if only_pairs else _write_rest)(chosen, path, progress)
+        labels, rest, pairs = (_only_pairs if only_pairs else _write_rest)(chosen, path, progress)
         save_verification_set(os.path.join(out, files[0]), *pairs)
-        write_lines(os.path.join(out, files[1]), names)
-    return HeldOut(rest, len(pairs[1]), len(names))
+        write_lines(os.path.join(out, files[1]), identity_lines(copied.data_set.names(), labels))
+    return HeldOut(rest, len(pairs[1]), len(labels))
 
 
 class _Chosen(NamedTuple):
@@ -93,18 +94,18 @@ class _Chosen(NamedTuple):
 
 
 def _only_pairs(chosen, path, progress):
-    """Names of the identities held out, None, and the pairs."""
-    names = [name for _, name, _ in _read(chosen, chosen.held, progress)]
-    return names, None, _pairs(chosen)
+    """Labels of the identities held out, None, and the pairs."""
+    labels = [int(chosen.grouped.labels[index]) for index, _, _ in _read(chosen, chosen.held, progress)]
+    return labels, None, _pairs(chosen)
 
 
 def _write_rest(chosen, path, progress):
-    """Write the records of the identities that are not held out; returns the others' names, Written, and the pairs."""
-    names, stored = [], []
+    """Write the records of the identities that are not held out; returns the others' labels, Written, and the pairs."""
+    labels, stored = [], []
     with record_files(path) as writer:
         for index, name, images in _read(chosen, np.ones_like(chosen.held), progress):
             if chosen.held[index]:
-                names.append(name)  # read nevertheless, to find the bad records
+                labels.append(int(chosen.grouped.labels[index]))  # read nevertheless, to find the bad records
             else:
                 writer.write_identity(images)
                 stored.append(name)
@@ -112,7 +113,7 @@ def _write_rest(chosen, path, progress):
         writer.finish()
         pairs = _pairs(chosen)
     write_notes(os.path.dirname(path), len(stored), chosen.source.size, stored)
-    return names, Written(writer.num_images, len(stored)), pairs
+    return labels, Written(writer.num_images, len(stored)), pairs
 
 
 def _read(chosen, which, progress):

@@ -9,10 +9,10 @@ import numpy as np
 from ...data.images.align import align_face
 from ...data.images.fit import decode_any, read_image
 from ...errors import InputError
+from ...files import file_state
 from ...lists.names import check_path, find_path, name_key
 from ...lists.numbers import number_rows
 from ...lists.text import name_and_numbers, real_numbers, shown_text, text_lines, whole_numbers
-from ..image_source import file_state
 
 _POINTS = (5, 2)
 _LOWEST = -(10**18)  # of the numbers of templates and media
