@@ -11,6 +11,7 @@ from ..data.progress import Progress
 from ..data.records.data_set import DataSet, prepared_output
 from ..data.tools.contact_sheet import Row, draw_rows
 from ..errors import InputError
+from ..files import has_ending
 from .vectors import CenterVectors, MeanVectors, Vectors
 
 _IN_A_ROW, _MOST_SHEETS, _MOST_ROWS = 10, 200, 20
@@ -95,7 +96,7 @@ def open_vectors(path: str, people: Optional[People] = None, sub_centers: Option
     Raises:
         InputError: as MeanVectors and CenterVectors; they are not of the data set.
     """
-    if path.endswith(".npy"):
+    if has_ending(path, ".npy"):
         features = RecordFeatures(path)
         if people:
             people.check_features(features)
