@@ -16,7 +16,7 @@ from .training import CPU_PRECISIONS, pack, partial_fc, train
 SEEDS = (0, 1, 2)
 FARS = "1e-1", "1e-2"
 # Largest differences in points: of the accuracy (None), and of the true accept rate at each false accept rate.
-_MOST = {None: 0.2, **dict.fromkeys(FARS, 0.5)}
+_MOST: Dict[Optional[str], float] = {None: 0.2, FARS[0]: 0.5, FARS[1]: 0.5}
 _SIZE, _SETTINGS = lfw.TRAINING["demo"]
 
 

@@ -499,7 +499,8 @@ class Checkpointless:
 def saver_of(tmp_path, checkpoints, signals=None, rank=0, lock=None, early=None, **values):
     values.setdefault("max_update", 10)
     head = SimpleNamespace(margin=MarginSoftmax())
-    module = SimpleNamespace(averaged_statistics=dict, symbol=mx.sym.Variable("data"), arg_params={}, head=head)
+    parts = dict(symbol=mx.sym.Variable("data"), arg_params={}, head=head, precision="float32")
+    module = SimpleNamespace(averaged_statistics=dict, **parts)
     comm = Communicator()
     comm.rank = rank
     signals = signals or SimpleNamespace(take=lambda: 0)
