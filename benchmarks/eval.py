@@ -26,7 +26,7 @@ PARTS = {
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Measure and print; returns the exit status."""
+    """Measure and print; returns the exit status, 1 if the precisions differ too much in accuracy."""
     arguments = parser("eval", "Measure the evaluation.", (eval_embedding.IMAGES,))
     arguments.add_argument(
         "--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS) + " (all)"
@@ -40,7 +40,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     results = {name: PARTS[name](args) for name in args.only}
     if args.json:
         files.write_json(args.json, dict(machine=machine(), **results))
-    return 0
+    problems = [problem for result in results.values() for problem in result.get("problems", ())]
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return int(bool(problems))
 
 
 if __name__ == "__main__":

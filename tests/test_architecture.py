@@ -245,6 +245,17 @@ def test_no_import_games_no_code_from_text_no_globals():
     assert not offenders(check)
 
 
+def test_endings_of_files_are_compared_in_one_place():
+    def check(path, tree):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "endswith":
+                ending = node.args[0]
+                if isinstance(ending, ast.Constant) and str(ending.value).startswith("."):
+                    yield f"endswith({ending.value!r}), not files.has_ending"
+
+    assert not offenders(check)
+
+
 def test_no_file_writes_the_environment():
     methods = ("setdefault", "update", "pop", "popitem", "clear", "__setitem__")
     changes = {f"{name}.{method}" for name in ("os.environ", "environ") for method in methods}

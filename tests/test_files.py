@@ -1,10 +1,13 @@
 import errno
 import os
 
+import numpy as np
 import pytest
 
+from partial_fc.data.records.data_set import record_path
 from partial_fc.errors import InputError
-from partial_fc.files import atomic_path, naming, parse_json, read_json, remove_unfinished, walk
+from partial_fc.files import atomic_path, has_ending, naming, parse_json, read_json, remove_unfinished, walk
+from partial_fc.interchange.state_file import read_state, write_state
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -145,3 +148,11 @@ def test_json_keeps_numbers_as_they_are():
         12345678901234567890,
         "Infinity",
     ]
+
+
+def test_endings_may_be_in_upper_case(tmp_path):
+    assert has_ending("a/B.NPY", ".pt", ".npy") and has_ending("b.npy", ".npy")
+    assert not has_ending("b.npy.txt", ".npy", ".pt") and not has_ending("npy", ".npy")
+    assert record_path("DATA/TRAIN.REC") == "DATA/TRAIN.REC"
+    write_state(str(tmp_path / "S.SAFETENSORS"), {"w": np.arange(3.0)})
+    assert list(read_state(str(tmp_path / "S.SAFETENSORS"))["w"]) == [0, 1, 2]

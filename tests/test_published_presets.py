@@ -8,7 +8,7 @@ import pytest
 
 from partial_fc import config as configuration
 from partial_fc.cli.train_arguments import arguments, from_command_line, parser
-from partial_fc.config import dataset_name, default_names, get_config, load_presets, own_records
+from partial_fc.config import dataset_name, default_names, get_config, load_presets, own_records, published_precision
 from partial_fc.config_keys import defaults
 from partial_fc.errors import InputError
 from partial_fc.training.network import network_name, network_symbol
@@ -87,6 +87,17 @@ def test_the_file_is_run_afresh_for_every_preset():
 )
 def test_edited_values(old, new, key, value, edited):
     assert getattr(from_command_line(edited(old, new)), key) == value
+
+
+def test_fp16_is_named_where_it_has_chosen_the_precision(edited, monkeypatch):
+    fp16 = edited("fp16 = False", "fp16 = True")
+    assert published_precision(from_command_line(fp16)) == "fp16=True"
+    assert published_precision(from_command_line([*fp16, "--precision", "bfloat16"])) == ""
+    monkeypatch.setattr(configuration, "PRESETS", fp16[1])  # as default.py in the checkout
+    assert published_precision(from_command_line(NOISE)) == "fp16=True"
+    assert published_precision(from_command_line(edited("debug = 0", "precision = 'auto'"))) == ""
+    monkeypatch.undo()
+    assert published_precision(from_command_line(["--precision", "auto"])) == ""
 
 
 @pytest.mark.parametrize(

@@ -307,6 +307,13 @@ def _preset_of(config: Config) -> Dict[str, Any]:
     return preset(config.loss, config.dataset, config.network, config.presets)
 
 
+def published_precision(config: Config) -> str:
+    """What has chosen the precision `auto` in a file of the published form, for the log; empty in all other cases."""
+    presets = load_presets(config.presets) if config.precision == "auto" else None
+    has_fp16 = isinstance(presets, PublishedPresets) and presets.has_fp16(config.loss, config.dataset, config.network)
+    return "fp16=True" if has_fp16 else ""
+
+
 def dataset_name(config: Config) -> str:
     """Name of the data set: the preset's, or for other records the name of their folder; or `synthetic`."""
     base = _preset_of(config)

@@ -166,8 +166,8 @@ class Config:
     max_epochs: int = _key(0, "length of the training; above 0, it replaces max_update", "epochs", at_least=0)
     precision: Literal["float32", "bfloat16", "float16", "auto"] = _key(
         "float32",
-        "number format of convolutions and matrix products; auto: float16 on a GPU, bfloat16 on a CPU that computes it "
-        "fast, else float32",
+        "number format of convolutions and matrix products; auto: float16 on a GPU, bfloat16 on a CPU if it is "
+        "faster there, else float32",
         option=True,
     )
     sample_ratio: float = _preset("share of the class centers in an update", above=0, at_most=1, option=True)

@@ -21,6 +21,11 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 POINTER = "a Git LFS pointer, not the file itself: `git lfs pull` downloads it"
 
 
+def has_ending(path: str, *endings: str) -> bool:
+    """Whether the name of a file of the user's ends in one of these, such as `.npy`, in lower or upper case."""
+    return path.lower().endswith(endings)
+
+
 @contextlib.contextmanager
 def atomic_path(path: str, synced: bool = True) -> Iterator[str]:
     """Context that gives a temporary path beside `path`: renamed to it when the block ends, removed when it fails.

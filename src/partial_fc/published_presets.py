@@ -67,6 +67,11 @@ class PublishedPresets:
             values["rec"] = os.path.abspath(values["rec"])
         return values
 
+    def has_fp16(self, loss: str, dataset: str, network: str) -> bool:
+        """Whether the preset of these names has `fp16=True`."""
+        self._module.generate_config(loss, dataset, network)
+        return bool(self._module.config.get("fp16"))
+
 
 def _compared_names(path: str) -> List[Mapping[str, Mapping[str, Any]]]:
     """For each argument of generate_config, the texts that it is compared with there, in order."""

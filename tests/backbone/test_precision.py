@@ -5,6 +5,7 @@ import json
 import mxnet as mx
 import numpy as np
 import pytest
+from mxnet.contrib.amp.amp import bfloat16
 from numpy.linalg import norm
 
 from partial_fc.backbone.fast import fast_symbol
@@ -103,6 +104,21 @@ def test_a_network_that_was_trained_in_float16_runs_on_a_cpu(precision):
     fast = fast_symbol(symbol, mx.cpu(), precision)
     assert fast.list_outputs() == symbol.list_outputs()
     assert norm(step(fast)[0] - expected) <= {"float32": 1e-6, "bfloat16": 0.01}[precision] * norm(expected)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", bfloat16])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_types_of_variables_and_operators_are_those_of_the_precision(precision, dtype):
+    """As Gluon leaves them after `cast`, and as AMP does."""
+    weight = mx.sym.Variable("c_weight", dtype=dtype)
+    low = mx.sym.amp_cast(mx.sym.Variable("data"), dtype=dtype)
+    body = mx.sym.Convolution(low, weight, kernel=(3, 3), num_filter=4, no_bias=True, name="c")
+    body = mx.sym.broadcast_add(body, mx.sym.ones((1, 4, 1, 1), dtype="float16" if dtype == "float16" else "float64"))
+    symbol = mx.sym.amp_cast(mx.sym.Activation(body, act_type="relu"), dtype="float32", name="fc1")
+    plain = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(3, 3), num_filter=4, no_bias=True, name="c")
+    expected, _ = step(mx.sym.Activation(plain + 1, act_type="relu"))
+    output, _ = step(fast_symbol(symbol, mx.cpu(), precision))
+    assert norm(output - expected) <= {"float32": 1e-6, "bfloat16": 0.01}[precision] * norm(expected)
 
 
 def inferred(symbol, parameters):

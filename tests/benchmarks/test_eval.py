@@ -68,6 +68,37 @@ def test_part_on_precisions(tmp_path, monkeypatch, capsys):
     assert "split.tsv" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "accuracy, tar, expected",
+    [
+        (0.0019, -0.0049, []),
+        (-0.0021, 0.0, ["accuracy: bfloat16 is -0.21 points from float32, at most 0.2 are allowed"]),
+        (
+            0.0,
+            0.0051,
+            [f"TAR at FAR {far}: bfloat16 is +0.51 points from float32, at most 0.5" for far in ("1e-1", "1e-2")],
+        ),
+    ],
+)
+def test_precisions_that_differ_too_much_are_problems(accuracy, tar, expected):
+    def case(seed, precision):
+        low = precision == "bfloat16"
+        noise = 0.01 * (seed - 1) * low  # the means count
+        tars = {far: 0.5 + tar * low + noise for far in eval_precision.FARS}
+        return dict(seed=seed, precision=precision, accuracy=0.8 + accuracy * low + noise, tar=tars)
+
+    cases = [case(seed, precision) for seed in eval_precision.SEEDS for precision in ("float32", "bfloat16")]
+    found = eval_precision.problems(cases)
+    assert len(found) == len(expected) and all(map(str.startswith, found, expected))
+
+
+def test_a_problem_is_the_exit_status(tmp_path, monkeypatch, capsys):
+    (tmp_path / "lfw-112x112.zip").touch()
+    monkeypatch.setitem(evaluation.PARTS, "ijb", lambda args: dict(problems=["accuracy: too far"]))
+    assert evaluation.main(["--data", str(tmp_path), "--only", "ijb"]) == 1
+    assert capsys.readouterr().err.endswith("error: accuracy: too far\n")
+
+
 def test_parts_on_protocols(tmp_path, monkeypatch, capsys):
     small = dict(
         NUM_PROBES=30,

@@ -2,7 +2,7 @@ import mxnet as mx
 import pytest
 
 from partial_fc.backbone.fast import fast_symbol
-from partial_fc.planning.network import multiply_adds, network
+from partial_fc.planning.network import multiply_adds, network, why_slow_in_bfloat16
 from partial_fc.symbol import get_symbol
 
 
@@ -41,3 +41,37 @@ def test_low_precision_moves_half():
     assert low.parameters == exact.parameters
     assert sum(each.flops for each in low.operators) == sum(each.flops for each in exact.operators)
     assert {each.is_low for each in low.operators if each.op == "Convolution"} == {True}
+
+
+def grouped(num_group, more=0):
+    """A convolution of 64 channels in groups, and a convolution of one pixel of `more` channels."""
+    data = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(1, 1), num_filter=64, name="first")
+    body = mx.sym.Convolution(data, kernel=(3, 3), pad=(1, 1), num_filter=64, num_group=num_group, name="groups")
+    return mx.sym.Convolution(body, kernel=(1, 1), num_filter=more, name="last") if more else body
+
+
+def test_networks_that_are_slow_in_bfloat16():
+    """By hand, with 256 x 256 pixels: 192 + 64 x 9 x 64 / groups + 64 x more multiply-adds per pixel."""
+    pixels = 256 * 256
+    shape = 1, 3, 256, 256
+    assert why_slow_in_bfloat16(grouped(1), shape) == ""
+    assert why_slow_in_bfloat16(grouped(32), shape).startswith(f"{1152 / (192 + 1152):.0%} of the network's work are")
+    assert why_slow_in_bfloat16(grouped(32, more=200), shape) == ""  # 8.1 %
+    assert why_slow_in_bfloat16(grouped(32, more=140), shape).startswith("11% of the network's work are")
+    depthwise = 192 + 64 * 9
+    few = f"the network has only {pixels * depthwise / 1e9:.3f} G multiply-adds per image"
+    assert why_slow_in_bfloat16(grouped(64), shape).startswith(few)
+    assert why_slow_in_bfloat16(grouped(64), (3, *shape[1:])).startswith(few)  # of one image
+    missing = int(0.1e9) - pixels * depthwise
+    assert why_slow_in_bfloat16(grouped(64), shape, head=missing) == ""
+    assert why_slow_in_bfloat16(grouped(64), shape, head=missing - 1)
+
+
+@pytest.mark.parametrize(
+    "name, slow",
+    [("demo", "few"), ("small", ""), ("mobilefacenet", ""), ("r18", ""), ("rx50", "groups"), ("rx101", "groups")],
+)
+def test_the_networks_of_the_table_in_the_docs(name, slow):
+    """docs/networks.md has the measured images per second."""
+    found = why_slow_in_bfloat16(get_symbol(name, 512), (8, 3, 112, 112))
+    assert {"few": "only 0.015 G", "groups": "in groups", "": ""}[slow] in found and bool(found) == bool(slow)

@@ -59,6 +59,19 @@ def test_a_run_that_continued_and_kept_its_best_model(tmp_path):
     assert rows["Best model"] == ["95.10% by mean, update 600"] and rows["Loss"] == ["cosface: s=32, m=0.4"]
 
 
+def test_the_precision_is_the_one_that_auto_has_chosen(tmp_path):
+    auto = ["--precision", "auto"]
+    runs = [
+        write_run(tmp_path / "a", auto, precision="bfloat16"),
+        write_run(tmp_path / "b", auto, precision="float32"),
+        write_run(tmp_path / "c", auto),  # of an older version
+        write_run(tmp_path / "d", precision="float32"),
+        write_run(tmp_path / "e", ["--precision", "bfloat16"]),
+    ]
+    expected = ["bfloat16, chosen by auto", "float32, chosen by auto", "auto", "float32", "bfloat16"]
+    assert dict(facts(list(map(read_run, runs))))["Precision"] == expected
+
+
 def test_published_models_stand_below_the_runs(two):
     sets, rows = accuracies(two, ["a", "b"])
     assert sets == ["lfw", "own", "demo"] and [row.name for row in rows[:2]] == ["a", "b"]

@@ -76,11 +76,11 @@ def test_a_damaged_file_is_named(tmp_path, name, content, message):
 
 def test_ranks_and_versions_are_those_of_the_newest_checkpoint(tmp_path, monkeypatch):
     write_run(tmp_path, finished=False)
-    manifest = dict(world_size=3, versions={"mxnet": "1.9.1"}, configuration={"num_classes": 77})
+    manifest = dict(world_size=3, precision="bfloat16", versions={"mxnet": "1.9.1"}, configuration={"num_classes": 77})
     newest = ("there", manifest)
     monkeypatch.setattr("partial_fc.report.runs.Checkpoints.newest", lambda self, needs: newest)
     run = read_run(str(tmp_path))
-    assert (run.about["ranks"], run.versions) == (3, {"mxnet": "1.9.1"})
+    assert (run.about["ranks"], run.about["precision"], run.versions) == (3, "bfloat16", {"mxnet": "1.9.1"})
 
 
 def test_a_checkpoint_whose_manifest_is_not_of_a_run_is_left_out(tmp_path, caplog):

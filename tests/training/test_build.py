@@ -5,6 +5,7 @@ import logging
 import mxnet as mx
 import pytest
 
+from partial_fc import device
 from partial_fc.cli.train_arguments import from_command_line
 from partial_fc.config import Run
 from partial_fc.distributed.communicator import Communicator
@@ -13,6 +14,10 @@ from partial_fc.head.adaface import AdaFace
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.negatives import Negatives
 from partial_fc.training.build import build, check_network, make_margin
+from partial_fc.training.network import network_symbol
+from partial_fc.training.precision import run_precision, slow_network
+
+FAST = {"avx512bw", "avx512dq", "avx512vl", "avx512_bf16"}
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -24,6 +29,32 @@ def test_backbone_and_head_compute_in_the_precision(precision, caplog):
     assert casts == (precision == "bfloat16")
     assert module.head._products.is_low == (precision == "bfloat16")
     assert f"precision: {precision}, " in caplog.text
+
+
+@pytest.mark.parametrize(
+    "network, size, precision, message",
+    [
+        ("demo", 48, "float32", "float32, auto: the network has only 0.002 G multiply-adds per image, and"),
+        ("r18", 112, "bfloat16", "bfloat16, auto: this CPU has AVX512_BF16"),
+        ("rx50", 112, "float32", "float32, auto: 18% of the network's work are convolutions in groups"),
+    ],
+)
+def test_auto_looks_at_the_network(network, size, precision, message, monkeypatch, caplog):
+    monkeypatch.setattr(device, "_cpu_flags", lambda: FAST)
+    config = from_command_line(["--network", network, "--precision", "auto", "--set", f"image_size={size}"])
+    run, comm = Run(config, "models", 9), Communicator()
+    with caplog.at_level(logging.INFO, "partial_fc"):
+        assert run_precision(run, network_symbol(config), comm, mx.cpu()) == precision
+    assert f"precision: {message}" in caplog.text
+
+
+def test_many_centers_make_a_small_network_faster_in_bfloat16():
+    """The head's products count: 4,000,000 of 128 numbers, of which two ranks choose a tenth."""
+    config = from_command_line(["--sample-ratio", "0.1", "--precision", "auto"])
+    symbol = network_symbol(config)
+    assert "only 0.002 G" in slow_network(Run(config, "", 350), symbol, 2)
+    assert "only 0.054 G" in slow_network(Run(config, "", 4 * 10**6), symbol, 2)
+    assert slow_network(Run(config, "", 8 * 10**6), symbol, 2) == ""
 
 
 def test_margins_of_the_presets():

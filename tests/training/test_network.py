@@ -66,6 +66,27 @@ def test_trains_and_evaluates(tmp_path, monkeypatch):
     assert "continuing from update 3" in train(tmp_path, resume)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_network_that_was_cast_to_float16_trains_and_evaluates(precision, tmp_path, monkeypatch):
+    """Gluon writes the type into the variables of the symbol."""
+    monkeypatch.chdir(tmp_path)
+    network = export_gluon("half", size=SIZE, dtype="float16")
+    with open("half-symbol.json") as file:
+        assert {node.get("attrs", {}).get("__dtype__") for node in json.load(file)["nodes"]} >= {"2"}
+    images = write_images(tmp_path / "faces", ["a.png", "b.png"], SIZE)
+    network.cast("float32")
+    expected = network(mx.nd.array((images.transpose(0, 3, 1, 2) - 127.5) / 128)).asnumpy()
+    embed = "embed", "--images", "faces", "--precision", precision, "--device", "cpu"
+    assert evaluate([*embed, "half.npy", "--model", "half"]) == 0
+    limit = {"float32": 1e-5, "bfloat16": 0.02}[precision]
+    assert np.linalg.norm(np.load("half.npy") - expected) <= limit * np.linalg.norm(expected)
+    values = dict(max_update=2, embedding_size=16, verbose=2, loss_s=16, backbone_lr=0.001, batch_size=8)
+    short = " ".join(f"--set {key}={value}" for key, value in values.items())
+    train(tmp_path, f"--network half --pretrained half --precision {precision} --set device=cpu {short}")
+    assert evaluate([*embed, "trained.npy", "--model", "models/demo-half-cosface/model"]) == 0
+    assert np.isfinite(np.load("trained.npy")).all()
+
+
 def test_computes_what_gluon_does(tmp_path):
     network = export_gluon(tmp_path / "g")
     symbol = network_symbol(config_of(tmp_path / "g", "--batch-size", "3"))

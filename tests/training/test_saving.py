@@ -10,6 +10,7 @@ from typing import NamedTuple
 import mxnet as mx
 import numpy as np
 import pytest
+from numpy.linalg import norm
 
 from partial_fc.checkpoint.checkpoints import Checkpoints, Damaged
 from partial_fc.data.batches import Batch
@@ -27,7 +28,7 @@ from partial_fc.symbol import get_symbol
 from partial_fc.training import saving
 from partial_fc.training.backbone_update import UpdateRule
 from partial_fc.training.module import START, FaceModule, UpdateStats
-from partial_fc.training.resume import find_checkpoint, restore
+from partial_fc.training.resume import Checkpoint, find_checkpoint, restore
 from partial_fc.training.run_state import RunState, check_about
 from partial_fc.training.saving import Ended, Saver
 
@@ -234,6 +235,14 @@ def test_a_manifest_with_other_statistics_is_damaged(state, tmp_path):
     check_about(dict(about, margin=dict(mean=1.0, std=0.5)))
 
 
+def test_a_manifest_with_a_precision_of_another_type_is_damaged():
+    about = dict(num_update=1, configuration=dict(batch_size=4), versions={}, precision=["float32"])
+    about["progress"] = RunState(UpdateStats(1, 1.0, 1.0), UpdateStats(1, 1.0, 1.0)).to_json()
+    with pytest.raises(Damaged, match=r"update 1: its manifest is damaged: \['float32'\] is not a precision"):
+        check_about(about)
+    check_about(dict(about, precision="float32"))
+
+
 RULE = UpdateRule(
     "adamw", clip_gradient_norm=5.0, freeze=("stage1.*", "bn1.*"), lr_mult=("pre_fc1.*:2",), wd_mult=("stage2.*:3",)
 )
@@ -394,7 +403,6 @@ def test_checkpoint_of_another_network_is_refused(key, value, saved):
     "key, old, new",
     [
         ("bias_decay", False, True),
-        ("precision", "float32", "bfloat16"),
         ("bn_mom", 0.9, 0.8),
         ("clip_gradient_norm", 0.0, 5.0),
         ("lr_schedule", "multistep", "poly"),
@@ -411,6 +419,53 @@ def test_another_value_than_before_there_was_a_choice_is_reported(key, old, new,
     Shards(1).run(go_on)
     assert (f"{key} changed to {new} (was {old})" in caplog.text) == changes
     assert "initializer" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "known, configured, now, warned",
+    [
+        (True, "auto", "bfloat16", True),  # `auto` has chosen float32, and chooses another one on this machine
+        (True, "auto", "float32", False),
+        (False, "float32", "bfloat16", True),
+        (False, "float32", "float32", False),
+        (False, None, "bfloat16", True),  # before there was the key
+        (False, "auto", "bfloat16", False),  # what it has chosen is not known
+    ],
+)
+def test_another_precision_is_reported(known, configured, now, warned, saved, caplog):
+    def go_on(comm):
+        this = run(saved[1], precision="auto")
+        path, manifest = find_checkpoint(this, comm, checkpoints_in(saved[1], comm))
+        assert manifest["precision"] == "float32"
+        settings = {**manifest["configuration"], **({"precision": configured} if configured else {})}
+        manifest = {name: value for name, value in manifest.items() if known or name != "precision"}
+        restore(Checkpoint(path, {**manifest, "configuration": settings}), face_module(comm, precision=now), this, comm)
+
+    Shards(1).run(go_on)
+    assert ("precision changed to bfloat16 (was float32)" in caplog.messages) == warned
+
+
+def test_training_goes_on_in_another_precision(tmp_path, caplog):
+    """From update 3 in bfloat16: close to the same updates in float32, with the same master parameters in float32."""
+    exact, low = str(tmp_path / "exact"), str(tmp_path / "low")
+
+    def both(comm):
+        train(comm, exact, 3, network=demo_network)
+        if comm.rank == 0:
+            shutil.copytree(exact, low)
+        comm.all_gather_object(None)
+        expected = train(comm, exact, 7, network=demo_network)
+        return expected, train(comm, low, 7, network=demo_network, precision="bfloat16")
+
+    (expected, arrays, _), (losses, other, progress) = Shards(2).run(both)[0]
+    assert "precision changed to bfloat16 (was float32)" in caplog.messages
+    assert progress.last.num_update == 3 and len(losses) == len(expected) == 4
+    apart = np.abs(np.subtract(losses, expected)) / expected
+    assert 0 < apart.max() <= 0.01, f"losses {losses} and {expected}"
+    assert {array.dtype for array in other.values()} == {np.dtype(np.float32)}
+    assert 0 < norm(other["weight"] - arrays["weight"]) <= 0.01 * norm(arrays["weight"])
+    back, _, _ = Shards(2).run(lambda comm: train(comm, low, 8, network=demo_network))[0]
+    assert np.isfinite(back).all() and "precision changed to float32 (was bfloat16)" in caplog.messages
 
 
 def test_fewer_updates_than_are_done_are_refused(saved):
@@ -444,7 +499,8 @@ class Checkpointless:
 def saver_of(tmp_path, checkpoints, signals=None, rank=0, lock=None, early=None, **values):
     values.setdefault("max_update", 10)
     head = SimpleNamespace(margin=MarginSoftmax())
-    module = SimpleNamespace(averaged_statistics=dict, symbol=mx.sym.Variable("data"), arg_params={}, head=head)
+    parts = dict(symbol=mx.sym.Variable("data"), arg_params={}, head=head, precision="float32")
+    module = SimpleNamespace(averaged_statistics=dict, **parts)
     comm = Communicator()
     comm.rank = rank
     signals = signals or SimpleNamespace(take=lambda: 0)

@@ -40,7 +40,7 @@ def results_of(run, world_size, losses, pixels, verification, kept=None):
     losses.path, losses.continued_from = "losses.csv", 0
     best = BestModel(run, None, None)
     best.kept = kept
-    return leave_results(run, world_size, lambda update: (0.1, 0.1), losses, pixels, verification, best, 4)
+    return leave_results(run, world_size, lambda update: (0.1, 0.1), losses, pixels, verification, best, "bfloat16", 4)
 
 
 def summary_of(run, kept=None):
@@ -69,6 +69,7 @@ def test_file_holds_what_is_returned(run, tmp_path):
         embedding_size=128,
         image_size=48,
         ranks=3,
+        precision="bfloat16",
         updates=100,
         continued_from=0,
         first_loss=31.25,

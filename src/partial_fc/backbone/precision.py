@@ -10,6 +10,7 @@ from mxnet.contrib.amp.amp import bfloat16
 from .graph import Entry, Graph, Node, rewrite
 
 _TYPES = {"float32": "0", "float16": "2", "bfloat16": "12"}  # as MXNet numbers them
+_OTHER_FLOATS = {"float16", "bfloat16", "float64"}
 _LOW = {_TYPES["float16"]: "float16", _TYPES["bfloat16"]: bfloat16}
 
 # Operators that are always computed in low precision. On a CPU fully connected layers are not: the weight of r50's,
@@ -26,8 +27,9 @@ def with_precision(symbol: mx.sym.Symbol, precision: str) -> mx.sym.Symbol:
     """The symbol with its convolutions in low precision.
 
     What lies between two convolutions stays in low precision where the device is faster so: batch normalization, whose
-    parameters and sums are float32 all the same, activations, sums. Everything else is float32. The symbol's own casts
-    to float16 are taken out: a model that was trained with them is computed in the precision asked for here.
+    parameters and sums are float32 all the same, activations, sums. Everything else is float32. The symbol's own types
+    of floats are taken out, those of its casts, other operators and variables: a network that was made for float16 is
+    computed in the precision asked for here.
 
     Args:
         symbol: any.
@@ -93,10 +95,13 @@ class _Casts:
     def place(self, graph: Graph, node: Node) -> Optional[Entry]:
         """The rule of `rewrite`."""
         if node["op"] == "null":  # of an array that is cast, MXNet cannot infer the type
-            node["attrs"] = {"__dtype__": _TYPES["float32"], **node.get("attrs", {})}
+            node["attrs"] = {**node.get("attrs", {}), "__dtype__": _TYPES["float32"]}
             return None
-        if node["op"] in ("Cast", "amp_cast") and node["attrs"]["dtype"] == "float16":
-            node["op"], node["attrs"] = "_copy", {}
+        if node.get("attrs", {}).get("dtype") in _OTHER_FLOATS:
+            if node["op"] in ("Cast", "cast", "amp_cast"):
+                node["op"], node["attrs"] = "_copy", {}
+            else:
+                node["attrs"] = {**node["attrs"], "dtype": "float32"}
         low = self._runs_low(node)
         # Of a batch normalization in low precision only the data is.
         num_low = (1 if node["op"] == "BatchNorm" else len(node["inputs"])) if low else 0

@@ -5,6 +5,7 @@ import logging
 from typing import Any, Optional, Sequence
 
 from ..errors import InputError
+from ..files import has_ending
 from ..output.closed_pipe import quiet_pipe
 from .conflicts import add_conflicts
 from .options import add_seed, shown
@@ -164,7 +165,7 @@ def _import(args: argparse.Namespace) -> None:
     from ..checkpoint.convert_centers import import_numpy, import_original
     from ..interchange.centers import has_arcface_torch, import_arcface_torch
 
-    if args.source.endswith(".npy"):
+    if has_ending(args.source, ".npy"):
         import_numpy(args.source, args.out, shown("blocks"), args.num_classes)
     elif has_arcface_torch(args.source):
         import_arcface_torch(args.source, args.out, shown("files"), args.num_classes)

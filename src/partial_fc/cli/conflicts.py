@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from ..errors import InputError
+from ..files import has_ending
 from .curation import add_findings, add_search, check_findings, write_findings
 from .options import RECORDS, shown
 from .parser import positive
@@ -75,5 +76,5 @@ def _conflicts(args: argparse.Namespace) -> None:
         count = write_lists(args.apply, found, args.overwrite)
         path = os.path.join(args.apply, LABEL_MAP)
         log.info("to join them into %d identities: data merge %s OUT --labels %s", count, args.rec or "DATA", path)
-        checkpoint = "CHECKPOINT" if args.source.endswith(".npy") else args.source
+        checkpoint = "CHECKPOINT" if has_ending(args.source, ".npy") else args.source
         log.info("to join their centers: centers map %s OUT --labels %s --num-classes %d", checkpoint, path, count)

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Dict, Optional, Sequence, Tuple
 
 from ..errors import InputError
-from ..files import read_json
+from ..files import has_ending, read_json
 from ..output.closed_pipe import quiet_pipe
 from .eval.arguments import MODEL, add_reading, given_scaling
 from .options import add_overwrite, check_new_file
@@ -92,7 +92,7 @@ def import_main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _export(args: argparse.Namespace) -> None:
-    if not args.out.endswith(_ENDINGS[args.format]):
+    if not has_ending(args.out, *_ENDINGS[args.format]):
         raise InputError(
             f"OUT {args.out}: the name must end in {' or '.join(_ENDINGS[args.format])}, for --format {args.format}; "
             f"the formats are {', '.join(_ENDINGS)}"

@@ -47,8 +47,8 @@ def parser() -> argparse.ArgumentParser:
         "--precision",
         choices=KEYS["precision"].choices,
         default="float32",
-        help="number format of convolutions and matrix products; auto: float16 on GPUs, bfloat16 on a CPU that "
-        "computes it fast, else float32",
+        help="number format of convolutions and matrix products; auto: float16 on GPUs, bfloat16 on a CPU if "
+        "it is faster there, else float32",
     )
     result.add_argument(
         "--sample-ratio", type=share, default=1.0, metavar="R", help="share of the class centers in an update"

@@ -32,27 +32,30 @@ def setting_of(args: argparse.Namespace) -> "Setting":
     from ..planning.collectives import Cluster
     from ..planning.plan import Setting
     from ..training.network import network_symbol
+    from ..training.precision import slow_network
 
     if args.network_gbit <= 0:
         raise InputError(f"--network-gbit {args.network_gbit:g}: must be above 0")
     card = find_card(args.gpu, min(args.gpus, args.per_host))
     keys = dict(num_classes=args.identities, batch_size=args.batch_size, sample_ratio=args.sample_ratio)
     keys.update(bank=args.bank, optimizer=args.optimizer, center_optimizer=args.optimizer, val_targets=[])
-    values = {**preset("cosface", "100w", args.network), **keys, "precision": _precision(args.precision, card)}
+    values = {**preset("cosface", "100w", args.network), **keys, "precision": args.precision}
     config = make_config(values, {key: f"--{key.replace('_', '-')} {value}" for key, value in keys.items()})
     cluster = Cluster(args.gpus, args.per_host, args.network_gbit)
     run = Run(config, "", args.identities)
-    return Setting(run, network_symbol(config), cluster, card, config.precision)
+    symbol = network_symbol(config)
+    slow = slow_network(run, symbol, cluster.ranks)
+    return Setting(run, symbol, cluster, card, _precision(args.precision, card, slow))
 
 
-def _precision(requested: str, card: Card) -> str:
-    """The precision on a card; raises InputError for one whose speed is not known there."""
+def _precision(requested: str, card: Card, slow: str) -> str:
+    """The precision on a card; raises InputError for one whose speed is not known there. `slow`: see `slow_network`."""
     import mxnet as mx
 
     from ..device import choose_precision
 
     ctx = mx.gpu(0) if card.device == "gpu" else mx.cpu()
-    chosen = choose_precision(requested, ctx).name
+    chosen = choose_precision(requested, ctx, slow).name
     if chosen not in card.products:
         raise InputError(f"--precision {chosen}: of {card.name} only {', '.join(card.products)} are known")
     return chosen

@@ -5,6 +5,7 @@ import logging
 from typing import Optional, Sequence
 
 from ..errors import InputError
+from ..files import has_ending
 from ..output.closed_pipe import quiet_pipe
 from .options import add_overwrite, check_new_file, write_text
 from .parser import Parser
@@ -41,7 +42,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _report(args: argparse.Namespace) -> None:
-    if not args.out.endswith(".html"):
+    if not has_ending(args.out, ".html"):
         raise InputError(f"OUT.html {args.out}: the last argument is the file to write, whose name ends in .html")
     check_new_file("OUT.html", args.out, args.overwrite)
     from ..report.page import page  # these import MXNet: --help need not wait for it

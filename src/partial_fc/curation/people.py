@@ -13,7 +13,7 @@ from ..data.records.data_set import DataSet, prepared_output
 from ..data.tools.contact_sheet import COLUMNS, Row, draw_rows
 from ..data.tools.identity_lists import identity_lines
 from ..errors import InputError
-from ..files import file_state, lines_digest
+from ..files import file_state, has_ending, lines_digest
 from .nearest import Pairs
 from .vectors import CenterVectors, MeanVectors, Vectors
 
@@ -136,7 +136,7 @@ def with_images(pairs: Pairs, first: People, second: People) -> Pairs:
 
 def is_features(path: str) -> bool:
     """Whether a path is that of a file of features; otherwise it is that of a folder of centers."""
-    return path.endswith(".npy")
+    return has_ending(path, ".npy")
 
 
 def open_vectors(path: str, people: Optional[People] = None, sub_centers: Optional[int] = None) -> Vectors:

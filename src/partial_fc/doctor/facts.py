@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, Optional, Sequence
 
 from ..distributed.hosts import own_address
-from ..files import file_digest
+from ..files import file_digest, has_ending
 from ..limits import usable_cores
 from .checklist import Facts
 from .programs import Outcome, run
@@ -129,7 +129,7 @@ def _digest_of_code() -> str:
     digest = hashlib.blake2b(digest_size=8)
     folders = sorted(os.walk(PACKAGE, followlinks=True))
     for path in (os.path.join(folder, name) for folder, _, names in folders for name in sorted(names)):
-        if path.endswith(".py"):
+        if has_ending(path, ".py"):
             digest.update(os.path.relpath(path, PACKAGE).encode())
             file_digest(path, digest)
     return digest.hexdigest()

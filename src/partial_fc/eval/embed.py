@@ -12,7 +12,7 @@ import numpy as np
 from ..data.records.data_set import write_lines, write_reasons
 from ..distributed.communicator import Communicator
 from ..errors import InputError
-from ..files import lines_digest, read_json, write_json
+from ..files import has_ending, lines_digest, read_json, write_json
 from ..limits import usable_cores
 from .embedding import Embedder, check_finite, read_ahead
 from .image_source import Images
@@ -160,7 +160,7 @@ def _check_none_skipped(path: str, skipped: int) -> None:
 
 def check_name(out: str) -> None:
     """Raise InputError unless `out` ends in `.npy` and its folder exists."""
-    if not out.endswith(".npy"):
+    if not has_ending(out, ".npy"):
         raise InputError(f"{out}: the name must end in .npy")
     parent = os.path.dirname(os.path.abspath(out))
     if not os.path.isdir(parent):

@@ -10,7 +10,7 @@ from ..data.images.fit import read_image
 from ..data.images.folder import IMAGE_ENDINGS, natural_key
 from ..data.records.data_set import DataSet
 from ..errors import InputError
-from ..files import file_state, walk
+from ..files import file_state, has_ending, walk
 from ..lists.names import check_path, find_path
 from ..lists.text import text_lines
 from .protocols.pair_sets import decode_face, face_size
@@ -164,7 +164,7 @@ def images_below(folder: str) -> List[str]:
         for name in names:
             if not name.startswith("."):
                 check_path(name, parent)  # a line break
-                found = images if name.lower().endswith(IMAGE_ENDINGS) else others
+                found = images if has_ending(name, *IMAGE_ENDINGS) else others
                 found.append(os.path.relpath(os.path.join(parent, name), folder))
     _warn(folder, "files with other endings than images", others)
     _warn(folder, "links to folders that were read already", [os.path.relpath(path, folder) for path in repeated])

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..data.progress import progress
-from ..files import atomic_path, write_json
+from ..files import atomic_path, has_ending, write_json
 from .output import csv_cell
 
 log = logging.getLogger("partial_fc")
@@ -56,7 +56,7 @@ Read = Callable[[int], Tuple[np.ndarray, np.ndarray]]
 
 def is_list(path: str) -> bool:
     """Whether `write_mistakes` writes only a list to this path, whose name ends in `.csv`, and no folder."""
-    return path.lower().endswith(".csv") and not os.path.isdir(path)
+    return has_ending(path, ".csv") and not os.path.isdir(path)
 
 
 def write_mistakes(path: str, verdicts: Verdicts, names: Names, read: Read) -> None:

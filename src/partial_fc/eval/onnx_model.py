@@ -7,7 +7,7 @@ from typing import Any, Tuple
 import numpy as np
 
 from ..errors import InputError, cause
-from ..files import refuse_pointer, sha256
+from ..files import has_ending, refuse_pointer, sha256
 from ..limits import threads_of_a_rank
 
 # InsightFace's Python package looks at as many nodes for the operators that scale the input.
@@ -20,7 +20,7 @@ AS_THEY_ARE, USUAL = (0.0, 1.0), (127.5, 1 / 127.5)  # mean and scale; the latte
 
 def is_onnx(name: str) -> bool:
     """Whether a model's name is the path of an ONNX file, not the PREFIX of MXNet's files."""
-    return name.lower().endswith(".onnx")
+    return has_ending(name, ".onnx")
 
 
 def import_onnx(package: str) -> Any:

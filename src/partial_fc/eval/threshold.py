@@ -4,7 +4,7 @@ import math
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from ..errors import InputError
-from ..files import read_json
+from ..files import has_ending, read_json
 from .embedding import Embedder
 from .output import text_with_interval
 from .protocols.pair_sets import open_pair_sets
@@ -48,7 +48,7 @@ class Threshold(NamedTuple):
 
 def is_set(path: str) -> bool:
     """Whether `calibrate` takes the file for a verification set, and not for the JSON of an evaluation."""
-    return not path.lower().endswith(".json")
+    return not has_ending(path, ".json")
 
 
 def calibrate(path: str, far: float, embedder: Embedder, size: int) -> Threshold:

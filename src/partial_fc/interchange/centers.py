@@ -16,7 +16,7 @@ from ..checkpoint.convert_centers import check_classes, finite_rows, new_folder,
 from ..checkpoint.numpy_file import open_matrix
 from ..checkpoint.tensor_file import open_tensors, write_tensors
 from ..errors import InputError
-from ..files import atomic_path
+from ..files import atomic_path, has_ending
 from .state_file import FLOATS, import_torch, read_state, refuse_bfloat16, write_state
 
 FORMS = ("safetensors", "npy", "pt")
@@ -112,10 +112,10 @@ def _blocks(paths: List[str], progress: Callable[[Iterable], Iterable]) -> Itera
 @contextlib.contextmanager
 def _open_shard(path: str) -> Iterator[_Shard]:
     """The rows of a file, while it is open. Raises InputError naming it."""
-    if path.endswith(".npy"):
+    if has_ending(path, ".npy"):
         array = open_matrix(path, "centers")
         yield _Shard(path, array.shape, array)
-    elif path.endswith(".pt"):
+    elif has_ending(path, ".pt"):
         yield _shard(path, read_state(path, _PART))
     else:
         with open_tensors(path) as file:
@@ -165,14 +165,14 @@ def export_arcface_torch(
 def _write_shard(centers: CenterFiles, path: str, classes: range) -> None:
     shape = len(classes), centers.embedding_size
     blocks = ((start - classes.start, rows) for start, rows, *_ in centers.blocks(classes.start, classes.stop))
-    if path.endswith(".pt"):
+    if has_ending(path, ".pt"):
         weight = np.empty(shape, np.float32)
         for row, rows in blocks:
             weight[row : row + len(rows)] = rows
         write_state(path, {_WEIGHT: weight})
         return
     with atomic_path(path) as unfinished:
-        if path.endswith(".npy"):
+        if has_ending(path, ".npy"):
             array = np.lib.format.open_memmap(unfinished, "w+", np.float32, shape)
             for row, rows in blocks:
                 array[row : row + len(rows)] = rows

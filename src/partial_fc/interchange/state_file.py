@@ -6,7 +6,7 @@ import numpy as np
 
 from ..checkpoint.tensor_file import open_tensors
 from ..errors import InputError, cause
-from ..files import atomic_path, refuse_pointer
+from ..files import atomic_path, has_ending, refuse_pointer
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
 # Where the checkpoints of arcface_torch's trainer have the backbone.
@@ -24,7 +24,7 @@ def read_state(path: str, part: str = _BACKBONE) -> Dict[str, np.ndarray]:
     Raises:
         InputError: naming the file: damaged; holds other things than tensors; PyTorch is not installed.
     """
-    if path.endswith(".safetensors"):
+    if has_ending(path, ".safetensors"):
         with open_tensors(path) as file:
             return {name: _as_numpy(path, name, file) for name in file.keys()}
     torch = import_torch(path)
@@ -66,7 +66,7 @@ def write_state(path: str, state: Mapping[str, np.ndarray]) -> None:
         OSError: naming the file, if it cannot be written.
     """
     arrays = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in state.items()}
-    if path.endswith(".safetensors"):
+    if has_ending(path, ".safetensors"):
         from safetensors.numpy import save_file
 
         with atomic_path(path) as unfinished:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Dict, Iterator, List, NamedTuple
+from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -108,3 +108,35 @@ def _multiply_adds(node: Dict, inputs: List[str], output: str, shapes: Dict[str,
 def multiply_adds(symbol: mx.sym.Symbol, size: int) -> int:
     """Multiplications of the convolutions and fully connected layers, for one image of `size` x `size`."""
     return int(sum(each.flops for each in network(symbol, size).operators)) // 6
+
+
+# On a CPU with AVX512_BF16 `benchmarks.networks` finds networks below this slower in bfloat16, and those above it, but
+# for the ones with convolutions in groups, faster: docs/networks.md.
+_FEW_MULTIPLY_ADDS = 0.1e9
+_LARGE_SHARE = 0.1
+
+
+def why_slow_in_bfloat16(symbol: mx.sym.Symbol, shape: Tuple[int, ...], head: int = 0) -> str:
+    """Why a CPU trains a network more slowly in bfloat16 than in float32; empty if it is faster.
+
+    Args:
+        symbol: the plain backbone.
+        shape: (b, 3, H, W), of a batch.
+        head: multiply-adds of the head for one image: numbers in the class centers of an update.
+    """
+    inner = symbol.get_internals()
+    shapes = dict(zip(inner.list_outputs(), inner.infer_shape(data=shape)[1]))
+    nodes = json.loads(symbol.tojson())["nodes"]
+    total, in_groups = head, 0
+    for node in nodes:
+        if node["op"] in _PRODUCTS:
+            inputs = [_output(nodes[place], number, shapes) for place, number, *_ in node["inputs"][:2]]
+            work = _multiply_adds(node, inputs, _output(node, 0, shapes), shapes)
+            total += work
+            # Depthwise convolutions, of one channel in a group, are not slow.
+            in_groups += work * (node["attrs"].get("num_group", "1") != "1" and shapes[inputs[1]][1] > 1)
+    if in_groups > _LARGE_SHARE * total:
+        return f"{in_groups / total:.0%} of the network's work are convolutions in groups, whose gradients are slow"
+    if total < _FEW_MULTIPLY_ADDS:
+        return f"the network has only {total / 1e9:.3f} G multiply-adds per image, and casts cost more than is saved"
+    return ""

@@ -75,6 +75,12 @@ def _rate(run: RunFolder) -> str:
     return f"{rate:,.0f}" + (f" since update {since:,}" if since else "") if rate else UNKNOWN
 
 
+def _precision(run: RunFolder) -> str:
+    configured = run.settings.get("precision", UNKNOWN)
+    chosen = run.about.get("precision") or configured
+    return f"{chosen}, chosen by auto" if configured == "auto" != chosen else chosen
+
+
 def _batch(run: RunFolder) -> str:
     ranks, batch, parts = run.about["ranks"], run.settings["batch_size"], run.settings.get("accumulate", 1)
     text = f"{batch:,} per rank" + (f" × {parts} per update" if parts > 1 else "")
@@ -112,7 +118,7 @@ _ROWS: Sequence[Tuple[str, Callable[[RunFolder], str]]] = (
     ("Filtering", _filtering),
     ("Sampling correction", lambda run: "yes" if run.settings["sampling_correction"] else UNKNOWN),
     ("Optimizer", lambda run: f"{run.settings['optimizer']}, learning rate {run.settings['backbone_lr']:g}"),
-    ("Precision", _set("precision")),
+    ("Precision", _precision),
     ("Ranks", _known("ranks")),
     ("Batch", _batch),
     ("Updates", _updates),

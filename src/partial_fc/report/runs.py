@@ -86,7 +86,8 @@ def read_run(folder: str) -> RunFolder:
     scalars = read_scalars(folder)
     summary = os.path.join(folder, SUMMARY)
     finished = os.path.isfile(summary)
-    known = {"ranks": manifest.get("world_size"), "seed": settings.get("seed"), **_measured(updates, losses, scalars)}
+    known = {"ranks": manifest.get("world_size"), "precision": manifest.get("precision"), "seed": settings.get("seed")}
+    known.update(_measured(updates, losses, scalars))
     for name in ("dataset", "network", "loss", "num_classes", "embedding_size", "image_size", "sample_ratio"):
         known[name] = {**settings, **manifest.get("configuration", {})}.get(name)
     known["num_classes"] = known["num_classes"] or None  # a configuration may leave it to the records

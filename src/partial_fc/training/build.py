@@ -9,7 +9,6 @@ import mxnet as mx
 from ..backbone.batch_norm import check_batch_norm
 from ..backbone.frozen import with_fixed_statistics
 from ..config import Config, Run
-from ..device import agreed_precision
 from ..distributed.agreement import compare
 from ..distributed.communicator import Communicator
 from ..head.adaface import AdaFace
@@ -21,6 +20,7 @@ from ..planning.memory import check_memory, memory_plan, numbers_per_class, on_h
 from .backbone_update import UpdateRule
 from .module import FaceModule
 from .network import log_network, network_symbol
+from .precision import run_precision
 
 log = logging.getLogger("partial_fc")
 
@@ -51,10 +51,11 @@ def build(run: Run, comm: Communicator, ctx: mx.Context) -> FaceModule:
         CollectiveError: on every rank, if the run cannot fit into the memory of any of them.
     """
     config = run.config
-    precision = agreed_precision(config.precision, comm, ctx)
     with comm.raise_on_all_ranks():
         symbol = network_symbol(config)
         log_network(config, symbol)
+    precision = run_precision(run, symbol, comm, ctx)
+    with comm.raise_on_all_ranks():
         plan = memory_plan(run, symbol, comm.world_size, ctx, precision)
         log.info("memory: %s", check_memory(plan, run, comm, ctx))
     return FaceModule(

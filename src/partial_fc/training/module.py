@@ -73,7 +73,7 @@ class FaceModule:
         memonger: bool = False,
     ) -> None:
         self.symbol, self.head, self.comm, self.ctx, self.seed = symbol, head, comm, ctx, seed
-        self.batch_size, self.accumulate = batch_size, accumulate
+        self.batch_size, self.accumulate, self.precision = batch_size, accumulate, precision
         self.loss_scale = loss_scale or (LossScale() if precision == "float16" else None)
         rule = rule or UpdateRule()
         with comm.raise_on_all_ranks():

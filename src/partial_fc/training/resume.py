@@ -180,7 +180,7 @@ def restore(found: Checkpoint, module: FaceModule, run: Run, comm: Communicator)
         log.info(
             "continuing from update %d, saved by %d ranks: %s", state.last.num_update, manifest["world_size"], path
         )
-        _log_differences(manifest, run.settings(), comm.world_size)
+        _log_differences(manifest, run.settings(), comm.world_size, module.precision)
         if state.last.num_update == _timeline(run, comm.world_size, state).max_update:
             key = _length(run)
             log.warning("nothing is left to train: %s is %d; raise it to continue", key, getattr(run.config, key))
@@ -208,8 +208,11 @@ def _load_statistics(file: str, module: FaceModule) -> None:
         array.copyto(module.aux_params[name])
 
 
-def _log_differences(manifest: Dict[str, Any], settings: Mapping[str, Any], world_size: int) -> None:
+def _log_differences(manifest: Dict[str, Any], settings: Mapping[str, Any], world_size: int, precision: str) -> None:
     saved = {**_BEFORE_THE_KEY, **manifest["configuration"]}
+    before = manifest.get("precision", saved["precision"])
+    if before != "auto":  # versions before 0.3 do not save what that has chosen
+        saved, settings = {**saved, "precision": before}, {**settings, "precision": precision}
     for key in sorted(set(settings) - _MAY_DIFFER):
         if key in saved and saved[key] != settings[key]:
             log.warning("%s changed to %s (was %s)", key, settings[key], saved[key])

@@ -135,6 +135,8 @@ def check_about(manifest: dict) -> None:
     for name in ("configuration", "versions"):
         if not isinstance(manifest.get(name), dict):
             raise Damaged(f"{where}: its manifest has no {name}")
+    if not isinstance(manifest.get("precision", ""), str):  # versions before 0.3 do not save it
+        raise Damaged(f"{where}: its manifest is damaged: {manifest['precision']!r:.80} is not a precision")
     try:
         progress = RunState.from_json(manifest.get("progress"))
         _counted(manifest["configuration"].get("batch_size")), _counted(manifest["configuration"].get("accumulate", 1))

@@ -162,7 +162,7 @@ def save_checkpoint(
     """
     statistics = module.averaged_statistics()
     about = dict(configuration=run.settings(), versions=versions(), progress=progress.to_json())
-    about.update(margin=module.head.margin.state_dict())
+    about.update(margin=module.head.margin.state_dict(), precision=module.precision)
     best = run_files(run.models_root)["best"] + "-0000.params" if progress.kept else ""
     write = functools.partial(_write_files, module=module, comm=comm, statistics=statistics, best=best)
     with comm.busy(f"saving update {num_update}", busy_timeout(run, comm.world_size)):

@@ -23,6 +23,7 @@ def leave_results(
     pixels: Mapping[str, float],
     verification: Verification,
     best: BestModel,
+    precision: str,
     skipped_records: int = 0,
 ) -> Dict[str, Any]:
     """Draw the curves, and write `summary.json` into the models root; returns its content.
@@ -41,6 +42,7 @@ def leave_results(
         pixels: accuracy of raw pixels by verification set.
         verification: its history begins before the first update and ends after the last one.
         best: the best model.
+        precision: in which the backbone computed, also where the configuration says `auto`.
         skipped_records: bad records that all ranks together have skipped since `continued_from`.
 
     Raises:
@@ -52,7 +54,11 @@ def leave_results(
     keys = "network", "loss", "sample_ratio", "seed", "num_classes", "embedding_size", "image_size"
     summary: Dict[str, Any] = {key: settings[key] for key in keys}
     summary.update(
-        dataset=dataset_name(run.config), ranks=world_size, **_training(losses), skipped_records=skipped_records
+        dataset=dataset_name(run.config),
+        ranks=world_size,
+        precision=precision,
+        **_training(losses),
+        skipped_records=skipped_records,
     )
     has_model = os.path.isfile(model_paths(files["model"])[1])
     summary.update(files={name: files[name] for name in _FILES if has_model or name != "model"}, **best.summary())

@@ -62,4 +62,5 @@ def train_updates(
     skipped = set().union(*comm.all_gather_object(sorted(map(int, reader.bad_records.keys))))
     if comm.rank:
         return None
-    return leave_results(run, comm.world_size, timeline.schedule, losses, pixels, verification, best, len(skipped))
+    known = timeline.schedule, losses, pixels, verification, best
+    return leave_results(run, comm.world_size, *known, start.module.precision, len(skipped))

@@ -81,10 +81,11 @@ def choose_computation(args: argparse.Namespace, comm: "Communicator") -> "Tuple
         CollectiveError: on every rank: too few GPUs; a precision that the device of any rank, or an ONNX model, is not
             computed in.
     """
-    from ...device import agreed_precision, choose_device  # imports MXNet: --help need not wait for it
+    from ...device import agreed_precision, choose_device  # these import MXNet: --help need not wait for it
+    from ...eval.onnx_model import is_onnx
 
     models = [args.model] if isinstance(args.model, str) else args.model
-    onnx = [name for name in models or () if name.endswith(".onnx")]
+    onnx = [name for name in models or () if is_onnx(name)]
     with comm.raise_on_all_ranks():
         if onnx and args.precision not in ("float32", "auto"):
             raise InputError(f"--precision {args.precision}: {onnx[0]} is an ONNX model, which is computed in float32")

@@ -5,6 +5,7 @@ import re
 from typing import Any, List, Optional, Tuple
 
 from ...errors import InputError
+from ...files import has_ending
 from .align import Landmarks
 from .fit import fit_image, read_image
 
@@ -46,7 +47,7 @@ class ImageFolder:
                 raise InputError(f"{path}: folder {name!r} has a line break in its name: rename it")
         people = set(self.people)
         others = [name for name in names if name not in people]
-        loose = [name for name in others if name.lower().endswith(IMAGE_ENDINGS)]
+        loose = [name for name in others if has_ending(name, *IMAGE_ENDINGS)]
         if loose:
             raise InputError(f"{path}: has the image {loose[0]}; expected one subfolder of images per identity")
         if not people:
@@ -83,7 +84,7 @@ class ImageFolder:
         """Paths of the images in a subfolder of the folder of an identity."""
         found = []
         for parent, _, names in os.walk(os.path.join(self.path, nested)):
-            found += [os.path.join(parent, name) for name in names if name.lower().endswith(IMAGE_ENDINGS)]
+            found += [os.path.join(parent, name) for name in names if has_ending(name, *IMAGE_ENDINGS)]
         return sorted((os.path.relpath(path, self.path) for path in found), key=natural_key)
 
 

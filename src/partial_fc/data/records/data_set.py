@@ -9,7 +9,7 @@ import numpy as np
 
 from ...distributed.lock import LOCK, Lock
 from ...errors import InputError
-from ...files import atomic_path, remove_unfinished
+from ...files import atomic_path, has_ending, remove_unfinished
 from ...lists.names import read_names
 from ...output.printable import escaped
 from ..images.decoding import image_kind
@@ -137,7 +137,7 @@ class DataSet:
 
 def record_path(source: str) -> str:
     """Path of the record file that `source` means: its folder, or that path itself."""
-    return source if source.endswith(".rec") and not os.path.isdir(source) else os.path.join(source, RECORD_FILE)
+    return source if has_ending(source, ".rec") and not os.path.isdir(source) else os.path.join(source, RECORD_FILE)
 
 
 @contextlib.contextmanager
