@@ -16,8 +16,8 @@ def for_cpu(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """The same function, with the same gradients up to rounding, of operators that are fast on a CPU.
 
     PReLU is composed of others: MXNet has no oneDNN operator for it, and it would be half of a training step of r18.
-    In some graphs MXNet's PReLU also multiplies the gradient of its slopes by the slopes. A PReLU is left as it is if its
-    input is neither (b, C) nor (b, C, H, W), or if its number of channels depends on the size of the images.
+    In some graphs MXNet's PReLU also multiplies the gradient of its slopes by the slopes. A PReLU is left as it is if
+    its input is neither (b, C) nor (b, C, H, W), or if its number of channels depends on the size of the images.
 
     `add_n` and `relu` are not in oneDNN either, or only for some types: sums of two and Activation are. An `add_n` is
     left as it is if MXNet 1.9 might fuse one of the sums wrongly for inference, see `_fuses_wrongly`.
