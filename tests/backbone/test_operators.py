@@ -156,33 +156,48 @@ def test_sums_of_many_are_sums_of_two(count, precision):
 
 
 def inferred(symbol, arrays, is_fused):
-    """Output of a symbol for inference, with or without the operators that MXNet fuses then."""
-    arguments = {name: mx.nd.array(array) for name, array in arrays.items()}
-    gradients = None if is_fused else {name: mx.nd.zeros(array.shape) for name, array in arrays.items()}
-    executor = symbol.bind(mx.cpu(), arguments, gradients, "null" if is_fused else "write")
-    return executor.forward(is_train=False)[0].asnumpy()
+    """Outputs of a symbol for inference, with or without the operators that MXNet fuses then."""
+    executor = symbol.simple_bind(mx.cpu(), grad_req="null" if is_fused else "write")
+    for name, array in {**executor.arg_dict, **executor.aux_dict}.items():
+        array[:] = arrays[name]
+    return np.concatenate([output.asnumpy().ravel() for output in executor.forward(is_train=False)])
+
+
+def conv(data, name):
+    return mx.sym.Convolution(data, num_filter=16, kernel=(1, 1), name=name)
+
+
+def relu(data):
+    return mx.sym.Activation(data, act_type="relu")
+
+
+def norm_of(data, name):
+    return mx.sym.BatchNorm(data, fix_gamma=False, name=name)
 
 
 def branches():
-    """Sums of convolutions that others read, too."""
-
-    def conv(data, name):
-        return mx.sym.Convolution(data, num_filter=16, kernel=(1, 1), name=name)
-
-    first = conv(mx.sym.Variable("images", shape=(2, 16, 6, 6)), "c")
-    second = conv(mx.sym.Activation(first, act_type="relu"), "d")
-    both = mx.sym.add_n(first, second, name="sum")
-    yield both
-    yield mx.sym.add_n(second, first, second)
-    third = mx.sym.add_n(conv(second, "e"), second, name="sum")
-    yield mx.sym.relu(third) + third
-    yield mx.sym.add_n(mx.sym.sigmoid(first), conv(second, "e"), mx.sym.relu(conv(second, "f")))
+    """Graphs that branch behind a convolution c and join again, or end in several outputs."""
+    images = mx.sym.Variable("images", shape=(2, 16, 6, 6))
+    for behind in (conv, lambda data, name: norm_of(conv(data, name), name + "_norm")):
+        c, o, m = behind(images, "c"), behind(images, "o"), mx.sym.sigmoid(images)
+        q = behind(relu(c), "q")
+        yield from (c + q, q + c, (c + q) + q, relu(c) + c, (c + m) + c, relu((c + m) + c))
+        yield from (mx.sym.clip(c, 0, 1) + c, mx.sym.LeakyReLU(c, act_type="leaky") + c, prelu(c) + c)
+        yield from (mx.sym.add_n(c, q), mx.sym.add_n(q, c, q), c + behind(prelu(c), "q"))
+        total = mx.sym.add_n(c, m, o)
+        yield from (relu(total) + total, total + behind(relu(total), "e"), total + norm_of(c, "n"))
+        for outputs in ((c + m, c), (relu(c), c), (total, relu(total)), (c + o, relu(o)), (c + o, o, c)):
+            yield mx.sym.Group(outputs)
+    f = mx.sym.FullyConnected(images, num_hidden=5, name="f")
+    yield mx.sym.Group([relu(f), f])
 
 
 @pytest.mark.parametrize("symbol", branches())
-def test_sums_are_not_fused_where_the_graph_branches(symbol):
+def test_operators_are_fused_rightly_where_the_graph_branches(symbol):
     draw = np.random.RandomState(8)
-    arrays = {name: draw.randn(*each) for name, each in zip(symbol.list_arguments(), symbol.infer_shape()[0])}
+    shapes, _, states = symbol.infer_shape()
+    arrays = {name: draw.randn(*each) for name, each in zip(symbol.list_arguments(), shapes)}
+    arrays.update((name, 1 + draw.rand(*each)) for name, each in zip(symbol.list_auxiliary_states(), states))
     expected = inferred(symbol, arrays, is_fused=False)
     assert norm(inferred(fast_symbol(symbol, mx.cpu()), arrays, is_fused=True) - expected) <= 1e-5 * norm(expected)
 

@@ -11,6 +11,16 @@ from .graph import Entry, Graph, Node, rewrite
 _KEEP_SHAPE = "(-2,)"  # of a reshape: all axes as they are
 _FAR = 2.0**40  # what negative numbers of a PReLU are multiplied by, see `_prelu`
 
+_ACTIVATIONS = ("Activation", "LeakyReLU", "clip")
+# Operators that may be fused with the one that they read, see `_fused_rightly`.
+_FUSED = {
+    "Convolution": ("BatchNorm", "elemwise_add", *_ACTIVATIONS),
+    "BatchNorm": ("elemwise_add", *_ACTIVATIONS),
+    "elemwise_add": _ACTIVATIONS,
+    "FullyConnected": _ACTIVATIONS,
+}
+_OVERLOOKED = {"elemwise_add", "output"}
+
 
 def for_cpu(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """The same function, with the same gradients up to rounding, of operators that are fast on a CPU.
@@ -19,8 +29,7 @@ def for_cpu(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     In some graphs MXNet's PReLU also multiplies the gradient of its slopes by the slopes. A PReLU is left as it is if
     its input is neither (b, C) nor (b, C, H, W), or if its number of channels depends on the size of the images.
 
-    `add_n` and `relu` are not in oneDNN either, or only for some types: sums of two and Activation are. An `add_n` is
-    left as it is if MXNet 1.9 might fuse one of the sums wrongly for inference, see `_fuses_wrongly`.
+    `add_n` and `relu` are not in oneDNN either, or only for some types: sums of two and Activation are.
 
     Fully connected layers read arrays of the plain layout. For inference, MXNet 1.9 replaces a fully connected layer by
     one that keeps oneDNN's memory between calls. From its second call on, that one fails ("Check failed:
@@ -33,7 +42,7 @@ def for_cpu(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     Returns:
         A Symbol of the same arguments, auxiliary states and outputs.
     """
-    shapes, readers = _prelu_shapes(symbol), _readers(symbol)
+    shapes = _prelu_shapes(symbol)
 
     def rule(graph: Graph, node: Node) -> Optional[Entry]:
         if node["op"] == "FullyConnected":
@@ -41,34 +50,45 @@ def for_cpu(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
         elif node["op"] == "relu":
             node.update(op="Activation", attrs={**node.get("attrs", {}), "act_type": "relu"})
         elif node["op"] == "add_n":
-            return None if _fuses_wrongly(graph, node, readers) else _sum(graph, node)
+            return _sum(graph, node)
         elif node["op"] == "LeakyReLU" and node["attrs"].get("act_type") == "prelu":
             return _prelu(graph, node, *next(shapes))
         return None
+
+    return _fused_rightly(rewrite(symbol, rule))
+
+
+def _fused_rightly(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
+    """The symbol, with reshapes where MXNet would fuse operators wrongly for inference.
+
+    MXNet 1.9 makes one operator of a convolution and of the batch normalization, sum and activation behind it, unless
+    something else reads what is in between. It overlooks readers that are already part of another such operator, which
+    sums may be, and outputs of the symbol. These then get what is behind the activation: x + conv(relu(x)) is wrong,
+    without an error, if x is the output of a convolution.
+    """
+    readers = _readers(symbol)
+
+    def rule(graph: Graph, node: Node) -> None:
+        for place, entry in enumerate(node["inputs"]):
+            source = graph.nodes[entry[0]]
+            if node["op"] in _FUSED.get(source["op"], ()):
+                others = list(readers[source["name"]])
+                others.remove(node["op"])
+                if others and _OVERLOOKED.issuperset(others):
+                    apart = graph.add("Reshape", f"{source['name']}_apart", [entry], shape=_KEEP_SHAPE)
+                    node["inputs"][place] = apart
 
     return rewrite(symbol, rule)
 
 
 def _readers(symbol: mx.sym.Symbol) -> Dict[str, List[str]]:
-    """The operators that read each node, by name; an output of the symbol is read by `head`."""
+    """The operators that read each node, by name; an output of the symbol is read by `output`."""
     graph = json.loads(symbol.tojson())
     readers: Dict[str, List[str]] = collections.defaultdict(list)
-    for op, entries in [*((node["op"], node["inputs"]) for node in graph["nodes"]), ("head", graph["heads"])]:
+    for op, entries in [*((node["op"], node["inputs"]) for node in graph["nodes"]), ("output", graph["heads"])]:
         for source, *_ in entries:
             readers[graph["nodes"][source]["name"]].append(op)
     return readers
-
-
-def _fuses_wrongly(graph: Graph, node: Node, readers: Dict[str, List[str]]) -> bool:
-    """Whether sums in place of an `add_n` might be fused with others that also read what they read.
-
-    For inference, MXNet 1.9 makes one operator of a convolution, the batch normalization, sum and activation behind it.
-    If the graph branches in between and joins again, the other branch may get what is behind the activation.
-    """
-    terms = [graph.nodes[entry[0]] for entry in node["inputs"]]
-    branches = any(each["op"] in ("Convolution", "BatchNorm") and len(readers[each["name"]]) > 1 for each in terms)
-    activations = {"Activation", "LeakyReLU", "relu"}.intersection(readers[node["name"]])
-    return branches or bool(activations and len(readers[node["name"]]) > 1)
 
 
 def _sum(graph: Graph, node: Node) -> Entry:
