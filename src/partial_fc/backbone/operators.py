@@ -51,7 +51,7 @@ def for_cpu(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
             node.update(op="Activation", attrs={**node.get("attrs", {}), "act_type": "relu"})
         elif node["op"] == "add_n":
             return _sum(graph, node)
-        elif node["op"] == "LeakyReLU" and node["attrs"].get("act_type") == "prelu":
+        elif node["op"] == "LeakyReLU" and node.get("attrs", {}).get("act_type") == "prelu":
             return _prelu(graph, node, *next(shapes))
         return None
 
