@@ -48,7 +48,7 @@ def for_cpu(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
         if node["op"] == "FullyConnected":
             node["inputs"][0] = graph.add("Reshape", f"{node['name']}_plain", node["inputs"][:1], shape=_KEEP_SHAPE)
         elif node["op"] == "relu":
-            node.update(op="Activation", attrs={**node.get("attrs", {}), "act_type": "relu"})
+            node["op"], node["attrs"] = "Activation", {**node.get("attrs", {}), "act_type": "relu"}
         elif node["op"] == "add_n":
             return _sum(graph, node)
         elif node["op"] == "LeakyReLU" and node.get("attrs", {}).get("act_type") == "prelu":
