@@ -128,7 +128,8 @@ def _prelu(graph: Graph, node: Node, data: Tuple[int, ...], gamma: Tuple[int, ..
     above = graph.add("Activation", f"{name}_above", [x], act_type="relu")
     far = graph.add("LeakyReLU", f"{name}_far", [x], act_type="leaky", slope=_FAR)
     groups = {"num_filter": channels, "num_group": channels, "kernel": (1, 1), "no_bias": True}
-    terms = [above, graph.add("Convolution", f"{name}_below", [far, weight], **groups)]
+    # The sum has the layout of its first term: that of a convolution does not depend on how memory is shared.
+    terms = [graph.add("Convolution", f"{name}_below", [far, weight], **groups), above]
     if len(data) == 4:
         return graph.append({"op": "elemwise_add", "name": name, "inputs": terms})
     total = graph.add("elemwise_add", f"{name}_sum", terms)
