@@ -158,9 +158,9 @@ def test_attributes_of_variables_and_initial_slopes_stay():
 @ON_BOTH
 def test_values_of_a_symbol_with_shared_slopes_several_outputs_and_names_that_clash(precision):
     gamma = mx.sym.Variable("shared")
-    body = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(3, 3), num_filter=6, num_group=3, name="p_scaled")
+    body = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(3, 3), num_filter=6, num_group=3, name="p_below")
     first = mx.sym.LeakyReLU(body, gamma, act_type="prelu", name="p")
-    second = mx.sym.LeakyReLU(first - 100, gamma, act_type="prelu", name="p_minus")
+    second = mx.sym.LeakyReLU(first - 100, gamma, act_type="prelu", name="p_far")
     clash = mx.sym.Activation(second, act_type="relu", name="p_above")
     halves = mx.sym.SliceChannel(first, num_outputs=2, name="halves")
     symbol = mx.sym.Group([first, halves[1], second + clash, body])

@@ -14,10 +14,11 @@ from partial_fc.backbone.precision import with_cast_parameters
 from partial_fc.symbol import get_symbol
 
 SHAPE = (4, 3, 32, 32)
+PARAMETERS = ("c_weight", "p_gamma", "bn_gamma", "bn_beta", "d_weight")  # of `unit`
 
 
-def bound(symbol, shape=SHAPE):
-    """A training executor whose parameters depend on their names and shapes alone."""
+def bound(symbol, shape=SHAPE, beta=0):
+    """A training executor whose parameters depend on their names and shapes alone; the betas are `beta`."""
     executor = symbol.simple_bind(mx.cpu(), data=shape)
     for name, array in {**executor.arg_dict, **executor.aux_dict}.items():
         draw = np.random.RandomState(len(name))
@@ -26,13 +27,15 @@ def bound(symbol, shape=SHAPE):
         array[:] = draw.randn(*array.shape) * scale if len(array.shape) > 1 else np.full(array.shape, constant)
         if name.endswith("relu1_gamma") or name == "p_gamma":
             array[:] = 0.25
+        if name.endswith("beta"):
+            array[:] = beta
     executor.arg_dict["data"][:] = np.random.RandomState(0).randint(0, 256, shape)
     return executor
 
 
-def step(symbol, shape=SHAPE):
+def step(symbol, shape=SHAPE, beta=0):
     """Output, gradients and statistics after a forward and a backward pass."""
-    executor = bound(symbol, shape)
+    executor = bound(symbol, shape, beta)
     output = executor.forward(is_train=True)[0]
     executor.backward([mx.nd.array(np.random.RandomState(1).randn(*output.shape))])
     mx.nd.waitall()
@@ -53,13 +56,22 @@ def unit():
 def test_a_unit_in_bfloat16_is_close_to_float32(shape):
     (expected, exact), (output, low) = step(unit(), shape), step(fast_symbol(unit(), mx.cpu(), "bfloat16"), shape)
     assert 0 < norm(output - expected) <= 0.01 * norm(expected)
-    gradients = [
-        np.concatenate([arrays[name].ravel() for name in ("c_weight", "p_gamma", "bn_gamma", "bn_beta", "d_weight")])
-        for arrays in (low, exact)
-    ]
+    gradients = [np.concatenate([arrays[name].ravel() for name in PARAMETERS]) for arrays in (low, exact)]
     assert norm(gradients[0] - gradients[1]) <= 0.03 * norm(gradients[1])
     for name in ("bn_moving_mean", "bn_moving_var"):
         assert norm(low[name] - exact[name]) <= 0.005 * norm(exact[name]), name
+
+
+@pytest.mark.parametrize("beta", [0, 1, 3])
+def test_each_gradient_in_bfloat16_is_close_to_float32(beta):
+    """Also that of a PReLU's slopes, small beside those of weights, where little of its input is below 0."""
+
+    def gradients(symbol):
+        return step(symbol, (8, 3, 40, 40), beta)[1]
+
+    exact, low = gradients(unit()), gradients(fast_symbol(unit(), mx.cpu(), "bfloat16"))
+    for name in PARAMETERS:
+        assert norm(low[name] - exact[name]) <= 0.03 * norm(exact[name]), name
 
 
 def test_embeddings_of_r18_keep_their_direction():
@@ -73,7 +85,7 @@ def test_arrays_stay_low_from_convolution_to_convolution():
     """Two casts of arrays of the batch's size, and one per weight: what is between is computed in bfloat16."""
     nodes = json.loads(fast_symbol(unit(), mx.cpu(), "bfloat16").tojson(remove_amp_cast=False))["nodes"]
     cast = [nodes[node["inputs"][0][0]]["name"] for node in nodes if node["op"] == "amp_cast"]
-    weights = ["c_weight", "c_bias", "p_scaled_weight", "p_more_weight", "d_weight"]
+    weights = ["c_weight", "c_bias", "p_below_weight", "d_weight"]
     assert sorted(cast) == sorted(["data", "d_bfloat16", *weights])
 
 

@@ -101,6 +101,46 @@ def test_float16_neither_underflows_nor_overflows(loss, sample_ratio, monkeypatc
         assert_close(result, problem.truth(chosen, LOSSES[loss]), Step(0.002, 0.005, 0.005, 0.005, 0.005))
 
 
+def all_wrong(batch_size, embedding_size):
+    """Samples of one direction, all of which are surely taken for class 0."""
+    problem = Problem(101, batch_size, embedding_size)
+    problem.embeddings[:], problem.labels[:] = problem.weight[0], 1 + np.arange(batch_size) % 100
+    return problem
+
+
+def all_on_one_axis(batch_size):
+    problem = all_wrong(batch_size, 24)
+    problem.weight[0] = problem.embeddings[:] = np.eye(24)[3]
+    return problem
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize(
+    "problem",
+    [all_wrong(1024, 24), all_wrong(1024, 512), all_on_one_axis(1024), all_on_one_axis(8192)],
+    ids=["24", "512", "axis", "8192"],
+)
+def test_sums_over_the_batch_fit_into_float16(problem, parts, monkeypatch):
+    monkeypatch.setattr(partial_fc_file, "Products", Rounded)
+    margin = LOSSES["cosface"]
+    of_ranks = Shards(2).run(lambda comm: problem.step_on(comm, margin, precision="float16", parts=parts))
+    result, chosen = assemble(of_ranks)
+    assert_close(result, problem.truth(chosen, margin), Step(0.002, 0.005, 0.005, 0.005, 0.005))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_small_gradients_of_samples_that_are_sure_stay_in_float16(parts, monkeypatch):
+    """The sum of the probabilities of all other classes is 1e-8: such factors of the embeddings would be 0."""
+    monkeypatch.setattr(partial_fc_file, "Products", Rounded)
+    problem, margin = Problem(101, 32, 24).saturate(), LOSSES["softmax"]
+    of_ranks = Shards(2).run(lambda comm: problem.step_on(comm, margin, precision="float16", parts=parts))
+    result, chosen = assemble(of_ranks)
+    # The logits are rounded by up to 1 / 64, and such a share of the loss depends on each.
+    truth = problem.truth(chosen, margin)
+    assert truth.loss < 1e-6
+    assert_close(result, truth, Step(0.02, 0.02, 0.02, 0.02, 0.02))
+
+
 @pytest.mark.parametrize("mode", ["exact", "zero"])
 def test_float16_holds_what_is_filtered_and_corrected(mode, monkeypatch):
     """Few of the classes are sampled: a factor of 500 on a probability near 1 would overflow."""

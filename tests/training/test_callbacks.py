@@ -96,6 +96,14 @@ def test_filtered_logits_are_logged(tmp_path, caplog):
     assert (1, "filtered", 1234567) in board.added
 
 
+def test_loss_scale_and_skipped_updates_are_logged(tmp_path, caplog):
+    board, scale = Board(), dict(scale=2.0**15, skipped=3, since=7)
+    with loss_log(tmp_path, frequent=1, max_update=1, board=board) as log:
+        log(UpdateStats(1, 1.0, 1.0, loss_scale=scale, grad_norm=2.5))
+    assert "loss 1.0000  gradient norm 2.5  loss scale 32768  skipped 3  lr 0.1" in lines(caplog)[0]
+    assert {(1, "loss_scale", 2.0**15), (1, "skipped_updates", 3)} <= set(board.added)
+
+
 @pytest.mark.parametrize(
     "own, other, reported",
     [

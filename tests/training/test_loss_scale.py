@@ -10,11 +10,13 @@ import pytest
 
 from partial_fc.data.batches import Batch
 from partial_fc.errors import CollectiveError
+from partial_fc.head.host_bank import HostBank
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
 from partial_fc.head.optimizer import CenterSGD
 from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
+from partial_fc.training.backbone_update import UpdateRule
 from partial_fc.training.loss_scale import LossScale
 from partial_fc.training.module import START, FaceModule, UpdateStats
 from partial_fc.training.run_state import RunState
@@ -30,23 +32,17 @@ def batch(seed, rank=0):
     return Batch(images, random.randint(0, NUM_CLASSES, BATCH_SIZE), np.arange(BATCH_SIZE))
 
 
-def face_module(comm, loss_scale, sample_ratio=1.0):
-    head = PartialFC(
-        MemoryBank(NUM_CLASSES, EMBEDDING_SIZE, comm, sample_ratio), MarginSoftmax(16, m3=0.2), CenterSGD(), comm
-    )
+def face_module(comm, loss_scale, sample_ratio=1.0, bank=MemoryBank, rule=None):
+    centers = bank(NUM_CLASSES, EMBEDDING_SIZE, comm, sample_ratio)
+    head = PartialFC(centers, MarginSoftmax(16, m3=0.2), CenterSGD(), comm)
     symbol = get_symbol("demo", EMBEDDING_SIZE, "FC")
-    return FaceModule(symbol, head, comm, mx.cpu(), BATCH_SIZE, SIZE, loss_scale=loss_scale)
+    return FaceModule(symbol, head, comm, mx.cpu(), BATCH_SIZE, SIZE, rule=rule, loss_scale=loss_scale)
 
 
 def state(module):
     """Parameters, momentum and centers, bit for bit."""
-    arrays = [
-        *module.arg_params.values(),
-        *module.momentum.values(),
-        module.head.bank.weight,
-        module.head.bank.weight_mom,
-    ]
-    return b"".join(array.asnumpy().tobytes() for array in arrays)
+    arrays = [array.asnumpy() for array in (*module.arg_params.values(), *module.momentum.values())]
+    return b"".join(array.tobytes() for array in (*arrays, *module.head.bank.to_numpy()))
 
 
 def inject_backbone(module, value):
@@ -74,12 +70,13 @@ def inject_centers(module, value):
     module.head.step = once
 
 
+@pytest.mark.parametrize("sample_ratio, bank", [(1.0, MemoryBank), (0.3, MemoryBank), (1.0, HostBank), (0.3, HostBank)])
 @pytest.mark.parametrize("world_size", [1, 3])
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("inject", [inject_backbone, inject_centers])
-def test_overflow_on_one_rank_skips_the_update_on_all(inject, value, world_size):
+def test_overflow_on_one_rank_skips_the_update_on_all(inject, value, world_size, sample_ratio, bank):
     def work(comm):
-        module = face_module(comm, LossScale())
+        module = face_module(comm, LossScale(), sample_ratio, bank)
         module.update(batch(0, comm.rank), 0, 0.1, 0.1)
         before = state(module)
         if comm.rank == world_size - 1:
@@ -95,6 +92,19 @@ def test_overflow_on_one_rank_skips_the_update_on_all(inject, value, world_size)
         results
         == [(True, dict(scale=2.0**15, skipped=1, since=0), True, dict(scale=2.0**15, skipped=1, since=1))] * world_size
     )
+
+
+@pytest.mark.parametrize("sample_ratio", [1.0, 0.3])
+def test_updates_that_are_skipped_leave_a_bank_on_the_host_as_one_on_the_device(sample_ratio):
+    """Nothing reads the banks between the updates, so rows travel as in a run: ahead of updates, and behind them."""
+
+    def work(comm):
+        modules = [face_module(comm, LossScale(interval=2), sample_ratio, bank) for bank in (MemoryBank, HostBank)]
+        reports = [fit(comm, 9, {1, 2, 5}, module=module)[1] for module in modules]
+        losses = [[report.loss for report in each] for each in reports]
+        return losses[0] == losses[1], state(modules[0]) == state(modules[1]), modules[1].loss_scale.skipped
+
+    assert Shards(2).run(work) == [(True, True, 3)] * 2
 
 
 @pytest.mark.parametrize("sample_ratio", [1.0, 0.3])
@@ -206,9 +216,25 @@ def test_log_has_every_change_of_the_scale(caplog):
     caplog.set_level(logging.INFO, "partial_fc")
     Shards(2).run(lambda comm: fit(comm, 4, {1}))
     assert [record.getMessage() for record in caplog.records] == [
+        "loss scale 65536, 0 updates skipped so far",
         "update 2  skipped: gradients overflow in float16; loss scale halved to 32768, 1 update skipped so far",
         "update 4  loss scale doubled to 65536",
     ]
+
+
+def test_log_has_the_scale_that_a_run_continues_with(caplog):
+    caplog.set_level(logging.INFO, "partial_fc")
+    start = START._replace(num_update=7, loss_scale=dict(scale=2.0**12, skipped=1, since=0))
+    Shards(2).run(lambda comm: fit(comm, 7, (), start))
+    assert [record.getMessage() for record in caplog.records] == ["loss scale 4096, 1 update skipped so far"]
+
+
+def test_a_skipped_update_has_no_gradient_norm():
+    def work(comm):
+        module = face_module(comm, LossScale(), rule=UpdateRule(clip_gradient_norm=5.0))
+        return [report.grad_norm is None for report in fit(comm, 4, {1}, module=module)[1]]
+
+    assert Shards(2).run(work) == [[False, True, False, False]] * 2
 
 
 def test_overflow_at_the_smallest_scale_stops_all_ranks():

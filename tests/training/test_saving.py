@@ -27,9 +27,10 @@ from partial_fc.head.partial_fc import PartialFC
 from partial_fc.symbol import get_symbol
 from partial_fc.training import saving
 from partial_fc.training.backbone_update import UpdateRule
+from partial_fc.training.loss_scale import LossScale
 from partial_fc.training.module import START, FaceModule, UpdateStats
 from partial_fc.training.resume import Checkpoint, find_checkpoint, restore
-from partial_fc.training.run_state import RunState, check_about
+from partial_fc.training.run_state import RunState, check_about, state_in
 from partial_fc.training.saving import Ended, Saver
 
 from helpers.locks import leave
@@ -114,12 +115,14 @@ def face_module(
     precision="float32",
     margin=None,
     sub_centers=1,
+    loss_scale=None,
 ):
     centers = bank(NUM_CLASSES, EMBEDDING_SIZE * sub_centers, comm, sample_ratio, seed=seed, states=optimizer.states)
     margin = margin() if margin else MarginSoftmax(32, m2=0.3)
     head = PartialFC(centers, margin, optimizer(), comm, precision, sub_centers)
     network, batch_size = network() if network else network_without_statistics(), GLOBAL_BATCH_SIZE // comm.world_size
-    return FaceModule(network, head, comm, mx.cpu(), batch_size, SIZE, seed, rule, precision=precision)
+    more = dict(precision=precision, loss_scale=loss_scale and loss_scale())
+    return FaceModule(network, head, comm, mx.cpu(), batch_size, SIZE, seed, rule, **more)
 
 
 def schedule(num_update):
@@ -137,8 +140,11 @@ def state(module):
     return result
 
 
-def train(comm, folder, max_update, start_anew=False, **arguments):
-    """Train from the newest checkpoint up to an update, and save there; returns losses, state and RunState."""
+def train(comm, folder, max_update, start_anew=False, overflows=(), **arguments):
+    """Train from the newest checkpoint up to an update, and save there; returns losses, state and RunState.
+
+    In the updates `overflows`, counted from 0, a gradient of the last rank is infinite.
+    """
     this = run(folder, batch_size=GLOBAL_BATCH_SIZE // comm.world_size, max_update=max_update)
     checkpoints = checkpoints_in(folder, comm)
     found = None if start_anew else find_checkpoint(this, comm, checkpoints)
@@ -157,8 +163,25 @@ def train(comm, folder, max_update, start_anew=False, **arguments):
         max_update,
     )
     start = progress.last
-    module.fit(batches(comm, start.num_update), schedule, max_update, [reports.append, saver], start, saver.requests)
+    given = overflowing(batches(comm, start.num_update), module, start.num_update, overflows)
+    module.fit(given, schedule, max_update, [reports.append, saver], start, saver.requests)
     return [report.loss for report in reports], state(module), progress
+
+
+def overflowing(given, module, start, overflows):
+    """The batches, which make a gradient of the last rank infinite in the updates `overflows`."""
+    comm, all_reduce = module.comm, module.comm.all_reduce
+
+    def infinite(arrays):
+        if "grad/overflow" in arrays:  # not that of statistics
+            arrays["grad/pre_fc1_weight"][1:2] = np.inf
+            comm.all_reduce = all_reduce
+        all_reduce(arrays)
+
+    for num_update, batch in enumerate(given, start):
+        if num_update in overflows and comm.rank == comm.world_size - 1:
+            comm.all_reduce = infinite
+        yield batch
 
 
 def joined(results):
@@ -196,6 +219,40 @@ def test_same_ranks_go_on_bit_for_bit(world_size, sample_ratio, bank, network, p
         assert last_losses == losses[cut:] and progress.last.num_update == cut
         assert set(final) == set(last_final)
         assert all(np.array_equal(final[name], last_final[name]) for name in final)
+
+
+RULE = UpdateRule(
+    "adamw", clip_gradient_norm=5.0, freeze=("stage1.*", "bn1.*"), lr_mult=("pre_fc1.*:2",), wd_mult=("stage2.*:3",)
+)
+
+
+def scale():
+    """Doubled every second update, so that its count matters."""
+    return LossScale(2.0**12, interval=2)
+
+
+@pytest.mark.parametrize("cut", [2, 4, 6])
+@pytest.mark.parametrize("sample_ratio, bank", [(1.0, MemoryBank), (0.3, MemoryBank), (0.3, HostBank)])
+@pytest.mark.parametrize("rule, optimizer", [(UpdateRule(), CenterSGD), (RULE, CenterAdamW)])
+def test_skipped_updates_go_on_bit_for_bit(rule, optimizer, sample_ratio, bank, cut, tmp_path):
+    """Overflows before, at and after the checkpoint: the scale, its count and the updates that count go on."""
+    arguments = dict(network=demo_network, sample_ratio=sample_ratio, bank=bank, rule=rule, optimizer=optimizer)
+    arguments.update(loss_scale=scale, overflows={1, 2, 5})
+    shards = Shards(2)
+    whole = shards.run(lambda comm: train(comm, str(tmp_path / "whole"), 8, **arguments))
+    shards.run(lambda comm: train(comm, str(tmp_path / "cut"), cut, **arguments))
+    rest = shards.run(lambda comm: train(comm, str(tmp_path / "cut"), 8, **arguments))
+    for (losses, final, _), (last_losses, last_final, progress) in zip(whole, rest):
+        assert last_losses == losses[cut:] and progress.last.loss_scale["skipped"] == len({1, 2, 5} & set(range(cut)))
+        assert set(final) == set(last_final) and all(np.array_equal(final[name], last_final[name]) for name in final)
+    scales = [saved_scale(tmp_path / name) for name in ("whole", "cut")]
+    assert scales == [dict(scale=2.0**11, skipped=3, since=0)] * 2
+
+
+def saved_scale(folder):
+    """The state of the loss scale in the newest checkpoint."""
+    _, manifest = checkpoints_in(str(folder), Communicator()).newest(lambda manifest: [])
+    return state_in(manifest).last.loss_scale
 
 
 def adaface():
@@ -241,11 +298,6 @@ def test_a_manifest_with_a_precision_of_another_type_is_damaged():
     with pytest.raises(Damaged, match=r"update 1: its manifest is damaged: \['float32'\] is not a precision"):
         check_about(about)
     check_about(dict(about, precision="float32"))
-
-
-RULE = UpdateRule(
-    "adamw", clip_gradient_norm=5.0, freeze=("stage1.*", "bn1.*"), lr_mult=("pre_fc1.*:2",), wd_mult=("stage2.*:3",)
-)
 
 
 @pytest.mark.parametrize("world_size, bank", [(1, MemoryBank), (3, MemoryBank), (2, HostBank)])

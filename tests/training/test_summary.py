@@ -43,9 +43,9 @@ def results_of(run, world_size, losses, pixels, verification, kept=None):
     return leave_results(run, world_size, lambda update: (0.1, 0.1), losses, pixels, verification, best, "bfloat16", 4)
 
 
-def summary_of(run, kept=None):
+def summary_of(run, kept=None, **last):
     losses = SimpleNamespace(
-        first=UpdateStats(1, 31.25, 2.0), last=UpdateStats(100, 1.5, 21.8049), images_per_second=1234.56
+        first=UpdateStats(1, 31.25, 2.0), last=UpdateStats(100, 1.5, 21.8049, **last), images_per_second=1234.56
     )
     verification = SimpleNamespace(
         history=[(0, {"a": 0.5, "b": 0.6}), (50, {"a": 0.97, "b": 0.7}), (100, {"a": 0.95, "b": 0.9})],
@@ -74,6 +74,8 @@ def test_file_holds_what_is_returned(run, tmp_path):
         continued_from=0,
         first_loss=31.25,
         last_loss=1.5,
+        loss_scale=None,
+        skipped_updates=None,
         train_seconds=21.8,
         images_per_second=1234.6,
         skipped_records=4,
@@ -88,6 +90,11 @@ def test_file_holds_what_is_returned(run, tmp_path):
         },
         files=FILES,
     )
+
+
+def test_loss_scale_and_skipped_updates_are_in_the_summary(run):
+    summary = summary_of(run, loss_scale=dict(scale=4096.0, skipped=3, since=7))
+    assert (summary["loss_scale"], summary["skipped_updates"]) == (4096.0, 3)
 
 
 def test_failed_write_leaves_the_old_summary(run, tmp_path, monkeypatch):

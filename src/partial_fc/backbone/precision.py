@@ -18,9 +18,10 @@ _LOW = {_TYPES["float16"]: "float16", _TYPES["bfloat16"]: bfloat16}
 _PRODUCTS = {"bfloat16": {"Convolution"}, "float16": {"Convolution", "Deconvolution", "FullyConnected"}}
 # Operators that are computed in low precision where an input is. oneDNN has no others for bfloat16 that are not slower.
 _FOLLOWERS = {
-    "bfloat16": {"Activation", "elemwise_add"},
+    "bfloat16": {"Activation", "LeakyReLU", "elemwise_add"},
     "float16": {"Activation", "LeakyReLU", "Pooling", "Concat", "elemwise_add"},
 }
+_BFLOAT16_ACTIVATIONS = ("relu", "leaky")
 
 
 def with_precision(symbol: mx.sym.Symbol, precision: str) -> mx.sym.Symbol:
@@ -125,7 +126,7 @@ class _Casts:
             return self._precision == "float16" or len(attrs["kernel"].split(",")) == 2
         if node["op"] == "BatchNorm":
             return low[0] and attrs.get("axis", "1") == "1" and attrs.get("output_mean_var") not in ("True", "1")
-        if node["op"] == "Activation" and self._precision == "bfloat16" and attrs["act_type"] != "relu":
+        if self._precision == "bfloat16" and attrs.get("act_type", "leaky") not in _BFLOAT16_ACTIVATIONS:
             return False
         return node["op"] in self._followers and any(low)
 

@@ -290,17 +290,19 @@ class PartialFC:
         # small matrices.
         row_scale = mx.nd.exp(softmax.log_divisor - whole.lse).reshape((-1, 1))
         target = (whole.target_grad * targets.is_local * slope).reshape((-1, 1))
+        sum_gain = products.sum_gain(total_embeddings, row_scale)
         grad_total, grad_unit = products.gradients(
             sub_centers.spread(softmax.probabilities, which, all_logits),
-            products.operand(total_embeddings * row_scale, "embeddings"),
+            products.operand(total_embeddings * (row_scale * sum_gain), "embeddings"),
             weight,
         )
         grad_unit = grad_unit.reshape(shard.unit_weight.shape)
         # The targets' part is added as B rows: in the matrix it would be divided by row_scale, which may underflow.
         grad_total = products.wide(grad_total, "grad_total") * (row_scale / products.gain) + target_weight * target
-        target_sums = shard.adder.sums(sub_centers.of_target(total_embeddings * (target * products.gain), chosen))
+        gain = products.gain * sum_gain
+        target_sums = shard.adder.sums(sub_centers.of_target(total_embeddings * (target * gain), chosen))
         scale = s / (len(total_embeddings) * choice.parts)
-        shard = shard._replace(grad_unit=grad_unit, target_sums=target_sums, scale=scale / products.gain)
+        shard = shard._replace(grad_unit=grad_unit, target_sums=target_sums, gain=gain, scale=scale)
         return whole.loss, grad_total * scale, self._summed(shard, choice.part) if choice.parts > 1 else shard
 
     def _combine(
@@ -322,11 +324,13 @@ class PartialFC:
         for block in shard.centers.blocks():
             grad = self._products.wide(shard.grad_unit[block], "grad_block")
             shard.adder.add(shard.target_sums, block, grad)
+            if self._products.gain != 1:  # that of each micro-batch is another
+                mx.nd.broadcast_div(grad, shard.gain, out=grad)
             if part:
                 mx.nd.elemwise_add(total[block], grad, out=total[block])
             else:
                 grad.copyto(total[block])
-        return shard._replace(grad_unit=total, target_sums=None)
+        return shard._replace(grad_unit=total, target_sums=None, gain=1.0)
 
     def _update(self, shard: Shard, lr: float) -> None:
         """Update the chosen centers, block by block, from the gradient (C, D) by their unit vectors."""
@@ -337,7 +341,8 @@ class PartialFC:
             unit = self._each(shard.unit_weight[block])
             grad_unit = self._products.wide(shard.grad_unit[block], "grad_block")
             shard.adder.add(shard.target_sums, block, grad_unit)
-            grad = l2_normalize_backward(self._each(grad_unit), unit, inverse_norm * shard.scale, self._scratch(unit))
+            scale = inverse_norm * (shard.scale / shard.gain)
+            grad = l2_normalize_backward(self._each(grad_unit), unit, scale, self._scratch(unit))
             weight, states = centers.weight(block, self._workspace), centers.states(block, self._workspace)
             self.optimizer.update(weight, *states, grad.reshape(weight.shape), lr)
             centers.put(block, weight, *states)

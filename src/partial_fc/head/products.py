@@ -1,7 +1,7 @@
 """The three matrix products of a step, in the precision that is asked for."""
 
 import ctypes
-from typing import Tuple
+from typing import Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -13,9 +13,11 @@ from .workspace import Workspace
 
 _DTYPES = {"float32": "float32", "bfloat16": bfloat16, "float16": "float16"}
 PRECISIONS = tuple(_DTYPES)
-# Probabilities of one in a million classes are still normal numbers of float16 after multiplication by this, and the
-# sums of the products stay below its largest, 65504.
+# Probabilities of one in a million classes are still normal numbers of float16 after multiplication by this, and sums
+# over the classes stay below its largest, 65504.
 _FLOAT16_GAIN = 2.0**11
+_FLOAT16_BOUND = 2.0**15  # of sums over the batch
+_LARGEST_SUM_GAIN = 2.0**40
 
 
 class Products:
@@ -77,6 +79,26 @@ class Products:
         inputs, handle = [grad_logits, embeddings, weight], _operator("_backward_FullyConnected")
         _imperative_invoke(handle, inputs, names, values, list(grads), False, False)
         return grads
+
+    def sum_gain(self, embeddings: mx.nd.NDArray, row_scale: mx.nd.NDArray) -> Union[float, mx.nd.NDArray]:
+        """What to multiply embeddings by, besides `row_scale`, before `gradients` sums them over the batch.
+
+        Probabilities are at most 1, so no entry of the centers' gradient exceeds the sum of the magnitudes of its
+        column of embeddings. The largest power of two that keeps this sum below float16's largest number lets none
+        overflow, however many samples agree, and keeps the most digits of small ones.
+
+        Args:
+            embeddings: (B, D) float32.
+            row_scale: (B, 1) float32, of at least 0.
+
+        Returns:
+            (1, 1) NDArray, at most 2^40; 1.0 for types of float32's range.
+        """
+        if self.gain == 1:
+            return 1.0
+        largest = mx.nd.max(mx.nd.dot(row_scale, mx.nd.abs(embeddings), transpose_a=True), axis=1, keepdims=True)
+        room = _FLOAT16_BOUND / self.gain / mx.nd.maximum(largest, 1 / _LARGEST_SUM_GAIN)
+        return mx.nd.minimum(2 ** mx.nd.floor(mx.nd.log2(room)), _LARGEST_SUM_GAIN)
 
     def _array(self, name: str, shape: Tuple[int, ...]) -> mx.nd.NDArray:
         return self._workspace.array(name, shape, self._dtype)

@@ -1,6 +1,6 @@
 """The centers of one rank in an update, and their gradient so far."""
 
-from typing import List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -22,8 +22,8 @@ class Shard(NamedTuple):
         num_update: the update, counted from 0.
         negatives: what happens to the logits of classes that are not a sample's own.
         targets, adder: where the targets of the current micro-batch are.
-        grad_unit, target_sums, scale: the gradient by the unit vectors is `scale` times the sum of `grad_unit` (C, K D)
-            and, at the targets' rows, `target_sums` (n, K D).
+        grad_unit, target_sums, gain, scale: the gradient by the unit vectors is `scale` / `gain` times the sum of
+            `grad_unit` (C, K D) and, at the targets' rows, `target_sums` (n, K D).
     """
 
     centers: Centers
@@ -36,6 +36,7 @@ class Shard(NamedTuple):
     adder: RowAdder
     grad_unit: mx.nd.NDArray = None
     target_sums: Optional[mx.nd.NDArray] = None
+    gain: Union[float, mx.nd.NDArray] = 1.0
     scale: float = 1.0
 
     def at(self, columns: np.ndarray) -> "Shard":

@@ -62,7 +62,8 @@ class BackboneUpdate:
     Attributes:
         state: of the optimizer: momentum by the name of the parameter, none if it is 0; of AdamW, the moments as
             `mean/NAME` and `var/NAME`, and `begin/NAME` (1,), the update at which they began with 0.
-        grad_norm: of the gradients in the last update, before it was limited; None without a limit.
+        grad_norm: of the gradients in the last update, before it was limited; None without a limit, and where that
+            update was skipped.
     """
 
     def __init__(

@@ -36,6 +36,13 @@ log = logging.getLogger("partial_fc")
 
 _WORTH_LOGGING = 0.05  # share of the time
 _COLUMNS = ["num_update", "loss"]  # of losses.csv
+# Scalars that only some runs have, as lines of the log show them.
+_MORE = {
+    "gradient_norm": "  gradient norm %.4g",
+    "filtered": "  filtered %.0f",
+    "loss_scale": "  loss scale %g",
+    "skipped_updates": "  skipped %d",
+}
 
 # Verification sets by name: images, uint8 RGB (2P, H, W, 3), and issame, bool (P,).
 Sets = Mapping[str, Tuple[np.ndarray, np.ndarray]]
@@ -170,25 +177,19 @@ class LossLog:
         seconds_per_update = seconds / (stats.num_update - before.num_update)
         left = datetime.timedelta(seconds=round(seconds_per_update * (self._max_update - stats.num_update)))
         rate, lr = self._global_batch_size / seconds_per_update, self._schedule(stats.num_update - 1)[0]
-        wait = self._wait(stats.waited - before.waited, seconds)
+        wait, more = self._wait(stats.waited - before.waited, seconds), _more(stats)
         log.info(
-            "update %d/%d  loss %.4f%s%s  lr %g  %.0f images/s  %s left%s",
+            "update %d/%d  loss %.4f%s  lr %g  %.0f images/s  %s left%s",
             stats.num_update,
             self._max_update,
             stats.loss,
-            "" if stats.grad_norm is None else f"  gradient norm {stats.grad_norm:.4g}",
-            "" if stats.filtered is None else f"  filtered {stats.filtered:.0f}",
+            "".join(_MORE[name] % value for name, value in more.items()),
             lr,
             rate,
             left,
             wait,
         )
-        scalars = {"loss": stats.loss, "lr": lr, "images_per_second": rate}
-        if stats.grad_norm is not None:
-            scalars["gradient_norm"] = stats.grad_norm
-        if stats.filtered is not None:
-            scalars["filtered"] = stats.filtered
-        self._board.add(stats.num_update, scalars)
+        self._board.add(stats.num_update, {"loss": stats.loss, "lr": lr, "images_per_second": rate, **more})
 
     def _wait(self, waited: float, seconds: float) -> str:
         """The end of a line: which rank waited longest for images; empty if none waited long."""
@@ -197,6 +198,13 @@ class LossLog:
         if share < _WORTH_LOGGING:
             return ""
         return f"  rank {waits.index(max(waits))} waited for images {share:.0%} of the time: try --set num_workers=N"
+
+
+def _more(stats: UpdateStats) -> Dict[str, float]:
+    """What only some runs have, by the names of `_MORE`."""
+    scale = stats.loss_scale or {}
+    more = stats.grad_norm, stats.filtered, scale.get("scale"), scale.get("skipped")
+    return {name: value for name, value in zip(_MORE, more) if value is not None}
 
 
 def _begin_losses(path: str, num_update: int) -> None:

@@ -37,6 +37,15 @@ class LossScale:
                 self.scale, self._since = min(2 * self.scale, _LARGEST), 0
         return self.scale != before
 
+    def __str__(self) -> str:
+        return f"{self.scale:g}, {self.skipped} update{'s' * (self.skipped != 1)} skipped so far"
+
+    def changed(self, finite: bool) -> str:
+        """What the log says when `next` has changed the scale."""
+        if finite:
+            return f"loss scale doubled to {self.scale:g}"
+        return f"skipped: gradients overflow in float16; loss scale halved to {self}"
+
     def state_dict(self) -> Dict[str, float]:
         """What a checkpoint keeps, of types that JSON has."""
         return dict(scale=self.scale, skipped=self.skipped, since=self._since)

@@ -169,8 +169,11 @@ class FaceModule:
             CollectiveError: on every rank, for a wrong image or label on any rank, and for a loss that is not finite.
         """
         seconds, waited = start.seconds, start.waited
-        if self.loss_scale and start.loss_scale:
-            self.loss_scale.load(start.loss_scale)
+        if self.loss_scale:
+            if start.loss_scale:
+                self.loss_scale.load(start.loss_scale)
+            if self.comm.rank == 0:
+                log.info("loss scale %s", str(self.loss_scale))  # as it is now: records may be held
         for num_update in range(start.num_update, max_update):
             self.comm.doing(f"update {num_update + 1}")
             begin = time.perf_counter()
@@ -283,6 +286,8 @@ class FaceModule:
         if finite:
             self._update_backbone(num_update, loss, backbone_lr, scale)
             self.head.update_centers(memory_bank_lr)
+        else:
+            self._optimizer.grad_norm = None  # that of an earlier update
         changed = self.loss_scale.next(finite)
         if not finite and scale <= _SMALLEST_SCALE:
             raise CollectiveError(
@@ -290,7 +295,7 @@ class FaceModule:
                 "or precision float32"
             )
         if changed and self.comm.rank == 0:
-            log.info("update %d  %s", num_update + 1, _about(self.loss_scale, finite))
+            log.info("update %d  %s", num_update + 1, self.loss_scale.changed(finite))
 
     def _broken_embeddings(self) -> str:
         """Which ranks' embeddings are not finite; all ranks must call it."""
@@ -338,11 +343,3 @@ class FaceModule:
         if self._draws:
             more = [part] if part else []
             mx.random.seed(random_key(self.seed, "dropout", num_update, self.comm.rank, *more) % 2**31)
-
-
-def _about(loss_scale: LossScale, finite: bool) -> str:
-    """What the log says when the scale changes."""
-    if finite:
-        return f"loss scale doubled to {loss_scale.scale:g}"
-    skipped = f"{loss_scale.skipped} update{'s' * (loss_scale.skipped != 1)} skipped so far"
-    return f"skipped: gradients overflow in float16; loss scale halved to {loss_scale.scale:g}, {skipped}"

@@ -31,8 +31,9 @@ def leave_results(
     `accuracy_pixels`, `accuracy_untrained` (before the first update), `accuracy` and `accuracy_best`, which was reached
     at `best_update`, are those on the first verification set, null without one; `verification` has all sets.
     `train_seconds` are those of all `updates`, `images_per_second` of those since `continued_from`, which is 0 unless
-    the run has continued. `best_model` is the one of `keep_best`, if that is set. `files` has no `model` if none was
-    written: for a run that continues in another folder and has nothing left to train.
+    the run has continued. `loss_scale` and `skipped_updates` are null without a loss scale, which float16 has.
+    `best_model` is the one of `keep_best`, if that is set. `files` has no `model` if none was written: for a run that
+    continues in another folder and has nothing left to train.
 
     Args:
         run: Run.
@@ -74,11 +75,14 @@ def write_summary(models_root: str, summary: Mapping[str, Any]) -> None:
 
 def _training(losses: LossLog) -> Dict[str, Any]:
     assert losses.first is not None
+    scale = losses.last.loss_scale or {}
     return dict(
         updates=losses.last.num_update,
         continued_from=losses.continued_from,
         first_loss=losses.first.loss,
         last_loss=losses.last.loss,
+        loss_scale=scale.get("scale"),
+        skipped_updates=scale.get("skipped"),
         train_seconds=round(losses.last.seconds, 2),
         images_per_second=round(losses.images_per_second, 1),
     )

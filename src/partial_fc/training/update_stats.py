@@ -15,7 +15,8 @@ class UpdateStats(NamedTuple):
         position: in the data at which the next batch begins, see `Batch`.
         requests: what ranks have asked for since the update before, combined by bitwise or.
         loss_scale: `LossScale.state_dict` after the update; None where gradients are not scaled.
-        grad_norm: norm of the backbone's gradients before it was limited; None where there is no limit.
+        grad_norm: norm of the backbone's gradients before it was limited; None where there is no limit, and for an
+            update that was skipped because gradients overflow.
         filtered: logits that filtering has left out of the last update, over all ranks; None without filtering.
     """
 
