@@ -34,7 +34,7 @@ def test_backbone_and_head_compute_in_the_precision(precision, caplog):
 @pytest.mark.parametrize(
     "network, size, precision, message",
     [
-        ("demo", 48, "float32", "float32, auto: the network has only 0.002 G multiply-adds per image, and"),
+        ("demo", 48, "float32", "float32, auto: 44% of the network's work are fully connected"),
         ("r18", 112, "bfloat16", "bfloat16, auto: this CPU has AVX512_BF16"),
         ("rx50", 112, "float32", "float32, auto: 18% of the network's work are convolutions in groups"),
     ],
@@ -49,12 +49,12 @@ def test_auto_looks_at_the_network(network, size, precision, message, monkeypatc
 
 
 def test_many_centers_make_a_small_network_faster_in_bfloat16():
-    """The head's products count: 4,000,000 of 128 numbers, of which two ranks choose a tenth."""
+    """The head's products count: of 10,000 or 100,000 centers of 128 numbers, two ranks choose a tenth."""
     config = from_command_line(["--sample-ratio", "0.1", "--precision", "auto"])
     symbol = network_symbol(config)
-    assert "only 0.002 G" in slow_network(Run(config, "", 350), symbol, 2)
-    assert "only 0.054 G" in slow_network(Run(config, "", 4 * 10**6), symbol, 2)
-    assert slow_network(Run(config, "", 8 * 10**6), symbol, 2) == ""
+    assert slow_network(Run(config, "", 350), symbol, 2).startswith("44%")
+    assert slow_network(Run(config, "", 10**4), symbol, 2).startswith("42%")
+    assert slow_network(Run(config, "", 10**5), symbol, 2) == ""
 
 
 def test_margins_of_the_presets():

@@ -110,10 +110,9 @@ def multiply_adds(symbol: mx.sym.Symbol, size: int) -> int:
     return int(sum(each.flops for each in network(symbol, size).operators)) // 6
 
 
-# On a CPU with AVX512_BF16 `benchmarks.networks` finds networks below this slower in bfloat16, and those above it, but
-# for the ones with convolutions in groups, faster: docs/networks.md.
-_FEW_MULTIPLY_ADDS = 0.1e9
-_LARGE_SHARE = 0.1
+# Shares of the multiply-adds above which a CPU with AVX512_BF16 is slower in bfloat16, as measured: docs/networks.md.
+_IN_GROUPS, _WITHOUT_GAIN = 0.1, 0.4
+_FEW_CHANNELS = 32
 
 
 def why_slow_in_bfloat16(symbol: mx.sym.Symbol, shape: Tuple[int, ...], head: int = 0) -> str:
@@ -127,16 +126,19 @@ def why_slow_in_bfloat16(symbol: mx.sym.Symbol, shape: Tuple[int, ...], head: in
     inner = symbol.get_internals()
     shapes = dict(zip(inner.list_outputs(), inner.infer_shape(data=shape)[1]))
     nodes = json.loads(symbol.tojson())["nodes"]
-    total, in_groups = head, 0
+    total, in_groups, without_gain = head, 0, 0
     for node in nodes:
         if node["op"] in _PRODUCTS:
             inputs = [_output(nodes[place], number, shapes) for place, number, *_ in node["inputs"][:2]]
             work = _multiply_adds(node, inputs, _output(node, 0, shapes), shapes)
-            total += work
-            # Depthwise convolutions, of one channel in a group, are not slow.
-            in_groups += work * (node["attrs"].get("num_group", "1") != "1" and shapes[inputs[1]][1] > 1)
-    if in_groups > _LARGE_SHARE * total:
+            total, channels = total + work, shapes[inputs[1]][1]
+            if node["attrs"].get("num_group", "1") != "1":
+                in_groups += work if channels > 1 else 0  # depthwise convolutions are not slow
+            elif node["op"] == "FullyConnected" or channels < _FEW_CHANNELS:
+                without_gain += work
+    if in_groups > _IN_GROUPS * total:
         return f"{in_groups / total:.0%} of the network's work are convolutions in groups, whose gradients are slow"
-    if total < _FEW_MULTIPLY_ADDS:
-        return f"the network has only {total / 1e9:.3f} G multiply-adds per image, and casts cost more than is saved"
+    if without_gain > _WITHOUT_GAIN * total:
+        what = f"fully connected layers and convolutions of fewer than {_FEW_CHANNELS} channels"
+        return f"{without_gain / total:.0%} of the network's work are {what}, and casts cost more than the rest gains"
     return ""
