@@ -2,21 +2,16 @@
 
 import os
 import shutil
-import subprocess
 
 import pytest
 
 from helpers.paths import ROOT, SRC
+from helpers.ranks import run, succeed
 
 
-def shell(script, cwd=ROOT, **environment):
-    """The output of a script that must succeed, without the PYTHONPATH of this process."""
-    inherited = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=cwd, env={**inherited, **environment}, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+def shell(script, **environment):
+    """Lines that a script prints."""
+    return succeed(run(["bash", "-c", script], **{"PYTHONPATH": "", **environment})).splitlines()
 
 
 def test_packages_of_the_checkout_are_found():
