@@ -10,7 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
-import time
+import threading
 
 import numpy as np
 import pytest
@@ -128,7 +128,8 @@ def test_it_runs_as_printed(printed, checkout, tmp_path):
     if "--io-only" in line:
         assert re.search(r"input alone, 1 of 1 s: \d+ images/s on all 2 ranks", output), output
         return
-    assert summary["ranks"] == int(option(line, "-np", 2)) and summary["updates"] >= 3
+    assert summary["ranks"] == int(option(line, "-np", 2))
+    assert summary["updates"] >= (2 if "--config" in line else 3)  # as the run that the file describes
     assert summary["continued_from"] == (2 if "--resume auto" in line else 0)
     named = {name: option(line, f"--{name}", summary[name]) for name in ("dataset", "network", "loss")}
     named["dataset"] = os.path.basename(os.path.dirname(option(line, "--rec", ""))) or named["dataset"]
@@ -145,15 +146,18 @@ def test_the_script_for_slurm_saves_when_it_is_signaled(checkout, tmp_path):
     with open(here / "default.py", "a") as file:
         file.write('DATASETS["faces"].update(max_update=10**6, frequent=1)\n')
     command = ["bash", "-c", f". setup-utils/env.sh\n{line}"]
-    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with subprocess.Popen(command, cwd=here, start_new_session=True, **pipes) as process:
+        limit = threading.Timer(180, os.killpg, (process.pid, signal.SIGKILL))  # if it runs on
+        limit.start()
         output = []
         for text in process.stdout:
             output.append(text)
             if "update 5/" in text:
-                process.send_signal(signal.SIGTERM)
-                started = time.monotonic()
-        assert process.wait() == 143 and time.monotonic() - started < 60, "".join(output)
-    assert [path for path in here.glob("models/faces*/checkpoints/update-*") if int(path.name[7:]) >= 5], output
+                process.terminate()
+        limit.cancel()
+    assert process.returncode == 143, "".join(output)
+    assert max(int(path.name[7:]) for path in here.glob("models/faces-demo-cosface/checkpoints/update-*")) >= 5
 
 
 def test_help_is_printed(checkout):
