@@ -12,7 +12,6 @@ here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 
 # The ranks of a host share its cores: more threads than cores slow each other down.
 local_ranks=${OMPI_COMM_WORLD_LOCAL_SIZE:-${HOROVOD_LOCAL_SIZE:-${MPI_LOCALNRANKS:-1}}}
-export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
 cores=$(python -m partial_fc.limits) # those of its quota, in a container
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > local_ranks ? cores / local_ranks : 1))}
 

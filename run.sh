@@ -42,7 +42,6 @@ if ! . "$here/setup-utils/env.sh" 2>/dev/null; then
     . "$here/setup-utils/env.sh"
 fi
 
-export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
 cores=$(python -m partial_fc.limits) # those of its quota, in a container
 options=(--bind-to none --map-by slot) # Open MPI's default binds a rank to one core, its decoding threads too
 if [[ -n $hostfile ]]; then

@@ -1,12 +1,11 @@
 # shellcheck shell=bash
-# The environment of a run, to be sourced: finds the virtual environment, puts it first on PATH, and sets what its MPI and
-# CUDA libraries need. Returns 1 and says what to do if there is none. It knows its own place, so it works in any folder
+# The environment of a run, to be sourced: finds the virtual environment, puts it first on PATH and this checkout's packages
+# first on PYTHONPATH, and sets what its MPI and CUDA libraries need. Returns 1 and says what to do if there is none. It knows its own place, so it works in any folder
 # and on any host that has the checkout.
 
 # Which environment: PARTIAL_FC_VENV, else an active one that has Horovod's MXNet part, else .venv of this checkout.
 _partial_fc_venv() {
-    local root
-    root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+    local root=$1
     if [[ -n ${PARTIAL_FC_VENV:-} ]]; then
         echo "$PARTIAL_FC_VENV"
     elif [[ -n ${VIRTUAL_ENV:-} ]] && compgen -G "$VIRTUAL_ENV/lib/python3*/site-packages/horovod/mxnet/mpi_lib*.so" >/dev/null; then
@@ -18,8 +17,9 @@ _partial_fc_venv() {
 }
 
 _partial_fc_enter() {
-    local venv setting own
-    venv=$(_partial_fc_venv)
+    local root venv setting own
+    root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+    venv=$(_partial_fc_venv "$root")
     if [[ ! -x $venv/bin/python ]]; then
         echo "error: no environment to run in${venv:+ at $venv}: run setup-utils/install.sh first" >&2
         return 1
@@ -30,8 +30,9 @@ _partial_fc_enter() {
         # shellcheck disable=SC1090
         [[ ! -f $setting ]] || . "$setting"
     done
-    own=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)/bin # horovodrun, with the last word of a failure
+    own=$root/setup-utils/bin # horovodrun, with the last word of a failure
     [[ $PATH == "$own:$venv/bin:"* ]] || export PATH=$own:$venv/bin:$PATH
+    [[ :${PYTHONPATH:-}: == ":$root/src:"* ]] || export PYTHONPATH=$root/src${PYTHONPATH:+:$PYTHONPATH}
     # mpirun gives up a host from which nothing is heard for 50 to 70 s, after the ranks have (docs/reliability.md); left
     # alone, for 8 minutes.
     export OMPI_MCA_oob_tcp_keepalive_time=${OMPI_MCA_oob_tcp_keepalive_time:-20}

@@ -1,108 +1,101 @@
-"""Every command line in README and docs is accepted by its program; tests of `data` and `eval` run theirs."""
+"""No command line of README and docs escapes the tests; those that tests cannot run are accepted by their programs."""
 
-import importlib
+import glob
 import os
 import re
 import shlex
 
 import pytest
 
-from partial_fc.cli.centers import parser as centers
 from partial_fc.cli.data.main import parser as data
 from partial_fc.cli.doctor import parser as doctor
-from partial_fc.cli.eval.main import parser as evaluate
-from partial_fc.cli.export import export_parser
+from partial_fc.cli.main import parser as commands
 from partial_fc.cli.plan import parser as plan
-from partial_fc.cli.report import parser as report
-from partial_fc.cli.train_arguments import from_command_line
-from partial_fc.training.config_file import write_config
 
-from helpers.documents import command_lines, documents
-from helpers.options import options_of
+from helpers.documents import KINDS, command_blocks, command_lines, documents, lines_of, named_commands
+from helpers.options import commands_of
 from helpers.paths import ROOT
 
-# Names for which readers put their own.
-PLACEHOLDERS = {"K": "3", "N": "2", "F": "hosts", "S": "1", "I": "normal", "B": "true", "R": "0.1"}
-PLACEHOLDERS.update(dict.fromkeys(("faces", "new-faces"), "webface"))  # presets that readers add
-LINES = command_lines(r"^(bash|partial-fc|horovodrun|mpirun|python)\b")
+
+def text_of(*path):
+    with open(os.path.join(ROOT, *path), encoding="utf-8") as file:
+        return file.read()
 
 
-def words_of(line):
-    """Words of a command line with all that is optional in it, and with values for names like N."""
-    line = re.sub(r"[\[\]]", "", line).partition(" & ")[0].partition(" && ")[0]
-    words = [re.sub(r"(?<==)[A-Z]$", lambda found: PLACEHOLDERS[found[0]], word) for word in shlex.split(line)]
-    return [PLACEHOLDERS.get(word, word) for word in words]
+def test_each_line_is_of_one_kind():
+    of_kinds = [line for kind in KINDS for line in lines_of(kind)]
+    assert sorted(of_kinds) == sorted(command_lines())
 
 
-def launcher_accepts(words):
-    """Its options are those of run.sh's usage."""
-    with open(os.path.join(ROOT, "run.sh"), encoding="utf-8") as file:
-        usage = re.search(r"usage: (.*?)\"", file.read())[1]
-    for word in words:
-        assert not word.startswith("-") or word in usage, f"run.sh does not have {word}"
+def test_each_kind_has_lines_and_a_test():
+    paths = glob.glob(os.path.join(ROOT, "tests", "**", "test_*.py"), recursive=True)
+    tests = "".join(map(text_of, paths))
+    assert all(lines_of(kind) for kind in KINDS)
+    assert [kind for kind in KINDS if f'lines_of("{kind}")' not in tests] == ["entering", "walk"]
 
 
-@pytest.mark.parametrize("line", [line for line in LINES if re.search(r" (run|config)\.sh", line)])
-def test_training(line, tmp_path):
-    """The configuration is checked as at the start of a run; that of an earlier run is the demo's."""
-    words = words_of(line)
-    if "--config" in words:
-        place = words.index("--config") + 1
-        assert os.path.basename(words[place]) == "config.toml"
-        words[place] = str(tmp_path / "config.toml")
-        write_config(words[place], from_command_line([]), 1)
-    script = next(index for index, word in enumerate(words) if word in ("run.sh", "config.sh"))
-    arguments = words[script + 1 :]
-    if words[script] == "run.sh":
-        end = arguments.index("--") if "--" in arguments else len(arguments)
-        launcher_accepts(arguments[:end])
-        arguments = arguments[end + 1 :]
-    if arguments not in (["ARGS"], ["--help"]):
-        from_command_line(arguments)
+def test_lines_of_other_blocks_are_found():
+    """Without a language, after a variable, of a script: wherever a reader would type one."""
+    lines = command_lines()
+    for begin in (
+        "PARTIAL_FC_KILL_TRIALS=",
+        "setup-utils/install.sh",
+        ". setup-utils",
+        "exec bash",
+        "partial-fc import",
+    ):
+        assert any(line.startswith(begin) for line in lines), begin
+    assert not any("#" in line or "`" in line for line in lines)
 
 
-@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("partial-fc")])
-def test_commands(line):
-    _, command, *arguments = words_of(line)
-    if command == "train":
-        from_command_line(
-            [each if each != "./mobilenet" else "mobilefacenet" for each in arguments]
-        )  # a file of readers
-        return
-    parsers = {"data": data, "eval": evaluate, "centers": centers, "doctor": doctor, "export": export_parser}
-    parsers.update(report=report, plan=plan)
-    parsers[command]().parse_args(arguments)
+def test_programs_in_blocks_are_in_lines():
+    """A program's name in a block of code that is not Python's or a list of files is part of a command line."""
+    found = "\n".join(line for block in command_blocks() for line in block)
+    for page, text in documents():
+        for language, block in re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
+            for line in block.splitlines() if language in ("", "bash") else ():
+                if re.search(r"partial-fc [a-z]|python -m|(run|config)\.sh (-|ARGS)", line.partition(" # ")[0]):
+                    command = " ".join(re.sub(r"\s+#.*", "", line).split())
+                    assert command in found or page == "README.md" and "what every rank runs" in line, f"{page}: {line}"
 
 
-@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("python ")])
-def test_programs(line, monkeypatch):
-    """Programs exist, and those of the benchmarks have the options."""
-    words = words_of(line)
-    if words[1] != "-m":
-        assert os.path.exists(os.path.join(ROOT, words[1]))
-    elif words[2].startswith("benchmarks."):
-        monkeypatch.syspath_prepend(ROOT)
-        main = importlib.import_module(words[2]).main
-        monkeypatch.setattr("sys.argv", words[2:])
-        named = {name for names, _, _ in options_of(lambda: parsed(main)) for name in names}
-        assert {word for word in words[3:] if word.startswith("--")} <= named
-    else:
-        assert importlib.util.find_spec(words[2])
+@pytest.mark.parametrize("line", lines_of("long"))
+def test_long_commands_are_accepted(line):
+    words = shlex.split(line)
+    _, command, *arguments = words[words.index("partial-fc") :]
+    dict(data=data, doctor=doctor, plan=plan)[command]().parse_args(arguments)
 
 
-class Parsed(Exception):
-    """The command line has been read."""
+@pytest.mark.parametrize("line", lines_of("tests"))
+def test_commands_that_run_tests_name_files_and_variables(line):
+    paths = re.findall(r"\btests\S*", line)
+    assert paths and all(os.path.exists(os.path.join(ROOT, path)) for path in paths)
+    variable = re.match(r"(\w+)=", line)
+    assert not variable or variable[1] in text_of(paths[-1])
 
 
-def parsed(main):
-    """Run a program until it has made its parser."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Parsed):
-        patch.setattr("argparse.ArgumentParser.parse_args", stop)
-        main()
+@pytest.mark.parametrize("line", lines_of("setup"))
+def test_commands_that_install_have_the_options(line):
+    if "install.sh" in line:
+        words = line.partition("install.sh")[2].split()
+        assert all(word in text_of("setup-utils", "install.sh") for word in words)
+    elif line.startswith("pre-commit"):
+        assert "repos:" in text_of(".pre-commit-config.yaml")
 
 
-def stop(*_):
-    raise Parsed
+@pytest.mark.parametrize("command", sorted(set(named_commands())))
+def test_commands_that_the_text_names_exist(command):
+    program, *words = command.replace(" && ", " ").split()
+    if program == "partial-fc" and words:
+        names = [word for word in words if re.fullmatch(r"[a-z_0-9]+", word)]
+        assert words[0] in commands_of(commands), command
+        families = dict(data=data)
+        assert words[0] not in families or set(names[1:2]) <= set(commands_of(families[words[0]]))
+    for module in re.findall(r"python -m (benchmarks\.[a-z_]+|partial_fc\.\S+)", command):
+        path = os.path.join(ROOT, "" if module.startswith("benchmarks") else "src", *module.split("."))
+        assert os.path.isfile(f"{path}.py"), command
+    for path in re.findall(r"(?<!\S)(?:setup-utils|tests|\.ci)/\S+", command):
+        assert os.path.exists(os.path.join(ROOT, path)), command
 
 
 def test_links_lead_to_a_page_and_a_heading():
@@ -117,8 +110,3 @@ def test_links_lead_to_a_page_and_a_heading():
                     headings = re.findall(r"^#+ (.*)$", file.read(), re.MULTILINE)
                 anchors = {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
                 assert heading in anchors, f"{page}: {target}"
-
-
-def test_lines_of_all_programs_are_found():
-    programs = {line.split()[0] for line in LINES}
-    assert len(LINES) > 60 and {"bash", "partial-fc", "horovodrun", "mpirun", "python"} <= programs

@@ -68,7 +68,7 @@ def test_same_losses_as_one_host(ranks, hosts, folder):
 
 
 def test_other_data_on_one_host_are_refused(hosts, folder):
-    pack = f"cd {ROOT} && . setup-utils/env.sh && cd tests && PYTHONPATH={ROOT}/src python -c"
+    pack = f"cd {ROOT} && . setup-utils/env.sh && cd tests && python -c"
     write = f"{pack} 'from helpers.faces import write_faces; write_faces(\"{folder}\", 21)'"
     train = [*launch_command("run.sh", hosts.names, 1, folder), *arguments(folder, 6, "models")]
     done = hosts.run(hosts.names[0], ["bash", "-c", write + ' && "$@"', "_", *train], cwd=folder)

@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+from helpers.checkout import link_checkout
+from helpers.documents import named_commands
 from helpers.paths import ROOT
-from helpers.ranks import LAUNCHERS, launch, succeed
+from helpers.ranks import LAUNCHERS, launch, run, succeed
 
 AFTER = """
 weights = mx.nd.concat(*[param.data().reshape((1, -1)) for param in params.values() if param.grad_req != "null"], dim=1)
@@ -30,6 +32,14 @@ def test_runs_as_printed_and_ends_in_silence(launcher, ranks, tmp_path):
     (tmp_path / "loop.py").write_text(printed())
     output = succeed(launch(launcher, ranks, tmp_path / "loop.py"))
     assert re.search(r"\b19 \d+\.\d+", output) and "Traceback" not in output and "shut down" not in output, output
+
+
+def test_the_printed_command_starts_it(tmp_path):
+    (command,) = (each for each in named_commands() if "loop.py" in each)
+    link_checkout(tmp_path)
+    (tmp_path / "loop.py").write_text(printed())
+    output = succeed(run(["bash", "-c", command], cwd=tmp_path, PYTHONPATH=""))
+    assert len(re.findall(r"\b19 \d+\.\d+", output)) == 1, output
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,7 @@
 
 import json
 import os
-import shutil
-import sys
+import shlex
 import zipfile
 
 import cv2
@@ -16,9 +15,10 @@ from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.records.record_writer import write_records
 from partial_fc.data.verification_set import save_verification_set
 
+from helpers.checkout import copy_checkout, run_line
 from helpers.faces import face
 from helpers.paths import ROOT
-from helpers.ranks import run, succeed
+from helpers.ranks import succeed
 
 PEOPLE, IMAGES, SIZE = 20, 6, 32
 NAMES = ["--data", "faces", "--net", "r18", "--loss", "cosface"]
@@ -52,13 +52,9 @@ def checkout(tmp_path_factory):
     save_verification_set(
         str(folder / "faces" / "val.bin"), [i for pair in pairs for i in pair], np.arange(18) % 2 == 0
     )
-    project = folder / "project"
-    for name in ("src", "symbol", "setup-utils"):
-        shutil.copytree(os.path.join(ROOT, name), project / name, symlinks=True)
-    shutil.copy(os.path.join(ROOT, "config.sh"), project)
     with open(os.path.join(ROOT, "tests", "helpers", "published_default.py")) as file:
         text = file.read().replace("config.debug = 0", "config.debug = 0\nconfig.published_files = True")
-    (project / "default.py").write_text(text)
+    project = copy_checkout(folder / "project", text)
     (project / "hosts").mkdir()
     (project / "hosts" / "host_2").write_text("localhost slots=2")
     return project
@@ -66,8 +62,7 @@ def checkout(tmp_path_factory):
 
 def train(checkout, *command):
     """Run a command in the checkout; returns its output and the summary in ./test or ./tuned."""
-    words = ["bash", "-c", '. setup-utils/env.sh && exec "$@"', "user", *command]  # as README enters the environment
-    output = succeed(run(words, cwd=checkout, FACES="../faces/train.rec"))
+    output = succeed(run_line(checkout, shlex.join(command), FACES="../faces/train.rec"))
     root = command[command.index("--models-root") + 1]
     with open(os.path.join(checkout, root, "summary.json")) as file:
         return output, json.load(file)
@@ -89,8 +84,7 @@ def test_from_published_configuration_to_published_files_and_back(checkout):
     (_, weight, _), *_ = CenterFiles(str(root / "checkpoints" / "update-000000006")).blocks(0, PEOPLE // 2)
     assert centers[0].shape == centers[1].shape == (PEOPLE // 2, 16) and np.array_equal(centers[0], weight)
 
-    partial_fc = [sys.executable, "-m", "partial_fc", "centers", "import"]
-    succeed(run([*partial_fc, "test", "centers", "--num-classes", str(PEOPLE)], cwd=checkout, PYTHONPATH="src"))
+    succeed(run_line(checkout, f"partial-fc centers import test centers --num-classes {PEOPLE}"))
     mpirun = "mpirun -np 2 -hostfile hosts/host_2 --allow-run-as-root -bind-to none -map-by slot -x LD_LIBRARY_PATH"
     mpirun += " -x PATH -mca pml ob1 -mca btl ^openib -x OMP_NUM_THREADS=1 -x FACES bash config.sh"
     start = ["--pretrained", "test/model,0", "--centers", "centers"]

@@ -13,7 +13,7 @@ from partial_fc.cli.data import main as commands
 from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.tools.pack import pack
 
-from helpers.documents import command_lines, documents
+from helpers.documents import documents, lines_of
 from helpers.features import write_features
 from helpers.options import commands_of
 
@@ -23,12 +23,12 @@ _NAMES = "pack|unpack|merge|split|pairs|shuffle|index|check|info|clean|overlap"
 
 def documented():
     """Arguments of the commands in blocks of code, and of those between backquotes that name a folder."""
-    yield from (line[len("partial-fc data ") :] for line in command_lines("^partial-fc data "))
+    yield from (line[len("partial-fc data ") :] for line in lines_of("data"))
     for _, text in documents():
         yield from re.findall(rf"`(?:partial-fc data )?((?:{_NAMES}) data/[^`]*)`", text)
 
 
-COMMANDS = [line for line in documented() if not line.startswith("glint360k")]  # its md5 sums are those of 87 GB
+COMMANDS = list(documented())
 
 
 @pytest.fixture(scope="module")

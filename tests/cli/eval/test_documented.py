@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 
 from partial_fc.cli.eval.main import main
+from partial_fc.cli.export import export_main
 from partial_fc.data.images.align import TEMPLATE
 from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.verification_set import save_verification_set
 from partial_fc.eval.protocols.megaface_files import write_feature
 
-from helpers.documents import command_lines
+from helpers.checkout import link_checkout
+from helpers.documents import lines_of
 from helpers.faces import face, write_faces
 from helpers.models import write_linear_model
-from helpers.paths import ROOT
 from helpers.protocols import IFRT, write_ijb, write_images, write_megaface
 from helpers.ranks import run, succeed
 
@@ -25,7 +26,7 @@ SIZE = 112
 
 
 _OF_A_WALK = "--images two"  # docs/deploy.md, which tests/cli/test_deploy.py runs as a whole
-LINES = sorted(line for line in command_lines("partial-fc eval [a-z]") if _OF_A_WALK not in line)
+LINES = sorted(line for line in lines_of("eval") if _OF_A_WALK not in line)
 
 
 def write_pairs(folder, pairs, size=SIZE):
@@ -103,8 +104,7 @@ def megaface(here):
 @pytest.mark.parametrize("line", LINES)
 def test_runs_as_it_is_printed(line, tmp_path, monkeypatch):
     command = re.search(r"partial-fc eval (\w+)", line)[1]
-    for name in ("config.sh", "setup-utils", "src"):
-        (tmp_path / name).symlink_to(os.path.join(ROOT, name))
+    link_checkout(tmp_path)
     for name, size in (
         ("PREFIX", SIZE),
         ("MINE", SIZE),
@@ -122,6 +122,9 @@ def test_runs_as_it_is_printed(line, tmp_path, monkeypatch):
         (tmp_path / "features.npy").unlink()
         (tmp_path / "features.txt").unlink()
     monkeypatch.chdir(tmp_path)
+    if "lfw.onnx" in line:
+        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+        assert export_main("models/lfw/model lfw.onnx --size 56".split()) == 0
     if line.startswith("partial-fc eval "):
         assert main(shlex.split(line)[2:]) == 0
     else:
