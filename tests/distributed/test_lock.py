@@ -214,6 +214,18 @@ def test_a_lock_that_was_removed_is_made_again(path):
         this_process("/")._replace(pid=-1).to_json(),
         this_process("/")._replace(started="1").to_json(),
     ],
+    ids=[
+        "empty",
+        "cut",
+        "list",
+        "deep",
+        "no keys",
+        "not UTF-8",
+        "pid only",
+        "control character",
+        "negative pid",
+        "text",
+    ],
 )
 def test_files_that_name_no_owner(content, path):
     os.makedirs(os.path.dirname(path))
