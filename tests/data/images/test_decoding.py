@@ -164,7 +164,7 @@ def test_image_that_breaks_off_is_an_error(content):
         ("GIF", "P", {"transparency": 3}),
         ("GIF", "P", {"save_all": True, "append_images": [Image.new("P", (64, 64))]}),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),  # the keys of options
 )
 def test_kinds_that_are_promised_are_read_as_by_pil(file_format, mode, options):
     content = noise(file_format, mode, **options)
