@@ -157,22 +157,21 @@ def _of(cases: Sequence[Case], some: Case, filtering: str) -> List[Case]:
 
 
 def _plot(path: str, cases: Sequence[Case]) -> None:
-    """A panel for each data set: accuracy by noise, a line for each sample ratio and filtering."""
+    """A panel for each data set: accuracy by noise, a color for each sample ratio and a marker for each filtering."""
     names = [name for name in DATA if any(case["data"] == name for case in cases)]
-    figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
+    figure = Figure(figsize=(6.5 * len(names), 4.5), layout="constrained")
     noises = [(_title(noise, share), dict(noise=noise, share=share)) for noise, share, _ in BY_SHARE]
     for panel, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
         panel.set(title=name, ylabel="accuracy, %")
         panel.set_xticks(range(len(noises)), [title for title, _ in noises])
-        for (color, ratio), (style, filtering) in itertools.product(
-            enumerate(SAMPLE_RATIOS), zip(("-", "--", ":"), FILTERING)
-        ):
+        series = itertools.product(enumerate(SAMPLE_RATIOS), zip("osd", FILTERING))
+        for number, ((color, ratio), (marker, filtering)) in enumerate(series):
             found = [_of(cases, dict(data=name, sample_ratio=ratio, **noise), filtering) for _, noise in noises]
-            points = [(x, 100 * (mean_of(each) or 0)) for x, each in enumerate(found) if each]
+            points = [(x + 0.08 * (number - 4), 100 * (mean_of(each) or 0)) for x, each in enumerate(found) if each]
             if points:
-                panel.plot(*zip(*points), f"C{color}o{style}", label=f"r = {ratio:g}, filtering {filtering}")
+                panel.plot(*zip(*points), f"C{color}{marker}", label=f"r = {ratio:g}, filtering {filtering}")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize="small")
+        panel.legend(fontsize="small", ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1))
     figure.savefig(path, format="png")
 
 
