@@ -168,7 +168,8 @@ def _plot(path: str, cases: Sequence[Case]) -> None:
         means = [(way.sample_ratio, mean_of(_of(cases, way))) for way in sorted(WAYS) if way.sampling == sampling]
         panel.plot([c["sample_ratio"] for c in found], [100 * c["accuracy"] for c in found], f"{color}.", alpha=0.5)
         points = [(ratio, 100 * mean) for ratio, mean in means if mean is not None]
-        panel.plot(*zip(*points), f"{color}o-", label=title)
+        if points:
+            panel.plot(*zip(*points), f"{color}o-", label=title)
     panel.set_xticks(sorted({way.sample_ratio for way in WAYS}))
     panel.xaxis.set_major_formatter("{x:g}")
     panel.minorticks_off()

@@ -104,6 +104,16 @@ def case(way, seed, accuracy):
     return dict(way._asdict(), seed=seed, accuracy=accuracy, train_seconds=60.0, images_per_second=4000.0, memory=500)
 
 
+@pytest.mark.parametrize("count, named", [(1, ["positives kept"]), (0, [])])
+def test_plot_of_the_first_trainings(count, named, monkeypatch):
+    """Before any with the correction, and before any at all."""
+    drawn = []
+    monkeypatch.setattr(identities.Figure, "savefig", lambda figure, path, format: drawn.append(figure.axes[0]))
+    identities._plot("plot.png", [case(WAYS[0], 0, 0.9)][:count])
+    (panel,) = drawn
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == named
+
+
 def test_table_and_verdict(capsys):
     cases = [case(WAYS[0], seed, 0.9 + seed / 100) for seed in range(3)]
     cases += [case(Way(0.1, "positives"), seed, 0.898 + seed / 100) for seed in range(2)]
