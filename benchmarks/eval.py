@@ -11,7 +11,7 @@ from typing import Optional, Sequence
 
 from partial_fc import files
 
-from . import eval_embedding, eval_precision, eval_protocols, lfw
+from . import eval_embedding, eval_precision, eval_protocols
 from .measure import machine
 from .training import CPU_PRECISIONS, folder_with, parser
 
@@ -36,7 +36,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     )
     args = arguments.parse_args(argv)
     if "precision" in args.only:
-        folder_with(args.data, lfw.FILES, arguments)
+        folder_with(args.data, eval_precision.TASK.files, arguments)
     results = {name: PARTS[name](args) for name in args.only}
     if args.json:
         files.write_json(args.json, dict(machine=machine(), **results))

@@ -9,25 +9,24 @@ import json
 import tempfile
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from . import lfw
 from .measure import print_table
-from .training import CPU_PRECISIONS, pack, partial_fc, train
+from .tasks import TASKS, Packed
+from .training import CPU_PRECISIONS, partial_fc, train
 
 SEEDS = (0, 1, 2)
 FARS = "1e-1", "1e-2"
 # Largest differences in points: of the accuracy (None), and of the true accept rate at each false accept rate.
 _MOST: Dict[Optional[str], float] = {None: 0.2, FARS[0]: 0.5, FARS[1]: 0.5}
-_SIZE, _SETTINGS = lfw.TRAINING["demo"]
+TASK = TASKS["LFW, r=1"]
 
 
 def measure(args: argparse.Namespace) -> Dict[str, Any]:
     """Print the table; returns its figures, and what differs too much, one line each."""
     with tempfile.TemporaryDirectory() as folder:
-        lfw.extract(args.data, folder)
-        records = pack(folder, _SIZE, lambda draw, people: draw.sample(people, 2))
+        records = Packed(folder, {TASK.data: args.data}).of(TASK)
         cases = []
         for seed in SEEDS:
-            train(records, f"{folder}/{seed}", _SETTINGS.split(), 1.0, seed)
+            train(records, f"{folder}/{seed}", TASK.settings, TASK.sample_ratio, seed)
             cases += [_evaluate(f"{folder}/{seed}/model", records, seed, precision) for precision in CPU_PRECISIONS]
     print_table(*_table(cases))
     return dict(cases=cases, problems=problems(cases))

@@ -48,8 +48,7 @@ def test_part_on_precisions(tmp_path, monkeypatch, capsys):
 
     for name in ("lfw-112x112.zip", "split.tsv"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(eval_precision.lfw, "extract", lambda data, folder: None)
-    monkeypatch.setattr(eval_precision, "pack", lambda folder, size, draw_two: "records")
+    monkeypatch.setattr(eval_precision.Packed, "of", lambda packed, task: "records")
     monkeypatch.setattr(eval_precision, "train", train)
     monkeypatch.setattr(eval_precision, "partial_fc", evaluate)
     monkeypatch.setattr(eval_precision, "SEEDS", (0, 1))
