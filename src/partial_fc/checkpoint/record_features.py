@@ -56,13 +56,18 @@ class RecordFeatures:
         return about_features(self.path)
 
 
+def about_path(path: str) -> str:
+    """Path of the file in which `eval embed` notes what the features in `NAME.npy` are of: `NAME.json`."""
+    return os.path.splitext(path)[0] + ".json"
+
+
 def about_features(path: str) -> Dict[str, Any]:
     """Model and images of the features in `NAME.npy`, as `eval embed` notes them in `NAME.json`.
 
     Empty if there is no such file, or another one of this name.
     """
     try:
-        about = read_json(os.path.splitext(path)[0] + ".json")
+        about = read_json(about_path(path))
     except InputError:
         return {}
     return about if isinstance(about, dict) and "model" in about else {}

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, Sequence
 
 import numpy as np
 
+from ..checkpoint.record_features import about_path
 from ..data.records.data_set import write_lines, write_reasons
 from ..distributed.communicator import Communicator
 from ..errors import InputError
@@ -128,10 +129,6 @@ def skipped_path(out: str) -> str:
     return os.path.splitext(out)[0] + ".skipped.txt"
 
 
-def _json_path(out: str) -> str:
-    return os.path.splitext(out)[0] + ".json"
-
-
 def _compare(arguments: Dict[str, Any], comm: Communicator) -> None:
     others = comm.all_gather_object(arguments)
     comm.agree(None if arguments == others[0] else "was started with other images or another model than rank 0")
@@ -139,7 +136,7 @@ def _compare(arguments: Dict[str, Any], comm: Communicator) -> None:
 
 def _is_done(out: str, arguments: Dict[str, Any], skip_bad: bool) -> bool:
     try:
-        found = read_json(_json_path(out))
+        found = read_json(about_path(out))
     except InputError:  # there is none, or it is damaged
         return False
     if not (os.path.exists(out) and os.path.exists(text_path(out)) and isinstance(found, dict)):
@@ -168,7 +165,7 @@ def check_name(out: str) -> None:
 
 
 def _check_free(out: str, may_replace: bool) -> None:
-    for path in (out, text_path(out), _json_path(out), skipped_path(out)):
+    for path in (out, text_path(out), about_path(out), skipped_path(out)):
         if os.path.exists(path) and not may_replace:
             raise InputError(f"{path} exists, of other images or another model: `overwrite` replaces it")
 
@@ -237,5 +234,5 @@ def _publish(unfinished: UnfinishedFeatures, out: str, lines: Sequence[str], abo
         for reason in list(bad.values())[:_NAMED]:
             log.warning("  %s", reason)
     write_lines(text_path(out), [line for row, line in enumerate(lines) if row not in bad])
-    write_json(_json_path(out), {**about, "skipped": len(bad)})
+    write_json(about_path(out), {**about, "skipped": len(bad)})
     unfinished.move_to(out, bad)
