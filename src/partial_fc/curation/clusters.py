@@ -2,7 +2,7 @@
 
 import logging
 from array import array
-from typing import Dict, List, Sequence, Set, Tuple
+from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -70,15 +70,17 @@ def _roots(count: int, pairs: Pairs, apart: np.ndarray) -> np.ndarray:
     return np.array([find(place) for place in range(count)], np.int64)
 
 
-def read_different(path: str) -> np.ndarray:
+def read_different(path: Optional[str]) -> np.ndarray:
     """Pairs of labels that a person has found to be different people, (p, 2) int64.
 
     Args:
-        path: of a list with two labels on each line.
+        path: of a list with two labels on each line; None or empty: there are no such pairs.
 
     Raises:
         InputError: naming a line that is not two labels.
     """
+    if not path:
+        return NONE_APART
     return np.concatenate([NONE_APART, *(rows for _, rows in number_rows(path, 2, "two labels"))])
 
 

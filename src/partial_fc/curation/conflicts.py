@@ -9,7 +9,7 @@ from ..data.progress import Progress
 from ..data.records.data_set import prepared_output, write_lines
 from ..data.tools.contact_sheet import Row
 from .close_pairs import close_pairs
-from .clusters import NONE_APART, clusters, joined_labels, places, read_different
+from .clusters import clusters, joined_labels, places, read_different
 from .nearest import Pairs
 from .outputs import Outputs
 from .people import People, open_vectors, title, with_images
@@ -86,7 +86,7 @@ def find_conflicts(
         InputError: as `open_vectors`, `close_pairs` and `read_different`.
     """
     vectors = open_vectors(source, people, sub_centers)
-    labels, apart = vectors.labels, read_different(different) if different else NONE_APART
+    labels, apart = vectors.labels, read_different(different)
     found = close_pairs(vectors, threshold, most, None, places(apart, labels, labels), workers, progress)
     pairs = Pairs(labels[found.first], labels[found.second], found.cosine)
     if people:

@@ -10,7 +10,7 @@ from ..data.progress import Progress
 from ..data.records.data_set import prepared_output, write_lines
 from ..data.tools.contact_sheet import Row
 from .close_pairs import close_pairs
-from .clusters import NONE_APART, joined_labels, places, read_different
+from .clusters import joined_labels, places, read_different
 from .nearest import Pairs
 from .outputs import Outputs
 from .people import People, is_features, open_vectors, with_images
@@ -78,7 +78,7 @@ def find_overlap(
     if all(map(is_features, by)):
         check_one_model(*by)
     first, second = (open_vectors(path, each) for each, path in zip(people, by))
-    apart = places(read_different(different) if different else NONE_APART, first.labels, second.labels)
+    apart = places(read_different(different), first.labels, second.labels)
     found = close_pairs(first, threshold, most, second, apart, workers, progress)
     pairs = with_images(Pairs(first.labels[found.first], second.labels[found.second], found.cosine), *people)
     _, place = np.unique(pairs.second, return_index=True)
