@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The environment of a run, to be sourced: finds the virtual environment, puts it first on PATH and this checkout's packages
-# first on PYTHONPATH, and sets what its MPI and CUDA libraries need. Returns 1 and says what to do if there is none. It knows its own place, so it works in any folder
-# and on any host that has the checkout.
+# first on PYTHONPATH, and sets what its MPI and CUDA libraries need. Returns 1 and says what to do if there is none. It
+# knows its own place, so it works in any folder and on any host that has the checkout.
 
 # Which environment: PARTIAL_FC_VENV, else an active one that has Horovod's MXNet part, else .venv of this checkout.
 _partial_fc_venv() {
