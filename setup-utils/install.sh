@@ -15,7 +15,7 @@ cores) with everything they need. Run it again at any time: it installs only wha
   --cuda CUDA     MXNet for NVIDIA GPUs (Maxwell to Ampere, and Ada). cu112 brings CUDA's libraries from PyPI; cu101, cu102
                   and cu110 need that CUDA and its cuDNN installed. none goes back to the CPU.
                   Without this option an existing .venv keeps its CUDA or CPU build; a new one is for the CPU.
-  --dev           also install what the tests need: pytest, pytest-xdist, ruff and mypy
+  --dev           also install what the tests need: pytest and two plugins, ruff, mypy
 EOF
 }
 
@@ -182,7 +182,7 @@ check_ranks() {
 install_dev() {
     local requirements=$SETUP_DIR/requirements-dev.txt
     cmp -s -- "$requirements" "$VENV/partial-fc.dev" && return
-    note "pytest, pytest-xdist, ruff and mypy for the tests"
+    note "pytest, its plugins, ruff and mypy for the tests"
     pip_install -r "$requirements"
     cp -- "$requirements" "$VENV/partial-fc.dev"
 }

@@ -83,8 +83,7 @@ def norm_aware_pooling(layers: Layers, features: mx.sym.Symbol, channels: int, e
     body = layers.batch_norm(body, "bn6f", fix_gamma=True)
     length = mx.sym.sqrt(mx.sym.sum(mx.sym.square(body), axis=1, keepdims=True))  # (N, 1, H, W)
     body = mx.sym.broadcast_mul(body, mx.sym.broadcast_div(mx.sym.mean(length), length))
-    # Pooling would be the same, but on a CPU MXNet 1.9 damages memory where normalization follows it in inference.
-    body = mx.sym.mean(body, axis=(2, 3), keepdims=True)
+    body = mx.sym.Pooling(body, global_pool=True, kernel=(7, 7), pool_type="avg")
     if embedding_size < channels:
         return _normalized(layers, layers.batch_norm(body, "bn6w", fix_gamma=True), embedding_size)
     return layers.batch_norm(mx.sym.Flatten(body), "fc1", fix_gamma=True)

@@ -9,6 +9,7 @@ cd "$here"
 ruff check --quiet .
 ruff format --check --quiet . || { echo "the files above are not formatted: run ruff format ." >&2 && exit 1; }
 mypy --no-error-summary
-# All tests: several files at a time, since those of real ranks mostly wait.
-(($#)) || set -- --numprocesses logical --maxprocesses 4 --dist loadfile
+# All tests: several files at a time, since those of real ranks mostly wait. A crash ends the run: with files as units,
+# pytest-xdist 3.6 may wait forever for the tests of a process that it has replaced.
+(($#)) || set -- --numprocesses logical --maxprocesses 4 --dist loadfile --max-worker-restart 0
 OMP_NUM_THREADS=1 exec python -m pytest "$@"

@@ -1,6 +1,9 @@
 """Operators that are replaced on a CPU: values and gradients of the originals."""
 
 import json
+import subprocess
+import sys
+import textwrap
 
 import mxnet as mx
 import numpy as np
@@ -10,12 +13,13 @@ from numpy.linalg import norm
 from partial_fc.backbone.fast import fast_symbol
 
 
-def compute(symbol, arrays, grad):
+def compute(symbol, arrays, grad, states=None):
     """Output and gradients by name of a symbol, NumPy arrays in the type of `grad`."""
     executor = symbol.bind(
         mx.cpu(),
         {name: mx.nd.array(array, dtype=grad.dtype) for name, array in arrays.items()},
         {name: mx.nd.zeros(array.shape, dtype=grad.dtype) for name, array in arrays.items()},
+        aux_states={name: mx.nd.array(array, dtype=grad.dtype) for name, array in (states or {}).items()},
     )
     output = executor.forward(is_train=True)[0]
     executor.backward([mx.nd.array(grad, dtype=grad.dtype)])
@@ -39,10 +43,10 @@ def operators(symbol):
 ON_BOTH = pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 
 
-def assert_same(symbol, fast, arrays, grad, precision):
+def assert_same(symbol, fast, arrays, grad, precision, states=None):
     """Outputs and gradients of a symbol in float64 and of a fast one."""
-    output, gradients = compute(fast, arrays, grad.astype(np.float32))
-    expected_output, expected = compute(symbol, arrays, grad)
+    output, gradients = compute(fast, arrays, grad.astype(np.float32), states)
+    expected_output, expected = compute(symbol, arrays, grad, states)
     bound = {"float32": 1e-5, "bfloat16": 0.03}[precision]  # which of those near 0 are above it is rounded, too
     assert norm(output - expected_output) <= bound * norm(expected_output)
     for name in arrays:
@@ -140,6 +144,68 @@ def test_prelu_of_any_layer_with_one_slope_or_many(shape, single):
     assert norm(output - expected_output) <= 1e-6 * norm(expected_output)
     for name in arrays:  # 1e-11: a 2^40th of what is above 0
         assert norm(gradients[name] - expected[name]) <= 1e-5 * norm(expected[name]) + 1e-11, name
+
+
+def batch_norm(data, **attrs):
+    return mx.sym.BatchNorm(data, fix_gamma=False, eps=1e-3, name="b", **attrs)
+
+
+IMAGES = mx.sym.Variable("images")
+VECTORS = {
+    "of a layer": mx.sym.FullyConnected(IMAGES, num_hidden=5, no_bias=True, name="f"),
+    "flattened": mx.sym.Flatten(IMAGES),
+    "with an activation": mx.sym.clip(mx.sym.Flatten(IMAGES), -1, 1),
+    "reshaped": mx.sym.Reshape(IMAGES, shape=(0, -1)),
+}
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("data", VECTORS.values(), ids=VECTORS)
+def test_batch_norm_of_vectors_is_one_of_maps(data, axis):
+    symbol = batch_norm(data, axis=axis)
+    fast = fast_symbol(symbol, mx.cpu())
+    assert "Reshape" in operators(fast)[-1] and fast.list_outputs() == symbol.list_outputs() == ["b_output"]
+    assert fast.list_auxiliary_states() == symbol.list_auxiliary_states()
+    draw, shapes = np.random.RandomState(7), symbol.infer_shape(images=(6, 3, 4, 1))[0]
+    arrays = {name: draw.randn(*shape) for name, shape in zip(symbol.list_arguments(), shapes)}
+    states = {name: np.ones(len(arrays["b_gamma"])) for name in symbol.list_auxiliary_states()}
+    grad = draw.randn(*symbol.infer_shape(images=(6, 3, 4, 1))[1][0])
+    assert_same(symbol, fast, arrays, grad, "float32", states)
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        batch_norm(IMAGES),
+        batch_norm(mx.sym.FullyConnected(IMAGES, num_hidden=4, flatten=False)),
+        batch_norm(mx.sym.Reshape(IMAGES, shape=(0, 0, -1))),
+        batch_norm(mx.sym.Reshape(IMAGES, shape=(-2,))),
+        batch_norm(mx.sym.Flatten(IMAGES), axis=0),
+        batch_norm(mx.sym.Flatten(IMAGES), output_mean_var=True)[0],
+    ],
+)
+def test_other_batch_norms_stay(symbol):
+    assert "b_map" not in fast_symbol(symbol, mx.cpu()).get_internals().list_outputs()[-2]
+
+
+@pytest.mark.parametrize("channels", [64, 512])
+def test_batch_norms_of_a_pixel_and_of_a_vector_in_one_process(channels):
+    """With AVX-512 MXNet crashes in the plain symbol, the second time that oneDNN makes the same normalization."""
+    code = f"""
+        import mxnet as mx
+        from partial_fc.backbone.fast import fast_symbol
+        sym, size = mx.sym, dict(num_filter={channels}, no_bias=True)
+        x = sym.Convolution(sym.Variable("data"), kernel=(3, 3), pad=(1, 1), stride=(2, 2), **size)
+        branch = sym.Convolution(x, kernel=(3, 3), pad=(1, 1), stride=(2, 2), **size)
+        x = sym.BatchNorm(branch + sym.Convolution(x, kernel=(1, 1), stride=(2, 2), **size))
+        x = sym.BatchNorm(sym.FullyConnected(sym.Flatten(x), num_hidden={channels}))
+        executor = fast_symbol(x, mx.cpu()).simple_bind(mx.cpu(), "null", data=(8, 3, 4, 4))
+        for _ in range(2):
+            print(executor.forward()[0].asnumpy().shape)
+    """
+    process = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines() == [f"(8, {channels})"] * 2
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])

@@ -46,7 +46,7 @@ def export(tmp_path, network="demo", size=16, **options):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_any_number_of_raw_images(network, tmp_path):
-    size = 112 if network == "mobilefacenet" else 32  # its last convolution sees 7 x 7 pixels
+    size = 112 if network == "mobilefacenet" else 16  # its last convolution sees 7 x 7 pixels
     model, path = export(tmp_path, network, size)
     images = random_images(5, (size, size), seed=3)
     expected = Embedder(model).embed(images)

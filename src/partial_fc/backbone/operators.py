@@ -2,6 +2,7 @@
 
 import collections
 import json
+import re
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
@@ -11,6 +12,7 @@ from .graph import Entry, Graph, Node, rewrite
 _KEEP_SHAPE = "(-2,)"  # of a reshape: all axes as they are
 _FAR = 2.0**40  # what negative numbers of a PReLU are multiplied by, see `_prelu`
 
+_TRUE = ("True", "1")
 _ACTIVATIONS = ("Activation", "LeakyReLU", "clip")
 # Operators that may be fused with the one that they read, see `_fused_rightly`.
 _FUSED = {
@@ -36,6 +38,11 @@ def for_cpu(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     !IsMKLDNNData()") if its input is a map of 1 x 1 pixels in oneDNN's own layout, which convolutions leave on machines
     with AVX-512. A reshape in between that changes no shape brings the array into the plain layout.
 
+    Batch normalizations of vectors (b, C) get and give maps (b, C, 1, 1). MXNet 1.9 would read a vector as such a map
+    and ask oneDNN for an operator. oneDNN 2.4 returns one that was made for a map of 1 x 1 pixels in another layout,
+    if there is one of as many images and channels anywhere in the process; MXNet then crashes, as it writes a vector
+    in the plain layout only.
+
     Args:
         symbol: any with the input `data`, (b, 3, H, W).
 
@@ -47,6 +54,8 @@ def for_cpu(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     def rule(graph: Graph, node: Node) -> Optional[Entry]:
         if node["op"] == "FullyConnected":
             node["inputs"][0] = graph.add("Reshape", f"{node['name']}_plain", node["inputs"][:1], shape=_KEEP_SHAPE)
+        elif node["op"] == "BatchNorm":
+            return _batch_norm(graph, node)
         elif node["op"] == "relu":
             node["op"], node["attrs"] = "Activation", {**node.get("attrs", {}), "act_type": "relu"}
         elif node["op"] == "add_n":
@@ -89,6 +98,29 @@ def _readers(symbol: mx.sym.Symbol) -> Dict[str, List[str]]:
         for source, *_ in entries:
             readers[graph["nodes"][source]["name"]].append(op)
     return readers
+
+
+def _batch_norm(graph: Graph, node: Node) -> Optional[Entry]:
+    """A batch normalization of vectors as one of maps of a single pixel; None if it has to stay."""
+    attrs = node.get("attrs", {})
+    if not _is_flat(graph, node["inputs"][0]) or attrs.get("output_mean_var") in _TRUE:
+        return None
+    if attrs.get("axis", "1") not in ("1", "-1"):
+        return None
+    data = graph.add("Reshape", f"{node['name']}_map", node["inputs"][:1], shape=(0, 0, 1, 1))
+    norm = graph.add("BatchNorm", f"{node['name']}_norm", [data, *node["inputs"][1:]], **{**attrs, "axis": 1})
+    return graph.append({"op": "Reshape", "name": node["name"], "attrs": {"shape": "(0, 0)"}, "inputs": [norm]})
+
+
+def _is_flat(graph: Graph, entry: Entry) -> bool:
+    """Whether an array is known to have two axes: what makes a vector of each image, and activations of it."""
+    node = graph.nodes[entry[0]]
+    attrs = node.get("attrs", {})
+    if node["op"] in ("Dropout", "_copy", "Cast", "L2Normalization", "elemwise_add", *_ACTIVATIONS):
+        return _is_flat(graph, node["inputs"][0])
+    if node["op"] == "Reshape":
+        return re.fullmatch(r"[(\[] *(-1|\d+), *(-1|\d+),? *[)\]]", attrs.get("shape", "")) is not None
+    return node["op"] == "Flatten" or node["op"] == "FullyConnected" and attrs.get("flatten", "True") in _TRUE
 
 
 def _sum(graph: Graph, node: Node) -> Entry:
