@@ -127,7 +127,7 @@ def test_seed_reaches_the_data(data, tmp_path, monkeypatch):
     "name, message",
     [
         ("nothing", "no such verification set"),
-        ("damaged", "not a readable verification set"),
+        ("damaged", "not a readable verification set, a .bin"),
         ("garbage", "image 0: "),
         ("large", "image 0: 64x64"),
         ("few", "4 pairs"),

@@ -54,7 +54,8 @@ def load_verification_set(path: str) -> VerificationSet:
             raise ValueError("its images are not a list")
         return _checked([_image_bytes(image) for image in images], _answers(issame, len(images)))
     except ValueError as error:
-        raise InputError(f"{path}: not a readable verification set: {error}") from error
+        kind = "a .bin as InsightFace or `partial-fc data pairs` writes it"
+        raise InputError(f"{path}: not a readable verification set, {kind}: {error}") from error
 
 
 def save_verification_set(path: str, images: Sequence[bytes], issame: Union[Sequence[bool], np.ndarray]) -> None:

@@ -65,9 +65,7 @@ def network(symbol: mx.sym.Symbol, image_size: int) -> Network:
 
 def _operators(symbol: mx.sym.Symbol, shapes: Dict[str, tuple], dtypes: Dict[str, type]) -> Iterator[Operator]:
     nodes = json.loads(symbol.tojson(remove_amp_cast=False))["nodes"]
-    parameters = {*symbol.list_arguments(), *symbol.list_auxiliary_states()} - {
-        "data"
-    }  # and what is computed from them
+    parameters = {*symbol.list_arguments(), *symbol.list_auxiliary_states()} - {"data"}  # and what is made of them
     for node in nodes:
         if node["op"] == "null":
             continue
