@@ -1,14 +1,13 @@
 """Networks drawn at random, one after the other in one process: none crashes MXNet, all compute what they should."""
 
-import multiprocessing
 import random
-from concurrent.futures import ProcessPoolExecutor
 
 import mxnet as mx
 import numpy as np
 import pytest
 from numpy.linalg import norm
 
+from benchmarks.measure import in_own_process
 from partial_fc.backbone.fast import fast_symbol
 
 sym = mx.sym
@@ -103,6 +102,5 @@ def worst_errors(seed, count):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_none_crashes_and_all_are_right(seed):
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        worst = process.submit(worst_errors, seed, 150).result()
+    worst = in_own_process(worst_errors, seed, 150)
     assert 0 < worst["float32"] < 1e-4 and 0 < worst["bfloat16"] < 0.03

@@ -7,7 +7,7 @@ import mxnet as mx
 import numpy as np
 
 from ..errors import InputError
-from .graph import infer_shapes
+from .graph import infer_shapes, is_true
 
 
 def check_batch_norm(symbol: mx.sym.Symbol, data_shape: Tuple[int, ...]) -> None:
@@ -28,7 +28,7 @@ def check_batch_norm(symbol: mx.sym.Symbol, data_shape: Tuple[int, ...]) -> None
     least = data_shape[0] + 1
     for node in json.loads(symbol.tojson())["nodes"]:
         attributes = node.get("attrs", {})
-        if "BatchNorm" not in node["op"] or attributes.get("use_global_stats") in ("True", "1"):
+        if "BatchNorm" not in node["op"] or is_true(attributes, "use_global_stats"):
             continue
         shape = shapes[node["name"] + "_output"]
         if np.prod(shape) == shape[int(attributes.get("axis", 1))]:

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, TypedDict
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypedDict
 
 import mxnet as mx
 
@@ -59,6 +59,11 @@ class Graph:
             unique = f"{name}_{number}"
         self._names.add(unique)
         return unique
+
+
+def is_true(attrs: Mapping[str, str], key: str, default: bool = False) -> bool:
+    """Whether an operator's parameter is true, as MXNet's JSON writes it; `default` where it is not written."""
+    return attrs.get(key, str(default)) in ("True", "1")
 
 
 Rule = Callable[[Graph, Node], Optional[Entry]]

@@ -7,12 +7,11 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 
-from .graph import Entry, Graph, Node, rewrite
+from .graph import Entry, Graph, Node, is_true, rewrite
 
 _KEEP_SHAPE = "(-2,)"  # of a reshape: all axes as they are
 _FAR = 2.0**40  # what negative numbers of a PReLU are multiplied by, see `_prelu`
 
-_TRUE = ("True", "1")
 _ACTIVATIONS = ("Activation", "LeakyReLU", "clip")
 # Operators that may be fused with the one that they read, see `_fused_rightly`.
 _FUSED = {
@@ -103,24 +102,37 @@ def _readers(symbol: mx.sym.Symbol) -> Dict[str, List[str]]:
 def _batch_norm(graph: Graph, node: Node) -> Optional[Entry]:
     """A batch normalization of vectors as one of maps of a single pixel; None if it has to stay."""
     attrs = node.get("attrs", {})
-    if not _is_flat(graph, node["inputs"][0]) or attrs.get("output_mean_var") in _TRUE:
+    data, *parameters = node["inputs"]
+    of_channels = attrs.get("axis", "1") in ("1", "-1") and not is_true(attrs, "output_mean_var")
+    if not of_channels or not _is_flat(graph, data):
         return None
-    if attrs.get("axis", "1") not in ("1", "-1"):
-        return None
-    data = graph.add("Reshape", f"{node['name']}_map", node["inputs"][:1], shape=(0, 0, 1, 1))
-    norm = graph.add("BatchNorm", f"{node['name']}_norm", [data, *node["inputs"][1:]], **{**attrs, "axis": 1})
-    return graph.append({"op": "Reshape", "name": node["name"], "attrs": {"shape": "(0, 0)"}, "inputs": [norm]})
+    name, data = node["name"], _as_map(graph, node["name"], data)
+    norm = graph.add("BatchNorm", f"{name}_norm", [data, *parameters], **{**attrs, "axis": 1})
+    return _as_vectors(graph, name, norm)
+
+
+def _as_map(graph: Graph, name: str, vectors: Entry) -> Entry:
+    """Vectors (b, C) as maps (b, C, 1, 1), for the node of this name."""
+    return graph.add("Reshape", f"{name}_map", [vectors], shape=(0, 0, 1, 1))
+
+
+def _as_vectors(graph: Graph, name: str, maps: Entry) -> Entry:
+    """The reverse of `_as_map`; it takes the name itself."""
+    return graph.append({"op": "Reshape", "name": name, "attrs": {"shape": "(0, 0)"}, "inputs": [maps]})
 
 
 def _is_flat(graph: Graph, entry: Entry) -> bool:
-    """Whether an array is known to have two axes: what makes a vector of each image, and activations of it."""
+    """Whether an array is known to have two axes: what makes a vector of each image, and activations of it.
+
+    MXNet infers no shapes behind a fully connected layer as long as the size of the images is open.
+    """
     node = graph.nodes[entry[0]]
     attrs = node.get("attrs", {})
     if node["op"] in ("Dropout", "_copy", "Cast", "L2Normalization", "elemwise_add", *_ACTIVATIONS):
         return _is_flat(graph, node["inputs"][0])
     if node["op"] == "Reshape":
         return re.fullmatch(r"[(\[] *(-1|\d+), *(-1|\d+),? *[)\]]", attrs.get("shape", "")) is not None
-    return node["op"] == "Flatten" or node["op"] == "FullyConnected" and attrs.get("flatten", "True") in _TRUE
+    return node["op"] == "Flatten" or node["op"] == "FullyConnected" and is_true(attrs, "flatten", default=True)
 
 
 def _sum(graph: Graph, node: Node) -> Entry:
@@ -155,7 +167,7 @@ def _prelu(graph: Graph, node: Node, data: Tuple[int, ...], gamma: Tuple[int, ..
         return None
     name, (x, slopes) = node["name"], node["inputs"]
     if len(data) == 2:
-        x = graph.add("Reshape", f"{name}_map", [x], shape=(0, 0, 1, 1))
+        x = _as_map(graph, name, x)
     weight = _weight(graph, name, slopes, channels, is_single=gamma == (1,))
     above = graph.add("Activation", f"{name}_above", [x], act_type="relu")
     far = graph.add("LeakyReLU", f"{name}_far", [x], act_type="leaky", slope=_FAR)
@@ -164,8 +176,7 @@ def _prelu(graph: Graph, node: Node, data: Tuple[int, ...], gamma: Tuple[int, ..
     terms = [graph.add("Convolution", f"{name}_below", [far, weight], **groups), above]
     if len(data) == 4:
         return graph.append({"op": "elemwise_add", "name": name, "inputs": terms})
-    total = graph.add("elemwise_add", f"{name}_sum", terms)
-    return graph.append({"op": "Reshape", "name": name, "attrs": {"shape": "(0, 0)"}, "inputs": [total]})
+    return _as_vectors(graph, name, graph.add("elemwise_add", f"{name}_sum", terms))
 
 
 def _weight(graph: Graph, name: str, slopes: Entry, channels: int, is_single: bool) -> Entry:

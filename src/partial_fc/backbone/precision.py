@@ -7,7 +7,7 @@ from typing import Dict, Mapping, Optional, Set, Tuple
 import mxnet as mx
 from mxnet.contrib.amp.amp import bfloat16
 
-from .graph import Entry, Graph, Node, rewrite
+from .graph import Entry, Graph, Node, is_true, rewrite
 
 _TYPES = {"float32": "0", "float16": "2", "bfloat16": "12"}  # as MXNet numbers them
 _OTHER_FLOATS = {"float16", "bfloat16", "float64"}
@@ -125,7 +125,7 @@ class _Casts:
         if node["op"] in self._products:
             return self._precision == "float16" or len(attrs["kernel"].split(",")) == 2
         if node["op"] == "BatchNorm":
-            return low[0] and attrs.get("axis", "1") == "1" and attrs.get("output_mean_var") not in ("True", "1")
+            return low[0] and attrs.get("axis", "1") == "1" and not is_true(attrs, "output_mean_var")
         if self._precision == "bfloat16" and attrs.get("act_type", "leaky") not in _BFLOAT16_ACTIVATIONS:
             return False
         return node["op"] in self._followers and any(low)

@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterator, Mapping, NamedTuple, Sequence, Tuple
 import mxnet as mx
 import numpy as np
 
+from ..backbone.graph import is_true
 from ..errors import InputError, cause
 from ..eval.model import Model
 from ..eval.onnx_model import import_onnx
@@ -96,7 +97,7 @@ def _onnx_parameters(
     for node in nodes:
         attributes = node.get("attrs", {})
         names = [nodes[source]["name"] for source, *_ in node["inputs"]]
-        if node["op"] == "BatchNorm" and attributes.get("fix_gamma", "True") in ("True", "1"):
+        if node["op"] == "BatchNorm" and is_true(attributes, "fix_gamma", default=True):
             result[names[1]] = mx.nd.ones_like(result[names[1]])
         if node["op"] == "LeakyReLU" and attributes.get("act_type") == "prelu":
             source, output, *_ = node["inputs"][0]
