@@ -81,6 +81,18 @@ def test_a_file_or_folder_that_was_deleted_is_made_again(tmp_path, caplog):
     assert (tmp_path / "a" / "file").read_text() == "head\n4\n" and not caplog.records
 
 
+def test_a_program_that_changes_folders_goes_on_in_the_same_file(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    file = AppendedFile("log.txt")
+    file.write(b"a\n")
+    monkeypatch.chdir("elsewhere")
+    file.write(b"b\n")
+    file.close()
+    assert (tmp_path / "log.txt").read_bytes() == b"a\nb\n"
+    assert not os.listdir(tmp_path / "elsewhere")
+
+
 def test_a_file_that_was_never_written_and_is_deleted_begins_once(tmp_path, full_disk):
     full_disk(0)
     file = AppendedFile(str(tmp_path / "file"), b"head\n")

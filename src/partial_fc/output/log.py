@@ -57,7 +57,7 @@ class AppendedFile:
     """
 
     def __init__(self, path: str, head: bytes = b"") -> None:
-        self._path, self._head, self._waiting = path, head, b""
+        self._path, self._head, self._waiting = os.path.abspath(path), head, b""  # absolute: a program may change folders
         self._attempts = Attempts(path)
         self._file = self._open()
 
@@ -85,7 +85,7 @@ class AppendedFile:
             self._file = self._open()
 
     def _restore(self) -> None:
-        os.makedirs(os.path.dirname(os.path.abspath(self._path)), exist_ok=True)
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
         self._file.seek(0)
         with atomic_path(self._path) as unfinished, open(unfinished, "wb") as copy:
             shutil.copyfileobj(self._file, copy)
