@@ -25,6 +25,7 @@ def test_work_by_hand():
     assert norm.moved == 4 * (3 * 128 + 2 * 128 + 3 * 128) and norm.weight == 3 * 4 * 4 * 8
     assert dense.moved == 4 * (3 * 128 + 2 * 5) and dense.weight == 3 * 4 * 640
     assert (conv.width, conv.channels, dense.width, dense.channels) == (4, 8, 1, 5)
+    assert (conv.reads, norm.reads, dense.reads, conv.groups) == (3, 0, 128, 1)
     assert multiply_adds(small(), 4) == 16 * 8 * 27 + 128 * 5
 
 
@@ -52,12 +53,11 @@ def grouped(num_group, more=0):
 
 def test_convolutions_in_groups_are_slow_in_bfloat16():
     """By hand, multiply-adds per pixel: 3 x 64 + 9 x 64 x 64 / groups + 64 x more."""
-    shape = 2, 3, 16, 16
-    assert why_slow_in_bfloat16(grouped(1), shape) == ""
-    assert why_slow_in_bfloat16(grouped(32), shape).startswith("86% of the network's work are convolutions in groups")
-    assert why_slow_in_bfloat16(grouped(32, more=140), shape).startswith("11% of the network's work are")
-    assert why_slow_in_bfloat16(grouped(32, more=200), shape) == ""  # 8.1 %
-    assert why_slow_in_bfloat16(grouped(64), shape) == ""  # depthwise
+    assert why_slow_in_bfloat16(grouped(1), 16) == ""
+    assert why_slow_in_bfloat16(grouped(32), 16).startswith("86% of the network's work are convolutions in groups")
+    assert why_slow_in_bfloat16(grouped(32, more=140), 16).startswith("11% of the network's work are")
+    assert why_slow_in_bfloat16(grouped(32, more=200), 16) == ""  # 8.1 %
+    assert why_slow_in_bfloat16(grouped(64), 16) == ""  # depthwise
 
 
 def test_layers_that_do_not_gain_are_slow_in_bfloat16():
@@ -68,15 +68,15 @@ def test_layers_that_do_not_gain_are_slow_in_bfloat16():
         body = mx.sym.Convolution(body, kernel=(3, 3), pad=(1, 1), num_filter=64, name="second")
         return mx.sym.FullyConnected(body, num_hidden=num_hidden, name="dense")
 
-    pixels, shape = 256, (2, 3, 16, 16)
-    assert why_slow_in_bfloat16(network(16, 1), shape).startswith("100% of the network's work are fully connected")
-    assert why_slow_in_bfloat16(network(32, 100), shape) == ""  # 26 %
+    pixels = 256
+    assert why_slow_in_bfloat16(network(16, 1), 16).startswith("100% of the network's work are fully connected")
+    assert why_slow_in_bfloat16(network(32, 100), 16) == ""  # 26 %
     share = (3 * 32 + 64 * 256) / (3 * 32 + 64 * 256 + 9 * 32 * 64)
-    assert why_slow_in_bfloat16(network(32, 256), shape).startswith(f"{share:.0%} of the network's work")
+    assert why_slow_in_bfloat16(network(32, 256), 16).startswith(f"{share:.0%} of the network's work")
     slow, rest = pixels * (3 * 32 + 64 * 256), pixels * 9 * 32 * 64
     head = int(slow / 0.4) - slow - rest  # of the head's work all gains
-    assert why_slow_in_bfloat16(network(32, 256), shape, head + 1) == ""
-    assert why_slow_in_bfloat16(network(32, 256), shape, head - 1).startswith("40% of")
+    assert why_slow_in_bfloat16(network(32, 256), 16, head + 1) == ""
+    assert why_slow_in_bfloat16(network(32, 256), 16, head - 1).startswith("40% of")
 
 
 @pytest.mark.parametrize(
@@ -94,5 +94,5 @@ def test_layers_that_do_not_gain_are_slow_in_bfloat16():
 )
 def test_the_networks_of_the_tables_in_the_docs(name, size, slow):
     """docs/networks.md has the measured images per second."""
-    found = why_slow_in_bfloat16(get_symbol(name, 512), (8, 3, size, size))
+    found = why_slow_in_bfloat16(get_symbol(name, 512), size)
     assert found.startswith(slow) and bool(found) == bool(slow)

@@ -25,7 +25,11 @@ CARD = dataclasses.replace(
     narrow=0,
 )
 WORK = Network(
-    10**6, [Operator("Convolution", 6e9, 1e6, 0, 28, 64, False), Operator("BatchNorm", 0, 4e8, 1e8, 28, 64, False)]
+    10**6,
+    [
+        Operator("Convolution", 6e9, 1e6, 0, 28, 64, 1, 64, False),
+        Operator("BatchNorm", 0, 4e8, 1e8, 28, 64, 1, 0, False),
+    ],
 )
 HEAD = HeadWork(8, 10)
 CLUSTER = Cluster(4, 8, 10)

@@ -57,7 +57,8 @@ class AppendedFile:
     """
 
     def __init__(self, path: str, head: bytes = b"") -> None:
-        self._path, self._head, self._waiting = os.path.abspath(path), head, b""  # absolute: a program may change folders
+        self._path = os.path.abspath(path)  # a program may change folders
+        self._head, self._waiting = head, b""
         self._attempts = Attempts(path)
         self._file = self._open()
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+from typing import Dict, Iterator, List, NamedTuple
 
 import mxnet as mx
 import numpy as np
@@ -25,6 +25,8 @@ class Operator(NamedTuple):
         weight: bytes of parameters that it reads or writes, once per update however many images.
         width: pixels in a row of its output.
         channels: of its output.
+        groups: of a convolution; 1 for others.
+        reads: channels of the input that a channel of the output of a product is made of; 0 for others.
         is_low: whether it computes in two bytes per number.
     """
 
@@ -34,6 +36,8 @@ class Operator(NamedTuple):
     weight: float
     width: int
     channels: int
+    groups: int
+    reads: int
     is_low: bool
 
 
@@ -86,6 +90,8 @@ def _operators(symbol: mx.sym.Symbol, shapes: Dict[str, tuple], dtypes: Dict[str
             3 * weight,
             shapes[output][-1] if len(shapes[output]) == 4 else 1,
             (shapes[output] + (1,))[1],
+            int(node.get("attrs", {}).get("num_group", 1)),
+            shapes[inputs[1]][1] if node["op"] in _PRODUCTS else 0,
             np.dtype(dtypes[output]).itemsize == 2,
         )
 
@@ -113,27 +119,22 @@ _IN_GROUPS, _WITHOUT_GAIN = 0.1, 0.4
 _FEW_CHANNELS = 32
 
 
-def why_slow_in_bfloat16(symbol: mx.sym.Symbol, shape: Tuple[int, ...], head: int = 0) -> str:
+def why_slow_in_bfloat16(symbol: mx.sym.Symbol, image_size: int, head: int = 0) -> str:
     """Why a CPU trains a network more slowly in bfloat16 than in float32; empty if it is faster.
 
     Args:
         symbol: the plain backbone.
-        shape: (b, 3, H, W), of a batch.
+        image_size: pixels in a row of its images.
         head: multiply-adds of the head for one image: numbers in the class centers of an update.
     """
-    inner = symbol.get_internals()
-    shapes = dict(zip(inner.list_outputs(), inner.infer_shape(data=shape)[1]))
-    nodes = json.loads(symbol.tojson())["nodes"]
-    total, in_groups, without_gain = head, 0, 0
-    for node in nodes:
-        if node["op"] in _PRODUCTS:
-            inputs = [_output(nodes[place], number, shapes) for place, number, *_ in node["inputs"][:2]]
-            work = _multiply_adds(node, inputs, _output(node, 0, shapes), shapes)
-            total, channels = total + work, shapes[inputs[1]][1]
-            if node["attrs"].get("num_group", "1") != "1":
-                in_groups += work if channels > 1 else 0  # depthwise convolutions are not slow
-            elif node["op"] == "FullyConnected" or channels < _FEW_CHANNELS:
-                without_gain += work
+    products = [each for each in network(symbol, image_size).operators if each.op in _PRODUCTS]
+    in_groups = sum(each.flops for each in products if each.groups > 1 and each.reads > 1)  # depthwise is not slow
+    without_gain = sum(
+        each.flops
+        for each in products
+        if each.groups == 1 and (each.op == "FullyConnected" or each.reads < _FEW_CHANNELS)
+    )
+    total = sum(each.flops for each in products) + 6 * head
     if in_groups > _IN_GROUPS * total:
         return f"{in_groups / total:.0%} of the network's work are convolutions in groups, whose gradients are slow"
     if without_gain > _WITHOUT_GAIN * total:
