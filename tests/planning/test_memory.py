@@ -221,9 +221,9 @@ def test_backbone_takes_what_was_planned_with_memonger(network):
 
 
 def test_images_that_a_network_does_not_take_are_an_error():
-    with pytest.raises(InputError, match="image_size: the network does not take images of 48x48"):
+    with pytest.raises(InputError, match="image_size: cannot take images of 48x48 pixels"):
         plan_of(run_of("--network", "mobilefacenet", "--set", "image_size=48", "--set", "memonger=true"))
-    with pytest.raises(InputError, match="image_size: the network does not take images of 48x48: .*conv_6dw7_7"):
+    with pytest.raises(InputError, match="image_size: cannot take images of 48x48 pixels: .*conv_6dw7_7"):
         plan_of(run_of("--network", "mobilefacenet", "--set", "image_size=48"))
 
 

@@ -93,5 +93,5 @@ def test_a_network_that_is_unknown_is_an_error_of_all_ranks():
 
 @pytest.mark.parametrize("arguments", [["--network=mobilefacenet"], ["--network=r50", "--set=net_output=GDC"]])
 def test_a_network_that_does_not_take_the_images_is_an_error_of_all_ranks(arguments):
-    with pytest.raises(CollectiveError, match="^image_size: the network does not take images of 48x48: .*conv_6dw7_7"):
+    with pytest.raises(CollectiveError, match="^image_size: cannot take images of 48x48 pixels: .*conv_6dw7_7"):
         check_network(from_command_line([*arguments, "--set=image_size=48"]), Communicator())

@@ -7,7 +7,8 @@ import mxnet as mx
 import numpy as np
 
 from ..errors import InputError
-from .graph import infer_shapes, is_true
+from .graph import is_true
+from .shapes import infer_shapes
 
 
 def check_batch_norm(symbol: mx.sym.Symbol, data_shape: Tuple[int, ...]) -> None:
@@ -24,7 +25,7 @@ def check_batch_norm(symbol: mx.sym.Symbol, data_shape: Tuple[int, ...]) -> None
             of this size.
     """
     internals = symbol.get_internals()
-    shapes = dict(zip(internals.list_outputs(), infer_shapes(internals, data_shape)[1]))
+    shapes = dict(zip(internals.list_outputs(), infer_shapes(internals, data_shape, "image_size")[1]))
     least = data_shape[0] + 1
     for node in json.loads(symbol.tojson())["nodes"]:
         attributes = node.get("attrs", {})

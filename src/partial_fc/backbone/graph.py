@@ -7,8 +7,6 @@ from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Typ
 
 import mxnet as mx
 
-from ..errors import InputError, cause
-
 LARGEST_ARRAY = 2**31 - 1  # numbers, in MXNet's stock wheel
 
 Entry = List[int]  # an output of a node, as in MXNet's JSON: [number of the node, number of its output, version]
@@ -96,26 +94,6 @@ def rewrite(symbol: mx.sym.Symbol, rule: Rule, finish: Finish = lambda graph, ou
     arg_nodes = [place[node][0] for node in old["arg_nodes"]]
     new = {"nodes": graph.nodes, "arg_nodes": arg_nodes, "heads": heads, "attrs": old["attrs"]}
     return mx.sym.load_json(json.dumps(new))
-
-
-Shapes = List[Tuple[int, ...]]
-
-
-def infer_shapes(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> Tuple[Shapes, Shapes, Shapes]:
-    """Shapes of a network's arguments, outputs and auxiliary states for a batch of images.
-
-    Args:
-        symbol: with the input `data`.
-        shape: (b, 3, H, W).
-
-    Raises:
-        InputError: the network does not take images of this size.
-    """
-    try:
-        return symbol.infer_shape(data=shape)
-    except mx.base.MXNetError as error:
-        height, width = shape[2:]
-        raise InputError(f"image_size: the network does not take images of {height}x{width}: {cause(error)}") from None
 
 
 def graph_bytes(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> int:

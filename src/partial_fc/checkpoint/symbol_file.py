@@ -5,7 +5,6 @@ by an attribute that is zero, or crash without the inputs they expect. So a grap
 networks, with a valid number of inputs and attributes within bounds.
 """
 
-import math
 import os
 import re
 from typing import Any, Dict, Iterable, List, Tuple
@@ -18,8 +17,6 @@ from ..files import parse_json
 # r200, the deepest of the published networks, has 1,506 nodes and 300 kB.
 MAX_NODES = 20_000
 MAX_BYTES = 2**24
-# Elements of all outputs of the network together, for one image; r200 has 80 million.
-MAX_ELEMENTS = 2**31
 
 _LARGEST = 2**31  # of any number in an attribute
 _LONGEST = 4096  # characters of an attribute or a name
@@ -213,24 +210,3 @@ def _check_version(attributes: Any) -> None:
 def _expect(condition: Any, otherwise: str) -> None:
     if not condition:
         raise InputError(otherwise)
-
-
-def check_size(symbol: mx.sym.Symbol, shape: Tuple[int, ...]) -> None:
-    """Check that all outputs of a network together have at most MAX_ELEMENTS elements for one image.
-
-    Args:
-        symbol: of the network.
-        shape: of a batch of images, (b, 3, H, W).
-
-    Raises:
-        InputError: they have more, or MXNet cannot infer the shapes within the network from that of the image.
-        mxnet.base.MXNetError: the network does not accept such images.
-    """
-    _, shapes, _ = symbol.get_internals().infer_shape(data=(1, *shape[1:]))
-    if shapes is None:
-        raise InputError("the shapes within this network cannot be inferred from that of an image")
-    total = sum(math.prod(output) for output in shapes)
-    if total > MAX_ELEMENTS:
-        raise InputError(
-            f"all outputs of this network have {total:,} elements for one image; at most {MAX_ELEMENTS:,} are allowed"
-        )

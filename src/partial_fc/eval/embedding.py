@@ -23,10 +23,10 @@ import numpy as np
 from ..backbone.fast import fast_symbol, network_input
 from ..backbone.pixels import AS_THEY_ARE
 from ..backbone.precision import with_cast_parameters
-from ..checkpoint.symbol_file import check_size
+from ..backbone.shapes import check_elements, infer_shapes
 from ..data.parallel import ordered_map
 from ..data.progress import progress
-from ..errors import InputError, cause
+from ..errors import InputError
 from ..limits import usable_cores
 from .model import Model, load_model
 from .onnx_model import OnnxModel, is_onnx
@@ -161,12 +161,9 @@ class Embedder:
 
     def _check_shapes(self, shape: Tuple[int, ...]) -> None:
         """Raise InputError unless the model's parameters fit images of this shape."""
-        symbol, size = self._model.symbol, f"{shape[2]}x{shape[3]}"
-        try:
-            check_size(symbol, shape)
-            arguments, outputs, states = symbol.infer_shape(data=shape)
-        except (InputError, mx.base.MXNetError) as error:
-            raise InputError(f"`model` {self.name}: cannot take images of {size} pixels: {cause(error)}") from error
+        symbol, size, what = self._model.symbol, f"{shape[2]}x{shape[3]}", f"`model` {self.name}"
+        check_elements(symbol, shape, what)
+        arguments, outputs, states = infer_shapes(symbol, shape, what)
         expected = dict(zip(symbol.list_arguments(), arguments), **dict(zip(symbol.list_auxiliary_states(), states)))
         for name, parameter in self._model.parameters.items():
             if expected.get(name, parameter.shape) != parameter.shape and name != "data":

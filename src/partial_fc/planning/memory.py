@@ -8,8 +8,9 @@ import mxnet as mx
 import numpy as np
 
 from ..backbone.fast import fast_symbol
-from ..backbone.graph import LARGEST_ARRAY, graph_bytes, infer_shapes
+from ..backbone.graph import LARGEST_ARRAY, graph_bytes
 from ..backbone.recompute import with_recompute
+from ..backbone.shapes import infer_shapes
 from ..config import Config, Run
 from ..distributed.communicator import Communicator
 from ..errors import InputError, cause
@@ -194,7 +195,7 @@ def backbone_parts(
         InputError: the network does not take images of this size.
     """
     names = symbol.list_arguments()
-    shapes, _, _ = infer_shapes(symbol, shape)
+    shapes, _, _ = infer_shapes(symbol, shape, "image_size")
     try:
         arrays = graph_bytes(with_recompute(symbol, shape) if memonger else symbol, shape)
     except RuntimeError as error:

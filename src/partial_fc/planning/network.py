@@ -123,7 +123,7 @@ def why_slow_in_bfloat16(symbol: mx.sym.Symbol, image_size: int, head: int = 0) 
     """Why a CPU trains a network more slowly in bfloat16 than in float32; empty if it is faster.
 
     Args:
-        symbol: the plain backbone.
+        symbol: the plain backbone in float32.
         image_size: pixels in a row of its images.
         head: multiply-adds of the head for one image: numbers in the class centers of an update.
     """

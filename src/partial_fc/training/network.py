@@ -8,6 +8,7 @@ import mxnet as mx
 
 from ..backbone.initializer import INITIALIZERS
 from ..backbone.pixels import pixels_of, with_scaling
+from ..backbone.shapes import infer_shapes
 from ..checkpoint.model_files import model_paths
 from ..checkpoint.symbol_file import load_symbol
 from ..config import Config, preset
@@ -131,12 +132,7 @@ def _image_shape(config: Config) -> Tuple[int, ...]:
 
 def _check_shapes(symbol: mx.sym.Symbol, config: Config, path: str) -> None:
     size = config.image_size
-    try:
-        _, outputs, _ = symbol.infer_shape(data=_image_shape(config))
-    except mx.base.MXNetError as error:
-        raise InputError(f"{path}: cannot take images of {size}x{size} pixels: {cause(error)}") from error
-    if outputs is None:
-        raise InputError(f"{path}: the shapes of its parameters do not follow from the images: they need more inputs")
+    _, outputs, _ = infer_shapes(symbol, _image_shape(config), path)
     (name,), (shape,) = symbol.list_outputs(), outputs
     if shape != (config.batch_size, config.embedding_size):
         raise InputError(

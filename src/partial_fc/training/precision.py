@@ -2,6 +2,7 @@
 
 import mxnet as mx
 
+from ..backbone.precision import with_precision
 from ..config import Run, published_precision
 from ..device import agreed_precision
 from ..distributed.communicator import Communicator
@@ -32,4 +33,4 @@ def slow_network(run: Run, symbol: mx.sym.Symbol, world_size: int) -> str:
     """Why a CPU trains a run more slowly in bfloat16 than in float32; empty if it does not. Args as `run_precision`."""
     config = run.config
     head = world_size * chosen_rows(run, world_size) * numbers_per_class(config)
-    return why_slow_in_bfloat16(symbol, config.image_size, head)
+    return why_slow_in_bfloat16(with_precision(symbol, "float32"), config.image_size, head)
