@@ -28,6 +28,7 @@ ROOMS = {
     "curation": {"checkpoint", "data", "lists", "pictures"},
     "planning": {"backbone", "config", "distributed", "doctor", "head"},
     "eval": {"backbone", "checkpoint", "data", "device", "distributed", "lists", "pictures"},
+    "interchange": {"backbone", "checkpoint", "eval", "symbol"},
     "report": {"checkpoint", "data", "distributed", "eval", "training"},
     "training": {
         "backbone",

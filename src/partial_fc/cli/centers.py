@@ -30,7 +30,7 @@ def parser() -> Parser:
     result = Parser(
         prog="partial-fc centers",
         description="Convert class centers, and find those that are close to each other. `partial-fc train --centers "
-        "OUT` starts from the centers that import and map write, and --pretrained from a backbone.",
+        "OUT` starts from the centers that import, map and dominant write, and --pretrained from a backbone.",
         example="partial-fc centers export models/faces/checkpoints/update-000010000 OUT --numpy",
     )
     commands = result.add_subparsers(dest="centers_command", required=True, metavar="COMMAND")

@@ -156,7 +156,7 @@ def parser(path: str = "") -> Parser:
 def _add_start_options(result: argparse.ArgumentParser) -> None:
     for option, meaning in (
         ("--io-only", "only read the images, and log how fast that is, in images per second"),
-        ("--overwrite", "overwrite another run's results in --models-root (without which a run takes a new folder)"),
+        ("--overwrite", "overwrite results of another run in --models-root; without this option, they are an error"),
         (
             "--break-lock",
             "ignore the lock of the models root; use it only if you know that the run that the lock names has ended",

@@ -42,7 +42,7 @@ def draw_sweep(
     panels[0].yaxis.set_minor_formatter(lambda value, _: _short(value) if f"{value:e}"[0] in "25" else "")
     most = max(size for points in memory.values() for _, size in points)
     panels[1].axhline(capacity, color="gray", linestyle=":", label=f"of the card: {capacity:.0f}")
-    panels[1].set_ylim(0, max(1.1 * most, min(1.1 * capacity, 3 * most)))
+    panels[1].set_ylim(0, 1.1 * max(most, capacity))
     panels[1].legend(fontsize=8)
     figure.supxlabel("\n".join(map(_wrapped, assumptions.split("\n"))), fontsize=8, color="dimgray")
     figure.savefig(path, format="png")
