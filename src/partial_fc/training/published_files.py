@@ -18,8 +18,8 @@ from .module import FaceModule
 log = logging.getLogger("partial_fc")
 
 # For `glob`, without `model`, which every run leaves.
-_CENTERS = "[0-9]*_centers.param", "[0-9]*_centers_mom.param"
-PATTERNS = (*_CENTERS, "model_average-*", "[0-9]*_hist.log")
+CENTERS = "[0-9]*_centers.param", "[0-9]*_centers_mom.param"
+PATTERNS = (*CENTERS, "model_average-*", "[0-9]*_hist.log")
 
 
 def open_published_log(models_root: str, rank: int, append: bool) -> None:
@@ -67,7 +67,7 @@ def save_published_files(
 
 def _remove_centers_from(rank: int, models_root: str) -> None:
     """Remove the centers of a rank and of all after it; raises OSError."""
-    for path in (path for pattern in _CENTERS for path in glob.glob(os.path.join(glob.escape(models_root), pattern))):
+    for path in (path for pattern in CENTERS for path in glob.glob(os.path.join(glob.escape(models_root), pattern))):
         number = os.path.basename(path).partition("_")[0]
         if number.isdecimal() and int(number) >= rank:
             with contextlib.suppress(FileNotFoundError):  # another host removes the same files
