@@ -60,7 +60,8 @@ def remove_unfinished(folder: str, pattern: str) -> None:
         OSError: one of them cannot be removed; the error names it.
     """
     for path in glob.glob(os.path.join(glob.escape(folder), f".{pattern}.[0-9]*.tmp")):
-        os.remove(path)
+        with contextlib.suppress(FileNotFoundError):  # another host removes the same files
+            os.remove(path)
 
 
 @contextlib.contextmanager

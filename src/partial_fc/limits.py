@@ -38,21 +38,29 @@ def threads_of_a_rank(local_size: int = 1) -> int:
 
 
 def _quotas(root: str) -> Iterator[float]:
-    """CPUs that the control groups of this process and their parents allow, version 1 or 2."""
-    for mounted, path in _groups(os.path.join(root, "proc/self/cgroup")):
+    """CPUs that the control groups of this process and their parents allow."""
+    for folder in control_groups("cpu", root):
+        quota = _words(folder, "cpu.max") or (_words(folder, "cpu.cfs_quota_us") + _words(folder, "cpu.cfs_period_us"))
+        if len(quota) == 2 and quota[0] not in _UNLIMITED:
+            yield int(quota[0]) / int(quota[1])
+
+
+def control_groups(controller: str, root: str = "/") -> Iterator[str]:
+    """Folders of the control groups of this process and of all their parents, version 1 or 2.
+
+    Args:
+        controller: `cpu` or `memory`.
+        root: folder that holds `proc/self/cgroup` and `sys/fs/cgroup`.
+    """
+    for mounted, path in _groups(os.path.join(root, "proc/self/cgroup"), controller):
         while True:
-            folder = os.path.join(root, "sys/fs/cgroup", mounted, path)
-            quota = _words(folder, "cpu.max") or (
-                _words(folder, "cpu.cfs_quota_us") + _words(folder, "cpu.cfs_period_us")
-            )
-            if len(quota) == 2 and quota[0] not in _UNLIMITED:
-                yield int(quota[0]) / int(quota[1])
+            yield os.path.join(root, "sys/fs/cgroup", mounted, path)
             if not path:
                 break
             path = os.path.dirname(path)
 
 
-def _groups(listing: str) -> Iterator[Tuple[str, str]]:
+def _groups(listing: str, controller: str) -> Iterator[Tuple[str, str]]:
     """Folder of each hierarchy of control groups, and this process's path in it, which a container may not see."""
     try:
         with open(listing) as file:
@@ -63,8 +71,8 @@ def _groups(listing: str) -> Iterator[Tuple[str, str]]:
         number, controllers, path = line.split(":", 2)
         if number == "0":
             yield "", path.strip("/")
-        elif "cpu" in controllers.split(","):
-            yield from ((mounted, path.strip("/")) for mounted in ("cpu", controllers))
+        elif controller in controllers.split(","):
+            yield from ((mounted, path.strip("/")) for mounted in (controller, controllers))
 
 
 def _words(folder: str, name: str) -> List[str]:

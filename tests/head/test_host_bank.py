@@ -95,6 +95,41 @@ def test_next_rows_are_chosen_before_the_centers_are_updated(parts, sample_ratio
     assert_equal(work(HostBank), work(MemoryBank))
 
 
+@pytest.mark.parametrize("sample_ratio", [0.3, 1.0])
+def test_bits_when_looked_at_within_an_update(sample_ratio):
+    def work(make):
+        def steps(comm):
+            bank = make(NUM_CLASSES, EMBEDDING_SIZE, comm, sample_ratio)
+            head, seen = PartialFC(bank, MarginSoftmax(32, m2=0.3), CenterSGD(), comm), []
+            for num_update in range(STEPS):
+                choice = head.choose(labels(num_update, comm.rank), num_update)
+                for part in choice.micro_batches(2):
+                    seen += [array.copy() for array in bank.to_numpy()]
+                    head.step(mx.nd.ones((BATCH_SIZE // 2, EMBEDDING_SIZE)), part, lr=0.5)
+            return seen + list(bank.to_numpy())
+
+        return Shards(2).run(steps)
+
+    assert_equal(work(HostBank), work(MemoryBank))
+
+
+def test_centers_that_do_not_change_are_not_written_back(monkeypatch):
+    monkeypatch.setattr(HostBank, "_write_back", None)
+
+    def work(make):
+        def steps(comm):
+            head = PartialFC(make(NUM_CLASSES, EMBEDDING_SIZE, comm, 0.3), MarginSoftmax(), None, comm)
+            embeddings, losses = mx.nd.ones((BATCH_SIZE, EMBEDDING_SIZE)), []
+            for num_update in range(STEPS):
+                choice = head.choose(labels(num_update, comm.rank), num_update)
+                losses.append(head.step(embeddings, choice, lr=0.5)[0].asnumpy())
+            return losses + list(head.bank.to_numpy())
+
+        return Shards(2).run(steps)
+
+    assert_equal(work(HostBank), work(MemoryBank))
+
+
 def test_steps_change_the_bank():
     first, last = (run(MemoryBank, 1, 0.3, inspect=(0,))[0][place] for place in (1, -2))
     assert (first != last).any(axis=1).sum() > 30

@@ -24,6 +24,12 @@ def test_rows_are_distinct_ascending_and_hold_every_positive(ratio, num_positive
     assert set(positives) <= set(rows)
 
 
+def test_positives_alone_need_no_draws():
+    """Most of a shard may be positive, where draws would hardly ever hit what is left out."""
+    positives = np.delete(np.arange(1001), 500)[::-1]
+    assert sample_rows(positives, 1001, 0.1, None).tolist() == sorted(positives)
+
+
 @pytest.mark.parametrize("ratio", [0.2, 0.8])
 def test_negatives_are_uniform(ratio):
     # 20 rows, 2 of them positive: every other row is chosen with the same probability.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from partial_fc.distributed.communicator import Communicator
-from partial_fc.head import sub_centers as sub_centers_file
+from partial_fc.head import block_softmax
 from partial_fc.head.host_bank import HostBank
 from partial_fc.head.margin_softmax import MarginSoftmax
 from partial_fc.head.memory_bank import MemoryBank
@@ -71,7 +71,7 @@ def test_adamw_updates_all_centers_of_a_chosen_class(sample_ratio, world_size, m
 
 
 def test_blocks_of_rows_and_a_large_scale(monkeypatch):
-    monkeypatch.setattr(sub_centers_file, "_BLOCK", 7 * 300)
+    monkeypatch.setattr(block_softmax, "BLOCK", 7 * 300)
     for margin in (LOSSES["arcface"], Margin(100.0, m3=0.1)):  # without a zero column
         problem = Problem(sub_centers=3)
         result, chosen = run(problem, 2, margin, make_bank=HostBank)

@@ -298,18 +298,23 @@ def test_memory_of_a_gpu(free, arguments, fits, monkeypatch):
         check()
 
 
+@pytest.mark.parametrize("group", ["", "/job/step"])
+@pytest.mark.parametrize("limited", ["", "/job"])
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("limit, expected", [(5 * GIB, 4 * GIB), (None, 20 * GIB), (2**62, 20 * GIB)])
-def test_limit_of_a_container_counts(version, limit, expected, tmp_path, monkeypatch):
-    folder, limit_file, used_file, cache = plan._CGROUPS[2 - version]
-    (tmp_path / limit_file).write_text("max\n" if limit is None else f"{limit}\n")
-    (tmp_path / used_file).write_text(f"{3 * GIB}\n")
-    (tmp_path / "memory.stat").write_text(f"anon 5\n{cache} {2 * GIB}\nslab 7\n")
-    (tmp_path / "meminfo").write_text(f"MemTotal: 99 kB\nMemAvailable:  {20 * GIB // 1024} kB\n")
-    read = plan._read
-    monkeypatch.setattr(plan, "_read", lambda folder, name: read(str(tmp_path), name))
-    monkeypatch.setattr(plan, "_CGROUPS", [(str(tmp_path), limit_file, used_file, cache)])
-    assert plan.available_memory() == expected
+def test_limit_of_a_container_or_a_job_counts(version, limit, expected, limited, group, tmp_path):
+    """The limit may be one of the process's control group or of any above it, but not of others."""
+    limit_file, used_file, cache = plan._CGROUP_FILES[2 - version]
+    folder = tmp_path / f"sys/fs/cgroup{'/memory' * (version == 1)}{limited}"
+    folder.mkdir(parents=True)
+    (folder / limit_file).write_text("max\n" if limit is None else f"{limit}\n")
+    (folder / used_file).write_text(f"{3 * GIB}\n")
+    (folder / "memory.stat").write_text(f"anon 5\n{cache} {2 * GIB}\nslab 7\n")
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text(f"MemTotal: 99 kB\nMemAvailable:  {20 * GIB // 1024} kB\n")
+    (tmp_path / "proc/self/cgroup").write_text(f"4:memory:{group or '/'}\n" if version == 1 else f"0::{group or '/'}\n")
+    counts = group.startswith(limited)
+    assert plan.available_memory(str(tmp_path)) == (expected if counts else 20 * GIB)
 
 
 def test_what_the_ranks_have_taken_is_not_counted_twice(monkeypatch):

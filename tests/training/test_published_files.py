@@ -53,3 +53,13 @@ def test_what_cannot_be_written_is_logged(tmp_path, caplog):
     save(tmp_path, 3, 8, lose=2)  # as where the hosts do not share a folder
     assert "rank 2: could not write the files by their published names: " in caplog.text
     assert os.path.exists(tmp_path / "0_centers.param") and not os.path.exists(tmp_path / "2_centers.param")
+
+
+def test_centers_of_ranks_that_are_no_more_are_removed(tmp_path):
+    """A run that continues with fewer ranks would leave files of both numbers, which do not fit together."""
+    others = "3_centers.param", "10_centers_mom.param", "3_hist.log", "3d_centers.param"
+    for name in others:
+        (tmp_path / name).write_text("")
+    save(tmp_path, 3, 8)
+    assert [name for name in others if (tmp_path / name).exists()] == ["3_hist.log", "3d_centers.param"]
+    assert len(list(tmp_path.glob("[0-2]_centers*.param"))) == 6

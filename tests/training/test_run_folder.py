@@ -224,3 +224,16 @@ def test_two_hosts_that_share_the_root_clear_it_at_once(folder, monkeypatch):
     monkeypatch.setattr(run_folder.os.path, "isfile", seen)
     Shards(2).run(start)
     assert sorted(os.listdir("root")) == ["0_hist.log", "1_hist.log", "config.toml", "train.log"]
+
+
+@pytest.mark.parametrize("arguments", [["--resume", "auto"], ["--overwrite"]])
+def test_what_a_killed_run_has_left_unfinished_is_removed(arguments, folder):
+    begun("root", "update-000000009")
+    names = ".model-0000.params.7.tmp", ".model-best-symbol.json.7.tmp", ".12_centers_mom.param.8.tmp"
+    others = ".model.onnx.7.tmp", "model-symbol.json"  # of another program, perhaps at work; of the run
+    for name in (*names, *others):
+        open(f"root/{name}", "w").close()
+    comm = Communicator()
+    config, options = configuration("--models-root", "root", *arguments)
+    open_models_root(Run(config, "root", 6), options, comm, False, start_log(comm))
+    assert not {*names} & {*os.listdir("root")} and {*others} <= {*os.listdir("root")}

@@ -166,7 +166,13 @@ OWN = ["--rec", "my own/faces/train.rec", "--network", "r18", "--loss", "arcface
 OWN += ["--set", "val_targets=others", "--set", "lr_steps=10,20"]
 
 
-@pytest.mark.parametrize("arguments", [[], OWN, ["--dataset", "emore"], ["--dataset", "100w", "--sample-ratio", "0.1"]])
+NOISE = ["--set", "source=synthetic", "--set", "num_classes=50", "--set", "val_targets="]
+OTHER_DEMO = ["--rec", "other/train.rec", "--set", "source=demo"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], OWN, ["--dataset", "emore"], ["--dataset", "100w", "--sample-ratio", "0.1"], NOISE, OTHER_DEMO]
+)
 def test_what_to_try_next_are_commands_of_this_run(arguments, tmp_path, capsys):
     of_this_start = ["--models-root", str(tmp_path), "--resume", "auto", "--overwrite"]
     before = from_command_line(arguments)
@@ -178,7 +184,7 @@ def test_what_to_try_next_are_commands_of_this_run(arguments, tmp_path, capsys):
     assert ({"sample_ratio": 0.1} in changes) == (before.sample_ratio == 1)
     other = {"arcface": "cosface", "cosface": "arcface"}[before.loss]
     assert [set(change) for change in changes if change.get("loss") == other] == [{"loss", "loss_m2", "loss_m3"}]
-    assert any(change.get("source") == "records" for change in changes) == (not arguments)  # after the demo only
+    assert any(change.get("source") == "records" for change in changes) == (before.source == "demo")
 
 
 def test_the_demo_names_a_schedule_for_faces_of_ones_own(capsys):

@@ -12,8 +12,8 @@ from .parser import Parser, plain
 from .train_help import as_text, defaults, epilog, help_text
 
 _OPTIONS = [key for key, entry in KEYS.items() if entry.option]  # which stand for `--set key=value` of the same key
-# A command that repeats a run leaves out what belongs to one start, or follows from another key.
-_NOT_REPEATED = {"source", *(key for key, entry in KEYS.items() if entry.start)}
+# A command that repeats a run leaves out what belongs to one start.
+_NOT_REPEATED = {key for key, entry in KEYS.items() if entry.start}
 # Names of keys in other trainers.
 _ELSEWHERE = {
     "epochs": "max_epochs",
@@ -70,6 +70,8 @@ def arguments(config: Config, **changed: Any) -> str:
     """
     now = config.to_dict()
     base = preset(config.loss, config.dataset, config.network, config.presets)
+    if now["rec"] != base["rec"]:
+        base["source"] = "records"  # as --rec sets it
     unnamed = {**default_names(config.presets), "presets": ""}
     values = {name: now[name] for name in ("presets", "dataset", "network", "loss")}
     values.update({key: now[key] for key in KEYS if key not in _NOT_REPEATED and now[key] != base[key]})

@@ -1,6 +1,6 @@
 """The softmax over a rank's columns, block by block, between products of any precision."""
 
-from typing import Optional
+from typing import List, Optional
 
 import mxnet as mx
 
@@ -10,6 +10,12 @@ from .products import Products
 
 # Numbers in a block of rows of the logits, 8 MB in float32: a CPU's cache keeps it from one operator to the next.
 BLOCK = 2**21
+
+
+def row_blocks(logits: mx.nd.NDArray) -> List[slice]:
+    """Slices of the rows of logits (B, C), of 8 MB each in float32."""
+    size = max(1, BLOCK // logits.shape[1])
+    return [slice(start, start + size) for start in range(0, len(logits), size)]
 
 
 def softmax_in_blocks(
@@ -27,8 +33,8 @@ def softmax_in_blocks(
     Returns:
         ShardSoftmax whose probabilities are multiplied by the gain of `products`.
     """
-    parts, size = [], max(1, BLOCK // logits.shape[1])
-    for rows in (slice(start, start + size) for start in range(0, len(logits), size)):
+    parts = []
+    for rows in row_blocks(logits):
         own = ShardTargets(targets.columns[rows], targets.is_local[rows])
         block = shard_softmax(products.wide(logits[rows], "logits_block"), own, has_zero_column, negatives)
         parts.append(_rounded(block, logits[rows], has_zero_column, products))

@@ -1,8 +1,9 @@
 """A memory bank that stays on the host, in memory or in files, while the steps run on a device."""
 
+import functools
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Deque, List, Optional, Tuple
+from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -13,6 +14,17 @@ from .memory_bank import Centers, MemoryBank, fill_initial_centers
 
 # Rows of a step, and centers and state of these.
 _Step = Tuple[Optional[np.ndarray], List[mx.nd.NDArray]]
+
+
+class _Fetched(Centers):
+    """The rows of a step on the device, all of `arrays`; `changed` is called when the step has changed them."""
+
+    def __init__(self, arrays: Sequence[mx.nd.NDArray], changed: Callable[[], None]) -> None:
+        super().__init__(arrays)
+        self._changed = changed
+
+    def put(self, block: slice, weight: mx.nd.NDArray, *states: mx.nd.NDArray) -> None:
+        self._changed()
 
 
 class HostBank(MemoryBank):
@@ -34,7 +46,7 @@ class HostBank(MemoryBank):
         self._worker = ThreadPoolExecutor(1)  # one thread: fetches and writes happen in the order they are asked for
         # Rows of the next step, and the future of their centers and state.
         self._ahead: Optional[Tuple[Optional[np.ndarray], Future]] = None
-        # Rows, centers and state of the last step; the second until they are being written back.
+        # Rows, centers and state of the last step; the second once it has changed them, until they are written back.
         self._last: Optional[_Step] = None
         self._unsent: Optional[_Step] = None
         self._sent: Deque[Future] = deque()  # of what is being written back
@@ -64,8 +76,11 @@ class HostBank(MemoryBank):
         arrays = self._ahead[1].result()
         self._carry_over(rows, arrays)
         self._ahead = None
-        self._last = self._unsent = rows, arrays
-        return Centers(arrays)
+        self._last = rows, arrays
+        return _Fetched(arrays, functools.partial(self._note_change, self._last))
+
+    def _note_change(self, step: _Step) -> None:
+        self._unsent = step
 
     def to_numpy(self, rows: Any = ...) -> Tuple[np.ndarray, ...]:
         self._flush()

@@ -27,6 +27,8 @@ def sample_rows(
             without replacement.
     """
     count = num_sample(num_local, len(positives), sample_ratio)
+    if count == len(positives):
+        return np.sort(positives)
     marked = np.zeros(num_local, dtype=bool)
     marked[positives] = True
     if 2 * count <= num_local:

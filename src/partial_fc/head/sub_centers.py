@@ -8,12 +8,10 @@ from typing import Optional, Tuple
 
 import mxnet as mx
 
+from .block_softmax import row_blocks
 from .normalize import row_sum
 from .products import Products
 from .workspace import Workspace
-
-# Numbers in a block of rows of the logits, 8 MB in float32: a CPU's cache keeps it from one operator to the next.
-_BLOCK = 2**21
 
 
 class SubCenters:
@@ -43,7 +41,7 @@ class SubCenters:
         best, which = (
             self._workspace.array(name, shape, kind) for name, kind in (("best", logits.dtype), ("which", "uint8"))
         )
-        for rows in self._blocks(logits):
+        for rows in row_blocks(logits):
             # A plane per center: elementwise operators are several times as fast as `max` and `argmax` over an axis.
             planes = mx.nd.transpose(self._products.wide(logits[rows], "sub_center_logits").reshape((-1, self.count)))
             largest, index = planes[0], mx.nd.zeros_like(planes[0])
@@ -58,7 +56,7 @@ class SubCenters:
         """Write the gradient by the classes' logits (B, C) to the closest centers' places in `out` (B, C K)."""
         if which is None:
             return probabilities
-        for rows in self._blocks(out):
+        for rows in row_blocks(out):
             wide, index = self._products.wide(probabilities[rows], "class_block"), which[rows].astype("float32")
             planes = mx.nd.concat(*((wide * (index == k)).reshape((1, -1)) for k in range(self.count)), dim=0)
             self._put(mx.nd.transpose(planes).reshape(out[rows].shape), out[rows])
@@ -96,7 +94,3 @@ class SubCenters:
             self._products.narrow(values, out)
         else:
             values.copyto(out)
-
-    def _blocks(self, logits: mx.nd.NDArray) -> Tuple[slice, ...]:
-        size = max(1, _BLOCK // logits.shape[1])
-        return tuple(slice(start, start + size) for start in range(0, len(logits), size))

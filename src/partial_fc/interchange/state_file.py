@@ -8,7 +8,6 @@ from ..checkpoint.tensor_file import open_tensors
 from ..errors import InputError, cause
 from ..files import atomic_path, has_ending, refuse_pointer
 
-SUFFIXES = (".safetensors", ".pt", ".pth")
 # Where the checkpoints of arcface_torch's trainer have the backbone.
 _BACKBONE = "state_dict_backbone"
 FLOATS = ("F16", "F32", "F64")

@@ -17,6 +17,7 @@ from ..errors import InputError, cause
 from ..head.block_softmax import BLOCK
 from ..head.optimizer import OPTIMIZERS
 from ..head.samplers import num_sample
+from ..limits import control_groups
 
 # Python, MXNet and Horovod themselves, and the images that are read ahead, if an update has one batch of them.
 _LIBRARIES = 450 * 2**20
@@ -25,10 +26,10 @@ _EXCHANGE = 64 * 2**20
 _GIB = 2**30
 _SLOW_DISK = 10e6  # bytes per second
 _BACKBONE_SECONDS = 120  # for the largest backbone
-# Folder, limit, use and reclaimable part of the use of a container, in both versions of Linux's control groups.
-_CGROUPS = (
-    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+# Limit, use and reclaimable part of the use, in both versions of Linux's control groups.
+_CGROUP_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
 
 
@@ -269,16 +270,23 @@ def described_need(needs: Mapping[str, int], num_ranks: int, place: str) -> str:
     return f"{who} {num_ranks * sum(needs.values()) / _GIB:.2f} GiB on {place} ({parts}{each})"
 
 
-def available_memory() -> int:
-    """Bytes of memory that this host has left, or this container may still take."""
-    words = _read("/proc", "meminfo").split()
+def available_memory(root: str = "/") -> int:
+    """Bytes of memory that this host has left, or this container or job may still take.
+
+    Args:
+        root: folder that holds `proc` and `sys`.
+    """
+    words = _read(os.path.join(root, "proc"), "meminfo").split()
     available = 1024 * int(words[words.index("MemAvailable:") + 1])
-    for folder, limit_file, used_file, cache in _CGROUPS:
-        if os.path.exists(os.path.join(folder, limit_file)):
-            limit, used, statistics = (_read(folder, name).split() for name in (limit_file, used_file, "memory.stat"))
-            if limit[0].isdigit():  # not "max"
-                reclaimable = int(statistics[statistics.index(cache) + 1])
-                available = min(available, int(limit[0]) - int(used[0]) + reclaimable)
+    for folder in control_groups("memory", root):
+        for limit_file, used_file, cache in _CGROUP_FILES:
+            if os.path.exists(os.path.join(folder, limit_file)):
+                limit, used, statistics = (
+                    _read(folder, name).split() for name in (limit_file, used_file, "memory.stat")
+                )
+                if limit[0].isdigit():  # not "max"
+                    reclaimable = int(statistics[statistics.index(cache) + 1])
+                    available = min(available, int(limit[0]) - int(used[0]) + reclaimable)
     return available
 
 

@@ -14,8 +14,9 @@ from ..config import Config, Run, StartOptions, dataset_name
 from ..distributed.communicator import Communicator
 from ..distributed.lock import LOCK, Held, Lock
 from ..errors import InputError
+from ..files import remove_unfinished
 from .config_file import write_config
-from .published_files import PATTERNS, open_published_log
+from .published_files import CENTERS, PATTERNS, open_published_log
 from .run_log import open_log
 from .series import record_series, root_of_series
 
@@ -31,6 +32,8 @@ _FILES = dict(
 _CHECKPOINTS = "checkpoints", "best_checkpoint"
 # Any of these shows that there was a run.
 _RESULTS = "checkpoints", "model-0000.params", "losses.csv", "summary.json"
+# What a run writes again and again. Of one that was killed meanwhile, up to gigabytes are left under temporary names.
+_REPLACED = "model*-symbol.json", "model*-0000.params", *CENTERS
 
 
 class ChosenRoot(NamedTuple):
@@ -163,6 +166,8 @@ def open_models_root(
 ) -> None:
     """Make the folder of a run that can start, remove an earlier run's results there, and write log and config.toml.
 
+    What a killed run has left unfinished is removed, too.
+
     Args:
         continues: whether the run continues from a checkpoint.
         held: of `start_log`.
@@ -172,8 +177,11 @@ def open_models_root(
     """
     auto = run.config.resume == "auto"
     with comm.raise_on_all_ranks():
-        if options.overwrite and comm.local_rank == 0 and not (continues and auto):
-            _clear(run.models_root)
+        if comm.local_rank == 0:
+            if options.overwrite and not (continues and auto):
+                _clear(run.models_root)
+            for pattern in _REPLACED:
+                remove_unfinished(run.models_root, pattern)
     # Only now: on a shared file system the host that clears last would remove the new files of the first.
     with comm.raise_on_all_ranks():
         if comm.rank == 0:
