@@ -3,6 +3,7 @@ import dataclasses
 import mxnet as mx
 import pytest
 
+from partial_fc import config
 from partial_fc.cli.plan import parser
 from partial_fc.cli.plan_setting import setting_of
 from partial_fc.errors import InputError
@@ -41,6 +42,16 @@ def test_the_bank_on_the_host_is_not_on_the_card():
     moved = plan.host["centers"] + plan.host["center_state"]
     assert here.memory - plan.memory == moved - plan.device["rows"]
     assert "host bank" in plan.parts and as_json(asked, plan)["bank"] == "host"
+
+
+def test_a_plan_is_of_updates_of_one_batch(tmp_path, monkeypatch):
+    with open(config.PRESETS, encoding="utf-8") as file:
+        presets = file.read().replace("max_update=0,", "max_update=0, accumulate=3,", 1)
+    (tmp_path / "default.py").write_text(presets, encoding="utf-8")
+    plain = make_plan(setting())
+    monkeypatch.setattr(config, "PRESETS", str(tmp_path / "default.py"))
+    assert config.preset("cosface", "100w", "demo")["accumulate"] == 3
+    assert make_plan(setting()) == plain
 
 
 def test_on_a_cpu_the_ranks_share_the_free_memory(monkeypatch):

@@ -38,7 +38,7 @@ def setting_of(args: argparse.Namespace) -> "Setting":
         raise InputError(f"--network-gbit {args.network_gbit:g}: must be above 0")
     card = find_card(args.gpu, min(args.gpus, args.per_host))
     keys = dict(num_classes=args.identities, batch_size=args.batch_size, sample_ratio=args.sample_ratio)
-    keys.update(bank=args.bank, optimizer=args.optimizer, center_optimizer=args.optimizer, val_targets=[])
+    keys.update(bank=args.bank, optimizer=args.optimizer, center_optimizer=args.optimizer, val_targets=[], accumulate=1)
     values = {**preset("cosface", "100w", args.network), **keys, "precision": args.precision}
     config = make_config(values, {key: f"--{key.replace('_', '-')} {value}" for key, value in keys.items()})
     cluster = Cluster(args.gpus, args.per_host, args.network_gbit)
