@@ -209,13 +209,14 @@ def map_centers(
         InputError: a label out of range, or an old one in two pairs.
     """
     centers = CenterFiles(folder)
-    for column, name, count in ((0, "new", num_classes), (1, "old", centers.num_classes)):
+    of_new, of_old = ("new", "the new set", num_classes), ("old", folder, centers.num_classes)
+    for column, (name, of, count) in enumerate((of_new, of_old)):
         labels = pairs[:, column]
         wrong = labels[(labels < 0) | (labels >= count)]
         if len(wrong):
-            raise InputError(f"label map: {name} label {wrong[0]} lies outside [0, {count})")
+            raise InputError(f"{name} label {wrong[0]}: {of} has {count} classes, 0 to {count - 1}")
     if len(np.unique(pairs[:, 1])) < len(pairs):
-        raise InputError(f"label map: old label {np.flatnonzero(np.bincount(pairs[:, 1]) > 1)[0]} is repeated")
+        raise InputError(f"old label {np.flatnonzero(np.bincount(pairs[:, 1]) > 1)[0]} is repeated")
     old_labels = np.full(num_classes, -1)
     new, first = np.unique(pairs[:, 0], return_index=True)
     old_labels[new] = pairs[first, 1]
