@@ -177,6 +177,17 @@ def test_a_signal_reaches_the_launcher_and_ends_the_restarts(tmp_path):
         assert process.wait(20) == 9 and (tmp_path / "starts").read_text() == "start\n"
 
 
+def test_a_signal_reaches_the_launcher_behind_a_shell(tmp_path):
+    """With MPI, horovodrun becomes `/bin/sh -c "mpirun ..."`."""
+    mpirun = f"trap 'touch {tmp_path}/ended; exit 9' TERM; touch {tmp_path}/start; while :; do sleep 0.1; done"
+    (tmp_path / "mpirun").write_text(mpirun)
+    command = [sys.executable, "-m", "partial_fc.launch", "--", launcher(tmp_path, f"bash {tmp_path}/mpirun; exit $?")]
+    with subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=SRC), stderr=subprocess.DEVNULL) as process:
+        wait_until((tmp_path / "start").exists)
+        process.send_signal(signal.SIGINT)
+        wait_until((tmp_path / "ended").exists)
+
+
 def test_the_launcher_ends_when_this_process_is_killed(tmp_path):
     script = f"trap 'touch {tmp_path}/ended; exit' TERM; touch {tmp_path}/start; while :; do sleep 0.1; done"
     path = launcher(tmp_path, script)
@@ -209,7 +220,7 @@ os.rename("{tmp_path}/ready.tmp", "{tmp_path}/ready")
 time.sleep(60)
 """)
     script = f"trap 'echo -n launcher TERM >>{tmp_path}/said; kill -9 $rank' TERM\n"
-    script += f"{sys.executable} {rank} partial_fc.train & rank=$!; wait; wait $rank"
+    script += f"set -m; {sys.executable} {rank} partial_fc.train & rank=$!; wait; wait $rank"
     command = [sys.executable, "-m", "partial_fc.launch", "--", launcher(tmp_path, script)]
     with subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=SRC), stderr=subprocess.DEVNULL) as process:
         wait_until((tmp_path / "ready").exists)

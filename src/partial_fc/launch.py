@@ -180,8 +180,9 @@ class Launcher:
         rank = None if again else _a_rank_below(self._process.pid)
         if rank:
             rank.send_signal(signal.SIGTERM if number in _ENDS else number)
-        elif number in _ENDS:
-            self._process.send_signal(signal.SIGTERM)
+        elif number in _ENDS and self._process.poll() is None:
+            # Its whole group: horovodrun has become a shell, without which its mpirun and all ranks would go on.
+            os.killpg(self._process.pid, signal.SIGTERM)
 
     def _pass_on(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stderr

@@ -96,7 +96,7 @@ def test_arcface_torch_and_back(ending, capsys, here):
         ("export model x.safetensors --format arcface_torch --bgr", "--bgr: only for --format onnx"),
         ("export model x.safetensors --format arcface_torch", "cannot become a network of arcface_torch"),
         ("export model x.onnx --images nowhere", "nowhere: no such folder"),
-        ("import there.onnx there", "there|PyTorch"),
+        ("import there.onnx there", "FILE there.onnx: an ONNX model; only state dicts of arcface_torch"),
         ("import x.safetensors model", "OUT model-symbol.json: exists already; --overwrite replaces it"),
         ("import none.safetensors new", "none.safetensors: no such file"),
     ],

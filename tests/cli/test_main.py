@@ -108,3 +108,17 @@ def test_module_prints_one_line_and_no_traceback():
     assert process.returncode == 2 and process.stdout == ""
     errors = process.stderr.splitlines()
     assert len(errors) == 1 and errors[0].startswith("error: --set nokey=1: no such key; did you mean ")
+
+
+def test_ctrl_c_during_the_imports_is_one_line():
+    code = """if True:
+        import runpy, sys
+        class Interrupt:
+            def find_spec(self, name, *_):
+                if name == "partial_fc.cli.main":
+                    raise KeyboardInterrupt
+        sys.meta_path.insert(0, Interrupt())
+        runpy.run_module("partial_fc", run_name="__main__")
+    """
+    process = python("-c", code)
+    assert process.returncode == 130 and process.stderr == "interrupted\n"

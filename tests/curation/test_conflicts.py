@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import shlex
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from partial_fc.checkpoint.center_files import CenterFiles, write_centers
 from partial_fc.cli.centers import main as centers
 from partial_fc.cli.data.main import main as data
+from partial_fc.cli.main import main
 from partial_fc.data.images.decoding import encode_jpeg
 from partial_fc.data.records.data_set import DataSet
 from partial_fc.data.records.record_writer import write_records
@@ -238,6 +240,16 @@ def test_lists_without_the_records(checkpoint, tmp_path):
     assert run(checkpoint, "--apply", tmp_path / "lists") == 0
     assert lines(tmp_path / "lists" / "close-identities.txt") == ["2", "3", "11", "6", "9", "0", "5"]
     assert len(lines(tmp_path / "lists" / "label-map.txt")) == NUM_CLASSES
+
+
+def test_printed_commands_can_be_copied(checkpoint, faces, tmp_path, capsys):
+    assert run(checkpoint, "--rec", faces, "--apply", tmp_path / "two words") == 0
+    printed = [line.split(": ", 1)[1] for line in capsys.readouterr().err.splitlines() if line.startswith("to join")]
+    assert len(printed) == 2
+    for number, line in enumerate(printed):
+        program, *words = shlex.split(line)
+        words[words.index("OUT")] = str(tmp_path / f"out{number}")
+        assert program == "partial-fc" and main(words) == 0
 
 
 def test_sheets(checkpoint, faces, tmp_path, capsys):

@@ -204,6 +204,7 @@ def test_bad_images_are_skipped_and_listed(with_bad_images, capsys):
     assert "damaged JPEG" in skipped[1][1] and "20x20 pixels (height x width), expected 16x16" in skipped[3][1]
     assert json.loads((folder / "f.json").read_text())["skipped"] == 4
     reported = capsys.readouterr().err
+    assert f"{folder}/f.npy: 41 x {expected.shape[1]} features; computed 45 images now" in reported
     assert (
         f"skipped 4 of 45 images, see {folder}/f.skipped.txt" in reported and "images/22.jpg: damaged JPEG" in reported
     )

@@ -1,5 +1,6 @@
 import errno
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -74,6 +75,16 @@ def test_only_one_run_at_a_time(path):
     with pytest.raises(InputError, match="another run is at work there: process"):
         prepared(path, {"a": 1})
     first.close()
+
+
+def test_a_file_that_may_not_grow_is_named(path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*/\.f\.npy\.unfinished/features\.npy'"):
+            prepared(path, {"a": 1})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_full_disk_is_reported_before_the_work_and_named(path, monkeypatch):

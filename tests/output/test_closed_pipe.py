@@ -47,6 +47,19 @@ def test_a_command_ends_quietly(written):
     assert unread("-c", WRITES.format(written)) == (141, "")
 
 
+@pytest.mark.parametrize("command", [["--help"], ["data", "check", "--help"]])
+def test_output_on_a_full_disk_and_closed_output(command):
+    """`/dev/full` is such a file; a shell closes the output with `>&-`."""
+    program = [sys.executable, "-m", "partial_fc", *command]
+    environment = {**os.environ, "PYTHONPATH": SRC}
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, timeout=60)
+    assert (process.returncode, process.stderr) == (75, "error: [Errno 28] No space left on device\n")
+    closed = ["sh", "-c", '"$@" >&-', "sh", *program]
+    process = subprocess.run(closed, stderr=subprocess.PIPE, text=True, env=environment, timeout=60)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
 def test_status_of_a_command_that_is_read():
     assert quiet_pipe(lambda: 3)() == 3
     with pytest.raises(ZeroDivisionError):

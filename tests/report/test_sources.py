@@ -39,7 +39,8 @@ def test_mistakes_in_the_folder_of_their_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content, message", [("{", "not JSON"), ("3", "not what"), ('{"a": 1}', "not what"), ("[[]]", "not what")]
+    "content, message",
+    [("{", "not JSON"), ("3", "not what"), ('{"a": 1}', "not what"), ("[[]]", "not what"), ("[]", "not what")],
 )
 def test_other_json_is_an_error(tmp_path, content, message):
     path = tmp_path / "x.json"

@@ -239,6 +239,7 @@ def folder(tmp_path, monkeypatch):
         ("--models-root file", "--models-root file: "),
         ("--models-root file/below", "--models-root file/below: "),
         ("--rec nope", "--rec nope: no such file"),
+        ("--rec root", "--rec root: a folder without train.rec"),
         ("--rec faces", "--rec faces: a folder; name the file faces/train.rec"),
         (
             "--dataset emore",

@@ -16,7 +16,7 @@ from ..head.host_arrays import file_array, ndarray_over
 from ..head.memory_bank import fill_initial_centers
 from ..head.optimizer import CenterSGD
 from .center_files import Block, CenterFiles, centers_file, row_blocks, write_centers
-from .numpy_file import open_matrix
+from .numpy_file import open_matrix, write_matrix
 from .params_file import load_ndarrays
 
 Progress = Callable[[Any], Iterable[Any]]  # wraps an iterable to show progress
@@ -182,12 +182,8 @@ def export_numpy(folder: str, out: str, progress: Progress = iter) -> None:
     with new_folder(out, "centers*.npy"):
         for index, name in enumerate(("weight", *centers.states), start=1):
             path = os.path.join(out, name.replace("weight", "centers") + ".npy")
-            with atomic_path(path) as unfinished, open(unfinished, "wb") as file:
-                header = dict(descr="<f4", fortran_order=False, shape=shape)
-                np.lib.format.write_array_header_2_0(file, header)
-                for rows in progress(row_blocks(*shape)):
-                    for block in centers.blocks(rows.start, rows.stop):
-                        file.write(np.ascontiguousarray(block[index]).data)
+            parts = (centers.blocks(rows.start, rows.stop) for rows in progress(row_blocks(*shape)))
+            write_matrix(path, shape, (block[index] for part in parts for block in part))
 
 
 def map_centers(
@@ -209,13 +205,14 @@ def map_centers(
         InputError: a label out of range, or an old one in two pairs.
     """
     centers = CenterFiles(folder)
-    for column, name, count in ((0, "new", num_classes), (1, "old", centers.num_classes)):
+    of_new, of_old = ("new", "the new set", num_classes), ("old", folder, centers.num_classes)
+    for column, (name, of, count) in enumerate((of_new, of_old)):
         labels = pairs[:, column]
         wrong = labels[(labels < 0) | (labels >= count)]
         if len(wrong):
-            raise InputError(f"label map: {name} label {wrong[0]} lies outside [0, {count})")
+            raise InputError(f"{name} label {wrong[0]}: {of} has {count} classes, 0 to {count - 1}")
     if len(np.unique(pairs[:, 1])) < len(pairs):
-        raise InputError(f"label map: old label {np.flatnonzero(np.bincount(pairs[:, 1]) > 1)[0]} is repeated")
+        raise InputError(f"old label {np.flatnonzero(np.bincount(pairs[:, 1]) > 1)[0]} is repeated")
     old_labels = np.full(num_classes, -1)
     new, first = np.unique(pairs[:, 0], return_index=True)
     old_labels[new] = pairs[first, 1]

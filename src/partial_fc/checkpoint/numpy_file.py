@@ -1,13 +1,13 @@
-"""Matrices in NumPy's `.npy` files, mapped into memory; the header is checked against the size of the file."""
+"""Matrices in NumPy's `.npy` files: read through a map of memory, with a checked header, and written."""
 
 import math
 import os
-from typing import BinaryIO, Tuple
+from typing import BinaryIO, Iterable, Tuple
 
 import numpy as np
 
 from ..errors import InputError
-from ..files import refuse_pointer
+from ..files import atomic_path, open_named, refuse_pointer
 
 _LONGEST_HEADER = 4096  # bytes; a matrix has 118
 
@@ -37,6 +37,25 @@ def open_matrix(path: str, what: str) -> np.ndarray:
     except Exception as error:  # a damaged header raises errors of many types
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: not a NumPy file of {what}: {reason}") from error
+
+
+def write_matrix(path: str, shape: Tuple[int, int], blocks: Iterable[np.ndarray]) -> None:
+    """Write the float32 array (n, D) of a `.npy` file, whole or not at all.
+
+    The file is not mapped into memory: where the disk becomes full, that would end the process by a signal.
+
+    Args:
+        path: of the file.
+        shape: (n, D).
+        blocks: its rows, in order, (rows, D) float32 each.
+
+    Raises:
+        OSError: naming the file, if it cannot be written.
+    """
+    with atomic_path(path) as unfinished, open_named(unfinished, "wb", path) as file:
+        np.lib.format.write_array_header_2_0(file, dict(descr="<f4", fortran_order=False, shape=shape))
+        for rows in blocks:
+            file.write(np.ascontiguousarray(rows, "<f4").data)
 
 
 def _header(file: BinaryIO) -> Tuple[Tuple[int, ...], bool, np.dtype]:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 from typing import Any, Optional, Sequence
 
 from ..errors import InputError
@@ -169,6 +170,8 @@ def _import(args: argparse.Namespace) -> None:
         import_numpy(args.source, args.out, shown("blocks"), args.num_classes)
     elif has_arcface_torch(args.source):
         import_arcface_torch(args.source, args.out, shown("files"), args.num_classes)
+    elif not os.path.isdir(args.source):
+        raise InputError(f"{args.source}: neither a folder nor a file NAME.npy")
     elif args.num_classes is None:
         raise InputError("--num-classes N is needed: the files of the last ranks have more rows than classes")
     else:

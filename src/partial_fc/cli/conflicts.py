@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import InputError
 from ..files import has_ending
 from .curation import add_findings, add_search, check_findings, write_findings
-from .options import RECORDS, shown
+from .options import RECORDS, command_line, shown
 from .parser import positive
 from .run import add_command
 
@@ -74,7 +74,9 @@ def _conflicts(args: argparse.Namespace) -> None:
     write_findings(args, conflicts_outputs(found), sources)
     if args.apply:
         count = write_lists(args.apply, found, args.overwrite)
-        path = os.path.join(args.apply, LABEL_MAP)
-        log.info("to join them into %d identities: data merge %s OUT --labels %s", count, args.rec or "DATA", path)
+        labels = ["OUT", "--labels", os.path.join(args.apply, LABEL_MAP)]
+        merge = command_line("data", "merge", args.rec or "DATA", *labels)
+        log.info("to join them into %d identities: %s", count, merge)
         checkpoint = "CHECKPOINT" if has_ending(args.source, ".npy") else args.source
-        log.info("to join their centers: centers map %s OUT --labels %s --num-classes %d", checkpoint, path, count)
+        mapped = command_line("centers", "map", checkpoint, *labels, "--num-classes", str(count))
+        log.info("to join their centers: %s", mapped)

@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..files import has_ending, read_json
 from ..output.closed_pipe import quiet_pipe
 from .eval.arguments import MODEL, add_reading, given_scaling
-from .options import add_overwrite, check_new_file
+from .options import add_overwrite, check_new_file, command_line
 from .parser import Parser, positive
 from .run import run
 
@@ -155,19 +155,20 @@ def _import(args: argparse.Namespace) -> None:
     from ..checkpoint.model_files import model_paths  # these import MXNet: --help need not wait for it
     from ..interchange.convert import from_arcface_torch, network_name
 
+    if has_ending(args.source, ".onnx"):
+        raise InputError(f"FILE {args.source}: an ONNX model; only state dicts of arcface_torch can be imported")
     for path in model_paths(args.out):
         check_new_file("OUT", path, args.overwrite)
     units, size, embedding_size = from_arcface_torch(args.source, args.out)
     network = network_name(units) or args.out
     log.info(
         "wrote %s-symbol.json and %s-0000.params, a network for images of %d x %d pixels; train on from it with "
-        "`partial-fc train --network %s --pretrained %s --set image_size=%d --set embedding_size=%d`",
+        "`%s --set image_size=%d --set embedding_size=%d`",
         args.out,
         args.out,
         size,
         size,
-        network,
-        args.out,
+        command_line("train", "--network", network, "--pretrained", args.out),
         size,
         embedding_size,
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from typing import Callable, Iterable, Optional, Sequence, Union
 
 from ..data.progress import progress
@@ -110,6 +111,11 @@ def check_folder_to_write(option: str, path: Optional[str]) -> None:
         nearest = os.path.dirname(nearest)
     if not is_writable(nearest):
         raise InputError(f"{option} {path}: {nearest} is not a folder that can be written to")
+
+
+def command_line(*words: str) -> str:
+    """A command of `partial-fc` to be copied into a shell: words with spaces or other special characters are quoted."""
+    return shlex.join(["partial-fc", *words])
 
 
 def is_writable(folder: str) -> bool:

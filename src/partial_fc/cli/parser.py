@@ -67,7 +67,7 @@ class Parser(argparse.ArgumentParser):
 
     def print_help(self, file: Optional[IO[str]] = None) -> None:
         """Print the help. Unlike argparse's, it does not hide that nobody reads the pipe, see `quiet_pipe`."""
-        (file or sys.stdout).write(self.format_help())
+        print(self.format_help(), end="", file=file)
 
     def error(self, message: str) -> NoReturn:
         """Print the message as one line and exit with WRONG_INPUT."""

@@ -68,8 +68,8 @@ def embed(
     with comm.raise_on_all_ranks():
         arguments = _arguments(source, embedder, flip, unit)
     _compare(arguments, comm)
-    shape = arguments["images"], arguments["embedding_size"]
-    with contextlib.closing(UnfinishedFeatures(out, shape)) as unfinished:
+    rows, size = arguments["images"], arguments["embedding_size"]
+    with contextlib.closing(UnfinishedFeatures(out, (rows, size))) as unfinished:
         done = False
         with comm.raise_on_all_ranks():
             if comm.rank == 0:
@@ -84,9 +84,9 @@ def embed(
         _compute(source, _function(embedder, flip, unit), unfinished, blocks, comm, embedder.batch_size, skip_bad)
         with comm.raise_on_all_ranks():
             if comm.rank == 0:
-                _publish(unfinished, out, source.lines, {**arguments, **embedder.settings})
+                rows -= _publish(unfinished, out, source.lines, {**arguments, **embedder.settings})
     count, seconds = sum(map(len, blocks)), time.perf_counter() - start
-    log.info("%s: %d x %d features; computed %d images now, %.0f images/s", out, *shape, count, count / seconds)
+    log.info("%s: %d x %d features; computed %d images now, %.0f images/s", out, rows, size, count, count / seconds)
     return count
 
 
@@ -221,7 +221,8 @@ def _checked(source: Images, part: range, features: np.ndarray, bad: Dict[int, s
     return features
 
 
-def _publish(unfinished: UnfinishedFeatures, out: str, lines: Sequence[str], about: Dict[str, Any]) -> None:
+def _publish(unfinished: UnfinishedFeatures, out: str, lines: Sequence[str], about: Dict[str, Any]) -> int:
+    """Give all files their final names; returns how many images were skipped."""
     bad = unfinished.skipped()
     if len(bad) == len(lines):
         raise InputError(f"none of {len(bad)} images can be used; the first: {bad[0]}")
@@ -236,3 +237,4 @@ def _publish(unfinished: UnfinishedFeatures, out: str, lines: Sequence[str], abo
     write_lines(text_path(out), [line for row, line in enumerate(lines) if row not in bad])
     write_json(about_path(out), {**about, "skipped": len(bad)})
     unfinished.move_to(out, bad)
+    return len(bad)

@@ -61,8 +61,7 @@ class UnfinishedFeatures:
         if os.path.isdir(self.folder):
             shutil.rmtree(self.folder)
         os.makedirs(self.folder)
-        np.lib.format.open_memmap(self._path(_FEATURES), "w+", _FLOAT32, self._shape)
-        _reserve(self._path(_FEATURES))
+        _new_matrix(self._path(_FEATURES), self._shape)
         journal = Journal(self._journal_path(0))
         journal.add(arguments, synced=True)  # last: the features are there in full length
         journal.close()
@@ -136,8 +135,7 @@ class UnfinishedFeatures:
         """Path of a copy without these rows."""
         features = self._features()
         rows = np.delete(np.arange(len(features)), list(left_out))
-        kept = np.lib.format.open_memmap(self._path(_KEPT), "w+", features.dtype, (len(rows), features.shape[1]))
-        _reserve(self._path(_KEPT))
+        kept = _new_matrix(self._path(_KEPT), (len(rows), features.shape[1]))
         for start in range(0, len(rows), BLOCK_ROWS):
             kept[start : start + BLOCK_ROWS] = features[rows[start : start + BLOCK_ROWS]]
         kept.flush()
@@ -193,11 +191,17 @@ class UnfinishedFeatures:
         return os.path.join(self.folder, name)
 
 
-def _reserve(path):
-    """Take the space of a sparse file on its disk, so that a full one is reported now and not after hours."""
-    with naming(path), open(path, "rb+") as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot
-                raise
+def _new_matrix(path, shape):
+    """A new file of a matrix, in float32, mapped into memory.
+
+    Its space on the disk is taken, so that a full one is reported now and not after hours.
+    """
+    with naming(path):
+        matrix = np.lib.format.open_memmap(path, "w+", _FLOAT32, shape)
+        with open(path, "rb+") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot
+                    raise
+    return matrix

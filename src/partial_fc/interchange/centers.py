@@ -13,7 +13,7 @@ import numpy as np
 
 from ..checkpoint.center_files import CenterFiles, row_blocks
 from ..checkpoint.convert_centers import check_classes, finite_rows, new_folder, write_all
-from ..checkpoint.numpy_file import open_matrix
+from ..checkpoint.numpy_file import open_matrix, write_matrix
 from ..checkpoint.tensor_file import open_tensors, write_tensors
 from ..errors import InputError
 from ..files import atomic_path, has_ending
@@ -171,11 +171,8 @@ def _write_shard(centers: CenterFiles, path: str, classes: range) -> None:
             weight[row : row + len(rows)] = rows
         write_state(path, {_WEIGHT: weight})
         return
+    if has_ending(path, ".npy"):
+        write_matrix(path, shape, (rows for _, rows in blocks))
+        return
     with atomic_path(path) as unfinished:
-        if has_ending(path, ".npy"):
-            array = np.lib.format.open_memmap(unfinished, "w+", np.float32, shape)
-            for row, rows in blocks:
-                array[row : row + len(rows)] = rows
-            array.flush()
-        else:
-            write_tensors(unfinished, {_WEIGHT: shape}, ((_WEIGHT, *block) for block in blocks), {"format": "pt"})
+        write_tensors(unfinished, {_WEIGHT: shape}, ((_WEIGHT, *block) for block in blocks), {"format": "pt"})

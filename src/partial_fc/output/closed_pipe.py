@@ -1,4 +1,4 @@
-"""Output whose reader has ended, as after `| head`."""
+"""Output that cannot be written, as after `| head`, whose reader has ended."""
 
 import contextlib
 import functools
@@ -6,11 +6,15 @@ import os
 import sys
 from typing import IO, Any, Callable
 
-from ..errors import CLOSED_PIPE
+from ..errors import CLOSED_PIPE, exit_status
+from .printable import print_message
 
 
 def quiet_pipe(main: Callable[..., int]) -> Callable[..., int]:
-    """Decorator of a command's main function: the command ends silently, with CLOSED_PIPE, if its reader has ended."""
+    """Decorator of a command's main function: the command ends silently, with CLOSED_PIPE, if its reader has ended.
+
+    Another error of its output, such as a full disk, is printed in one line.
+    """
 
     @functools.wraps(main)
     def quiet(*args: Any) -> int:
@@ -18,10 +22,15 @@ def quiet_pipe(main: Callable[..., int]) -> Callable[..., int]:
             try:
                 return main(*args)
             finally:
-                sys.stdout.flush()  # otherwise Python does it at its end, and reports a closed pipe
+                if sys.stdout:  # None if the command was started with its output closed
+                    sys.stdout.flush()  # otherwise Python does it at its end, and reports a closed pipe
         except BrokenPipeError:
             _discard(sys.stdout)
             return CLOSED_PIPE
+        except OSError as error:  # in a file on a full disk; a command reports those of its own files itself
+            _discard(sys.stdout)
+            print_message(f"error: {error}")
+            return exit_status(error)
 
     return quiet
 

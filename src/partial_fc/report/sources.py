@@ -63,7 +63,8 @@ def _add_file(path: str, sources: Sources) -> None:
     if is_conflicts(found):
         sources.conflicts.append(conflicts_from(found, path))
     else:
-        sources.results.extend(result_from(each, path) for each in (found if isinstance(found, list) else [found]))
+        results = found if found and isinstance(found, list) else [found]
+        sources.results.extend(result_from(each, path) for each in results)
 
 
 def short_names(paths: Sequence[str]) -> Dict[str, str]:

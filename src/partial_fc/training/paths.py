@@ -47,8 +47,9 @@ def check_records(config: Config) -> None:
         remedy = how.format(folder=shlex.quote(folder)) if how else remedy
         raise InputError(f"--dataset {config.dataset}: no file {path}: {remedy}")
     inside = os.path.join(path, "train.rec")
-    problem = f"a folder; name the file {inside}" if os.path.isfile(inside) else "no such file"
-    raise InputError(f"--rec {path}: {problem}")
+    if os.path.isfile(inside):
+        raise InputError(f"--rec {path}: a folder; name the file {inside}")
+    raise InputError(f"--rec {path}: {'a folder without train.rec' if os.path.isdir(path) else 'no such file'}")
 
 
 def _check_checkpoint(path: str) -> None:

@@ -257,6 +257,13 @@ def test_position_that_is_no_start(tmp_path):
     assert f"byte {positions[2]}," in kinds["not in the index"][3]
 
 
+def test_records_behind_several_wrong_positions_are_reported_once(tmp_path):
+    positions = write(tmp_path, [(number, 0.0, jpeg(number)) for number in range(1, 7)])
+    write_index(tmp_path, {number: place + 8 * (number in (2, 3, 4)) for number, place in positions.items()})
+    kinds = found(tmp_path)
+    assert kinds["unreadable record"][2] == [2, 3, 4] and kinds["not in the index"][1] == 3
+
+
 def test_two_numbers_of_one_record(tmp_path):
     positions = write(tmp_path, [(number, 0.0, jpeg(number)) for number in range(1, 4)])
     write_index(tmp_path, {**positions, 9: positions[3]})

@@ -176,3 +176,10 @@ def test_unfinished_files_of_a_killed_run_are_removed(source, tmp_path):
         (tmp_path / "out" / f".{name}.4711.tmp").write_bytes(b"half")
     hold_out_pairs(source, str(tmp_path / "out"), 2, "val", number=3)
     assert not [name for name in os.listdir(tmp_path / "out") if name.endswith(".tmp")]
+
+
+def test_without_the_pairs_there_are_no_records_either(source, tmp_path):
+    (tmp_path / "out" / "heldout.bin").mkdir(parents=True)  # so that the file cannot be written, as on a full disk
+    with pytest.raises(OSError, match="heldout.bin"):
+        hold_out_pairs(source, str(tmp_path / "out"), 2, number=3, overwrite=True)
+    assert [name for name in os.listdir(tmp_path / "out") if name != "heldout.bin"] == []

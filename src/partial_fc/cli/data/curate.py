@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import InputError
 from ..curation import add_findings, add_search, check_findings, write_findings
-from ..options import RECORDS, shown
+from ..options import RECORDS, command_line, shown
 from ..parser import number, share
 from ..run import add_command
 
@@ -102,14 +102,11 @@ def _overlap(args: argparse.Namespace) -> None:
     write_findings(args, overlap_outputs(found), sources)
     if args.apply:
         count = write_lists(args.apply, found, args.overwrite)
-        start = "partial-fc data merge", args.first, args.second
-        log.info("to leave them out: %s %s %s OUT --leave-out %s", *start, os.path.join(args.apply, LEAVE_OUT))
-        log.info(
-            "to join them into %d identities: %s %s %s OUT --labels %s",
-            count,
-            *start,
-            os.path.join(args.apply, LABEL_MAP),
-        )
+        merge = "data", "merge", args.first, args.second, "OUT"
+        lists = (os.path.join(args.apply, name) for name in (LEAVE_OUT, LABEL_MAP))
+        left_out, joined = (command_line(*merge, *each) for each in zip(("--leave-out", "--labels"), lists))
+        log.info("to leave them out: %s", left_out)
+        log.info("to join them into %d identities: %s", count, joined)
 
 
 def _clean(args: argparse.Namespace) -> None:
@@ -126,5 +123,6 @@ def _clean(args: argparse.Namespace) -> None:
     write_findings(args, clean_outputs(found), [people.data_set])
     if args.apply:
         write_lists(args.apply, found, args.overwrite)
-        paths = " ".join(os.path.join(args.apply, name) for name in (FAR, DUPLICATES, SECOND))
-        log.info("to leave out these images: partial-fc data merge %s OUT --leave-out-images %s", args.source, paths)
+        paths = (os.path.join(args.apply, name) for name in (FAR, DUPLICATES, SECOND))
+        merge = command_line("data", "merge", args.source, "OUT", "--leave-out-images", *paths)
+        log.info("to leave out these images: %s", merge)

@@ -59,9 +59,9 @@ def fit_image(content: bytes, size: int, points: Optional[np.ndarray] = None) ->
 
 
 def decode_any(content: bytes) -> np.ndarray:
-    """Decode an image of any size up to `MAX_PIXELS`, rotated to its Exif orientation.
+    """Decode an image of any size up to `MAX_PIXELS`.
 
-    Pixels equal those of OpenCV bit for bit.
+    Pixels equal those of OpenCV bit for bit: rotated to the Exif orientation, which OpenCV ignores in WebP files.
 
     Args:
         content: the encoded image.

@@ -11,6 +11,7 @@ that they name; larger labels are also stored exactly, in `id2` of the header.
 
 import os
 import re
+import shlex
 import zlib
 from typing import Optional, Tuple
 
@@ -60,7 +61,7 @@ class RecordFile:
             self.positions = read_index(self.index_path, size)
             check_starts(self.index_path, self.positions, self.words())
         except InputError as error:
-            raise InputError(f"{error}; `partial-fc data index {path} --overwrite` rebuilds it") from error
+            raise InputError(f"{error}; `partial-fc data index {shlex.quote(path)} --overwrite` rebuilds it") from error
         # enough for one read of most records: images of one data set differ little in length
         self._at_once = min(READ_AT_ONCE, 2 * size // max(len(self.positions), 1) + _LEAST_AT_ONCE)
         self.ranges, self.problem = self._find_ranges(tolerant)
@@ -198,7 +199,7 @@ def _open(path, index):
             "--rec PATH/train.rec, or a preset's in $PARTIAL_FC_DATA if that is set, otherwise in data/"
         )
     if not os.path.isfile(index):
-        raise InputError(f"{index}: no such file: `partial-fc data index {path}` makes it")
+        raise InputError(f"{index}: no such file: `partial-fc data index {shlex.quote(path)}` makes it")
     for name in (path, index):
         refuse_pointer(name)
     try:

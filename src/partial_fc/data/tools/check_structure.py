@@ -154,6 +154,7 @@ def check_gaps(records: RecordFile, keys: np.ndarray, ends: np.ndarray, findings
     reached = np.maximum.accumulate(np.append(0, ends))  # where the records before each position end
     starts = np.append(starts, size)
     gaps = np.flatnonzero(starts > reached)
+    gaps = gaps[np.diff(reached[gaps], append=-1) != 0]  # of those from one place on, the longest has the others
     if len(gaps):
         with open(records.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             for gap in gaps:

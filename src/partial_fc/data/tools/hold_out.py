@@ -1,7 +1,7 @@
 """A verification set of people held out from a record file, and the records of the others to train on."""
 
 import os
-from typing import NamedTuple, Optional
+from typing import List, NamedTuple, Optional
 
 import numpy as np
 
@@ -76,31 +76,31 @@ def hold_out_pairs(
     check_enough_pairs(np.diff(grouped.edges)[held], num_pairs)
     sources, written = ([], files) if only_pairs else ([copied.data_set], (RECORD_FILE, *files))
     with prepared_output(out, sources, overwrite, written) as path:
-        chosen = _Chosen(copied, grouped, held, num_pairs, seed)
-        labels, rest, pairs = (_only_pairs if only_pairs else _write_rest)(chosen, path, progress)
-        save_verification_set(os.path.join(out, files[0]), *pairs)
-        write_lines(os.path.join(out, files[1]), identity_lines(copied.data_set.names(), labels))
-    return HeldOut(rest, len(pairs[1]), len(labels))
+        chosen = _Chosen(copied, grouped, held, num_pairs, seed, [os.path.join(out, name) for name in files])
+        rest, num_identities = (_only_pairs if only_pairs else _write_rest)(chosen, path, progress)
+    return HeldOut(rest, 2 * num_pairs, num_identities)
 
 
 class _Chosen(NamedTuple):
-    """The identities held out of a source, (n,) bool, and the pairs to draw from them."""
+    """The identities held out of a source, (n,) bool, the pairs to draw from them, and the paths of both lists."""
 
     source: CopySource
     grouped: Grouped
     held: np.ndarray
     num_pairs: int
     seed: int
+    paths: List[str]
 
 
 def _only_pairs(chosen, path, progress):
-    """Labels of the identities held out, None, and the pairs."""
+    """Write the pairs and the names; returns None, and the number of identities held out."""
     labels = [int(chosen.grouped.labels[index]) for index, _, _ in _read(chosen, chosen.held, progress)]
-    return labels, None, _pairs(chosen)
+    _write_pairs(chosen, labels)
+    return None, len(labels)
 
 
 def _write_rest(chosen, path, progress):
-    """Write the records of the identities that are not held out; returns the others' labels, Written, and the pairs."""
+    """Also write the records of the identities that are not held out; returns Written of these, see `_only_pairs`."""
     labels, stored = [], []
     with record_files(path) as writer:
         for index, name, images in _read(chosen, np.ones_like(chosen.held), progress):
@@ -111,9 +111,16 @@ def _write_rest(chosen, path, progress):
                 stored.append(name)
         check_left(writer, os.path.dirname(path))
         writer.finish()
-        pairs = _pairs(chosen)
+        _write_pairs(chosen, labels)  # if this fails, there are no records either
     write_notes(os.path.dirname(path), len(stored), chosen.source.size, stored)
-    return labels, Written(writer.num_images, len(stored)), pairs
+    return Written(writer.num_images, len(stored)), len(labels)
+
+
+def _write_pairs(chosen, labels):
+    """Write the verification set, and the names of the identities `labels`."""
+    pairs, names = chosen.paths
+    save_verification_set(pairs, *_pairs(chosen))
+    write_lines(names, identity_lines(chosen.source.data_set.names(), labels))
 
 
 def _read(chosen, which, progress):
