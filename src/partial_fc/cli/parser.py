@@ -7,7 +7,7 @@ from typing import IO, Any, Callable, List, NoReturn, Optional, Sequence, Tuple,
 
 from .. import config_entry
 from ..errors import WRONG_INPUT
-from ..output.printable import print_message
+from ..output.printable import print_lines, print_message
 
 Number = TypeVar("Number", int, float)
 
@@ -67,7 +67,7 @@ class Parser(argparse.ArgumentParser):
 
     def print_help(self, file: Optional[IO[str]] = None) -> None:
         """Print the help. Unlike argparse's, it does not hide that nobody reads the pipe, see `quiet_pipe`."""
-        print(self.format_help(), end="", file=file)
+        print_lines(self.format_help().splitlines(), file)
 
     def error(self, message: str) -> NoReturn:
         """Print the message as one line and exit with WRONG_INPUT."""
