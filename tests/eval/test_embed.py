@@ -214,8 +214,10 @@ def test_bad_images_are_skipped_and_listed(with_bad_images, capsys):
 def test_real_ranks_skip_the_same_images(with_bad_images, launcher):
     folder, arguments, _, _ = with_bad_images
     arguments += ["--on-bad-image", "skip"]
+    (folder / "images" / "notes.txt").touch()
     assert main(["embed", str(folder / "one.npy"), *arguments]) == 0
-    succeed(launch(launcher, 2, "embed_worker.py", "live", "embed", folder / "f.npy", *arguments))
+    log = succeed(launch(launcher, 2, "embed_worker.py", "live", "embed", folder / "f.npy", *arguments))
+    assert log.count("skipped 1 files with other endings") == log.count("skipped 4 of 45 images") == 1
     for ending in (".npy", ".txt", ".skipped.txt", ".json"):
         assert (folder / f"f{ending}").read_bytes() == (folder / f"one{ending}").read_bytes()
 

@@ -98,7 +98,7 @@ def on_all_ranks(work: "Callable[[Communicator], None]") -> int:
     from ...distributed.collectives import connect
 
     comm = connect(watch=True, stalls=False)  # the others may wait long for what one rank does alone
-    log.setLevel(logging.WARNING if comm.rank else logging.INFO)
+    log.setLevel(logging.ERROR if comm.rank else logging.INFO)  # all ranks find the same to warn of in the input
     try:
         work(comm)
     except CollectiveError as error:
