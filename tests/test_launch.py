@@ -188,9 +188,14 @@ def test_a_signal_reaches_the_launcher_behind_a_shell(tmp_path):
         wait_until((tmp_path / "ended").exists)
 
 
-def test_the_launcher_ends_when_this_process_is_killed(tmp_path):
-    script = f"trap 'touch {tmp_path}/ended; exit' TERM; touch {tmp_path}/start; while :; do sleep 0.1; done"
+@pytest.mark.parametrize("behind_a_shell", [False, True])
+def test_the_launcher_ends_when_this_process_is_killed(behind_a_shell, tmp_path):
+    script = "exec 2>/dev/null; "  # otherwise bash reports that its `sleep` was ended, to a pipe that nobody reads
+    script += f"trap 'touch {tmp_path}/ended; exit' TERM; touch {tmp_path}/start; while :; do sleep 0.1; done"
     path = launcher(tmp_path, script)
+    if behind_a_shell:
+        (tmp_path / "mpirun").write_text(script)
+        path = launcher(tmp_path, f"bash {tmp_path}/mpirun; exit $?")
     command = [sys.executable, "-m", "partial_fc.launch", "--", path]
     with subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=SRC), stderr=subprocess.DEVNULL) as process:
         wait_until((tmp_path / "start").exists)

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from types import FrameType
-from typing import Any, Iterator, List, Optional, Sequence
+from typing import IO, Any, Iterator, List, Optional, Sequence
 
 import psutil
 
@@ -27,15 +27,14 @@ from .errors import STOPPED, WRONG_INPUT, InputError, exit_status
 from .limits import prepare_launch
 from .output.printable import print_message
 
-# Starts a program that Linux ends when this process is killed (prctl's PR_SET_PDEATHSIG), with the signals of a new
-# process. A preexec_fn of Popen would need a fork, at which MXNet, if it is loaded, stops and starts all its threads.
-_STARTER = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-for number in (signal.SIGPIPE, signal.SIGXFSZ):
-    signal.signal(number, signal.SIG_DFL)
-if os.getppid() == int(sys.argv[1]):
-    os.execvp(sys.argv[2], sys.argv[2:])
+# Ends a group of processes when this one has ended, even if it was killed: then nothing holds the pipe open any more.
+# Signals to the launcher alone would not do: with MPI, horovodrun becomes a shell, which mpirun and its ranks outlive.
+_GUARD = """
+import contextlib, os, signal, sys
+group = int(sys.stdin.readline())
+sys.stdin.read()
+with contextlib.suppress(ProcessLookupError):
+    os.killpg(group, signal.SIGTERM)
 """
 # Exit statuses of runs that would fail again, or were asked to end.
 _FINAL = (WRONG_INPUT, STOPPED)
@@ -151,19 +150,21 @@ class Launcher:
     def _run(self, words: Sequence[str]) -> int:
         if not shutil.which(words[0]):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0])
-        # In a session of its own: a terminal's Ctrl-C is for this process, which knows how to end a run.
-        process = self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _STARTER, str(os.getpid()), *words],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, **mpi_settings(host.name for host in self._command.hosts)},
-        )
-        while self._early:
-            self._forward(self._early.pop(0))
-        reader = threading.Thread(target=self._pass_on, args=[process], daemon=True)
-        reader.start()
-        status = process.wait()
+        with _guard() as guard:
+            # In a session of its own: a terminal's Ctrl-C is for this process, which knows how to end a run.
+            process = self._process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env={**os.environ, **mpi_settings(host.name for host in self._command.hosts)},
+            )
+            guard.write(b"%d\n" % process.pid)
+            while self._early:
+                self._forward(self._early.pop(0))
+            reader = threading.Thread(target=self._pass_on, args=[process], daemon=True)
+            reader.start()
+            status = process.wait()
         reader.join(2)  # a process that outlives the launcher may hold the pipe open
         return status if status >= 0 else 128 - status
 
@@ -205,6 +206,20 @@ class Launcher:
         timer = threading.Timer(_END_TIMEOUT, kill_all, [process.pid])
         timer.daemon = True
         timer.start()
+
+
+@contextlib.contextmanager
+def _guard() -> Iterator[IO[bytes]]:
+    """Context with a `_GUARD`, in a session of its own. Yields the file to which the number of the group is written."""
+    command = [sys.executable, "-I", "-S", "-c", _GUARD]
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, start_new_session=True)
+    assert guard.stdin
+    try:
+        yield guard.stdin
+    finally:
+        guard.kill()
+        guard.wait()
+        guard.stdin.close()
 
 
 def kill_all(pid: int) -> None:
