@@ -93,7 +93,7 @@ def use_of(command: Sequence[str]) -> Dict[str, float]:
 
 def _use_of(command: Sequence[str]) -> Dict[str, float]:
     environment, start = {**os.environ, "PYTHONPATH": os.path.join(ROOT, "src")}, time.perf_counter()
-    subprocess.run(command, check=True, env=environment)
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)  # its findings
     seconds, usage = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     return dict(seconds=seconds, cpu_seconds=usage.ru_utime + usage.ru_stime, memory_mib=usage.ru_maxrss / 1024)
 
