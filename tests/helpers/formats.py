@@ -20,12 +20,12 @@ import mxnet as mx
 import numpy as np
 from PIL import Image
 
+from partial_fc.backbone.shapes import check_elements
 from partial_fc.checkpoint import checkpoints as checkpoint
 from partial_fc.checkpoint.center_files import CenterFiles, write_centers
 from partial_fc.checkpoint.convert_centers import import_numpy, import_original
 from partial_fc.checkpoint.label_map import match_identities, read_label_map
 from partial_fc.checkpoint.model_files import load_arrays, save_arrays, save_model
-from partial_fc.checkpoint.symbol_file import check_size
 from partial_fc.curation.clusters import read_different
 from partial_fc.data.images.align import Landmarks
 from partial_fc.data.images.decoding import decode_image, encode_jpeg, image_kind
@@ -188,8 +188,8 @@ def use_model(folder, tally):
     model = tally.attempt(load_model, f"{folder}/m")
     if model:
         try:
-            check_size(model.symbol, (1, 3, SIZE, SIZE))
-        except (InputError, mx.base.MXNetError):
+            check_elements(model.symbol, (1, 3, SIZE, SIZE), "model")
+        except InputError:
             tally.errors += 1
 
 
