@@ -1,7 +1,5 @@
 """Shapes within a network for images of one size."""
 
-import contextlib
-import io
 import math
 from typing import List, Tuple
 
@@ -28,13 +26,12 @@ def infer_shapes(symbol: mx.sym.Symbol, shape: Tuple[int, ...], what: str) -> Tu
     """
     size = f"{shape[2]}x{shape[3]}"
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # MXNet prints the arguments before it raises
-            arguments, outputs, states = symbol.infer_shape(data=shape)
+        shapes = symbol.infer_shape_partial(data=shape)  # `infer_shape` would print the arguments before it raises
     except mx.base.MXNetError as error:
         raise InputError(f"{what}: cannot take images of {size} pixels: {cause(error)}") from None
-    if outputs is None:
+    if not all(each and all(each) for group in shapes for each in group):  # an unknown number of axes, or length
         raise InputError(f"{what}: shapes do not follow from images of {size} pixels: it has other inputs, too")
-    return arguments, outputs, states
+    return shapes
 
 
 def check_elements(symbol: mx.sym.Symbol, shape: Tuple[int, ...], what: str) -> None:
