@@ -40,7 +40,8 @@ def threads_of_a_rank(local_size: int = 1) -> int:
 def _quotas(root: str) -> Iterator[float]:
     """CPUs that the control groups of this process and their parents allow."""
     for folder in control_groups("cpu", root):
-        quota = _words(folder, "cpu.max") or (_words(folder, "cpu.cfs_quota_us") + _words(folder, "cpu.cfs_period_us"))
+        quota = read_words(folder, "cpu.max")
+        quota = quota or read_words(folder, "cpu.cfs_quota_us") + read_words(folder, "cpu.cfs_period_us")
         if len(quota) == 2 and quota[0] not in _UNLIMITED:
             yield int(quota[0]) / int(quota[1])
 
@@ -75,7 +76,8 @@ def _groups(listing: str, controller: str) -> Iterator[Tuple[str, str]]:
             yield from ((mounted, path.strip("/")) for mounted in (controller, controllers))
 
 
-def _words(folder: str, name: str) -> List[str]:
+def read_words(folder: str, name: str) -> List[str]:
+    """The words of a file of the kernel; none if it cannot be read."""
     try:
         with open(os.path.join(folder, name)) as file:
             return file.read().split()

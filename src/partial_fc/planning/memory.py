@@ -17,7 +17,7 @@ from ..errors import InputError, cause
 from ..head.block_softmax import BLOCK
 from ..head.optimizer import OPTIMIZERS
 from ..head.samplers import num_sample
-from ..limits import control_groups
+from ..limits import control_groups, read_words
 
 # Python, MXNet and Horovod themselves, and the images that are read ahead, if an update has one batch of them.
 _LIBRARIES = 450 * 2**20
@@ -276,26 +276,19 @@ def available_memory(root: str = "/") -> int:
     Args:
         root: folder that holds `proc` and `sys`.
     """
-    words = _read(os.path.join(root, "proc"), "meminfo").split()
+    words = read_words(os.path.join(root, "proc"), "meminfo")
     available = 1024 * int(words[words.index("MemAvailable:") + 1])
     for folder in control_groups("memory", root):
         for limit_file, used_file, cache in _CGROUP_FILES:
-            if os.path.exists(os.path.join(folder, limit_file)):
-                limit, used, statistics = (
-                    _read(folder, name).split() for name in (limit_file, used_file, "memory.stat")
-                )
-                if limit[0].isdigit():  # not "max"
-                    reclaimable = int(statistics[statistics.index(cache) + 1])
-                    available = min(available, int(limit[0]) - int(used[0]) + reclaimable)
+            limit = read_words(folder, limit_file)
+            if limit and limit[0].isdigit():  # not "max"
+                (used,), statistics = read_words(folder, used_file), read_words(folder, "memory.stat")
+                reclaimable = int(statistics[statistics.index(cache) + 1])
+                available = min(available, int(limit[0]) - int(used) + reclaimable)
     return available
 
 
 def own_memory(kind: str = "RssAnon") -> int:
     """Bytes of memory that this process has taken, by default without files that it has mapped; `VmRSS`: with them."""
-    words = _read("/proc/self", "status").split()
+    words = read_words("/proc/self", "status")
     return 1024 * int(words[words.index(f"{kind}:") + 1])
-
-
-def _read(folder: str, name: str) -> str:
-    with open(os.path.join(folder, name)) as file:
-        return file.read()
