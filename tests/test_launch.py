@@ -35,6 +35,12 @@ def launcher(folder, script):
     return str(path)
 
 
+def launcher_behind_a_shell(folder, script):
+    """As `launcher`; the script runs below a shell: with MPI, horovodrun becomes `/bin/sh -c "mpirun ..."`."""
+    (folder / "mpirun").write_text(script)
+    return launcher(folder, f"bash {folder}/mpirun; exit $?")
+
+
 def test_a_good_run_is_passed_on(capfd):
     assert run("echo progress >&2", capfd) == (0, ["progress"])
 
@@ -178,25 +184,19 @@ def test_a_signal_reaches_the_launcher_and_ends_the_restarts(tmp_path):
 
 
 def test_a_signal_reaches_the_launcher_behind_a_shell(tmp_path):
-    """With MPI, horovodrun becomes `/bin/sh -c "mpirun ..."`."""
     mpirun = f"trap 'touch {tmp_path}/ended; exit 9' TERM; touch {tmp_path}/start; while :; do sleep 0.1; done"
-    (tmp_path / "mpirun").write_text(mpirun)
-    command = [sys.executable, "-m", "partial_fc.launch", "--", launcher(tmp_path, f"bash {tmp_path}/mpirun; exit $?")]
+    command = [sys.executable, "-m", "partial_fc.launch", "--", launcher_behind_a_shell(tmp_path, mpirun)]
     with subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=SRC), stderr=subprocess.DEVNULL) as process:
         wait_until((tmp_path / "start").exists)
         process.send_signal(signal.SIGINT)
         wait_until((tmp_path / "ended").exists)
 
 
-@pytest.mark.parametrize("behind_a_shell", [False, True])
-def test_the_launcher_ends_when_this_process_is_killed(behind_a_shell, tmp_path):
+@pytest.mark.parametrize("make_launcher", [launcher, launcher_behind_a_shell])
+def test_the_launcher_ends_when_this_process_is_killed(make_launcher, tmp_path):
     script = "exec 2>/dev/null; "  # otherwise bash reports that its `sleep` was ended, to a pipe that nobody reads
     script += f"trap 'touch {tmp_path}/ended; exit' TERM; touch {tmp_path}/start; while :; do sleep 0.1; done"
-    path = launcher(tmp_path, script)
-    if behind_a_shell:
-        (tmp_path / "mpirun").write_text(script)
-        path = launcher(tmp_path, f"bash {tmp_path}/mpirun; exit $?")
-    command = [sys.executable, "-m", "partial_fc.launch", "--", path]
+    command = [sys.executable, "-m", "partial_fc.launch", "--", make_launcher(tmp_path, script)]
     with subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=SRC), stderr=subprocess.DEVNULL) as process:
         wait_until((tmp_path / "start").exists)
         process.kill()
